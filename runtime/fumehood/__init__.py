@@ -1,0 +1,3 @@
+"""Fumehood runs AI tools under the hood: one confined sandbox for each call."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,61 @@
+"""Who asks, and what for: the first two types of an invocation's way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fumehood.model.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A local process proven by SO_PEERCRED when it connected. `name` is for records only."""
+
+    uid: int
+    gid: int
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A bounded, strictly parsed call, before admission.
+
+    invocation: UUIDv7, made by the gateway.
+    arguments_json: the arguments object, re-encoded canonically by the gateway from what it
+        parsed strictly: exactly these bytes reach the tool's stdin.
+    arguments: the same, parsed: JSON values only.
+    """
+
+    invocation: str
+    tool: str
+    arguments: dict[str, object]
+    arguments_json: bytes
+    caller: Caller
+    received: float
+    """time.monotonic() when the frame was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredTool:
+    """A catalog entry: a manifest pinned by digest.
+
+    digest: `sha384:<hex>` over the canonical manifest and the file tree's digest.
+    files: `sha384:<hex>` of the tool's file tree in the store, or None when it has none.
+    account: host UID (= GID) of the tool's service account.
+    """
+
+    manifest: Manifest
+    digest: str
+    files: str | None
+    account: int
+    state: str
+    added: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that passed admission. Only `admission` builds one; the planner takes only this."""
+
+    request: Request
+    tool: RegisteredTool

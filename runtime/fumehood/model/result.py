@@ -1,0 +1,126 @@
+"""What a caller gets: the machine-readable result, built only by the scan step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fumehood.model.codec import encode
+from fumehood.model.outcome import Breach, Status, Usage
+
+Action = Literal["pass", "flag", "redact", "withhold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a scanner saw; never the matched text itself.
+
+    rule: the detector's rule id; kind: its class (`secret`, `hidden_text`, `encoding`,
+    `schema`, `artifact`, `scanner`). place: `stdout`, `stderr`, `artifact:NAME`, optionally
+    followed by `#<JSON pointer>` or `#bytes=START-END`. fingerprint: 8 hex characters keyed
+    per installation, so that one secret can be correlated and never recovered.
+    """
+
+    rule: str
+    kind: str
+    severity: Literal["low", "medium", "high"]
+    place: str
+    action: Action
+    fingerprint: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """What held for this sandbox. `limits` are the plan's; `plan` is its digest."""
+
+    engine: str
+    uid: int
+    seccomp: str
+    network: str
+    no_new_privs: bool
+    limits: dict[str, int]
+    plan: str
+    not_enforced: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds spent in each step: waiting for a sandbox slot, opening and proving the
+    sandbox, running the tool, scanning."""
+
+    queued_ms: float = 0.0
+    started_ms: float = 0.0
+    ran_ms: float = 0.0
+    scanned_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The one answer to one invocation.
+
+    content: MCP content blocks, as JSON objects. structured: the parsed result when the tool
+    has an outputSchema. stderr: scanned diagnostics, shown to a person when the tool failed.
+    message: one line for a person: why the status is what it is; empty when ok.
+    """
+
+    invocation: str
+    tool_name: str
+    tool_version: str
+    tool_digest: str
+    status: Status
+    exit_code: int | None = None
+    signal: int | None = None
+    content: tuple[dict[str, Any], ...] = ()
+    structured: Any = None
+    truncated: bool = False
+    breach: Breach | None = None
+    findings: tuple[Finding, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    enforced: Enforced | None = None
+    timing: Timing = field(default_factory=Timing)
+    stderr: str = ""
+    message: str = ""
+
+    @property
+    def is_error(self) -> bool:
+        return self.status != "ok"
+
+    def to_json(self) -> dict[str, Any]:
+        """The object documented in docs/results.md, for `--json` and MCP `_meta`."""
+        enforced = None
+        if self.enforced is not None:
+            e = self.enforced
+            enforced = {
+                "engine": e.engine,
+                "uid": e.uid,
+                "seccomp": e.seccomp,
+                "network": e.network,
+                "capabilities": list(e.capabilities),
+                "no_new_privs": e.no_new_privs,
+                "limits": dict(e.limits),
+                "plan": e.plan,
+                "not_enforced": list(e.not_enforced),
+            }
+        return {
+            "invocation": self.invocation,
+            "tool": {
+                "name": self.tool_name,
+                "version": self.tool_version,
+                "digest": self.tool_digest,
+            },
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "signal": self.signal,
+            "content": [dict(block) for block in self.content],
+            "structured": self.structured,
+            "truncated": self.truncated,
+            "breach": encode(self.breach) if self.breach else None,
+            "findings": [encode(f) for f in self.findings],
+            "usage": encode(self.usage),
+            "enforced": enforced,
+            "timing": encode(self.timing),
+            "stderr": self.stderr,
+            "message": self.message,
+        }
