@@ -1,0 +1,31 @@
+# Two commands matter to a newcomer: `make demo` and `make test`. Both set up by themselves.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint lock clean
+BIN := .venv/bin
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## install system packages (as root) and .venv; safe to repeat
+	@scripts/setup
+
+demo: setup ## run every example tool in a sandbox and show what was enforced
+	@scripts/demo
+
+test: setup-dev lint ## lint, then every test suite
+	@$(BIN)/pytest
+
+lint: setup-dev ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lock: ## resolve pyproject.toml into the hashed lock files again
+	@scripts/lock
+
+clean: ## remove .venv and caches
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis runtime/*.egg-info
+
+.PHONY: setup-dev
+setup-dev:
+	@scripts/setup --dev
