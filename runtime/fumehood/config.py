@@ -1,0 +1,295 @@
+"""The operator's configuration: where things are, who may call, the most any tool may have.
+
+Must never start from a file that somebody else could have written, and never guess at a key
+it does not know. Every field has a default, a unit and bounds; a missing file is all defaults.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from fumehood.errors import ConfigError
+from fumehood.model.document import MAX_BYTES, DocumentError, dotted, parse, shown
+from fumehood.model.faults import explain
+from fumehood.model.limits import KIB, MIB, CeilingsSpec, bounds, whole
+from fumehood.model.published import published_schema
+from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
+
+SYSTEM_SOCKET: Final = Path("/run/fumehood/fumehood.sock")
+SYSTEM_STATE: Final = Path("/var/lib/fumehood")
+SYSTEM_CONFIG: Final = Path("/etc/fumehood/config.yaml")
+
+MAX_UID: Final = 2**31 - 1
+"""Many programs hold a UID in a signed integer; and 2**32-1 means "unchanged" to the kernel."""
+FIRST_FREE_UID: Final = 65_536
+"""Below lie people, system accounts, systemd's dynamic users and `nobody` (65534, 65535)."""
+
+Control = Literal["service_account", "memory", "cpu", "pids", "scratch"]
+
+# POSIX 3.437 User Name, with the $ that Debian allows at the end left out.
+_ACCOUNT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the socket, the state and the configuration are. All absolute.
+
+    config_named: somebody asked for this configuration file, so it must exist.
+    """
+
+    socket: Path
+    state: Path
+    config: Path
+    config_named: bool = False
+
+
+def places(
+    socket: Path | None = None,
+    state: Path | None = None,
+    config: Path | None = None,
+    *,
+    environ: Mapping[str, str],
+    uid: int,
+) -> Places:
+    """Options before FUMEHOOD_* variables before the defaults of `uid`.
+
+    Raises ConfigError for a place that is empty or relative: it would depend on where the
+    command was started.
+    """
+    named = {
+        "--socket": (socket, "FUMEHOOD_SOCKET"),
+        "--state": (state, "FUMEHOOD_STATE"),
+        "--config": (config, "FUMEHOOD_CONFIG"),
+    }
+    chosen = {
+        option: _absolute(value, option) if value is not None else _variable(environ, variable)
+        for option, (value, variable) in named.items()
+    }
+    defaults = _defaults(environ, uid)
+    return Places(
+        socket=chosen["--socket"] or defaults.socket,
+        state=chosen["--state"] or defaults.state,
+        config=chosen["--config"] or defaults.config,
+        config_named=chosen["--config"] is not None,
+    )
+
+
+def _defaults(environ: Mapping[str, str], uid: int) -> Places:
+    if uid == 0:
+        return Places(SYSTEM_SOCKET, SYSTEM_STATE, SYSTEM_CONFIG)
+    runtime = _xdg(environ, "XDG_RUNTIME_DIR")
+    run = runtime / "fumehood" if runtime else Path(f"/tmp/fumehood-{uid}")  # noqa: S108  (made 0700 and its owner checked by the gateway)
+    home = _xdg(environ, "HOME") or Path("/nonexistent")
+    state = _xdg(environ, "XDG_STATE_HOME") or home / ".local" / "state"
+    config = _xdg(environ, "XDG_CONFIG_HOME") or home / ".config"
+    return Places(run / "fumehood.sock", state / "fumehood", config / "fumehood" / "config.yaml")
+
+
+def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
+    """XDG Base Directory Specification 0.8: empty is unset, relative is ignored."""
+    value = environ.get(name, "")
+    return Path(value) if value.startswith("/") else None
+
+
+def _variable(environ: Mapping[str, str], name: str) -> Path | None:
+    value = environ.get(name)
+    return None if value is None else _absolute(Path(value) if value else None, name)
+
+
+def _absolute(path: Path | None, name: str) -> Path:
+    if path is None or "\0" in str(path):
+        raise ConfigError(f"{name} is empty or holds a NUL byte", "name a file, or leave it out")
+    return path if path.is_absolute() else path.absolute()
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        raise FieldError(f"expected a list, got {shown(value)}")
+    return tuple(value)
+
+
+def _account(value: object) -> str | int:
+    if type(value) is int and 0 <= value <= MAX_UID:
+        return value
+    if isinstance(value, str) and _ACCOUNT_NAME.fullmatch(value):
+        return value
+    raise FieldError(f"{shown(value)} is no account", "write a name or a number")
+
+
+def _show_seconds(seconds: float) -> str:
+    return format_duration(round(seconds * 1000))
+
+
+Account = Annotated[
+    str | int,
+    BeforeValidator(_account),
+    WithJsonSchema({"type": ["string", "integer"], "minimum": 0, "maximum": MAX_UID}),
+]
+AccountName = Annotated[
+    str,
+    AfterValidator(lambda value: str(_account(value))),
+    WithJsonSchema({"type": "string", "pattern": f"^{_ACCOUNT_NAME.pattern}$"}),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Principals(_Strict):
+    """Local accounts, by name or number. Two empty lists mean nobody."""
+
+    users: Annotated[tuple[Account, ...], BeforeValidator(_listed)] = Field(
+        default=(), max_length=4096, description="users, by name or UID"
+    )
+    groups: Annotated[tuple[Account, ...], BeforeValidator(_listed)] = Field(
+        default=(), max_length=4096, description="groups, by name or GID"
+    )
+
+
+class Accounts(_Strict):
+    """The range of host UIDs (and equal GIDs) that tools run as; nobody else may use it."""
+
+    first: Annotated[int, *whole(FIRST_FREE_UID, MAX_UID)] = Field(
+        default=1_900_000_000, description="first UID"
+    )
+    count: Annotated[int, *whole(1, 1_000_000)] = Field(
+        default=10_000, description="how many; each tool name takes one and keeps it"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Accounts:
+        if self.first + self.count - 1 > MAX_UID:
+            raise FieldError(
+                f"the range {self.first} to {self.first + self.count - 1} passes {MAX_UID}",
+                "lower first or count",
+            )
+        return self
+
+
+class Config(_Strict):
+    """What the operator decides. See docs/configuration.md."""
+
+    socket_group: AccountName = Field(
+        default="fumehood", description="group that may connect to the socket (as root)"
+    )
+    supervisor_user: AccountName = Field(
+        default="fumehood", description="account the supervisor drops to (as root)"
+    )
+    callers: Principals | None = Field(
+        default=None, description="who may call tools; unset: the socket group, or you yourself"
+    )
+    operators: Principals | None = Field(
+        default=None, description="who may also change the catalog; unset: root, or you yourself"
+    )
+    accounts: Accounts = Field(default_factory=Accounts)
+    ceilings: CeilingsSpec = Field(default_factory=CeilingsSpec)
+    accept_unenforced: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = Field(
+        default=(), description="controls that may be missing on this host, by name"
+    )
+    sandboxes: Annotated[int, *whole(1, 4_096)] = Field(default=64, description="sandboxes at once")
+    queue: Annotated[int, *whole(0, 65_536)] = Field(
+        default=256, description="invocations that wait for a sandbox"
+    )
+    queue_timeout: Annotated[Seconds, bounds(1, 3_600, _show_seconds)] = Field(
+        default=30.0, description="longest wait for a sandbox"
+    )
+    per_caller: Annotated[int, *whole(1, 65_536)] = Field(
+        default=160, description="invocations of one caller, running and waiting together"
+    )
+    frame_bytes: Annotated[Size, bounds(4 * KIB, 64 * MIB, format_size)] = Field(
+        default=16 * MIB, description="longest message on the socket"
+    )
+    connections: Annotated[int, *whole(1, 4_096)] = Field(
+        default=128, description="connections at once"
+    )
+    in_flight_per_connection: Annotated[int, *whole(1, 4_096)] = Field(
+        default=64, description="unanswered requests of one connection"
+    )
+    idle_frame_timeout: Annotated[Seconds, bounds(1, 600, _show_seconds)] = Field(
+        default=30.0, description="a message that has begun must be complete by then"
+    )
+
+
+def load(path: Path, *, trusted_uid: int, required: bool = False) -> Config:
+    """Read the operator's file, or raise ConfigError naming file, line and remedy.
+
+    Args:
+        trusted_uid: besides root, whose file is believed: the operator's own when rootless.
+        required: a missing file is an error instead of all defaults, because it was named.
+    """
+    text = _read(path, trusted_uid)
+    if text is None:
+        if required:
+            raise ConfigError(f"{path} does not exist", "create it, or leave the option out")
+        return Config()
+    try:
+        document = parse(text)
+    except DocumentError as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise ConfigError(f"{where}: {error.cause}", error.remedy) from None
+    value: object = {} if document.value is None else document.value
+    try:
+        return Config.model_validate(value)
+    except ValidationError as error:
+        fault = explain(Config, error)
+        line = document.line_of(fault.path)
+        where = f"{path}:{line}" if line else str(path)
+        key = f"{dotted(fault.path)}: " if fault.path else ""
+        raise ConfigError(f"{where}: {key}{fault.cause}", fault.remedy) from None
+
+
+def _read(path: Path, trusted_uid: int) -> str | None:
+    """The text of a file that only root and `trusted_uid` can have written; None if missing."""
+    try:
+        # O_NONBLOCK: a FIFO in its place must not stop the start.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = "is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise ConfigError(f"{path}: {reason}", "put a plain, readable file there") from None
+    with os.fdopen(fd, "rb") as file:
+        _check_trust(path, os.fstat(fd), trusted_uid, directory=False)
+        _check_trust(path.parent, path.parent.stat(), trusted_uid, directory=True)
+        data = file.read(MAX_BYTES + 1)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8", "save it as UTF-8") from None
+
+
+def _check_trust(path: Path, found: os.stat_result, trusted_uid: int, *, directory: bool) -> None:
+    if not (stat.S_ISDIR if directory else stat.S_ISREG)(found.st_mode):
+        raise ConfigError(f"{path} is no regular file", "put a plain file there")
+    if found.st_uid not in (0, trusted_uid):
+        raise ConfigError(
+            f"{path} belongs to UID {found.st_uid}", f"chown it to root or UID {trusted_uid}"
+        )
+    others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    # In a sticky folder others cannot replace a file that is not theirs (inode(7)).
+    if others and not (directory and found.st_mode & stat.S_ISVTX):
+        raise ConfigError(f"{path} can be written by others", f"chmod go-w {path}")
+
+
+def config_schema() -> dict[str, Any]:
+    """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
+    return published_schema(Config, Config, Accounts, CeilingsSpec)

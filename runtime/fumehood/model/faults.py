@@ -1,0 +1,92 @@
+"""Turns pydantic's errors into a cause and a remedy for a person, and must never echo a value
+at length. Shared by the manifest and the configuration."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fumehood.model.document import Path, shown
+from fumehood.model.units import FieldError
+
+_EXPECTED = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "tuple_type": "a list",
+    "list_type": "a list",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first thing wrong with a document: where, what, what to do."""
+
+    path: Path
+    cause: str
+    remedy: str
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'?`, or the list of what is known when nothing is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word[:64].lower(), [n.lower() for n in names], n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {next(n for n in names if n.lower() == near[0])!r}?"
+    return "known here: " + ", ".join(names)
+
+
+def explain(model: type[BaseModel], error: ValidationError) -> Fault:
+    """The fault to show first: an unknown key before anything it may have caused."""
+    errors = error.errors(include_url=False)
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    path: Path = tuple(part for part in first["loc"] if part != "[key]")
+    return _explain(model, dict(first), path)
+
+
+def _explain(model: type[BaseModel], error: dict[str, Any], path: Path) -> Fault:
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        cause = f"unknown key {shown(str(path[-1]))}"
+        return Fault(path, cause, nearest(str(path[-1]), known_keys(model, path[:-1])))
+    if kind == "missing":
+        return Fault(path, f"the key {str(path[-1])!r} is missing", "add it")
+    if kind == "value_error" and isinstance(refused := error["ctx"]["error"], FieldError):
+        return Fault(path, refused.cause, refused.remedy)
+    if kind == "literal_error":
+        cause = f"expected {error['ctx']['expected']}, got {shown(error['input'])}"
+        return Fault(path, cause, "")
+    if kind in _EXPECTED:
+        got = error["input"]
+        remedy = "quote it" if kind == "string_type" and isinstance(got, int | float) else ""
+        return Fault(path, f"expected {_EXPECTED[kind]}, got {shown(got)}", remedy)
+    return Fault(path, f"{error['msg']}, got {shown(error['input'])}", "")
+
+
+def known_keys(model: type[BaseModel], path: Path) -> list[str]:
+    """The keys that the mapping at `path` inside `model` may have."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        if current is None or not isinstance(part, str) or part not in current.model_fields:
+            return []
+        current = _inner(current.model_fields[part].annotation)
+    return [] if current is None else list(current.model_fields)
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union, typing.Annotated):
+        for argument in typing.get_args(annotation):
+            if (found := _inner(argument)) is not None:
+                return found
+    return None
