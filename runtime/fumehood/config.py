@@ -37,8 +37,8 @@ SYSTEM_SOCKET: Final = Path("/run/fumehood/fumehood.sock")
 SYSTEM_STATE: Final = Path("/var/lib/fumehood")
 SYSTEM_CONFIG: Final = Path("/etc/fumehood/config.yaml")
 
-MAX_UID: Final = 2**31 - 1
-"""Many programs hold a UID in a signed integer; and 2**32-1 means "unchanged" to the kernel."""
+MAX_UID: Final = 2**31 - 3
+"""Many programs hold a UID in a signed integer, and the kernel takes -1 for "unchanged"."""
 FIRST_FREE_UID: Final = 65_536
 """Below lie people, system accounts, systemd's dynamic users and `nobody` (65534, 65535)."""
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from fumehood.errors import FumehoodError
+from fumehood.errors import FumehoodError, NotStrictJSON
+from fumehood.model import strict_json
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -37,17 +38,14 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class DocumentError(FumehoodError):
     """A text that is no strict document; rooms translate it into their own error.
 
-    `line` counts from 1, None where it is not known; `path` leads to the value.
+    `line` counts from 1, None where it is not known.
     """
 
     code = "document"
 
-    def __init__(
-        self, cause: str, remedy: str = "", *, line: int | None = None, path: Path = ()
-    ) -> None:
+    def __init__(self, cause: str, remedy: str = "", *, line: int | None = None) -> None:
         super().__init__(cause, remedy)
         self.line = line
-        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ def parse(text: str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) 
     """Parse one document, or raise DocumentError. An empty text is null.
 
     Args:
-        text: JSON when it is well-formed JSON that begins with `{`, YAML otherwise.
+        text: JSON when it begins with `{`, YAML otherwise.
         max_bytes: bound of its UTF-8 form. max_depth: mappings and lists within each other.
     """
     try:
@@ -104,43 +102,20 @@ def parse(text: str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) 
     if size > max_bytes:
         raise DocumentError(f"the text has {size} bytes; at most {max_bytes} are read")
     if text.lstrip().startswith("{"):
-        try:
-            return _parse_json(text, max_depth)
-        except json.JSONDecodeError:
-            pass  # a YAML flow mapping begins with a brace, too
+        return _parse_json(text, max_depth)
     return _YamlBuilder(max_depth).build(text)
 
 
 def _parse_json(text: str, max_depth: int) -> Document:
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_int=_integer,
-            parse_float=_float,
-        )
-    except RecursionError:
-        raise _too_deep(max_depth, None) from None
-    _check_values(value, max_depth, ())
+        value = strict_json.loads(text.encode(), depth=max_depth)
+    except NotStrictJSON as error:
+        raise DocumentError(error.cause, "a text that begins with { is read as JSON") from None
     return Document(value, MappingProxyType({}))
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise DocumentError(f"the key {shown(key)} stands twice", "keep one of them")
-        result[key] = value
-    return result
-
-
-def _no_constant(name: str) -> None:
-    raise DocumentError(f"{name} is not a JSON number")
-
-
 def _integer(text: str) -> int:
-    if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
         raise DocumentError(f"the integer {shown(text)} does not fit into 64 bits")
     return int(text)
 
@@ -151,27 +126,7 @@ def _float(text: str) -> float:
     return float(text)
 
 
-def _check_values(value: object, room: int, path: Path) -> None:
-    if isinstance(value, dict | list):
-        if room == 0:
-            raise _too_deep(len(path), None)
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            _check_text(key, path)
-            _check_values(item, room - 1, (*path, key))
-    else:
-        _check_text(value, path)
-
-
-def _check_text(value: object, path: Path) -> None:
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise DocumentError("a string holds a lone surrogate", path=path) from None
-
-
-def _too_deep(max_depth: int, line: int | None) -> DocumentError:
+def _too_deep(max_depth: int, line: int) -> DocumentError:
     return DocumentError(f"nested more than {max_depth} levels deep", line=line)
 
 

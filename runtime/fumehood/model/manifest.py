@@ -30,8 +30,8 @@ from fumehood.model.published import published_schema
 from fumehood.model.units import FieldError
 
 MAX_COMMAND: Final = 64
-MAX_ARGUMENT_CHARS: Final = 4_096
-MAX_ENVIRONMENT: Final = 64
+MAX_ARGUMENT_BYTES: Final = 4_096
+MAX_ENVIRONMENT: Final = 48
 
 # What steers the dynamic loader, libc or a shell's start before the tool's first line runs:
 # glibc's sysdeps/generic/unsecvars.h, ld.so(8), and bash(1) for the last row.
@@ -62,7 +62,7 @@ RESERVED_PREFIXES: Final = ("LD_", "FUMEHOOD_")
 
 _NAME = r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?"
 _IMAGE = r"[a-z0-9][a-z0-9._-]{0,62}"
-_VARIABLE = r"[A-Z_][A-Z0-9_]{0,127}"
+_VARIABLE = r"[A-Z_][A-Z0-9_]{0,63}"
 # semver.org, version 2.0.0, the grammar's own regular expression
 _SEMVER = (
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
@@ -134,8 +134,8 @@ def _listed(value: object) -> object:
 
 
 def _argument(text: str) -> str:
-    if len(text) > MAX_ARGUMENT_CHARS:
-        raise FieldError(f"has {len(text)} characters; at most {MAX_ARGUMENT_CHARS} are allowed")
+    if (size := len(text.encode())) > MAX_ARGUMENT_BYTES:
+        raise FieldError(f"has {size} bytes; at most {MAX_ARGUMENT_BYTES} are allowed")
     if "\0" in text:
         raise FieldError("holds a NUL byte")
     return text
@@ -167,8 +167,10 @@ def _environment(environment: dict[str, str]) -> dict[str, str]:
             raise FieldError(f"{shown(name)} is no name of a variable", "use [A-Z_][A-Z0-9_]*")
         if name.startswith(RESERVED_PREFIXES) or name in LOADER_VARIABLES:
             raise FieldError(f"{name} may not be set: it changes what is run", "remove it")
-        if "\0" in value or len(value) > MAX_ARGUMENT_CHARS:
-            raise FieldError(f"the value of {name} holds a NUL byte or is longer than 4096")
+        if "\0" in value or len(value.encode()) > MAX_ARGUMENT_BYTES:
+            raise FieldError(
+                f"the value of {name} holds a NUL byte or more than {MAX_ARGUMENT_BYTES} bytes"
+            )
     return dict(sorted(environment.items()))
 
 
@@ -258,10 +260,8 @@ def load_manifest(text: str, *, source: str) -> Manifest:
     try:
         document = parse(text)
     except DocumentError as error:
-        where = _where(source, error.line, dotted(error.path))
-        raise ManifestError(
-            f"{where}: {error.cause}", error.remedy, field=dotted(error.path)
-        ) from None
+        where = _where(source, error.line, "")
+        raise ManifestError(f"{where}: {error.cause}", error.remedy) from None
     if not isinstance(document.value, dict):
         raise ManifestError(f"{source}: expected a mapping, got {shown(document.value)}")
     return _validated(document, source)
