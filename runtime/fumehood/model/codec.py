@@ -8,7 +8,6 @@ library only, small enough to be read by whoever audits the launcher.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import types
 import typing
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from fumehood.errors import ProtocolError
 
 T = TypeVar("T")
 INT64 = 2**63
+_SHAPES: dict[type[Any], tuple[dict[str, Any], frozenset[str]]] = {}
 
 
 def encode(value: object) -> Any:
@@ -46,8 +46,10 @@ def decode(cls: type[T], raw: object, path: str = "") -> T:
     return cls(**{key: _value(hints[key], item, prefix + key) for key, item in raw.items()})
 
 
-@functools.cache
-def _shape(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
+def _shape(cls: type[Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """Types by field name, and the names that must be there."""
+    if (known := _SHAPES.get(cls)) is not None:
+        return known
     fields = dataclasses.fields(cls)
     hints = typing.get_type_hints(cls)
     required = frozenset(
@@ -55,7 +57,9 @@ def _shape(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
         for f in fields
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     )
-    return {f.name: hints[f.name] for f in fields}, required
+    shape = {f.name: hints[f.name] for f in fields}, required
+    _SHAPES[cls] = shape
+    return shape
 
 
 def _value(hint: Any, raw: object, path: str) -> Any:

@@ -1,0 +1,398 @@
+"""The embedded engine: bubblewrap, run as the service account and proven from outside.
+
+Standard library and kernel room only, since it runs inside the privileged launcher.
+
+bubblewrap reads its seccomp filter from a descriptor after its whole set-up and just before
+it forks the tool. That descriptor is our gate: a pipe that stays empty until `start`. Its
+`--block-fd` would be no gate, because end-of-file opens it: a launcher that dies would release
+the tool, in the moment before bubblewrap ties the tool's life to its parent. An empty filter,
+on the other hand, makes bubblewrap fail: without the launcher nothing ever runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from fumehood.errors import EngineError
+from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
+from fumehood.kernel import accounts, cgroup, libc, openat2, pidfd, proc, rootfs
+from fumehood.kernel.readback import prove_confined, prove_mounts, prove_seccomp
+from fumehood.model.outcome import Proof
+from fumehood.model.plan import Plan
+
+BWRAP = "/usr/bin/bwrap"
+OPEN_SECONDS = 10.0
+"""How long bubblewrap may take to reach the gate; 7 ms on a quiet machine."""
+START_SECONDS = 5.0
+OVERHEAD_PIDS = 2
+"""bubblewrap's monitor and its init live in the sandbox's cgroup."""
+MAX_ARTIFACTS = 64
+_GATE_FD, _STATUS_FD = 3, 4
+_MAX_STATUS = 4096
+
+Phase = Literal["opening", "opened", "starting", "running", "dying", "over"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the launcher laid out what sandboxes are made from, inside its own mount namespace."""
+
+    skeleton: str
+    devices: str
+    store: str
+    sandboxes: str
+
+
+@dataclass(slots=True)
+class Bubblewrap:
+    """The engine. `filters` gives the compiled filter (raw BPF) of a profile by name."""
+
+    stage: Stage
+    cgroups: cgroup.Instance
+    filters: Mapping[str, bytes]
+    host_namespaces: Mapping[str, str]
+    rootless: bool
+    name: str = "bubblewrap"
+
+    def unenforceable(self) -> dict[str, str]:
+        found = dict(self.cgroups.problems)
+        if self.rootless:
+            found["service_account"] = "only root can give each tool an account of its own"
+        return found
+
+    def open(self, name: str, plan: Plan, stdio: tuple[int, int, int]) -> BubblewrapSandbox:
+        group = self.cgroups.group(name, plan.limits, OVERHEAD_PIDS)
+        sandbox = BubblewrapSandbox(self, name, plan, group)
+        try:
+            sandbox.spawn(stdio)
+        except OSError as error:
+            sandbox.abandon()
+            raise EngineError(
+                "the sandbox could not be opened",
+                "run `fumehood doctor` on the host",
+                control="sandbox",
+                detail=str(error),
+            ) from error
+        except EngineError:
+            sandbox.abandon()
+            raise
+        return sandbox
+
+    def close(self) -> None:
+        self.cgroups.close()
+
+
+@dataclass(slots=True)
+class BubblewrapSandbox:
+    """One sandbox, from the scratch mount to the removed cgroup."""
+
+    engine: Bubblewrap
+    name: str
+    plan: Plan
+    group: cgroup.Group
+    phase: Phase = "opening"
+    _pid: int = -1
+    _init: int = -1
+    _tool: int = -1
+    _pidfd: int = -1
+    _init_pidfd: int = -1
+    _tool_pidfd: int = -1
+    _gate: int = -1
+    _status: int = -1
+    _text: bytes = b""
+    _deadline: float = 0.0
+    _failure: Failed | None = None
+    _seccomp_proven: bool = False
+    _reaped: set[int] = field(default_factory=set)
+
+    # --- opening
+
+    def spawn(self, stdio: tuple[int, int, int]) -> None:
+        """Make the scratch space and start bubblewrap as the service account."""
+        plan = self.plan
+        os.mkdir(self._scratch, 0o711)
+        rootfs.scratch(
+            self._scratch,
+            size=plan.limits.scratch_bytes,
+            inodes=plan.limits.scratch_inodes,
+            uid=plan.uid,
+            gid=plan.gid,
+        )
+        gate_read, self._gate = os.pipe()
+        self._status, status_write = os.pipe()
+        try:
+            actions = [
+                (os.POSIX_SPAWN_DUP2, fd, number)
+                for number, fd in enumerate((*stdio, gate_read, status_write))
+            ]
+            with accounts.identity(plan.uid, plan.gid):
+                self._pid = os.posix_spawn(BWRAP, self._argv(), {}, file_actions=actions)
+        finally:
+            os.close(gate_read)
+            os.close(status_write)
+        os.set_blocking(self._status, False)
+        self._pidfd = os.pidfd_open(self._pid)
+        self._deadline = time.monotonic() + OPEN_SECONDS
+        # The first migration waits for an RCU grace period (10-18 ms on an idle host); bubblewrap
+        # sets itself up meanwhile.
+        self.group.attach(self._pid)
+
+    @property
+    def _scratch(self) -> str:
+        return f"{self.engine.stage.sandboxes}/{self.name}"
+
+    def _argv(self) -> list[str]:
+        stage, plan = self.engine.stage, self.plan
+        argv = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns"]
+        argv += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+        argv += ["--uid", str(plan.uid), "--gid", str(plan.gid), "--hostname", "sandbox"]
+        argv += ["--seccomp", str(_GATE_FD), "--json-status-fd", str(_STATUS_FD)]
+        argv += ["--ro-bind", stage.skeleton, "/", "--dev-bind", stage.devices, "/dev"]
+        argv += ["--proc", "/proc"]
+        for mount in plan.mounts:
+            if mount.kind == "scratch":
+                argv += ["--bind", f"{self._scratch}{mount.target}", mount.target]
+            else:
+                source = f"{stage.store}/{mount.source.removeprefix('sha384:')}"
+                argv += ["--ro-bind", source, mount.target]
+        for name, value in plan.environment:
+            argv += ["--setenv", name, value]
+        return [*argv, "--chdir", "/tmp", "--", *plan.argv]  # noqa: S108  (the sandbox's own)
+
+    def step(self) -> list[Event]:
+        """Go on as far as possible; see engines.protocol."""
+        try:
+            return self._step()
+        except EngineError as error:
+            return self._fail(error.control, error.cause, error.detail)
+        except (OSError, KeyError, ValueError) as error:
+            return self._fail("sandbox", "the sandbox could not be proven", repr(error))
+
+    def _step(self) -> list[Event]:
+        self._read_status()
+        if self.phase == "dying":
+            return self._finish_dying()
+        if self.phase == "over":
+            return []
+        if self._pidfd >= 0 and pidfd.has_ended(self._pidfd):
+            return self._monitor_ended()
+        if self.phase == "opening":
+            return self._try_open()
+        if self.phase == "starting":
+            return self._try_started()
+        return []
+
+    def _read_status(self) -> None:
+        """bubblewrap's own report: the PID of its init, later the exit code of the tool."""
+        if self._status < 0:
+            return
+        try:
+            chunk = os.read(self._status, _MAX_STATUS)
+        except BlockingIOError:
+            return
+        self._text += chunk
+        if not chunk or len(self._text) > _MAX_STATUS:
+            os.close(self._status)
+            self._status = -1
+
+    def _reported(self, key: str) -> int | None:
+        for line in self._text.split(b"\n")[:-1]:
+            value = json.loads(line).get(key)
+            if isinstance(value, int):
+                return value
+        return None
+
+    def _try_open(self) -> list[Event]:
+        if self._init < 0:
+            pid = self._reported("child-pid")
+            if pid is None:
+                return self._still_within("bubblewrap did not start")
+            self._init_pidfd = os.pidfd_open(pid)
+            self._init = pid
+            # It was cloned before, or while, its parent was attached.
+            self.group.attach(pid)
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
+        status = proc.read_status(self._init)
+        if any(status.capabilities) or not status.no_new_privs:
+            return self._still_within("bubblewrap did not finish its set-up")
+        proofs = [
+            *prove_confined(self._init, self.plan, self.engine.host_namespaces),
+            *prove_mounts(self._init, self.plan),
+            *self.group.read_back(self._init),
+        ]
+        self.phase = "opened"
+        return [Opened(tuple(proofs))]
+
+    def _still_within(self, cause: str) -> list[Event]:
+        if time.monotonic() < self._deadline:
+            return []
+        raise EngineError(cause, control="sandbox", detail=f"phase {self.phase}")
+
+    # --- running
+
+    def start(self) -> None:
+        """Give bubblewrap its filter, which is what it waits for."""
+        if self.phase != "opened":
+            raise EngineError("only an opened sandbox can start", control="sandbox")
+        self.phase = "starting"
+        self._deadline = time.monotonic() + START_SECONDS
+        try:
+            # One write into an empty pipe of 64 KiB; filters are a few KiB.
+            os.write(self._gate, self.engine.filters[self.plan.seccomp])
+        except BrokenPipeError:
+            pass  # bubblewrap died at the gate: the next step reports it
+        finally:
+            os.close(self._gate)
+            self._gate = -1
+
+    def _try_started(self) -> list[Event]:
+        if self._tool < 0:
+            found = proc.children(self._init)
+            if not found:
+                return self._still_within("bubblewrap did not execute the tool")
+            with contextlib.suppress(ProcessLookupError):
+                self._tool_pidfd = os.pidfd_open(found[0])
+            self._tool = found[0]
+        proofs = prove_seccomp(self._tool, self._init)
+        if proofs is None:
+            return self._still_within("the seccomp filter was not loaded")
+        self._seccomp_proven = True
+        self.phase = "running"
+        return [Started(tuple(proofs))]
+
+    # --- ending
+
+    def kill(self) -> None:
+        """Kill by cgroup and by init: each alone is enough where the other is missing."""
+        if self.phase == "over":
+            return
+        self.phase = "dying"
+        self._kill()
+
+    def _kill(self) -> None:
+        self.group.kill()
+        for fd in (self._init_pidfd, self._pidfd):
+            if fd >= 0:
+                pidfd.kill(fd)
+
+    def _monitor_ended(self) -> list[Event]:
+        """bubblewrap's monitor ends with the tool; its init and whatever it holds may go on."""
+        if self.phase in ("opening", "opened"):
+            self._failure = Failed("sandbox", "bubblewrap failed to set up the sandbox", "")
+        self.phase = "dying"
+        self._kill()
+        return self._finish_dying()
+
+    def _finish_dying(self) -> list[Event]:
+        if not self._all_dead():
+            return []
+        events: list[Event] = []
+        executed = self._reported("exit-code") is not None
+        if executed and not self._seccomp_proven and self._failure is None:
+            # The tool was quicker than we: init is a zombie of ours and still tells.
+            if prove_seccomp(self._tool, self._init) is None:
+                self._failure = Failed("seccomp", "the seccomp filter was not loaded", "")
+            else:
+                self._seccomp_proven = True
+                events.append(Started((Proof("seccomp", "2", f"/proc/{self._init}/status"),)))
+        self._reap(self._init)
+        self._reap(self._pid)
+        if self.group.members():
+            self.group.kill()
+            return events
+        events.append(self._failure or self._ended(executed=executed))
+        self._release()
+        return events
+
+    def _all_dead(self) -> bool:
+        """The death of a PID namespace's init is reported only once all its processes are dead
+        (zap_pid_ns_processes), so these two descriptors speak for everything."""
+        return all(fd < 0 or pidfd.has_ended(fd) for fd in (self._pidfd, self._init_pidfd))
+
+    def _ended(self, *, executed: bool) -> Ended:
+        code, signal = self._exit()
+        fd = os.open(f"{self._scratch}/out", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            artifacts = openat2.collect(
+                fd, max_files=MAX_ARTIFACTS, max_bytes=self.plan.limits.output_bytes
+            )
+        finally:
+            os.close(fd)
+        return Ended(
+            exit_code=code,
+            signal=signal,
+            executed=executed,
+            cpu_seconds=self.group.cpu_seconds(),
+            memory_peak_bytes=self.group.memory_peak(),
+            pids_peak=self.group.pids_peak(),
+            oom_kills=self.group.oom_kills(),
+            artifacts=tuple(artifacts),
+        )
+
+    def _exit(self) -> tuple[int | None, int | None]:
+        """The kernel's word where it gives one (Linux 6.15); else bubblewrap's, which reports a
+        signal as 128 + number, as shells do."""
+        if self._tool_pidfd >= 0:
+            status = pidfd.wait_status(self._tool_pidfd)
+            if status is not None:
+                return pidfd.exit_code_and_signal(status)
+        code = self._reported("exit-code")
+        if code is not None and 128 < code <= 128 + 64:
+            return None, code - 128
+        return code, None
+
+    def _fail(self, control: str, cause: str, detail: str) -> list[Event]:
+        self._failure = self._failure or Failed(control, cause, detail)
+        if self.phase == "over":
+            return []
+        self.phase = "dying"
+        self._kill()
+        return []
+
+    def _reap(self, pid: int) -> None:
+        """Our child, or, since we are a subreaper, our dead child's child."""
+        if pid >= 0 and pid not in self._reaped:
+            with contextlib.suppress(ChildProcessError):
+                reaped, _ = os.waitpid(pid, os.WNOHANG)
+                if reaped:
+                    self._reaped.add(pid)
+
+    def abandon(self) -> None:
+        """Give up a sandbox whose opening failed half-way, wherever it stands."""
+        self._kill()
+        if self._pid >= 0:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+        self._release()
+
+    def _release(self) -> None:
+        self.phase = "over"
+        with contextlib.suppress(OSError):
+            libc.umount2(self._scratch, libc.MNT_DETACH)
+        with contextlib.suppress(OSError):
+            os.rmdir(self._scratch)
+        for fd in (self._pidfd, self._init_pidfd, self._tool_pidfd, self._gate, self._status):
+            if fd >= 0:
+                os.close(fd)
+        self._pidfd = self._init_pidfd = self._tool_pidfd = self._gate = self._status = -1
+        self.group.remove()
+
+    # --- what the launcher's loop watches
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        if self.phase == "over":
+            return ()
+        return tuple(fd for fd in (self._status, self._pidfd, self._init_pidfd) if fd >= 0)
+
+    @property
+    def polling(self) -> bool:
+        return self.phase in ("opening", "starting", "dying")

@@ -1,0 +1,101 @@
+"""What every engine offers the launcher: sandboxes that report by events and never block long.
+
+Standard library only. Foreign errors are translated where they enter: an engine raises
+EngineError or PlanRefused and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fumehood.kernel.openat2 import Found
+from fumehood.model.outcome import Proof
+from fumehood.model.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The sandbox is complete and proven, and has executed nothing of the tool."""
+
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The tool's program runs under its filter; it may be fed now."""
+
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Everything in the sandbox is dead. Counters are the kernel's; None where it cannot tell.
+
+    exit_code and signal: of the tool's own program; both None when it never ran.
+    executed: whether the program was executed and its end reported; False for a missing
+        interpreter and the like, and after a kill.
+    artifacts: open descriptors that now belong to whoever handles this event.
+    """
+
+    exit_code: int | None
+    signal: int | None
+    executed: bool
+    cpu_seconds: float | None
+    memory_peak_bytes: int | None
+    pids_peak: int | None
+    oom_kills: int
+    artifacts: tuple[Found, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The sandbox could not be made or not be proven; it is dead. `control` names the promise."""
+
+    control: str
+    cause: str
+    detail: str
+
+
+Event = Opened | Started | Ended | Failed
+
+
+class Sandbox(Protocol):
+    """One sandbox. `Ended` or `Failed` is its last event, and comes exactly once."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What to watch for readability; `step` is called when one is ready."""
+
+    @property
+    def polling(self) -> bool:
+        """True while `step` must also be called every millisecond: no descriptor can tell."""
+
+    def step(self) -> list[Event]:
+        """Go on as far as possible without blocking."""
+
+    def start(self) -> None:
+        """Let the opened sandbox execute the tool's program."""
+
+    def kill(self) -> None:
+        """Kill everything in it; the end is reported as always. Harmless when already dead."""
+
+
+class Engine(Protocol):
+    """Turns plans into sandboxes."""
+
+    name: str
+
+    def unenforceable(self) -> dict[str, str]:
+        """Controls that this engine cannot enforce on this host, each with the reason."""
+
+    def open(self, name: str, plan: Plan, stdio: tuple[int, int, int]) -> Sandbox:
+        """Begin to open a sandbox. The descriptors stay the caller's to close.
+
+        Raises:
+            PlanRefused: the plan asks for what this engine cannot do.
+            EngineError: a facility of the host failed; nothing is left behind.
+        """
+
+    def close(self) -> None:
+        """Release what the engine holds; all its sandboxes have ended."""

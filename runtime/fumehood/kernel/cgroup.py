@@ -1,0 +1,447 @@
+"""Control groups on v2, v1 and hybrid hosts: limits, membership, counters, killing.
+
+Standard library only. An `Instance` is one launcher's own place in every hierarchy; it holds
+a lock on it for as long as the launcher lives, so that a later sweep can tell what a crash
+left behind from what is in use. A `Group` is one sandbox's place in the instance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fumehood.errors import EngineError
+from fumehood.kernel import proc
+from fumehood.model.outcome import Proof
+from fumehood.model.plan import Limits
+
+PREFIX = "fumehood-"
+CPU_PERIOD_US = 100_000
+CONTROLLERS = ("memory", "cpu", "pids")
+_V1_HIERARCHIES = ("memory", "cpu", "cpuacct", "pids")
+_SWEEP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where this host keeps its cgroups.
+
+    unified: directory of the v2 hierarchy (also on hybrid hosts), or None.
+    v2: the controllers of ours that the v2 hierarchy offers.
+    v1: controller to directory, for those mounted the old way.
+    """
+
+    unified: Path | None
+    v2: frozenset[str]
+    v1: dict[str, Path]
+
+    @property
+    def mode(self) -> str:
+        if self.v1:
+            return "hybrid" if self.unified else "v1"
+        return "v2" if self.unified else "none"
+
+    @property
+    def usable(self) -> frozenset[str]:
+        """The controllers among memory, cpu and pids that are mounted at all."""
+        return frozenset(c for c in CONTROLLERS if c in self.v2 or c in self.v1)
+
+
+def discover(mounts: list[proc.MountPoint] | None = None) -> Layout:
+    """Read the layout from the mount table of this process."""
+    unified: Path | None = None
+    v2: frozenset[str] = frozenset()
+    v1: dict[str, Path] = {}
+    for mount in mounts if mounts is not None else proc.mounts("self"):
+        if mount.fstype == "cgroup2" and unified is None:
+            unified = Path(mount.target)
+            with contextlib.suppress(OSError):
+                v2 = frozenset((unified / "cgroup.controllers").read_text().split())
+        elif mount.fstype == "cgroup":
+            for name in _V1_HIERARCHIES:
+                if name in mount.super_options:
+                    v1.setdefault(name, Path(mount.target))
+    return Layout(unified, v2 & {"memory", "cpu", "pids"}, v1)
+
+
+def parent_in_unified(layout: Layout) -> Path | None:
+    """The v2 directory below which an instance may be made.
+
+    A delegated cgroup (systemd sets the xattr `user.delegate` or `trusted.delegate`), or one
+    that an ordinary user may write, is used from inside; root elsewhere uses the top.
+    """
+    if layout.unified is None:
+        return None
+    own = layout.unified / proc.cgroups("self").get("", "/").lstrip("/")
+    if os.geteuid() != 0:
+        return own if os.access(own / "cgroup.procs", os.W_OK) else None
+    for name in ("user.delegate", "trusted.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(own, name) == b"1":
+                return own
+    return layout.unified
+
+
+class Instance:
+    """One launcher's directory `fumehood-<random>` in every hierarchy that it can use."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.name = PREFIX + secrets.token_hex(6)
+        self.problems: dict[str, str] = {}
+        """controller to reason, for those that cannot be enforced here."""
+        self._unified: Path | None = None
+        self._v1: dict[str, Path] = {}
+        self._lock = -1
+
+    @classmethod
+    def create(cls, layout: Layout) -> Instance:
+        """Make the instance; what cannot be made is recorded in `problems`, not raised."""
+        instance = cls(layout)
+        parent = parent_in_unified(layout)
+        if parent is not None:
+            instance._create_unified(parent)
+        elif layout.unified is not None and not layout.v1:
+            for controller in layout.v2:
+                instance.problems[controller] = "the cgroup of this process is not delegated to it"
+        instance._create_v1()
+        for controller in CONTROLLERS:
+            if controller not in instance.enforceable:
+                instance.problems.setdefault(controller, "the controller is not mounted")
+        return instance
+
+    @property
+    def enforceable(self) -> frozenset[str]:
+        """The controllers that groups of this instance really limit."""
+        v2 = self.layout.v2 if self._unified else frozenset()
+        return frozenset(c for c in CONTROLLERS if c in self._v1 or c in v2) - set(self.problems)
+
+    def _create_unified(self, parent: Path) -> None:
+        path = parent / self.name
+        try:
+            path.mkdir()
+        except OSError as error:
+            for controller in self.layout.v2:
+                self.problems[controller] = f"{path}: {error.strerror}"
+            return
+        self._unified = path
+        self._take_lock(path)
+        if self.layout.v2 and parent != self.layout.unified:
+            _move_all(parent, path / "daemon")
+        for controller in sorted(self.layout.v2):
+            try:
+                for directory in (parent, path):
+                    (directory / "cgroup.subtree_control").write_text(f"+{controller}")
+            except OSError as error:
+                self.problems[controller] = f"{directory}: {error.strerror}"
+
+    def _create_v1(self) -> None:
+        for controller, base in self.layout.v1.items():
+            path = base / self.name
+            try:
+                path.mkdir(exist_ok=True)  # cpu and cpuacct may share one mount
+            except OSError as error:
+                self.problems["cpu" if controller == "cpuacct" else controller] = (
+                    f"{path}: {error.strerror}"
+                )
+                continue
+            self._v1[controller] = path
+            if self._lock < 0:
+                self._take_lock(path)
+
+    def _take_lock(self, path: Path) -> None:
+        self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def group(self, name: str, limits: Limits, overhead_pids: int) -> Group:
+        """Make the group of one sandbox, with its limits set. Raises EngineError.
+
+        overhead_pids: processes of the engine itself that live in the group beside the tool.
+        """
+        v1 = {controller: path / name for controller, path in self._v1.items()}
+        unified = self._unified / name if self._unified else None
+        v2 = self.layout.v2 - set(self.problems) if self._unified else frozenset[str]()
+        group = Group(v1=v1, unified=unified, v2=v2, limits=limits, overhead=overhead_pids)
+        try:
+            group.create()
+        except OSError as error:
+            group.remove()
+            raise EngineError(
+                "the cgroup of the sandbox could not be made",
+                "see the launcher's log; `fumehood doctor` shows which controllers work here",
+                control="cgroup",
+                detail=str(error),
+            ) from error
+        return group
+
+    def close(self) -> None:
+        """Remove the instance's own, by now empty, directories."""
+        for path in self._paths():
+            remove_tree(path)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _paths(self) -> list[Path]:
+        return [*self._v1.values(), *([self._unified] if self._unified else [])]
+
+
+@dataclass(slots=True)
+class Group:
+    """One sandbox's cgroup. Counters stay readable until `remove`."""
+
+    v1: dict[str, Path]
+    unified: Path | None
+    v2: frozenset[str]
+    limits: Limits
+    overhead: int
+    _expected: dict[Path, str] = field(default_factory=dict)
+
+    def create(self) -> None:
+        for path in self._paths():
+            path.mkdir(exist_ok=True)
+        for path, value in self._settings().items():
+            path.write_text(value)
+            self._expected[path] = value
+        for path in self._unlimited_swap_is_none():
+            path.write_text(self._expected[path])
+
+    def _unlimited_swap_is_none(self) -> list[Path]:
+        """memory.memsw.limit_in_bytes (v1) exists only with swap accounting, and may be set only
+        after memory.limit_in_bytes; memory.swap.max (v2) likewise depends on CONFIG_SWAP."""
+        found = []
+        if "memory" in self.v1:
+            path = self.v1["memory"] / "memory.memsw.limit_in_bytes"
+            value = str(self.limits.memory_bytes)
+        elif "memory" in self.v2 and self.unified:
+            path, value = self.unified / "memory.swap.max", "0"
+        else:
+            return []
+        if path.exists():
+            self._expected[path] = value
+            found.append(path)
+        return found
+
+    def _settings(self) -> dict[Path, str]:
+        limits, settings = self.limits, {}
+        quota = str(limits.cpu_millis * CPU_PERIOD_US // 1000)
+        pids = str(limits.pids + self.overhead)
+        if "memory" in self.v1:
+            settings[self.v1["memory"] / "memory.limit_in_bytes"] = str(limits.memory_bytes)
+        if "cpu" in self.v1:
+            settings[self.v1["cpu"] / "cpu.cfs_period_us"] = str(CPU_PERIOD_US)
+            settings[self.v1["cpu"] / "cpu.cfs_quota_us"] = quota
+        if "pids" in self.v1:
+            settings[self.v1["pids"] / "pids.max"] = pids
+        if self.unified:
+            if "memory" in self.v2:
+                settings[self.unified / "memory.max"] = str(limits.memory_bytes)
+                settings[self.unified / "memory.oom.group"] = "1"
+            if "cpu" in self.v2:
+                settings[self.unified / "cpu.max"] = f"{quota} {CPU_PERIOD_US}"
+            if "pids" in self.v2:
+                settings[self.unified / "pids.max"] = pids
+        return settings
+
+    def attach(self, pid: int) -> None:
+        """Move a process in; its future children are born here."""
+        for path in self._paths():
+            (path / "cgroup.procs").write_text(str(pid))
+
+    def read_back(self, pid: int) -> list[Proof]:
+        """Prove membership and every limit from the kernel, or raise EngineError."""
+        proofs = []
+        member_of = proc.cgroups(pid)
+        for controllers, path in self._memberships():
+            found = next(
+                (p for names, p in member_of.items() if controllers in names.split(",")), ""
+            )
+            if not found.endswith(f"/{path.parent.name}/{path.name}"):
+                raise EngineError(
+                    "the sandbox is not in its cgroup",
+                    control="cgroup",
+                    detail=f"{controllers or 'unified'}: {found}",
+                )
+        proofs.append(Proof("cgroup", "member", f"/proc/{pid}/cgroup"))
+        page = os.sysconf("SC_PAGE_SIZE")
+        for path, wanted in self._expected.items():
+            value = path.read_text().strip()
+            if value != wanted and not _same_pages(value, wanted, page):
+                raise EngineError(
+                    f"{path.name} is not what the plan promises",
+                    control=path.name.split(".")[0],
+                    detail=f"{path}: wanted {wanted}, found {value}",
+                )
+            proofs.append(Proof(path.name, value, str(path)))
+        return proofs
+
+    def _memberships(self) -> list[tuple[str, Path]]:
+        pairs = list(self.v1.items())
+        return [*pairs, ("", self.unified)] if self.unified else pairs
+
+    def cpu_seconds(self) -> float | None:
+        """User and system time of everything that ever ran here."""
+        if "cpuacct" in self.v1:
+            return int((self.v1["cpuacct"] / "cpuacct.usage").read_text()) / 1e9
+        if self.unified:  # cpu.stat has usage_usec even where the cpu controller is off
+            return _counters(self.unified / "cpu.stat").get("usage_usec", 0) / 1e6
+        return None
+
+    def memory_peak(self) -> int | None:
+        """Bytes; None before Linux 5.19 on v2, which has no memory.peak."""
+        if "memory" in self.v1:
+            return int((self.v1["memory"] / "memory.max_usage_in_bytes").read_text())
+        if "memory" in self.v2 and self.unified:
+            return _number(self.unified / "memory.peak")
+        return None
+
+    def oom_kills(self) -> int:
+        """Processes here that the kernel killed for want of memory."""
+        if "memory" in self.v1:
+            return _counters(self.v1["memory"] / "memory.oom_control").get("oom_kill", 0)
+        if "memory" in self.v2 and self.unified:
+            return _counters(self.unified / "memory.events").get("oom_kill", 0)
+        return 0
+
+    def pids_peak(self) -> int | None:
+        """The tool's own processes at most, the engine's left out; None before Linux 6.1."""
+        base = self.v1.get("pids") or (self.unified if "pids" in self.v2 else None)
+        peak = _number(base / "pids.peak") if base else None
+        return None if peak is None else max(peak - self.overhead, 0)
+
+    def members(self) -> list[int]:
+        """PIDs of the living (and zombies not yet reaped) in any hierarchy."""
+        pids: set[int] = set()
+        for path in self._paths():
+            with contextlib.suppress(FileNotFoundError):
+                pids.update(int(line) for line in (path / "cgroup.procs").read_text().split())
+        return sorted(pids)
+
+    def kill(self) -> None:
+        """SIGKILL to everything here: cgroup.kill where there is one (Linux 5.14), also on
+        hybrid hosts; otherwise one by one, which the caller repeats until `members` is empty."""
+        if self.unified:
+            try:
+                (self.unified / "cgroup.kill").write_text("1")
+            except FileNotFoundError:
+                pass
+            else:
+                return
+        _kill_each(self.members())
+
+    def remove(self) -> bool:
+        """Remove the directories; False when something is still inside."""
+        left = [path for path in self._paths() if not _rmdir(path)]
+        return not left
+
+    def _paths(self) -> list[Path]:
+        return [*dict.fromkeys(self.v1.values()), *([self.unified] if self.unified else [])]
+
+
+def sweep(layout: Layout) -> int:
+    """Kill and remove what dead launchers left; returns how many instances were removed.
+
+    An instance whose lock is held belongs to a living launcher and is left alone.
+    """
+    parents = {*layout.v1.values()}
+    if unified := parent_in_unified(layout):
+        parents.add(unified)
+    names = {
+        entry.name
+        for parent in parents
+        for entry in os.scandir(parent)
+        if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False)
+    }
+    removed = 0
+    for name in sorted(names):
+        paths = [path for parent in parents if (path := parent / name).is_dir()]
+        if not any(_locked(path) for path in paths):
+            for path in paths:
+                remove_tree(path)
+            removed += 1
+    return removed
+
+
+def remove_tree(path: Path) -> None:
+    """Kill everything below a cgroup directory and remove it, waiting at most a few seconds."""
+    deadline = time.monotonic() + _SWEEP_SECONDS
+    while path.is_dir() and time.monotonic() < deadline:
+        for directory, _, files in os.walk(path, topdown=False):
+            if "cgroup.kill" in files:
+                with contextlib.suppress(OSError):
+                    Path(directory, "cgroup.kill").write_text("1")
+            elif "cgroup.procs" in files:
+                with contextlib.suppress(OSError):
+                    _kill_each(
+                        [int(p) for p in Path(directory, "cgroup.procs").read_text().split()]
+                    )
+            _rmdir(Path(directory))
+        if path.is_dir():
+            time.sleep(0.005)
+
+
+def _locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _move_all(source: Path, target: Path) -> None:
+    """cgroups(7), "no internal processes": a delegated cgroup must be empty of processes before
+    its controllers can be given to children."""
+    target.mkdir(exist_ok=True)
+    for pid in (source / "cgroup.procs").read_text().split():
+        with contextlib.suppress(OSError):
+            (target / "cgroup.procs").write_text(pid)
+
+
+def _kill_each(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _rmdir(path: Path) -> bool:
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
+
+
+def _same_pages(value: str, wanted: str, page: int) -> bool:
+    """The kernel rounds memory limits down to whole pages."""
+    if not (value.isdigit() and wanted.isdigit()):
+        return False
+    return int(value) == int(wanted) // page * page
+
+
+def _counters(path: Path) -> dict[str, int]:
+    pairs = (line.split() for line in path.read_text().splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,103 @@
+"""What /proc says of a process: the launcher's read-backs come from here.
+
+Standard library only; reads, never writes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Fields of /proc/PID/status (proc(5)). uids, gids: real, effective, saved, file system.
+
+    capabilities: CapInh, CapPrm, CapEff, CapBnd, CapAmb as one number each.
+    """
+
+    uids: tuple[int, ...]
+    gids: tuple[int, ...]
+    groups: tuple[int, ...]
+    capabilities: tuple[int, ...]
+    no_new_privs: int
+    seccomp: int
+
+
+def read_status(pid: int) -> Status:
+    """The status of a process or zombie; FileNotFoundError or ProcessLookupError: it is gone."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    return Status(
+        uids=_numbers(fields["Uid"]),
+        gids=_numbers(fields["Gid"]),
+        groups=_numbers(fields.get("Groups", "")),
+        capabilities=tuple(
+            int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+        ),
+        no_new_privs=int(fields.get("NoNewPrivs", "-1")),
+        seccomp=int(fields.get("Seccomp", "-1")),
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split())
+
+
+def namespaces(pid: int | str) -> dict[str, str]:
+    """Identity (`user:[4026531837]`) of each of a process's namespaces."""
+    return {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in NAMESPACES}
+
+
+def children(pid: int) -> tuple[int, ...]:
+    """Direct children of a single-threaded process (needs CONFIG_PROC_CHILDREN)."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return _numbers(file.read())
+
+
+def cgroups(pid: int | str) -> dict[str, str]:
+    """Path per controller list of /proc/PID/cgroup; the unified hierarchy has the key ''."""
+    found = {}
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            found[controllers] = path
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class MountPoint:
+    """One line of /proc/PID/mountinfo."""
+
+    root: str
+    target: str
+    options: frozenset[str]
+    fstype: str
+    super_options: frozenset[str]
+
+
+def mounts(pid: int | str) -> list[MountPoint]:
+    """The mounts a process sees, in order; later ones cover earlier ones."""
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return [_mount(line) for line in file]
+
+
+def _mount(line: str) -> MountPoint:
+    left, right = line.rstrip("\n").split(" - ", 1)
+    fields = left.split(" ")
+    fstype, _, super_options = right.split(" ", 2)
+    return MountPoint(
+        root=_unescape(fields[3]),
+        target=_unescape(fields[4]),
+        options=frozenset(fields[5].split(",")),
+        fstype=fstype,
+        super_options=frozenset(super_options.split(",")),
+    )
+
+
+def _unescape(path: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        path = path.replace(code, char)
+    return path

@@ -1,0 +1,89 @@
+"""Proofs: what was promised in a plan, read back from the kernel before the tool is fed.
+
+Standard library only. Every function returns proofs or raises EngineError naming the control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fumehood.errors import EngineError
+from fumehood.kernel import proc
+from fumehood.model.outcome import Proof
+from fumehood.model.plan import SCRATCH_MOUNTS, TOOL_MOUNT, Plan
+
+SECCOMP_MODE_FILTER = 2
+
+
+def prove_confined(pid: int, plan: Plan, host: Mapping[str, str]) -> list[Proof]:
+    """Identity, capabilities, no_new_privs and namespaces of a process.
+
+    host: identities of the namespaces that the sandbox must not share.
+    """
+    status = proc.read_status(pid)
+    source = f"/proc/{pid}/status"
+    _require("service_account", set(status.uids) == {plan.uid}, f"Uid {status.uids}")
+    _require("service_account", set(status.gids) == {plan.gid}, f"Gid {status.gids}")
+    # Rootless, setgroups is denied and the caller's groups stay, without effect on mapped files.
+    if "service_account" not in plan.accepted:
+        _require("groups", set(status.groups) <= {plan.gid}, f"Groups {status.groups}")
+    _require("capabilities", not any(status.capabilities), f"Cap* {status.capabilities}")
+    _require("no_new_privs", status.no_new_privs == 1, f"NoNewPrivs {status.no_new_privs}")
+    own = proc.namespaces(pid)
+    for name in proc.NAMESPACES:
+        _require(f"namespace.{name}", own[name] != host[name], f"{name} is the host's")
+    return [
+        Proof("uid", str(plan.uid), source),
+        Proof("gid", str(plan.gid), source),
+        Proof("groups", ",".join(map(str, status.groups)), source),
+        Proof("capabilities", "none", source),
+        Proof("no_new_privs", "1", source),
+        *(Proof(f"namespace.{name}", own[name], f"/proc/{pid}/ns/{name}") for name in own),
+    ]
+
+
+def prove_mounts(pid: int, plan: Plan) -> list[Proof]:
+    """The root and the tool's files are read-only; scratch is bounded, noexec, nosuid, nodev."""
+    source = f"/proc/{pid}/mountinfo"
+    table = {mount.target: mount for mount in proc.mounts(pid)}
+    root = table["/"]
+    _require("root", "ro" in root.options, "the root file system is writable")
+    proofs = [Proof("root", "ro,nosuid", source)]
+    for target, mount in table.items():
+        _require("nosuid", "nosuid" in mount.options, f"{target} honours setuid bits")
+        writable = "rw" in mount.options and "ro" not in mount.super_options
+        expected = target in SCRATCH_MOUNTS or target == "/proc" or target.startswith("/dev/")
+        _require("mounts", expected or not writable, f"{target} is writable")
+    for wanted in plan.mounts:
+        found = table.get(wanted.target)
+        if found is None:
+            raise EngineError("a mount of the plan is missing", control=wanted.target)
+        if wanted.kind == "scratch":
+            _require("scratch", {"noexec", "nosuid", "nodev"} <= found.options, wanted.target)
+            bounds = {opt.split("=")[0] for opt in found.super_options if "=" in opt}
+            _require("scratch", {"size", "nr_inodes"} <= bounds, f"{wanted.target} is unbounded")
+        elif wanted.target == TOOL_MOUNT:
+            _require("tool", "ro" in found.options, "the tool's files are writable")
+        proofs.append(Proof(f"mount.{wanted.target}", ",".join(sorted(found.options)), source))
+    return proofs
+
+
+def prove_seccomp(tool: int, init: int) -> list[Proof] | None:
+    """Mode 2 (filter) of the tool's process, or, when that is gone already, of the sandbox's
+    init, which loads the same filter before it can report the tool's end. None: not yet."""
+    for pid in (tool, init):
+        if pid < 0:
+            continue
+        try:
+            mode = proc.read_status(pid).seccomp
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if mode != SECCOMP_MODE_FILTER:
+            return None
+        return [Proof("seccomp", str(mode), f"/proc/{pid}/status")]
+    return None
+
+
+def _require(control: str, held: bool, detail: str) -> None:  # noqa: FBT001
+    if not held:
+        raise EngineError(f"{control} is not as the plan promises", control=control, detail=detail)

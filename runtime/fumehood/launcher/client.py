@@ -1,0 +1,218 @@
+"""The supervisor's side of the launcher: open, start, kill, and what came of it.
+
+Runs on the supervisor's event loop. Every wait ends: with the launcher's answer, or, when the
+launcher dies, with EngineError for every sandbox it held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fumehood.errors import EngineError, FumehoodError, PlanRefused, ProtocolError
+from fumehood.launcher import messages as m
+from fumehood.model.outcome import Proof
+from fumehood.model.plan import Plan
+
+
+@dataclass(slots=True)
+class End:
+    """The launcher's account of a sandbox's end, with the descriptors of its artifacts.
+
+    Whoever takes it closes them: `close` does, and is harmless twice.
+    """
+
+    message: m.EndedMessage
+    descriptors: list[int]
+
+    def close(self) -> None:
+        m.close_all(self.descriptors)
+        self.descriptors.clear()
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """A sandbox as the supervisor sees it. Each future is set exactly once."""
+
+    name: str
+    plan: Plan
+    opened: asyncio.Future[tuple[Proof, ...]]
+    started: asyncio.Future[tuple[Proof, ...]]
+    ended: asyncio.Future[End]
+    _send: Callable[[m.ToLauncher], None] = field(repr=False)
+
+    def start(self) -> None:
+        """Execute the tool in the opened sandbox."""
+        self._send(m.Start(self.name))
+
+    def kill(self) -> None:
+        """Kill everything in it; `ended` follows."""
+        if not self.ended.done():
+            self._send(m.Kill(self.name))
+
+    def fail(self, error: FumehoodError) -> None:
+        """Nothing of the sandbox is left, and it did not end as a sandbox should."""
+        for future in (self.opened, self.started, self.ended):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # seen: not every waiter waits for every stage
+
+
+class LauncherClient:
+    """One launcher at a time; `replace` takes the channel of the next one."""
+
+    def __init__(self, channel: socket.socket, on_hello: Callable[[m.Hello], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_hello = on_hello
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._queue: deque[tuple[bytes, list[int]]] = deque()
+        self._writing = False
+        self.hello: asyncio.Future[m.Hello] = self._loop.create_future()
+        self._channel: socket.socket | None = None
+        self.replace(channel)
+
+    @property
+    def alive(self) -> bool:
+        return self._channel is not None
+
+    def replace(self, channel: socket.socket) -> None:
+        """Use a new launcher; whatever the old one held is over."""
+        self.close()
+        channel.setblocking(False)
+        self._channel = channel
+        if self.hello.done():
+            self.hello = self._loop.create_future()
+        self._loop.add_reader(channel, self._receive)
+
+    def close(self) -> None:
+        """Let go of the launcher, which kills all its sandboxes and ends."""
+        channel, self._channel = self._channel, None
+        if channel is None:
+            return
+        self._loop.remove_reader(channel)
+        self._loop.remove_writer(channel)
+        self._writing = False
+        channel.close()
+        for _, descriptors in self._queue:
+            m.close_all(descriptors)
+        self._queue.clear()
+        error = EngineError(
+            "the launcher ended while the sandbox existed",
+            "call again; a new launcher starts by itself",
+            control="launcher",
+        )
+        for sandbox in list(self._sandboxes.values()):
+            sandbox.fail(error)
+        self._sandboxes.clear()
+
+    def open(self, name: str, plan: Plan, stdio: tuple[int, int, int]) -> Sandbox:
+        """Ask for a sandbox. The descriptors are duplicated; the caller closes its own.
+
+        Raises:
+            EngineError: there is no launcher just now.
+            ProtocolError: the plan is too large to send.
+        """
+        new = self._loop.create_future
+        sandbox = Sandbox(name, plan, new(), new(), new(), self._send_control)
+        self._send(m.Open(name, plan), [os.dup(fd) for fd in stdio])
+        self._sandboxes[name] = sandbox
+        return sandbox
+
+    # --- sending
+
+    def _send_control(self, message: m.ToLauncher) -> None:
+        if self._channel is not None:
+            self._send(message, [])
+
+    def _send(self, message: m.ToLauncher, descriptors: list[int]) -> None:
+        try:
+            if self._channel is None:
+                raise EngineError(
+                    "no launcher is running", "call again in a moment", control="launcher"
+                )
+            self._queue.append((m.pack(message), descriptors))
+        except FumehoodError:
+            m.close_all(descriptors)
+            raise
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._queue and self._channel is not None:
+            data, descriptors = self._queue[0]
+            try:
+                socket.send_fds(self._channel, [data], descriptors)
+            except BlockingIOError:
+                if not self._writing:
+                    self._writing = True
+                    self._loop.add_writer(self._channel, self._flush)
+                return
+            except OSError:
+                self.close()
+                return
+            self._queue.popleft()
+            m.close_all(descriptors)
+        if self._writing and self._channel is not None:
+            self._writing = False
+            self._loop.remove_writer(self._channel)
+
+    # --- receiving
+
+    def _receive(self) -> None:
+        while self._channel is not None:
+            try:
+                data, descriptors = m.receive(self._channel)
+            except BlockingIOError:
+                return
+            except (OSError, ProtocolError):
+                self.close()
+                return
+            if not data:
+                self.close()
+                return
+            try:
+                self._dispatch(data, descriptors)
+            except ProtocolError:
+                m.close_all(descriptors)
+                self.close()
+
+    def _dispatch(self, data: bytes, descriptors: list[int]) -> None:
+        message = m.unpack(data, m.FROM_LAUNCHER)
+        if isinstance(message, m.Hello):
+            if not self.hello.done():
+                self.hello.set_result(message)
+            self._on_hello(message)
+            return
+        if not isinstance(message, m.OpenedMessage | m.StartedMessage | m.EndedMessage | m.Refused):
+            raise ProtocolError("not a message for a supervisor")
+        sandbox = self._sandboxes.get(message.sandbox)
+        if sandbox is None:
+            m.close_all(descriptors)
+            return
+        match message:
+            case m.OpenedMessage(_, proofs):
+                _settle(sandbox.opened, proofs)
+            case m.StartedMessage(_, proofs):
+                _settle(sandbox.started, proofs)
+            case m.EndedMessage():
+                self._ended(sandbox, message, descriptors)
+            case m.Refused():
+                del self._sandboxes[sandbox.name]
+                kind = PlanRefused if message.code == "plan_refused" else EngineError
+                sandbox.fail(kind(message.cause, control=message.control, detail=message.detail))
+
+    def _ended(self, sandbox: Sandbox, message: m.EndedMessage, descriptors: list[int]) -> None:
+        del self._sandboxes[sandbox.name]
+        if sandbox.ended.done():
+            m.close_all(descriptors)
+            return
+        sandbox.ended.set_result(End(message, descriptors))
+        sandbox.fail(EngineError("the sandbox ended early", control="sandbox"))
+
+
+def _settle(future: asyncio.Future[tuple[Proof, ...]], proofs: tuple[Proof, ...]) -> None:
+    if not future.done():
+        future.set_result(proofs)

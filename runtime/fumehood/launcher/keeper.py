@@ -1,0 +1,293 @@
+"""The keeper: starts launcher and supervisor, joins them, and outlives both.
+
+Tiny, privileged, standard library only. It reads no request and no output: signals, ends of
+processes and nothing else. A dead launcher is replaced; a dead supervisor ends everything. As
+the subreaper of all of them it kills whatever a crash leaves without a parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import NoReturn
+
+import fumehood
+from fumehood.kernel import cgroup, libc, proc, rootfs
+from fumehood.launcher.process import code_paths
+from fumehood.model.codec import decode, encode
+from fumehood.model.plan import Ceilings
+
+SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+MAX_RESTARTS = 5
+RESTART_WINDOW_SECONDS = 30.0
+STOP_SECONDS = 15.0
+"""How long a launcher may take to kill its sandboxes once its supervisor is gone."""
+CANNOT_START = 6
+_SUPERVISOR_TMP_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `fumehood serve` decided, for the keeper and through it for the two others.
+
+    supervisor_uid, supervisor_gid, supervisor_groups: who the supervisor becomes; -1 rootless.
+    state: the supervisor's directory; the only place besides /tmp that it may write.
+    socket: path of the listening socket, removed at the end; empty when somebody else's.
+    config: the operator's configuration as JSON, already checked.
+    """
+
+    ceilings: Ceilings
+    supervisor_uid: int
+    supervisor_gid: int
+    supervisor_groups: tuple[int, ...]
+    state: str
+    socket: str
+    config: str
+
+
+def exec_keeper(settings: Settings, *, listener: int, ready: int) -> NoReturn:
+    """Become the keeper: the command line's large process is replaced by a small one.
+
+    listener: the bound and listening Unix socket. ready: a pipe that gets one byte once calls
+    are answered, or -1.
+    """
+    keep = {listener, *([ready] if ready >= 0 else [])}
+    for fd in keep:
+        os.set_inheritable(fd, True)
+    memory = _memory_file(encode(settings))
+    os.set_inheritable(memory, True)
+    argv = _python("keeper", str(memory), str(listener), str(ready))
+    os.execv(sys.executable, argv)  # noqa: S606  (no shell: an argv list)
+
+
+def main(argv: list[str]) -> int:
+    """`keeper SETTINGS_FD LISTENER_FD READY_FD`."""
+    settings_fd, listener, ready = (int(word) for word in argv)
+    with os.fdopen(settings_fd, "rb") as file:
+        file.seek(0)
+        settings = decode(Settings, json.load(file))
+    for fd in (listener, ready):
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+    libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    keeper = Keeper(settings, listener, ready)
+    try:
+        return keeper.run()
+    finally:
+        keeper.clean_up()
+
+
+class Keeper:
+    """Two children and what joins them."""
+
+    def __init__(self, settings: Settings, listener: int, ready: int) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._ready = ready
+        self._launcher = -1
+        self._supervisor = -1
+        self._control: socket.socket | None = None
+        self._starts: list[float] = []
+        self._stops = 0
+
+    def run(self) -> int:
+        """Until the supervisor ends; returns its exit status."""
+        own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = own
+        channel = self._start_launcher()
+        self._start_supervisor(theirs, channel)
+        theirs.close()
+        channel.close()
+        for fd in (self._listener, self._ready):
+            if fd >= 0:
+                os.close(fd)
+        status = None
+        while status is None:
+            info = signal.sigwaitinfo(SIGNALS)
+            if info.si_signo == signal.SIGCHLD:
+                status = self._on_children()
+            elif info.si_signo == signal.SIGHUP:
+                self._signal(self._supervisor, signal.SIGHUP)
+            else:
+                self._stops += 1
+                stop = signal.SIGTERM if self._stops == 1 else signal.SIGKILL
+                self._signal(self._supervisor, stop)
+        return status
+
+    # --- starting
+
+    def _start_launcher(self) -> socket.socket:
+        """Start a launcher; returns the supervisor's end of its channel."""
+        self._starts.append(time.monotonic())
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        memory = _memory_file(encode(self._settings.ceilings))
+        self._launcher = os.posix_spawn(
+            sys.executable,
+            _python("process", "3", "4", bare=True),
+            _environment(),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+                (os.POSIX_SPAWN_DUP2, memory, 4),
+            ],
+            setsigmask=[],
+        )
+        theirs.close()
+        os.close(memory)
+        return ours
+
+    def _start_supervisor(self, control: socket.socket, channel: socket.socket) -> None:
+        """Fork, confine, exec. Forking is fine here: the keeper is small and has no thread."""
+        config = _memory_file(json.loads(self._settings.config))
+        pid = os.fork()
+        if pid:
+            os.close(config)
+            self._supervisor = pid
+            return
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+            os.setsid()
+            descriptors = [self._listener, control.fileno(), channel.fileno(), config]
+            if self._ready >= 0:
+                descriptors.append(self._ready)
+            for fd in descriptors:
+                os.set_inheritable(fd, True)
+            words = [str(fd) for fd in descriptors] + ([] if self._ready >= 0 else ["-1"])
+            if self._settings.supervisor_uid >= 0:
+                _confine_supervisor(self._settings)
+            libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+            argv = _python("daemon", *words, self._settings.state, self._settings.ceilings.profiles)
+            os.execve(sys.executable, argv, _environment())  # noqa: S606
+        except OSError as error:
+            sys.stderr.write(f"fumehood: the supervisor cannot start: {error}\n")
+        finally:
+            os._exit(CANNOT_START)
+
+    # --- ends
+
+    def _on_children(self) -> int | None:
+        """Reap; replace a dead launcher; the supervisor's exit status when that is what ended."""
+        result = None
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            if pid == self._supervisor:
+                self._supervisor = -1
+                result = _exit_status(status)
+            elif pid == self._launcher:
+                self._launcher = -1
+                failed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == CANNOT_START
+                if failed or not self._may_restart():
+                    self._stops += 1
+                    self._signal(self._supervisor, signal.SIGKILL)
+                    _say("the launcher cannot run; stopping")
+        self._kill_strays()
+        if result is None and self._launcher < 0 and not self._stops:
+            self._replace_launcher()
+        return result
+
+    def _may_restart(self) -> bool:
+        since = time.monotonic() - RESTART_WINDOW_SECONDS
+        self._starts = [start for start in self._starts if start > since]
+        return len(self._starts) < MAX_RESTARTS
+
+    def _replace_launcher(self) -> None:
+        channel = self._start_launcher()
+        assert self._control is not None  # noqa: S101  (set before any child exists)
+        with contextlib.suppress(OSError):  # the supervisor is ending too
+            socket.send_fds(self._control, [b"launcher"], [channel.fileno()])
+        channel.close()
+
+    def _kill_strays(self) -> None:
+        """Orphans become our children; none of them is meant to live."""
+        for pid in proc.children(os.getpid()):
+            if pid not in (self._launcher, self._supervisor):
+                self._signal(pid, signal.SIGKILL)
+
+    def _signal(self, pid: int, number: int) -> None:
+        if pid > 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def clean_up(self) -> None:
+        """Wait for the launcher to finish its killing, then make sure of it."""
+        deadline = time.monotonic() + STOP_SECONDS
+        self._signal(self._supervisor, signal.SIGKILL)
+        while self._launcher > 0:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._signal(self._launcher, signal.SIGKILL)
+            signal.sigtimedwait({signal.SIGCHLD}, max(left, 0.1))
+            self._stops += 1
+            self._on_children()
+        self._kill_strays()
+        with contextlib.suppress(OSError):
+            cgroup.sweep(cgroup.discover())
+        if self._settings.socket:
+            with contextlib.suppress(OSError):
+                os.unlink(self._settings.socket)
+
+
+def _confine_supervisor(settings: Settings) -> None:
+    """The process that parses everything hostile sees /usr, its code and its state, nothing else,
+    and owns no capability. That also lets it run from a clone below a directory of root's."""
+    paths = {sys.prefix, settings.ceilings.profiles, *code_paths()}
+    binds = [rootfs.Bind(path) for path in sorted(paths) if not path.startswith("/usr/")]
+    binds += [rootfs.Bind("/etc"), rootfs.Bind("/sys")]
+    binds.append(rootfs.Bind(settings.state, read_only=False))
+    rootfs.private_namespace()
+    rootfs.enter(binds, tmp_bytes=_SUPERVISOR_TMP_BYTES)
+    libc.limit_capabilities(frozenset({libc.CAP_SETUID, libc.CAP_SETGID}))
+    os.setgroups(list(settings.supervisor_groups))
+    gid, uid = settings.supervisor_gid, settings.supervisor_uid
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+_MODULES = {
+    "keeper": "fumehood.launcher.keeper",
+    "process": "fumehood.launcher.process",
+    "daemon": "fumehood.daemon",
+}
+
+
+def _python(role: str, *words: str, bare: bool = False) -> list[str]:
+    """argv for one of our processes: isolated from the environment and the user's site; `bare`
+    without any installed package."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(fumehood.__file__)))
+    code = (
+        f"import sys; sys.path.insert(0, {package!r}); "
+        f"from {_MODULES[role]} import main; sys.exit(main(sys.argv[1:]))"
+    )
+    flags = ["-I", "-S"] if bare or role == "keeper" else ["-I"]
+    return [sys.executable, *flags, "-c", code, *words]
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _memory_file(value: object) -> int:
+    fd = os.memfd_create("fumehood-settings", os.MFD_CLOEXEC)
+    os.write(fd, json.dumps(value).encode())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _exit_status(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"fumehood: {text}\n")

@@ -1,0 +1,173 @@
+"""The words between supervisor and launcher: small typed messages on a seqpacket socket.
+
+Standard library only. One message is one packet of JSON, `{"type": …, …}`, decoded strictly;
+descriptors travel beside it. The launcher believes nothing in them: see `launcher.process`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+
+from fumehood.errors import ProtocolError
+from fumehood.model.codec import decode, encode
+from fumehood.model.outcome import Proof
+from fumehood.model.plan import Plan
+
+MAX_MESSAGE = 128 * 1024
+"""Bytes of one packet; longer ones are refused unread."""
+MAX_DESCRIPTORS = 80
+"""At most this many descriptors ride on one packet (the kernel's own limit is 253)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Supervisor: open a sandbox. Beside it: the pipes for stdin, stdout and stderr."""
+
+    sandbox: str
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Supervisor: execute the tool in an opened sandbox."""
+
+    sandbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Supervisor: kill a sandbox; `EndedMessage` follows as for any other end."""
+
+    sandbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Launcher, first: who it is, and what it cannot enforce on this host (control, reason)."""
+
+    engine: str
+    pid: int
+    version: str
+    cgroup_mode: str
+    unenforceable: tuple[tuple[str, str], ...]
+    swept: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedMessage:
+    """Launcher: the sandbox is complete, proven, and has run nothing."""
+
+    sandbox: str
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartedMessage:
+    """Launcher: the tool runs under its filter; feed it."""
+
+    sandbox: str
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactMessage:
+    """One entry of /out. Collected ones have a descriptor beside the message, in order."""
+
+    name: str
+    size: int
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedMessage:
+    """Launcher: everything in the sandbox is dead and its cgroup removed."""
+
+    sandbox: str
+    exit_code: int | None
+    signal: int | None
+    executed: bool
+    cpu_seconds: float | None
+    memory_peak_bytes: int | None
+    pids_peak: int | None
+    oom_kills: int
+    artifacts: tuple[ArtifactMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Launcher: a plan it will not run, or a sandbox that could not be made or proven.
+
+    code: `plan_refused` or `engine_error`. Nothing of the sandbox is left.
+    """
+
+    sandbox: str
+    code: str
+    control: str
+    cause: str
+    detail: str
+
+
+ToLauncher = Open | Start | Kill
+FromLauncher = Hello | OpenedMessage | StartedMessage | EndedMessage | Refused
+
+_TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
+    cls.__name__: cls
+    for cls in (Open, Start, Kill, Hello, OpenedMessage, StartedMessage, EndedMessage, Refused)
+}
+TO_LAUNCHER = frozenset({"Open", "Start", "Kill"})
+FROM_LAUNCHER = frozenset(_TYPES) - TO_LAUNCHER
+
+
+def pack(message: ToLauncher | FromLauncher) -> bytes:
+    """One packet.
+
+    Raises:
+        ProtocolError: the message does not fit; nothing was sent.
+    """
+    body = {"type": type(message).__name__, **encode(message)}
+    data = json.dumps(body, separators=(",", ":")).encode()
+    if len(data) > MAX_MESSAGE:
+        raise ProtocolError(
+            f"a message of {len(data)} bytes exceeds {MAX_MESSAGE}",
+            "shorten the tool's command or environment",
+        )
+    return data
+
+
+def unpack(data: bytes, allowed: frozenset[str]) -> ToLauncher | FromLauncher:
+    """Decode one packet of an allowed type, or raise ProtocolError."""
+    if len(data) > MAX_MESSAGE:
+        raise ProtocolError("the message is too long")
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("the message is no JSON") from error
+    kind = body.pop("type", None) if isinstance(body, dict) else None
+    if not isinstance(kind, str) or kind not in allowed:
+        raise ProtocolError("the message has no type that is allowed here")
+    return decode(_TYPES[kind], body)
+
+
+def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """One packet and its descriptors, all close-on-exec; b"" at end of file.
+
+    Raises:
+        ProtocolError: the packet or its descriptors were truncated; none of them is kept.
+        BlockingIOError: nothing to read.
+    """
+    data, descriptors, flags, _ = socket.recv_fds(
+        channel, MAX_MESSAGE + 1, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+    )
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        close_all(descriptors)
+        raise ProtocolError("the message was truncated")
+    return data, list(descriptors)
+
+
+def close_all(descriptors: list[int]) -> None:
+    """Close descriptors that came with a message that is not acted on."""
+    for fd in descriptors:
+        os.close(fd)
