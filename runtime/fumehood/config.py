@@ -1,4 +1,4 @@
-"""The operator's configuration: where things are, who may call, the most any tool may have.
+"""The operator's configuration: who may call, and the most that any tool may have.
 
 Must never start from a file that somebody else could have written, and never guess at a key
 it does not know. Every field has a default, a unit and bounds; a missing file is all defaults.
@@ -10,8 +10,6 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -32,10 +30,8 @@ from fumehood.model.faults import explain
 from fumehood.model.limits import KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.published import published_schema
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
-
-SYSTEM_SOCKET: Final = Path("/run/fumehood/fumehood.sock")
-SYSTEM_STATE: Final = Path("/var/lib/fumehood")
-SYSTEM_CONFIG: Final = Path("/etc/fumehood/config.yaml")
+from fumehood.places import Places as Places
+from fumehood.places import places as places
 
 MAX_UID: Final = 2**31 - 3
 """Many programs hold a UID in a signed integer, and the kernel takes -1 for "unchanged"."""
@@ -46,78 +42,6 @@ Control = Literal["service_account", "memory", "cpu", "pids", "scratch"]
 
 # POSIX 3.437 User Name, with the $ that Debian allows at the end left out.
 _ACCOUNT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the socket, the state and the configuration are. All absolute.
-
-    config_named: somebody asked for this configuration file, so it must exist.
-    """
-
-    socket: Path
-    state: Path
-    config: Path
-    config_named: bool = False
-
-
-def places(
-    socket: Path | None = None,
-    state: Path | None = None,
-    config: Path | None = None,
-    *,
-    environ: Mapping[str, str],
-    uid: int,
-) -> Places:
-    """Options before FUMEHOOD_* variables before the defaults of `uid`.
-
-    Raises ConfigError for a place that is empty or relative: it would depend on where the
-    command was started.
-    """
-    named = {
-        "--socket": (socket, "FUMEHOOD_SOCKET"),
-        "--state": (state, "FUMEHOOD_STATE"),
-        "--config": (config, "FUMEHOOD_CONFIG"),
-    }
-    chosen = {
-        option: _absolute(value, option) if value is not None else _variable(environ, variable)
-        for option, (value, variable) in named.items()
-    }
-    defaults = _defaults(environ, uid)
-    return Places(
-        socket=chosen["--socket"] or defaults.socket,
-        state=chosen["--state"] or defaults.state,
-        config=chosen["--config"] or defaults.config,
-        config_named=chosen["--config"] is not None,
-    )
-
-
-def _defaults(environ: Mapping[str, str], uid: int) -> Places:
-    if uid == 0:
-        return Places(SYSTEM_SOCKET, SYSTEM_STATE, SYSTEM_CONFIG)
-    runtime = _xdg(environ, "XDG_RUNTIME_DIR")
-    run = runtime / "fumehood" if runtime else Path(f"/tmp/fumehood-{uid}")  # noqa: S108  (made 0700 and its owner checked by the gateway)
-    home = _xdg(environ, "HOME") or Path("/nonexistent")
-    state = _xdg(environ, "XDG_STATE_HOME") or home / ".local" / "state"
-    config = _xdg(environ, "XDG_CONFIG_HOME") or home / ".config"
-    return Places(run / "fumehood.sock", state / "fumehood", config / "fumehood" / "config.yaml")
-
-
-def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
-    """XDG Base Directory Specification 0.8: empty is unset, relative is ignored."""
-    value = environ.get(name, "")
-    return Path(value) if value.startswith("/") else None
-
-
-def _variable(environ: Mapping[str, str], name: str) -> Path | None:
-    value = environ.get(name)
-    return None if value is None else _absolute(Path(value) if value else None, name)
-
-
-def _absolute(path: Path | None, name: str) -> Path:
-    if path is None or "\0" in str(path):
-        raise ConfigError(f"{name} is empty or holds a NUL byte", "name a file, or leave it out")
-    return path if path.is_absolute() else path.absolute()
 
 
 def _listed(value: object) -> object:
