@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -27,6 +26,7 @@ from fumehood.model.document import Document, DocumentError, dotted, parse, show
 from fumehood.model.faults import explain
 from fumehood.model.limits import LimitsSpec
 from fumehood.model.published import published_schema
+from fumehood.model.text import hidden_character, relative_path_fault
 from fumehood.model.units import FieldError
 
 MAX_COMMAND: Final = 64
@@ -70,34 +70,6 @@ _SEMVER = (
     r"(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
     r"(\+([0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*))?"
 )
-_UNSHOWABLE = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
-
-
-def hidden_character(text: str, *, allow: str = "\n\t") -> str | None:
-    """The first control, bidirectional, invisible or unassigned character, as `U+202E`."""
-    if text.isascii() and text.isprintable():
-        return None
-    for character in text:
-        if unicodedata.category(character) in _UNSHOWABLE and character not in allow:
-            return f"U+{ord(character):04X}"
-    return None
-
-
-def relative_path_fault(path: str, *, max_chars: int = 255) -> str | None:
-    """Why `path` is no plain relative `/`-separated path, or None when it is."""
-    if not path:
-        return "is empty"
-    if len(path) > max_chars or any(len(part.encode()) > 255 for part in path.split("/")):
-        return f"is longer than {max_chars} characters, or one of its names than 255 bytes"
-    if path.startswith("/"):
-        return "is absolute"
-    if "\\" in path:
-        return "holds a backslash"
-    if (character := hidden_character(path, allow="")) is not None:
-        return f"holds the character {character}"
-    if ".." in path.split("/"):
-        return "leads out of its folder with `..`"
-    return None
 
 
 def _text(most: int, *, allow: str) -> AfterValidator:
