@@ -1,0 +1,244 @@
+"""The corridor: one invocation from its plan to its outcome, in the order it happens.
+
+Whatever happens on the way, the sandbox is dead and every descriptor closed when this returns
+or raises. Nothing here decides what a caller may do, or looks into what a tool wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fumehood.errors import EngineError, FumehoodError
+from fumehood.launcher.client import End, LauncherClient, Sandbox
+from fumehood.model.outcome import Outcome, Proof, Usage
+from fumehood.model.plan import Plan
+from fumehood.supervisor import harvest
+from fumehood.supervisor.watch import Reason, Watch, conclude
+
+OPEN_SECONDS = 20.0
+"""The launcher answers within 10 seconds, or something holds it up."""
+DEATH_SECONDS = 15.0
+"""How long a killed sandbox may take to be dead; large memories take some time to free."""
+DRAIN_SECONDS = 2.0
+"""After death only what the pipes still hold is left to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """When (time.monotonic) each step was over: opened and started, ended."""
+
+    began: float
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An outcome and its steps."""
+
+    outcome: Outcome
+    steps: Steps
+
+
+class Pipes:
+    """stdin, stdout and stderr of a sandbox; `ours` are taken over by feed and drains."""
+
+    def __init__(self) -> None:
+        self.stdin_read, self.stdin = os.pipe()
+        self.stdout, self.stdout_write = os.pipe()
+        self.stderr, self.stderr_write = os.pipe()
+
+    @property
+    def theirs(self) -> tuple[int, int, int]:
+        return self.stdin_read, self.stdout_write, self.stderr_write
+
+    def close_theirs(self) -> None:
+        for fd in self.theirs:
+            os.close(fd)
+
+
+async def run(launcher: LauncherClient, name: str, plan: Plan, arguments: bytes) -> Run:
+    """Run one invocation in a fresh sandbox.
+
+    Cancelling the task once cancels the invocation: the sandbox is killed, and the outcome
+    (status `cancelled`) is returned all the same, so that it can be recorded; the caller
+    re-raises. Errors of the engine become an outcome too: there is exactly one for each.
+    """
+    began = time.monotonic()
+    pipes = Pipes()
+    try:
+        sandbox = launcher.open(name, plan, pipes.theirs)
+    except FumehoodError as error:
+        for fd in (*pipes.theirs, pipes.stdin, pipes.stdout, pipes.stderr):
+            os.close(fd)
+        now = time.monotonic()
+        return Run(_failed(error, Usage(), (), b""), Steps(began, now, now))
+    pipes.close_theirs()
+    return await _Invocation(sandbox, pipes, began).run(arguments)
+
+
+class _Invocation:
+    """The state of `run` between its steps."""
+
+    def __init__(self, sandbox: Sandbox, pipes: Pipes, began: float) -> None:
+        self._sandbox = sandbox
+        self._plan = sandbox.plan
+        self._watch = Watch()
+        self._began = began
+        self._started: float | None = None
+        self._ended = began
+        self._stdin = pipes.stdin
+        self._feed: harvest.Feed | None = None
+        cap = self._plan.limits.output_bytes
+        self._stdout = harvest.Drain(pipes.stdout, cap, self._flooded)
+        self._stderr = harvest.Drain(pipes.stderr, cap, self._flooded)
+        self._proofs: tuple[Proof, ...] = ()
+
+    async def run(self, arguments: bytes) -> Run:
+        try:
+            end = await self._to_the_end(arguments)
+            self._ended = time.monotonic()
+            await self._drain()
+        except EngineError as error:
+            self._ended = time.monotonic()
+            self._sandbox.kill()
+            await self._drain()
+            outcome = _failed(error, self._usage(None), self._proofs, self._stderr.kept)
+            return Run(outcome, self._steps())
+        finally:
+            self._close()
+        try:
+            return Run(self._outcome(end), self._steps())
+        finally:
+            end.close()
+
+    async def _to_the_end(self, arguments: bytes) -> End:
+        """Open, prove, start, feed, watch; returns when everything in the sandbox is dead.
+
+        Raises:
+            EngineError: the sandbox was not made, not proven, or the launcher died.
+        """
+        try:
+            await self._start(arguments)
+            with self._deadline() as seconds:
+                await asyncio.wait([self._sandbox.ended], timeout=seconds + DEATH_SECONDS)
+        except asyncio.CancelledError:
+            self._kill("cancelled")
+            await asyncio.wait([self._sandbox.ended], timeout=DEATH_SECONDS)
+        if not self._sandbox.ended.done():
+            raise EngineError("the sandbox did not die in time", control="kill")
+        return self._sandbox.ended.result()
+
+    async def _start(self, arguments: bytes) -> None:
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                self._proofs = await asyncio.shield(self._sandbox.opened)
+                self._sandbox.start()
+                self._proofs += await asyncio.shield(self._sandbox.started)
+        except TimeoutError:
+            raise EngineError("the sandbox did not open in time", control="sandbox") from None
+        except EngineError:
+            if self._sandbox.ended.done() and self._sandbox.ended.exception() is None:
+                return  # it ended between two messages; its end is the better account
+            raise
+        self._started = time.monotonic()
+        self._feed = harvest.Feed(self._stdin, arguments)
+        self._stdin = -1
+
+    @contextlib.contextmanager
+    def _deadline(self) -> Iterator[float]:
+        seconds = self._plan.limits.timeout_ms / 1000
+        timer = asyncio.get_running_loop().call_later(seconds, self._kill, "timeout")
+        try:
+            yield seconds
+        finally:
+            timer.cancel()
+
+    def _flooded(self) -> None:
+        self._kill("output")
+
+    def _kill(self, reason: Reason) -> None:
+        if self._watch.note(reason):
+            self._sandbox.kill()
+
+    async def _drain(self) -> None:
+        """Read what the pipes still hold; every writer is dead, so it ends."""
+        streams = [self._stdout.done, self._stderr.done]
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait(streams, timeout=DRAIN_SECONDS)
+
+    def _outcome(self, end: End) -> Outcome:
+        message = end.message
+        usage = self._usage(end)
+        files = harvest.artifacts(end, self._plan.limits.output_bytes)
+        exceeded = self._stdout.exceeded or self._stderr.exceeded
+        conclusion = conclude(self._plan, message, usage, self._watch.reason, exceeded=exceeded)
+        error = conclusion.error
+        if error:
+            error += f" [{_tail(self._stderr.kept)}]"
+        return Outcome(
+            status=conclusion.status,
+            exit_code=message.exit_code,
+            signal=message.signal,
+            breach=conclusion.breach,
+            usage=usage,
+            stdout=self._stdout.kept,
+            stderr=self._stderr.kept,
+            truncated=exceeded,
+            artifacts=files,
+            proofs=self._proofs,
+            error=error,
+        )
+
+    def _usage(self, end: End | None) -> Usage:
+        message = end.message if end else None
+        started = self._ended if self._started is None else self._started
+        return Usage(
+            wall_seconds=round(self._ended - started, 6),
+            cpu_seconds=message.cpu_seconds if message else None,
+            memory_peak_bytes=message.memory_peak_bytes if message else None,
+            pids_peak=message.pids_peak if message else None,
+            stdout_bytes=self._stdout.count,
+            stderr_bytes=self._stderr.count,
+        )
+
+    def _steps(self) -> Steps:
+        started = self._ended if self._started is None else self._started
+        return Steps(self._began, started, self._ended)
+
+    def _close(self) -> None:
+        self._stdout.close()
+        self._stderr.close()
+        if self._feed is not None:
+            self._feed.close()
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
+
+
+def _tail(stderr: bytes) -> str:
+    return stderr[-400:].decode(errors="replace").strip()
+
+
+def _failed(
+    error: FumehoodError, usage: Usage, proofs: tuple[Proof, ...], stderr: bytes
+) -> Outcome:
+    control = error.control if isinstance(error, EngineError) else error.code
+    details = " ".join(filter(None, (error.detail, _tail(stderr))))
+    return Outcome(
+        status="engine_error",
+        exit_code=None,
+        signal=None,
+        breach=None,
+        usage=usage,
+        stdout=b"",
+        stderr=b"",
+        truncated=False,
+        proofs=proofs,
+        error=f"{control}: {error.cause}" + (f" [{details}]" if details else ""),
+    )

@@ -1,0 +1,67 @@
+"""Why a sandbox ended: the one terminal status and the breach that explains it.
+
+Pure decisions over what the kernel counted and what the supervisor saw. Never an exit code
+alone: 137 proves nothing, the cgroup's own counters do.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+from fumehood.launcher.messages import EndedMessage
+from fumehood.model.outcome import Breach, Status, Usage
+from fumehood.model.plan import Plan
+
+Reason = Literal["timeout", "output", "cancelled"]
+
+
+@dataclass(slots=True)
+class Watch:
+    """What the supervisor saw while the sandbox ran. The first reason to kill is the one kept."""
+
+    reason: Reason | None = None
+
+    def note(self, reason: Reason) -> bool:
+        """Record a reason; True for the first, which is the one that kills."""
+        if self.reason is not None:
+            return False
+        self.reason = reason
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The terminal status, its breach, and for `engine_error` what failed."""
+
+    status: Status
+    breach: Breach | None = None
+    error: str = ""
+
+
+def conclude(
+    plan: Plan, end: EndedMessage, usage: Usage, reason: Reason | None, *, exceeded: bool
+) -> Conclusion:
+    """Decide in order of certainty: what we did, what the kernel did, what the tool did.
+
+    exceeded: one of the streams, or the artifacts together, passed `output_bytes`.
+    """
+    limits = plan.limits
+    if reason == "cancelled":
+        return Conclusion("cancelled")
+    if end.oom_kills:
+        observed = usage.memory_peak_bytes or limits.memory_bytes
+        return Conclusion("memory_exceeded", Breach("memory", limits.memory_bytes, observed))
+    if reason == "timeout":
+        return Conclusion(
+            "timeout", Breach("timeout", limits.timeout_ms / 1000, usage.wall_seconds)
+        )
+    if exceeded or reason == "output":
+        observed = max(usage.stdout_bytes, usage.stderr_bytes)
+        return Conclusion("output_exceeded", Breach("output", limits.output_bytes, observed))
+    if end.signal == signal.SIGSYS:
+        return Conclusion("syscall_killed", Breach("seccomp", plan.seccomp, "SIGSYS"))
+    if not end.executed:
+        return Conclusion("engine_error", error="the program could not be executed")
+    return Conclusion("ok" if end.exit_code == 0 else "tool_error")
