@@ -1,0 +1,233 @@
+"""The writer of the audit log: append, then wait for the future before anything is answered.
+
+One thread writes groups of records with one fsync each. Must never report a record as written
+that is not on disk, and never write again after a failed write: from then on every append
+raises, so that nothing runs unrecorded.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from fumehood.audit.keys import sync_directory
+from fumehood.audit.record import Field, Position, Sealer, encode_fields
+from fumehood.audit.segments import Tail, claim, list_segments, write_whole
+from fumehood.audit.verify import Report, survey
+from fumehood.errors import AuditError
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""A segment that has reached this size is followed by a new one."""
+
+MAX_PENDING: Final = 8192
+"""Records that may wait for the writer."""
+
+MAX_GROUP: Final = 512
+"""Records written with one fsync."""
+
+TORN: Final = "audit.torn_tail"
+"""The event that tells of an unfinished last line, set aside when the log was opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    time: str
+    event: str
+    fields: str
+    done: Future[Position]
+
+
+class AuditLog:
+    """An open chain. Thread safe; close it to give up the lock."""
+
+    def __init__(self, lock: int, tail: Tail, sealer: Sealer, last: Position) -> None:
+        """Use `AuditLog.open`."""
+        self._lock = lock
+        self._tail = tail
+        self._sealer = sealer
+        self._last = last
+        self._queue: deque[_Pending] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._broken: AuditError | None = None
+        self._writer = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._writer.start()
+
+    @classmethod
+    def open(cls, directory: Path, key: bytes, *, segment_bytes: int = SEGMENT_BYTES) -> Self:
+        """Open the log for writing, or begin one.
+
+        Verifies the last segment, and how those before it hang together; `verify` does all.
+        An unfinished last line was never confirmed to anyone: it is moved to a file of its
+        own beside the segment, and recorded.
+
+        Raises:
+            AuditError: the chain is broken, another process writes it, or the directory
+                cannot be used.
+        """
+        lock = claim(directory)
+        try:
+            sealer = Sealer(key)
+            report = _examined(directory, sealer)
+            aside = _set_aside(directory, report) if report.torn_bytes else None
+            log = cls(
+                lock, Tail(directory, sealer, segment_bytes=segment_bytes), sealer, report.last
+            )
+        except OSError as error:
+            os.close(lock)
+            raise AuditError(
+                f"the audit log cannot be opened: {error.strerror}",
+                f"see {directory}",
+                detail=str(error),
+            ) from error
+        except BaseException:
+            os.close(lock)
+            raise
+        if aside is not None:
+            log.append(TORN, {"bytes": report.torn_bytes, "file": aside})
+        return log
+
+    @property
+    def last(self) -> Position:
+        """The last record that is on disk."""
+        return self._last
+
+    @property
+    def broken(self) -> AuditError | None:
+        """Why nothing can be written any more, or None."""
+        return self._broken
+
+    def append(self, event: str, fields: Mapping[str, Field]) -> Future[Position]:
+        """Queue a record; never blocks. The future is done when the record is on disk.
+
+        Cancelling the future gives up waiting; the record is written all the same.
+
+        Raises:
+            AuditError: the log is broken, closed or overrun, or the fields are no record.
+        """
+        text = encode_fields(event, fields)
+        done: Future[Position] = Future()
+        with self._wake:
+            if self._broken is not None:
+                raise self._broken
+            if self._closing:
+                raise AuditError("the audit log is closed")
+            if len(self._queue) >= MAX_PENDING:
+                raise AuditError(
+                    f"{MAX_PENDING} audit records wait to be written", "try again in a moment"
+                )
+            self._queue.append(_Pending(_now(), event, text, done))
+            self._wake.notify()
+        return done
+
+    def close(self) -> None:
+        """Write what is queued, and give up the lock. May be called again.
+
+        Raises:
+            AuditError: the head could not be written; the records are on disk.
+        """
+        with self._wake:
+            first, self._closing = not self._closing, True
+            self._wake.notify()
+        self._writer.join()
+        if not first:
+            return
+        try:
+            if self._broken is None:
+                self._tail.sync_head()
+        except OSError as error:
+            raise AuditError("the audit log's head cannot be written", detail=str(error)) from error
+        finally:
+            self._tail.close()
+            os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while group := self._next_group():
+            try:
+                self._commit(group)
+            except BaseException as error:
+                self._fail(group, error)
+                if not isinstance(error, OSError):
+                    raise
+
+    def _next_group(self) -> list[_Pending]:
+        with self._wake:
+            while not self._queue and not self._closing:
+                self._wake.wait()
+            return [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
+
+    def _commit(self, group: list[_Pending]) -> None:
+        lines: list[bytes] = []
+        positions: list[Position] = []
+        last = self._last
+        for record in group:
+            line, last = self._sealer.seal(last, record.time, record.event, record.fields)
+            lines.append(line)
+            positions.append(last)
+        self._tail.write(b"".join(lines), positions[0].seq, last)
+        self._last = last
+        for record, position in zip(group, positions, strict=True):
+            if record.done.set_running_or_notify_cancel():
+                record.done.set_result(position)
+
+    def _fail(self, group: list[_Pending], error: BaseException) -> None:
+        broken = AuditError(
+            "the audit log cannot be written, and nothing runs unrecorded",
+            "the operator must see to the disk of the state directory, then restart the daemon",
+            detail=f"{type(error).__name__}: {error}",
+        )
+        broken.__cause__ = error
+        with self._wake:
+            self._broken = broken
+            waiting = [*group, *self._queue]
+            self._queue.clear()
+        for record in waiting:
+            if not record.done.done() and record.done.set_running_or_notify_cancel():
+                record.done.set_exception(broken)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _examined(directory: Path, sealer: Sealer) -> Report:
+    report = survey(directory, sealer, whole=False)
+    if report.first_bad is not None:
+        raise AuditError(
+            f"the audit log is not whole: {report.first_bad}",
+            f"keep {directory} as evidence (move it away), find out who changed it, start anew",
+        )
+    return report
+
+
+def _set_aside(directory: Path, report: Report) -> str:
+    """Move the unfinished last line into its own file; its name."""
+    segment = list_segments(directory)[-1].path
+    whole = segment.stat().st_size - report.torn_bytes
+    aside = segment.with_name(f"{segment.stem}.after-{report.last.seq}.torn")
+    with segment.open("r+b") as file:
+        file.seek(whole)
+        write_whole(aside, file.read())
+        sync_directory(directory)
+        file.truncate(whole)
+        os.fsync(file.fileno())
+    return aside.name

@@ -1,0 +1,383 @@
+"""The writer: nothing is confirmed that is not on disk, and a failed write ends all writing."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fumehood.audit import chain
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.record import Position
+from fumehood.audit.segments import Tail
+from fumehood.audit.verify import verify
+from fumehood.errors import AuditError
+
+KEY = b"k" * 48
+
+
+def records(directory: Path) -> list[dict[str, object]]:
+    return [
+        json.loads(line)
+        for path in sorted(directory.glob("segment-*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+
+
+def fill(directory: Path, count: int, **options: int) -> list[Position]:
+    with AuditLog.open(directory, KEY, **options) as log:
+        futures = [log.append("test", {"n": n}) for n in range(count)]
+        return [future.result(10) for future in futures]
+
+
+def test_records_are_numbered_linked_and_readable(tmp_path: Path) -> None:
+    positions = fill(tmp_path / "audit", 3)
+    found = records(tmp_path / "audit")
+    assert [record["seq"] for record in found] == [1, 2, 3]
+    assert [record["mac"] for record in found] == [position.mac for position in positions]
+    assert [record["prev"] for record in found] == ["0" * 96, positions[0].mac, positions[1].mac]
+    assert {record["alg"] for record in found} == {"HMAC-SHA-384"}
+    assert str(found[0]["time"]).endswith("Z")
+
+
+def test_nothing_is_readable_by_others(tmp_path: Path) -> None:
+    fill(tmp_path / "audit", 1)
+    modes = {path.stat().st_mode & 0o077 for path in (tmp_path / "audit").iterdir()}
+    assert modes == {0}
+    assert (tmp_path / "audit").stat().st_mode & 0o077 == 0
+
+
+def test_a_log_goes_on_where_it_ended(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    assert fill(tmp_path, 2)[0].seq == 4
+    report = verify(tmp_path, KEY)
+    assert (report.ok, report.records, report.segments) == (True, 5, 1)
+
+
+def test_a_full_segment_is_followed_by_another_and_the_chain_goes_on(tmp_path: Path) -> None:
+    for _ in range(6):
+        fill(tmp_path, 3, segment_bytes=1000)
+    report = verify(tmp_path, KEY)
+    assert (report.ok, report.records) == (True, 18)
+    assert report.segments == 3
+    assert [record["seq"] for record in records(tmp_path)] == list(range(1, 19))
+
+
+def test_many_threads_append_at_once_and_the_order_is_one(tmp_path: Path) -> None:
+    log = AuditLog.open(tmp_path, KEY)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        futures = list(pool.map(lambda n: log.append("test", {"n": n}), range(400)))
+    positions = [future.result(10) for future in futures]
+    log.close()
+    assert sorted(position.seq for position in positions) == list(range(1, 401))
+    assert verify(tmp_path, KEY).records == 400
+
+
+class StalledDisk:
+    """fdatasync waits until it is told to go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = 0
+        self._entered, self._go = threading.Event(), threading.Event()
+        self._real = os.fdatasync
+        monkeypatch.setattr(os, "fdatasync", self._fdatasync)
+
+    def _fdatasync(self, fd: int) -> None:
+        self.calls += 1
+        self._entered.set()
+        assert self._go.wait(10)
+        self._real(fd)
+
+    def wait_for_a_write(self) -> None:
+        assert self._entered.wait(10)
+
+    def go_on(self) -> None:
+        self._go.set()
+
+
+def test_waiting_records_share_one_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = StalledDisk(monkeypatch)
+    with AuditLog.open(tmp_path, KEY) as log:
+        first = log.append("test", {})
+        disk.wait_for_a_write()
+        rest = [log.append("test", {}) for _ in range(100)]
+        assert not first.done()
+        disk.go_on()
+        assert [future.result(10).seq for future in rest] == list(range(2, 102))
+    assert disk.calls == 2
+
+
+def test_a_future_is_done_only_after_the_record_is_on_disk(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path, KEY) as log:
+        position = log.append("test", {"n": 1}).result(10)
+        assert records(tmp_path)[0]["mac"] == position.mac
+        assert log.last == position
+
+
+def test_giving_up_the_wait_does_not_give_up_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = StalledDisk(monkeypatch)
+    with AuditLog.open(tmp_path, KEY) as log:
+        future = log.append("test", {"n": 1})
+        assert future.cancel()
+        disk.go_on()
+        assert log.append("test", {"n": 2}).result(10).seq == 2
+    assert [record["n"] for record in records(tmp_path)] == [1, 2]
+
+
+def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path, KEY) as log:
+        with pytest.raises(AuditError, match="another process") as refused:
+            AuditLog.open(tmp_path, KEY)
+        assert "state directory" in refused.value.remedy
+        log.append("test", {}).result(10)
+    fill(tmp_path, 1)
+    assert verify(tmp_path, KEY).records == 2
+
+
+def test_the_queue_is_bounded_and_overrun_is_an_error_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = StalledDisk(monkeypatch)
+    monkeypatch.setattr(chain, "MAX_PENDING", 4)
+    with AuditLog.open(tmp_path, KEY) as log:
+        accepted = [log.append("test", {})]
+        disk.wait_for_a_write()
+        accepted += [log.append("test", {}) for _ in range(4)]
+        with pytest.raises(AuditError, match="wait to be written"):
+            log.append("test", {})
+        disk.go_on()
+        assert [future.result(10).seq for future in accepted] == [1, 2, 3, 4, 5]
+        assert log.append("test", {}).result(10).seq == 6
+
+
+def test_after_a_failed_write_nothing_is_accepted_until_reopened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, 2)
+    log = AuditLog.open(tmp_path, KEY)
+
+    def broken_disk(_fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", broken_disk)
+    with pytest.raises(AuditError, match="nothing runs unrecorded") as failed:
+        log.append("test", {}).result(10)
+    assert "Input/output error" in failed.value.detail
+    assert str(tmp_path) not in str(failed.value)
+    monkeypatch.undo()
+    with pytest.raises(AuditError, match="nothing runs unrecorded"):
+        log.append("test", {})
+    assert log.broken is not None
+    log.close()
+    fill(tmp_path, 1)
+    assert verify(tmp_path, KEY).ok
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def add_to(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+@pytest.mark.parametrize("harm", [remove, cut, add_to])
+def test_a_segment_removed_or_changed_under_the_writer_stops_it(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    fill(tmp_path, 1)
+    log = AuditLog.open(tmp_path, KEY)
+    harm(next(tmp_path.glob("segment-*")))
+    with pytest.raises(AuditError):
+        log.append("test", {}).result(10)
+    log.close()
+
+
+def test_an_unforeseen_error_of_the_writer_stops_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+    monkeypatch.setattr(Tail, "write", lambda *_: 1 / 0)
+    log = AuditLog.open(tmp_path, KEY)
+    with pytest.raises(AuditError):
+        log.append("test", {}).result(10)
+    with pytest.raises(AuditError):
+        log.append("test", {})
+    log.close()
+    assert seen[0].exc_type is ZeroDivisionError
+
+
+def test_a_closed_log_accepts_nothing_and_closes_again(tmp_path: Path) -> None:
+    log = AuditLog.open(tmp_path, KEY)
+    log.close()
+    log.close()
+    with pytest.raises(AuditError, match="closed"):
+        log.append("test", {})
+
+
+def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
+    log = AuditLog.open(tmp_path, KEY)
+    futures = [log.append("test", {"n": n}) for n in range(300)]
+    log.close()
+    assert all(future.done() for future in futures)
+    assert len(records(tmp_path)) == 300
+
+
+def test_a_torn_last_line_is_set_aside_and_recorded(tmp_path: Path) -> None:
+    fill(tmp_path, 2)
+    segment = next(tmp_path.glob("segment-*"))
+    with segment.open("ab") as file:
+        file.write(b'{"seq":3,"time":"20\r\x00')
+    assert verify(tmp_path, KEY).torn_bytes == 21
+    assert verify(tmp_path, KEY).ok
+    AuditLog.open(tmp_path, KEY).close()
+    torn = next(tmp_path.glob("*.torn"))
+    assert torn.read_bytes() == b'{"seq":3,"time":"20\r\x00'
+    last = records(tmp_path)[-1]
+    assert (last["event"], last["bytes"], last["file"]) == (chain.TORN, 21, torn.name)
+    report = verify(tmp_path, KEY)
+    assert (report.ok, report.records, report.torn_bytes) == (True, 3, 0)
+
+
+def test_a_first_line_torn_in_a_new_segment_is_set_aside_too(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    (tmp_path / "segment-0000000000000004.jsonl").write_bytes(b'{"seq":')
+    assert fill(tmp_path, 1)[0].seq == 5
+    assert verify(tmp_path, KEY).ok
+
+
+def test_a_power_cut_at_the_very_first_start_leaves_a_log_that_opens(tmp_path: Path) -> None:
+    (tmp_path / "head").touch()
+    fill(tmp_path, 1)
+    assert verify(tmp_path, KEY).ok
+
+
+def test_a_head_left_behind_by_a_power_cut_is_taken(tmp_path: Path) -> None:
+    fill(tmp_path, 2)
+    old = (tmp_path / "head").read_bytes()
+    fill(tmp_path, 2)
+    (tmp_path / "head").write_bytes(old)
+    assert fill(tmp_path, 1)[0].seq == 5
+    assert verify(tmp_path, KEY).ok
+
+
+def test_a_broken_chain_does_not_open(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    segment = next(tmp_path.glob("segment-*"))
+    segment.write_bytes(segment.read_bytes().replace(b'"n":1', b'"n":7'))
+    with pytest.raises(AuditError, match=r"not whole: segment-0000000000000001.jsonl:2: edited"):
+        AuditLog.open(tmp_path, KEY)
+    segment.write_bytes(segment.read_bytes().replace(b'"n":7', b'"n":1'))
+    fill(tmp_path, 1)
+
+
+def test_another_key_does_not_open_it(tmp_path: Path) -> None:
+    fill(tmp_path, 1)
+    with pytest.raises(AuditError, match="sealed with key"):
+        AuditLog.open(tmp_path, b"other" * 10)
+
+
+def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "audit"
+    fill(directory, 1)
+    directory.chmod(0o777)
+    with pytest.raises(AuditError, match="written by others"):
+        AuditLog.open(directory, KEY)
+
+
+def test_a_place_that_is_no_directory_is_an_error_with_a_cause(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AuditError, match="cannot be used"):
+        AuditLog.open(tmp_path / "file", KEY)
+    with pytest.raises(AuditError, match="no audit log"):
+        verify(tmp_path / "missing", KEY)
+
+
+def child(script: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+FULL_DISK = """
+    import resource, sys
+    from pathlib import Path
+    from fumehood.audit.chain import AuditLog
+    from fumehood.errors import AuditError
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))  # write() gives EFBIG, like ENOSPC
+    log = AuditLog.open(Path(sys.argv[1]), b"k" * 48)
+    done = 0
+    try:
+        for n in range(1000):
+            log.append("test", {"n": n}).result(10)
+            done += 1
+    except AuditError as error:
+        print(done, error.detail)
+    try:
+        log.append("test", {})
+        print("accepted")
+    except AuditError:
+        print("refused")
+    log.close()
+"""
+
+
+def test_a_full_disk_refuses_the_record_that_does_not_fit_and_all_after_it(tmp_path: Path) -> None:
+    process = child(FULL_DISK, tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    first, second = out.splitlines()
+    done = int(first.split()[0])
+    assert 5 < done < 30
+    assert "File too large" in first
+    assert second == "refused"
+    report = verify(tmp_path, KEY)
+    assert (report.ok, report.records, report.torn_bytes) == (True, done, 0)
+    assert fill(tmp_path, 1)[0].seq == done + 1
+
+
+KILLED = """
+    import sys
+    from pathlib import Path
+    from fumehood.audit.chain import AuditLog
+
+    log = AuditLog.open(Path(sys.argv[1]), b"k" * 48, segment_bytes=20_000)
+    while True:
+        futures = [log.append("test", {"n": n}) for n in range(20)]
+        print(futures[-1].result().seq, flush=True)
+"""
+
+
+def test_a_killed_writer_loses_no_confirmed_record(tmp_path: Path) -> None:
+    process = child(KILLED, tmp_path)
+    assert process.stdout is not None
+    seen = [int(process.stdout.readline()) for _ in range(10)]
+    assert verify(tmp_path, KEY).ok  # while it writes
+    process.send_signal(signal.SIGKILL)
+    rest, _ = process.communicate(timeout=60)
+    confirmed = max([*seen, *map(int, rest.split())])
+    report = verify(tmp_path, KEY)
+    assert report.ok
+    assert report.records >= confirmed
+    assert fill(tmp_path, 1)[0].seq > confirmed
+    assert verify(tmp_path, KEY).ok
