@@ -103,7 +103,9 @@ class InvalidArguments(Rejected):
     code = "invalid_arguments"
     jsonrpc_code = -32602
 
-    def __init__(self, cause: str, remedy: str = "", *, pointer: str = "", detail: str = "") -> None:
+    def __init__(
+        self, cause: str, remedy: str = "", *, pointer: str = "", detail: str = ""
+    ) -> None:
         super().__init__(cause, remedy, detail=detail)
         self.pointer = pointer
 
@@ -134,7 +136,9 @@ class EngineError(FumehoodError):
     code = "engine_error"
     exit_status = ExitStatus.ENGINE
 
-    def __init__(self, cause: str, remedy: str = "", *, control: str = "", detail: str = "") -> None:
+    def __init__(
+        self, cause: str, remedy: str = "", *, control: str = "", detail: str = ""
+    ) -> None:
         super().__init__(cause, remedy, detail=detail)
         self.control = control
 
@@ -165,6 +169,21 @@ class ProtocolError(FumehoodError):
     code = "protocol"
     exit_status = ExitStatus.ENGINE
     jsonrpc_code = -32600
+
+
+class NotStrictJSON(ProtocolError):
+    """A document that is not JSON, or that JSON parsers would read in different ways."""
+
+    code = "not_strict_json"
+    jsonrpc_code = -32700
+
+
+class Cancelled(FumehoodError):
+    """The caller cancelled its request; nothing of it runs any more."""
+
+    code = "cancelled"
+    exit_status = ExitStatus.CANCELLED
+    jsonrpc_code = -32800
 
 
 class DaemonUnreachable(FumehoodError):
