@@ -45,9 +45,16 @@ class Key:
 
 def key_id(material: bytes) -> str:
     """16 hex characters that name a key and tell nothing of it."""
-    mac = hmac.HMAC(material, hashes.SHA384())
-    mac.update(b"fumehood key id")
-    return mac.finalize()[:8].hex()
+    keyed = hmac.HMAC(material, hashes.SHA384())
+    keyed.update(b"fumehood key id")
+    return keyed.finalize()[:8].hex()
+
+
+def mac(key: bytes, data: bytes) -> str:
+    """`hmac-sha384:<hex>`: what stands in a record for data that is not kept in it."""
+    keyed = hmac.HMAC(key, hashes.SHA384())
+    keyed.update(data)
+    return "hmac-sha384:" + keyed.finalize().hex()
 
 
 def derive(root: bytes, purpose: str, bits: int) -> bytes:

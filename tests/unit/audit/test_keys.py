@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fumehood.audit.keys import derive, key_id, load_or_create
+from fumehood.audit.keys import derive, key_id, load_or_create, mac
 from fumehood.errors import AuditError
 
 
@@ -47,9 +47,14 @@ def test_derivation_is_sp_800_108_counter_mode_with_hmac() -> None:
     # K(1) = HMAC(root, [1]_32 || label || 0x00 || context || [L]_32), SP 800-108r1, 4.1.
     from cryptography.hazmat.primitives import hashes, hmac
 
-    mac = hmac.HMAC(b"r" * 48, hashes.SHA384())
-    mac.update(b"\0\0\0\1" + b"fumehood audit" + b"\0" + b"384" + (384).to_bytes(4, "big"))
-    assert derive(b"r" * 48, "audit", 384) == mac.finalize()
+    block = hmac.HMAC(b"r" * 48, hashes.SHA384())
+    block.update(b"\0\0\0\1" + b"fumehood audit" + b"\0" + b"384" + (384).to_bytes(4, "big"))
+    assert derive(b"r" * 48, "audit", 384) == block.finalize()
+
+
+def test_a_keyed_digest_names_its_algorithm_and_differs_by_key() -> None:
+    assert mac(b"a" * 48, b"data").startswith("hmac-sha384:")
+    assert mac(b"a" * 48, b"data") == mac(b"a" * 48, b"data") != mac(b"b" * 48, b"data")
 
 
 def test_a_key_never_shows_in_its_repr(tmp_path: Path) -> None:
