@@ -4,6 +4,7 @@ at length. Shared by the manifest and the configuration."""
 from __future__ import annotations
 
 import difflib
+import itertools
 import types
 import typing
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from fumehood.model.document import Path, shown
 from fumehood.model.units import FieldError
+
+_COMPARED = 200
+_LISTED = 40
 
 _EXPECTED = {
     "string_type": "a string",
@@ -38,11 +42,13 @@ class Fault:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?`, or the list of what is known when nothing is near."""
-    names = sorted(known)
+    names = sorted(itertools.islice(known, _COMPARED))
     near = difflib.get_close_matches(word[:64].lower(), [n.lower() for n in names], n=1, cutoff=0.5)
     if near:
         return f"did you mean {next(n for n in names if n.lower() == near[0])!r}?"
-    return "known here: " + ", ".join(names)
+    if not names:
+        return "none is known here"
+    return "known here: " + ", ".join(names[:_LISTED]) + (" …" if len(names) > _LISTED else "")
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> Fault:

@@ -259,8 +259,8 @@ def _check_plain(walk: _Walk, path: Path, keyword: str, value: Any) -> None:
         _add_pattern(walk, (*path, keyword), value)
     elif keyword == "$ref":
         walk.references[path] = value
-    elif keyword == "$id" and path:
-        raise walk.wrong((*path, keyword), "$id is allowed at the top only", "remove it")
+    elif keyword in ("$id", "$schema") and path:
+        raise walk.wrong((*path, keyword), f"{keyword} is allowed at the top only", "remove it")
 
 
 def _subschemas(
@@ -316,13 +316,27 @@ def _target(walk: _Walk, place: Path, reference: str) -> Path:
         raise walk.wrong(
             here, f"the reference {shown(reference)} leads out of the schema", "use #/$defs/name"
         )
-    head, *parts = unquote(reference[1:]).split("/")
-    wanted = tuple(part.replace("~1", "/").replace("~0", "~") for part in parts)
-    if head or wanted not in walk.places:
+    wanted = pointer_parts(reference)
+    if wanted is None or wanted not in walk.places:
         raise walk.wrong(
             here, f"the reference {shown(reference)} leads to no schema", "use #/$defs/…"
         )
     return walk.places[wanted]
+
+
+def pointer_parts(reference: str) -> tuple[str, ...] | None:
+    """`#/$defs/a~1b` is ("$defs", "a/b") (RFC 6901, section 6); None when it is no pointer."""
+    head, *parts = unquote(reference[1:]).split("/")
+    if head:
+        return None
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in parts)
+
+
+def resolve(schema: Any, reference: str) -> Any:
+    """What a reference that `check_schema` let through leads to."""
+    for part in pointer_parts(reference) or ():
+        schema = schema[int(part)] if isinstance(schema, list) else schema[part]
+    return schema
 
 
 def _refuse_circle(walk: _Walk, start: Path, finished: set[Path]) -> None:

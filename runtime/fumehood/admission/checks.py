@@ -1,0 +1,501 @@
+"""Compiles a JSON Schema into checks that run in bounded time, and must never echo a value.
+
+One node for each subschema; a node holds, for each JSON type, the few checks that concern it,
+cheap ones first. References were proven finite by `model.schema`; what may still multiply
+(branches, elements, patterns) is charged to a meter. Measured against jsonschema 4.26, which
+is the oracle in the tests: 1 µs instead of 20 for a small object, 0.2 µs instead of 9 for each
+element of an array; docs/decisions tells why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Final
+
+from fumehood.model.document import shown
+from fumehood.model.faults import nearest
+from fumehood.model.schema import resolve
+
+
+class TooCostlyError(Exception):
+    """The value needs more work than one validation may do. Never leaves this room."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """What one validation may still spend. steps: elements, branches and references;
+    pattern_work: characters times RE2 instructions."""
+
+    steps: int
+    pattern_work: int
+
+    def spend(self, steps: int) -> None:
+        self.steps -= steps
+        if self.steps < 0:
+            raise TooCostlyError
+
+    def search(self, pattern: Any, text: str) -> bool:
+        data = text.encode()
+        self.pattern_work -= len(data) * pattern.programsize
+        if self.pattern_work < 0:
+            raise TooCostlyError
+        return pattern.search(data) is not None
+
+
+@dataclass(slots=True)
+class Fault:
+    """Why a value is refused. `path` leads to it from the root, innermost part first."""
+
+    cause: str
+    remedy: str = ""
+    path: list[str | int] = field(default_factory=list)
+
+
+Check = Callable[[Any, Meter], Fault | None]
+
+TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "null": (type(None),),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+}
+_ALL_TYPES: Final = (type(None), bool, dict, list, str, int, float)
+_NAMES: Final = {
+    type(None): "null",
+    bool: "a boolean",
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+}
+
+
+class Node:
+    """A compiled subschema. Made empty and filled later, so that references can go in circles."""
+
+    __slots__ = ("checks",)
+
+    def __init__(self) -> None:
+        self.checks: Mapping[type, tuple[Check, ...]] = {}
+
+    def check(self, value: Any, meter: Meter) -> Fault | None:
+        for check in self.checks.get(type(value), ()):
+            fault = check(value, meter)
+            if fault is not None:
+                return fault
+        return None
+
+
+class Compiler:
+    """Compiles one schema that `model.schema.check_schema` let through.
+
+    Args:
+        schema: the schema. patterns: what check_schema returned for it.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], patterns: Mapping[str, Any]) -> None:
+        self._root = schema
+        self._patterns = patterns
+        self._nodes: dict[int, Node] = {}
+
+    def compile(self, schema: Any) -> Node:
+        """The node of `schema`, a part of the root; the same node for the same part."""
+        if (known := self._nodes.get(id(schema))) is not None and not isinstance(schema, bool):
+            return known
+        node = Node()
+        if schema is True:
+            return node
+        if schema is False:
+            node.checks = dict.fromkeys(_ALL_TYPES, (_never,))
+            return node
+        self._nodes[id(schema)] = node
+        checks: dict[type, list[Check]] = {kind: [] for kind in _ALL_TYPES}
+        for kinds, check in self._checks(schema):
+            for kind in kinds:
+                checks[kind].append(check)
+        _restrict(checks, schema)
+        node.checks = {kind: tuple(found) for kind, found in checks.items() if found}
+        return node
+
+    def _checks(self, schema: Mapping[str, Any]) -> Iterator[tuple[tuple[type, ...], Check]]:
+        """Every check of one subschema with the Python types it concerns, cheap ones first."""
+        if "const" in schema:
+            yield _ALL_TYPES, _enum([schema["const"]])
+        if "enum" in schema:
+            yield _ALL_TYPES, _enum(schema["enum"])
+        for keyword, (kinds, make) in _SIMPLE.items():
+            if keyword in schema:
+                yield kinds, make(schema[keyword])
+        if "pattern" in schema:
+            yield (str,), _pattern(self._patterns[schema["pattern"]], schema["pattern"])
+        yield from self._object_checks(schema)
+        yield from self._array_checks(schema)
+        yield from self._branches(schema)
+
+    def _object_checks(self, schema: Mapping[str, Any]) -> Iterator[tuple[tuple[type, ...], Check]]:
+        named = {name: self.compile(part) for name, part in schema.get("properties", {}).items()}
+        matched = [
+            (self._patterns[pattern], self.compile(part))
+            for pattern, part in schema.get("patternProperties", {}).items()
+        ]
+        others = schema.get("additionalProperties", True)
+        if named or matched or others is not True:
+            rest = None if others is False else self.compile(others)
+            yield (dict,), _properties(named, matched, rest)
+        if "propertyNames" in schema:
+            yield (dict,), _property_names(self.compile(schema["propertyNames"]))
+        for name, part in schema.get("dependentSchemas", {}).items():
+            yield (dict,), _dependent_schema(name, self.compile(part))
+
+    def _array_checks(self, schema: Mapping[str, Any]) -> Iterator[tuple[tuple[type, ...], Check]]:
+        prefix = [self.compile(part) for part in schema.get("prefixItems", ())]
+        items = schema.get("items", True)
+        if prefix or items is not True:
+            yield (list,), _items(prefix, None if items is False else self.compile(items))
+        if "contains" in schema:
+            least = schema.get("minContains", 1)
+            most = schema.get("maxContains")
+            yield (list,), _contains(self.compile(schema["contains"]), least, most)
+        if schema.get("uniqueItems"):
+            yield (list,), _unique
+
+    def _branches(self, schema: Mapping[str, Any]) -> Iterator[tuple[tuple[type, ...], Check]]:
+        if "$ref" in schema:
+            yield _ALL_TYPES, _all_of([self.compile(resolve(self._root, schema["$ref"]))])
+        for keyword, make in (("allOf", _all_of), ("anyOf", _any_of), ("oneOf", _one_of)):
+            if keyword in schema:
+                yield _ALL_TYPES, make([self.compile(part) for part in schema[keyword]])
+        if "not" in schema:
+            yield _ALL_TYPES, _not(self.compile(schema["not"]))
+        if "if" in schema:
+            then, other = (self.compile(schema.get(k, True)) for k in ("then", "else"))
+            yield _ALL_TYPES, _if(self.compile(schema["if"]), then, other)
+
+
+def _restrict(checks: dict[type, list[Check]], schema: Mapping[str, Any]) -> None:
+    """Let `type` replace the checks of every type it does not allow."""
+    if "type" not in schema:
+        return
+    names = [schema["type"]] if isinstance(schema["type"], str) else list(schema["type"])
+    allowed = {kind for name in names for kind in TYPES[name]}
+    expected = " or ".join(names)
+    for kind in _ALL_TYPES:
+        if kind is float and float not in allowed and int in allowed:
+            checks[float].insert(0, _whole(expected))
+        elif kind not in allowed:
+            checks[kind] = [_wrong_type(expected)]
+
+
+# --- checks of one value -------------------------------------------------------------------
+
+
+def _never(_: Any, __: Meter) -> Fault:
+    return Fault("no value is allowed here", "leave it out")
+
+
+def _wrong_type(expected: str) -> Check:
+    def check(value: Any, _: Meter) -> Fault:
+        return Fault(f"expected {expected}, got {_NAMES[type(value)]}")
+
+    return check
+
+
+def _whole(expected: str) -> Check:
+    def check(value: Any, _: Meter) -> Fault | None:
+        return None if value.is_integer() else Fault(f"expected {expected}, got a number")
+
+    return check
+
+
+def same(one: Any, two: Any) -> bool:
+    """JSON equality: 1 is 1.0, and neither is true."""
+    if isinstance(one, bool) or isinstance(two, bool):
+        return one is two
+    if isinstance(one, list) and isinstance(two, list):
+        return len(one) == len(two) and all(map(same, one, two))
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    return bool(one == two)
+
+
+def _enum(allowed: list[Any]) -> Check:
+    names = ", ".join(shown(value) for value in allowed[:8]) + (" …" if len(allowed) > 8 else "")
+    expected = f"expected {'' if len(allowed) == 1 else 'one of '}{names}"
+    strings = frozenset(value for value in allowed if isinstance(value, str))
+
+    def check(value: Any, meter: Meter) -> Fault | None:
+        if isinstance(value, str):
+            return None if value in strings else Fault(expected)
+        meter.spend(len(allowed))
+        return None if any(same(value, item) for item in allowed) else Fault(expected)
+
+    return check
+
+
+def _size(word: str, *, most: bool) -> Callable[[int], Check]:
+    def make(limit: int) -> Check:
+        expected = f"expected at {'most' if most else 'least'} {limit} {word}, got "
+
+        def check(value: Any, _: Meter) -> Fault | None:
+            size = len(value)
+            fine = size <= limit if most else size >= limit
+            return None if fine else Fault(f"{expected}{size}")
+
+        return check
+
+    return make
+
+
+def _bound(words: str, fine: Callable[[Any, Any], bool]) -> Callable[[Any], Check]:
+    def make(limit: Any) -> Check:
+        expected = f"expected a number {words} {shown(limit)}"
+
+        def check(value: Any, _: Meter) -> Fault | None:
+            return None if fine(value, limit) else Fault(expected)
+
+        return check
+
+    return make
+
+
+def _multiple_of(divisor: Any) -> Check:
+    expected = f"expected a multiple of {shown(divisor)}"
+    # The decimal text is what both sides wrote: 0.3 is a multiple of 0.1, as doubles it is not.
+    exact = Fraction(repr(divisor))
+
+    def check(value: Any, _: Meter) -> Fault | None:
+        if isinstance(value, int) and isinstance(divisor, int):
+            return None if value % divisor == 0 else Fault(expected)
+        return None if (Fraction(repr(value)) / exact).denominator == 1 else Fault(expected)
+
+    return check
+
+
+def _required(names: list[str]) -> Check:
+    def check(value: Any, _: Meter) -> Fault | None:
+        for name in names:
+            if name not in value:
+                return Fault(f"the property {shown(name)} is missing", "add it")
+        return None
+
+    return check
+
+
+def _dependent_required(needs: Mapping[str, list[str]]) -> Check:
+    def check(value: Any, meter: Meter) -> Fault | None:
+        for name, others in needs.items():
+            if name in value and (fault := _required(others)(value, meter)) is not None:
+                fault.remedy = f"the property {shown(name)} needs it"
+                return fault
+        return None
+
+    return check
+
+
+def _pattern(compiled: Any, text: str) -> Check:
+    expected = f"expected a match of the pattern {shown(text)}"
+
+    def check(value: Any, meter: Meter) -> Fault | None:
+        return None if meter.search(compiled, value) else Fault(expected)
+
+    return check
+
+
+_NUMBER: Final = (int, float)
+_SIMPLE: Final[Mapping[str, tuple[tuple[type, ...], Callable[[Any], Check]]]] = {
+    "maxLength": ((str,), _size("characters", most=True)),
+    "minLength": ((str,), _size("characters", most=False)),
+    "maxItems": ((list,), _size("items", most=True)),
+    "minItems": ((list,), _size("items", most=False)),
+    "maxProperties": ((dict,), _size("properties", most=True)),
+    "minProperties": ((dict,), _size("properties", most=False)),
+    "maximum": (_NUMBER, _bound("of at most", lambda value, limit: value <= limit)),
+    "exclusiveMaximum": (_NUMBER, _bound("below", lambda value, limit: value < limit)),
+    "minimum": (_NUMBER, _bound("of at least", lambda value, limit: value >= limit)),
+    "exclusiveMinimum": (_NUMBER, _bound("above", lambda value, limit: value > limit)),
+    "multipleOf": (_NUMBER, _multiple_of),
+    "required": ((dict,), _required),
+    "dependentRequired": ((dict,), _dependent_required),
+}
+
+
+# --- checks that go into a value ------------------------------------------------------------
+
+
+def _at(fault: Fault, part: str | int) -> Fault:
+    fault.path.append(part)
+    return fault
+
+
+def _properties(
+    named: Mapping[str, Node], matched: list[tuple[Any, Node]], rest: Node | None
+) -> Check:
+    """properties, patternProperties and additionalProperties; `rest` None allows no other."""
+
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(len(value) * (1 + len(matched)))
+        for name, item in value.items():
+            node = named.get(name)
+            if node is not None and (fault := node.check(item, meter)) is not None:
+                return _at(fault, name)
+            known = node is not None
+            for pattern, other in matched:
+                if meter.search(pattern, name):
+                    known = True
+                    if (fault := other.check(item, meter)) is not None:
+                        return _at(fault, name)
+            if not known:
+                if rest is None:
+                    return Fault(f"unknown property {shown(name)}", nearest(name, named))
+                if (fault := rest.check(item, meter)) is not None:
+                    return _at(fault, name)
+        return None
+
+    return check
+
+
+def _property_names(node: Node) -> Check:
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(len(value))
+        for name in value:
+            if (fault := node.check(name, meter)) is not None:
+                return Fault(f"the property name {shown(name)}: {fault.cause}", fault.remedy)
+        return None
+
+    return check
+
+
+def _dependent_schema(name: str, node: Node) -> Check:
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(1)
+        return node.check(value, meter) if name in value else None
+
+    return check
+
+
+def _items(prefix: list[Node], rest: Node | None) -> Check:
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(len(value))
+        for index, item in enumerate(value):
+            node = prefix[index] if index < len(prefix) else rest
+            if node is None:
+                return Fault(f"expected at most {len(prefix)} items, got {len(value)}")
+            if (fault := node.check(item, meter)) is not None:
+                return _at(fault, index)
+        return None
+
+    return check
+
+
+def _contains(node: Node, least: int, most: int | None) -> Check:
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(len(value))
+        found = sum(node.check(item, meter) is None for item in value)
+        if found < least:
+            return Fault(f"expected at least {least} items of a certain kind, got {found}")
+        if most is not None and found > most:
+            return Fault(f"expected at most {most} items of a certain kind, got {found}")
+        return None
+
+    return check
+
+
+def _unique(value: Any, meter: Meter) -> Fault | None:
+    seen: dict[object, int] = {}
+    for index, item in enumerate(value):
+        first = seen.setdefault(_hashable(item, meter), index)
+        if first != index:
+            return Fault(f"the items {first} and {index} are equal; no two may be")
+    return None
+
+
+_BOOLEAN: Final = object()  # True == 1 in Python
+
+
+def _hashable(value: Any, meter: Meter) -> object:
+    """Equal for equal JSON values only; linear, where comparing each with each is quadratic."""
+    meter.spend(1)
+    if isinstance(value, bool):
+        return (_BOOLEAN, value)
+    if isinstance(value, list):
+        return tuple(_hashable(item, meter) for item in value)
+    if isinstance(value, dict):
+        return frozenset((key, _hashable(item, meter)) for key, item in value.items())
+    return value
+
+
+# --- checks that branch ---------------------------------------------------------------------
+
+
+def _all_of(nodes: list[Node]) -> Check:
+    """Also of one `$ref`."""
+
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(len(nodes))
+        for node in nodes:
+            if (fault := node.check(value, meter)) is not None:
+                return fault
+        return None
+
+    return check
+
+
+def _any_of(nodes: list[Node]) -> Check:
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(len(nodes))
+        faults = []
+        for node in nodes:
+            fault = node.check(value, meter)
+            if fault is None:
+                return None
+            faults.append(fault)
+        return _closest(faults)
+
+    return check
+
+
+def _one_of(nodes: list[Node]) -> Check:
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(len(nodes))
+        faults = [fault for node in nodes if (fault := node.check(value, meter)) is not None]
+        matching = len(nodes) - len(faults)
+        if matching == 1:
+            return None
+        if matching:
+            return Fault(f"fits {matching} of {len(nodes)} alternatives; expected exactly one")
+        return _closest(faults)
+
+    return check
+
+
+def _closest(faults: list[Fault]) -> Fault:
+    """The alternative that held longest tells most, if it is one; otherwise all of them do."""
+    deepest = max(len(fault.path) for fault in faults)
+    best = [fault for fault in faults if len(fault.path) == deepest]
+    if len(best) == 1:
+        return best[0]
+    causes = list(dict.fromkeys(fault.cause for fault in faults))
+    more = " …" if len(causes) > 3 else ""
+    return Fault(f"fits none of {len(faults)} alternatives: " + "; or ".join(causes[:3]) + more)
+
+
+def _not(node: Node) -> Check:
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(1)
+        return Fault("is of a kind not allowed here") if node.check(value, meter) is None else None
+
+    return check
+
+
+def _if(condition: Node, then: Node, other: Node) -> Check:
+    def check(value: Any, meter: Meter) -> Fault | None:
+        meter.spend(1)
+        return (then if condition.check(value, meter) is None else other).check(value, meter)
+
+    return check
