@@ -96,6 +96,8 @@ class Keeper:
         self._control: socket.socket | None = None
         self._starts: list[float] = []
         self._stops = 0
+        # Another supervisor may take the path over once ours is dead: remove our own only.
+        self._socket = _inode(settings.socket) if settings.socket else None
 
     def run(self) -> int:
         """Until the supervisor ends; returns its exit status."""
@@ -144,16 +146,16 @@ class Keeper:
 
     def _start_supervisor(self, control: socket.socket, channel: socket.socket) -> None:
         """Fork, confine, exec. Forking is fine here: the keeper is small and has no thread."""
-        config = _memory_file(json.loads(self._settings.config))
+        settings = _memory_file(encode(self._settings))
         pid = os.fork()
         if pid:
-            os.close(config)
+            os.close(settings)
             self._supervisor = pid
             return
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             os.setsid()
-            descriptors = [self._listener, control.fileno(), channel.fileno(), config]
+            descriptors = [self._listener, control.fileno(), channel.fileno(), settings]
             if self._ready >= 0:
                 descriptors.append(self._ready)
             for fd in descriptors:
@@ -162,7 +164,7 @@ class Keeper:
             if self._settings.supervisor_uid >= 0:
                 _confine_supervisor(self._settings)
             libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-            argv = _python("daemon", *words, self._settings.state, self._settings.ceilings.profiles)
+            argv = _python("daemon", *words)
             os.execve(sys.executable, argv, _environment())  # noqa: S606
         except OSError as error:
             sys.stderr.write(f"fumehood: the supervisor cannot start: {error}\n")
@@ -233,8 +235,8 @@ class Keeper:
         self._kill_strays()
         with contextlib.suppress(OSError):
             cgroup.sweep(cgroup.discover())
-        if self._settings.socket:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if self._socket and _inode(self._settings.socket) == self._socket:
                 os.unlink(self._settings.socket)
 
 
@@ -282,6 +284,11 @@ def _memory_file(value: object) -> int:
     os.write(fd, json.dumps(value).encode())
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
+
+
+def _inode(path: str) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
 
 
 def _exit_status(status: int) -> int:

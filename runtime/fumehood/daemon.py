@@ -1,0 +1,234 @@
+"""The supervisor's process: composes the rooms, serves the socket, and ends in order.
+
+Started by the keeper with its descriptors, already without privilege. Nobody imports this
+module; it is the one place that knows every room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import anyio
+import structlog
+
+import fumehood
+from fumehood.admission.admit import Admission
+from fumehood.admission.planner import make_planner
+from fumehood.audit import keys
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.record import Field
+from fumehood.catalog.store import Catalog
+from fumehood.config import Config
+from fumehood.errors import EngineError, ExitStatus, FumehoodError, ProtocolError
+from fumehood.gateway import socket as front
+from fumehood.gateway.bounds import Bounds
+from fumehood.gateway.mcp import Gateway
+from fumehood.kernel import seccomp
+from fumehood.launcher import messages as m
+from fumehood.launcher.client import LauncherClient
+from fumehood.launcher.keeper import Settings
+from fumehood.model.codec import decode
+from fumehood.scan.pipeline import Pipeline
+from fumehood.supervisor.pool import Places
+from fumehood.supervisor.service import Rooms, Supervisor
+
+log = structlog.get_logger("fumehood")
+
+HELLO_SECONDS = 15.0
+
+
+def main(argv: list[str]) -> int:
+    """`daemon LISTENER CONTROL CHANNEL SETTINGS READY`: descriptors; READY may be -1."""
+    for word in argv:
+        if int(word) >= 0:
+            os.set_inheritable(int(word), False)
+    listener, control, channel = (socket.socket(fileno=int(word)) for word in argv[:3])
+    _configure_log()
+    with os.fdopen(int(argv[3]), "rb") as file:
+        file.seek(0)
+        settings = decode(Settings, json.load(file))
+    try:
+        return asyncio.run(_serve(settings, listener, control, channel, int(argv[4])))
+    except FumehoodError as error:
+        sys.stderr.write(f"error: {error.cause}\n")
+        if error.remedy:
+            sys.stderr.write(f"  remedy: {error.remedy}\n")
+        return error.exit_status
+
+
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    control: socket.socket,
+    channel: socket.socket,
+    ready: int,
+) -> int:
+    config = Config.model_validate_json(settings.config)
+    state = Path(settings.state)
+    launcher = LauncherClient(channel, _on_hello)
+    root = state / "keys" / "root.json"
+    audit = AuditLog.open(state / "audit", keys.load_or_create(root, "audit").bytes)
+    try:
+        await _first_hello(launcher, config)
+        supervisor = _compose(launcher, audit, settings, config)
+        await _recorded(audit, "supervisor.started", {"version": fumehood.__version__})
+        stop = _Stop()
+        _follow_keeper(control, launcher, stop)
+        await _until_stopped(supervisor, config, listener, ready, stop)
+        await _recorded(audit, "supervisor.stopped", {"reason": stop.reason})
+    finally:
+        launcher.close()
+        audit.close()
+    return ExitStatus.OK
+
+
+async def _recorded(audit: AuditLog, event: str, fields: Mapping[str, Field]) -> None:
+    await asyncio.wrap_future(audit.append(event, fields))
+
+
+class _Stop:
+    """Why and when to stop. The second signal needs no handler: the keeper kills then."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.reason = ""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.ask, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+
+    def ask(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.asked.set()
+
+
+def _follow_keeper(control: socket.socket, launcher: LauncherClient, stop: _Stop) -> None:
+    """The keeper passes the channel of each new launcher; its end of file is our end."""
+    loop = asyncio.get_running_loop()
+    control.setblocking(False)
+
+    def read() -> None:
+        try:
+            data, descriptors = m.receive(control)
+        except BlockingIOError:
+            return
+        except (OSError, ProtocolError):
+            data, descriptors = b"", []
+        if not data:
+            loop.remove_reader(control)
+            stop.ask("the keeper ended")
+        elif descriptors:
+            log.warning("launcher replaced")
+            launcher.replace(socket.socket(fileno=descriptors[0]))
+
+    loop.add_reader(control, read)
+
+
+async def _until_stopped(
+    supervisor: Supervisor, config: Config, listener: socket.socket, ready: int, stop: _Stop
+) -> None:
+    """Accept callers until somebody asks to stop; then cancel what runs, and wait for it."""
+    bounds = Bounds(
+        frame_bytes=config.frame_bytes,
+        frame_seconds=config.idle_frame_timeout,
+        in_flight=config.in_flight_per_connection,
+        connections=config.connections,
+    )
+    gateway = Gateway(supervisor, bounds)
+    may_connect = supervisor.may_connect
+    async with anyio.create_task_group() as group:
+        serve = partial(front.serve, bounds=bounds, may_connect=may_connect)
+        group.start_soon(serve, listener, gateway.serve)
+        if ready >= 0:
+            os.write(ready, b"1")
+            os.close(ready)
+        log.info("ready", not_enforced=sorted(config.accept_unenforced))
+        await stop.asked.wait()
+        log.info("stopping", reason=stop.reason)
+        listener.close()
+        await supervisor.stop()
+        group.cancel_scope.cancel()
+
+
+async def _first_hello(launcher: LauncherClient, config: Config) -> None:
+    """Refuse to serve where a control is missing that the operator did not accept by name."""
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            hello = await asyncio.shield(launcher.hello)
+    except TimeoutError:
+        raise EngineError("the launcher does not answer", "see its messages above") from None
+    missing = {c: why for c, why in hello.unenforceable if c not in config.accept_unenforced}
+    if missing:
+        reasons = "; ".join(f"{control} ({why})" for control, why in sorted(missing.items()))
+        names = ",".join(sorted(missing))
+        raise EngineError(
+            f"this host cannot enforce: {reasons}",
+            "run as root, or in a delegated cgroup (`systemd-run --user --scope -p Delegate=yes "
+            f"…`), or accept it by name: --accept-unenforced {names}",
+            control=sorted(missing)[0],
+        )
+
+
+def _compose(
+    launcher: LauncherClient, audit: AuditLog, settings: Settings, config: Config
+) -> Supervisor:
+    state, ceilings = Path(settings.state), settings.ceilings
+    root = state / "keys" / "root.json"
+    fingerprints = keys.load_or_create(root, "fingerprint")
+    digests = keys.load_or_create(root, "digest")
+    rootless = ceilings.uid_own >= 0
+    accounts = None if rootless else (ceilings.uid_first, ceilings.uid_count)
+    catalog = Catalog(state, accounts=accounts, own_uid=os.geteuid())
+    for name in catalog.verify():
+        log.error("tool quarantined: its files are not what was registered", tool=name)
+        audit.append("tool.quarantined", {"tool": name})
+    return Supervisor(
+        Rooms(
+            catalog=catalog,
+            admission=Admission(catalog, config),
+            plan=make_planner(ceilings, _profile_digest(ceilings.profiles)),
+            places=Places(config.sandboxes, config.queue, config.queue_timeout),
+            launcher=launcher,
+            pipeline=Pipeline(fingerprint_key=fingerprints.bytes),
+            audit=audit,
+            digest=partial(keys.mac, digests.bytes),
+        ),
+        fumehood.__version__,
+    )
+
+
+def _profile_digest(directory: str) -> Callable[[str], str]:
+    """The digest of a profile by name, as it was when this process started."""
+    return functools.cache(lambda name: seccomp.load_named(directory, name).digest)
+
+
+def _on_hello(hello: m.Hello) -> None:
+    log.info(
+        "launcher ready", engine=hello.engine, cgroups=hello.cgroup_mode, pid=hello.pid,
+        swept=hello.swept, not_enforced=dict(hello.unenforceable),
+    )  # fmt: skip
+
+
+def _configure_log() -> None:
+    """Human on a terminal, JSON otherwise; never an argument's or an output's content."""
+    human = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

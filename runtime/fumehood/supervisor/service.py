@@ -1,0 +1,274 @@
+"""The supervisor: everything the gateway may ask for, each step in the order of the design.
+
+    Request → admission → Admitted → planner → Plan → corridor → Outcome → scan → Result → audit
+
+It holds no privilege. Whatever happens, an invocation that was accepted ends with exactly one
+terminal status, and no answer leaves before its record is in the audit log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import structlog
+
+from fumehood.admission.admit import Admission
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.record import Field
+from fumehood.catalog.store import Catalog, ToolFile
+from fumehood.errors import Rejected, Unauthorized, UnknownTool
+from fumehood.launcher.client import LauncherClient
+from fumehood.model.codec import encode
+from fumehood.model.plan import Plan
+from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
+from fumehood.model.result import Result, Timing
+from fumehood.scan.pipeline import Pipeline
+from fumehood.supervisor import invocation
+from fumehood.supervisor.pool import Places
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """How the supervisor is. `not_enforced` maps a control to the reason it is missing here."""
+
+    version: str
+    engine: str
+    cgroup_mode: str
+    launcher_pid: int
+    running: int
+    waiting: int
+    tools: int
+    not_enforced: Mapping[str, str]
+    audit_seq: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "engine": self.engine,
+            "cgroup_mode": self.cgroup_mode,
+            "launcher_pid": self.launcher_pid,
+            "running": self.running,
+            "waiting": self.waiting,
+            "tools": self.tools,
+            "not_enforced": dict(self.not_enforced),
+            "audit_seq": self.audit_seq,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the supervisor is composed of. `plan` joins a call with the operator's ceilings;
+    `digest` is the keyed digest under which arguments and results are recorded."""
+
+    catalog: Catalog
+    admission: Admission
+    plan: Callable[[Admitted], Plan]
+    places: Places
+    launcher: LauncherClient
+    pipeline: Pipeline
+    audit: AuditLog
+    digest: Callable[[bytes], str]
+
+
+class Supervisor:
+    """See `gateway.corridor.Supervisor` for the contract of each method."""
+
+    def __init__(self, rooms: Rooms, version: str) -> None:
+        self._rooms = rooms
+        self._version = version
+        self._live: set[asyncio.Task[Result]] = set()
+
+    async def invoke(self, request: Request) -> Result:
+        """Run one invocation to its single terminal status, which is on disk when this returns."""
+        task = asyncio.get_running_loop().create_task(self._invoke(request))
+        self._live.add(task)
+        task.add_done_callback(self._live.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task])
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("a cancelled invocation failed", exc_info=error)
+            raise
+
+    def may_connect(self, caller: Caller) -> bool:
+        """Whether `caller` may use the socket at all."""
+        return self._rooms.admission.authorizer.may_connect(caller)
+
+    async def stop(self) -> None:
+        """Cancel what still runs and wait until it is dead and recorded."""
+        live = list(self._live)
+        for task in live:
+            task.cancel()
+        if live:
+            await asyncio.wait(live)
+
+    async def _invoke(self, request: Request) -> Result:
+        rooms = self._rooms
+        if rooms.audit.broken is not None:
+            raise rooms.audit.broken
+        tool: RegisteredTool | None = None
+        try:
+            admitted = rooms.admission.admit(request)
+            tool = admitted.tool
+            with rooms.admission.quota.hold(request.caller.uid):
+                plan = rooms.plan(admitted)
+                result = await self._run(admitted, plan)
+        except Rejected as error:
+            return await self._refused(request, error, tool)
+        except asyncio.CancelledError:
+            await self._record("invocation.cancelled", _who(request))
+            raise
+        await self._record("invocation.ended", self._account(admitted, plan, result))
+        if result.status == "cancelled":
+            raise asyncio.CancelledError
+        return result
+
+    async def _run(self, admitted: Admitted, plan: Plan) -> Result:
+        """From a plan to a scanned result."""
+        rooms, request = self._rooms, admitted.request
+        async with rooms.places.place(request.caller.uid):
+            launched = time.monotonic()
+            rooms.audit.append(
+                "invocation.launched",
+                {**_who(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
+            )
+            run = await invocation.run(
+                rooms.launcher, request.invocation, plan, request.arguments_json
+            )
+        outcome, steps = run.outcome, run.steps
+        if outcome.error:
+            log.error(
+                "invocation failed", invocation=request.invocation, tool=request.tool,
+                error=outcome.error,
+            )  # fmt: skip
+        timing = Timing(
+            queued_ms=_ms(launched - request.received),
+            started_ms=_ms(steps.started - launched),
+            ran_ms=_ms(steps.ended - steps.started),
+        )
+        return rooms.pipeline.release(
+            admitted,
+            plan,
+            outcome,
+            timing=timing,
+            check_output=rooms.admission.output_check(admitted.tool),
+        )
+
+    async def _refused(
+        self, request: Request, error: Rejected, tool: RegisteredTool | None
+    ) -> Result:
+        fields = {**_who(request), "code": error.code, "cause": error.cause}
+        await self._record("invocation.rejected", fields)
+        if isinstance(error, UnknownTool):
+            raise error
+        return self._rooms.pipeline.refuse(request, error, tool)
+
+    async def _record(self, event: str, fields: Mapping[str, Field]) -> None:
+        """Wait until a record is on disk, also when the caller no longer waits."""
+        done = asyncio.wrap_future(self._rooms.audit.append(event, fields))
+        await asyncio.shield(done)
+
+    def _account(self, admitted: Admitted, plan: Plan, result: Result) -> dict[str, Field]:
+        request = admitted.request
+        return {
+            **_who(request),
+            "tool_version": result.tool_version,
+            "tool_digest": result.tool_digest,
+            "status": result.status,
+            "exit_code": result.exit_code,
+            "signal": result.signal,
+            "breach": encode(result.breach) if result.breach else None,
+            "usage": encode(result.usage),
+            "findings": [f"{f.kind}:{f.rule}:{f.action}" for f in result.findings],
+            "plan": plan.digest(),
+            "uid": plan.uid,
+            "seccomp": plan.seccomp_digest,
+            "arguments": self._rooms.digest(request.arguments_json),
+        }
+
+    # --- the catalog, for operators
+
+    def tools(self, caller: Caller) -> Sequence[RegisteredTool]:
+        may = self._rooms.admission.authorizer.may_call
+        return [tool for tool in self._rooms.catalog.list() if may(caller, tool)]
+
+    def show_tool(self, caller: Caller, name: str) -> RegisteredTool:
+        tool = self._rooms.catalog.get(name)
+        if tool is None or not self._rooms.admission.authorizer.may_call(caller, tool):
+            raise UnknownTool(f"no tool {name[:64]!r}", "`fumehood tool list` shows the tools")
+        return tool
+
+    async def add_tool(
+        self, caller: Caller, manifest_text: str, files: Mapping[str, ToolFile]
+    ) -> RegisteredTool:
+        await self._operator_only(caller, "tool.add_refused")
+        tool = self._rooms.admission.register(self._rooms.catalog, manifest_text, files)
+        await self._record("tool.added", {**_caller(caller), **_tool(tool)})
+        log.info("tool added", tool=tool.manifest.name, version=tool.manifest.version)
+        return tool
+
+    async def remove_tool(self, caller: Caller, name: str) -> RegisteredTool:
+        await self._operator_only(caller, "tool.remove_refused")
+        tool = self._rooms.catalog.remove(name)
+        await self._record("tool.removed", {**_caller(caller), **_tool(tool)})
+        log.info("tool removed", tool=name)
+        return tool
+
+    async def _operator_only(self, caller: Caller, event: str) -> None:
+        if self._rooms.admission.authorizer.is_operator(caller):
+            return
+        await self._record(event, _caller(caller))
+        raise Unauthorized(
+            "only an operator may change the catalog",
+            "ask an operator, or have your account listed under `operators`",
+        )
+
+    def status(self, caller: Caller) -> StatusReport:  # noqa: ARG002  (the same for everybody)
+        rooms = self._rooms
+        hello = rooms.launcher.hello.result() if rooms.launcher.hello.done() else None
+        return StatusReport(
+            version=self._version,
+            engine=hello.engine if hello else "none",
+            cgroup_mode=hello.cgroup_mode if hello else "none",
+            launcher_pid=hello.pid if hello else 0,
+            running=rooms.places.taken,
+            waiting=rooms.places.waiting,
+            tools=len(rooms.catalog.list()),
+            not_enforced=dict(hello.unenforceable) if hello else {},
+            audit_seq=rooms.audit.last.seq,
+        )
+
+
+def _who(request: Request) -> dict[str, Field]:
+    return {
+        "invocation": request.invocation,
+        "tool": request.tool[:128],
+        **_caller(request.caller),
+    }
+
+
+def _caller(caller: Caller) -> dict[str, Field]:
+    return {"caller": {"uid": caller.uid, "gid": caller.gid, "pid": caller.pid}}
+
+
+def _tool(tool: RegisteredTool) -> dict[str, Field]:
+    return {
+        "tool": tool.manifest.name,
+        "tool_version": tool.manifest.version,
+        "tool_digest": tool.digest,
+        "account": tool.account,
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(max(seconds, 0.0) * 1000, 3)
