@@ -1,0 +1,143 @@
+"""The layout of cgroups is read from mount tables; groups are tried on the real kernel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fumehood.errors import EngineError
+from fumehood.kernel import cgroup, proc
+from fumehood.model.plan import Limits
+
+LIMITS = Limits(1000, 500, 32 << 20, 10, 1 << 20, 256, 1 << 20)
+
+
+def mount(fstype: str, target: Path, *options: str) -> proc.MountPoint:
+    return proc.MountPoint("/", str(target), frozenset({"rw"}), fstype, frozenset(options))
+
+
+def test_a_v2_host(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory hugetlb pids rdma\n")
+    layout = cgroup.discover([mount("cgroup2", tmp_path, "rw")])
+    assert (layout.mode, layout.usable) == ("v2", {"cpu", "memory", "pids"})
+
+
+def test_a_v1_host_with_joint_cpu_controllers(tmp_path: Path) -> None:
+    table = [
+        mount("cgroup", tmp_path / "memory", "rw", "memory"),
+        mount("cgroup", tmp_path / "cpu,cpuacct", "rw", "cpu", "cpuacct"),
+        mount("cgroup", tmp_path / "systemd", "rw", "name=systemd"),
+    ]
+    layout = cgroup.discover(table)
+    assert (layout.mode, layout.usable) == ("v1", {"cpu", "memory"})
+    assert layout.v1["cpu"] == layout.v1["cpuacct"]
+
+
+def test_a_hybrid_host_takes_each_controller_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("hugetlb\n")
+    table = [
+        mount("cgroup2", tmp_path, "rw"),
+        mount("cgroup", tmp_path / "pids", "rw", "pids"),
+    ]
+    layout = cgroup.discover(table)
+    assert (layout.mode, layout.v2, layout.usable) == ("hybrid", frozenset(), {"pids"})
+
+
+def test_a_host_without_cgroups_enforces_none() -> None:
+    instance = cgroup.Instance.create(cgroup.discover([]))
+    assert instance.enforceable == frozenset()
+    assert set(instance.problems) == {"memory", "cpu", "pids"}
+
+
+def test_v2_settings_have_the_kernels_names_and_units(tmp_path: Path) -> None:
+    """On a plain directory: what would be written, and where, on a host with v2 alone."""
+    group = cgroup.Group(
+        v1={},
+        unified=tmp_path / "g",
+        v2=frozenset({"memory", "cpu", "pids"}),
+        limits=LIMITS,
+        overhead=2,
+    )
+    group.create()
+    written = {path.name: path.read_text() for path in (tmp_path / "g").iterdir()}
+    assert written == {
+        "memory.max": str(32 << 20),
+        "memory.oom.group": "1",
+        "cpu.max": "50000 100000",
+        "pids.max": "12",
+    }
+
+
+def test_v2_counters_are_read_by_name(tmp_path: Path) -> None:
+    group = cgroup.Group({}, tmp_path, frozenset({"memory", "pids"}), LIMITS, 2)
+    (tmp_path / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+    (tmp_path / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
+    (tmp_path / "memory.peak").write_text("4096\n")
+    assert group.cpu_seconds() == 1.5
+    assert (group.oom_kills(), group.memory_peak()) == (1, 4096)
+    assert group.pids_peak() is None, "Linux before 6.1 has no pids.peak"
+
+
+@pytest.fixture
+def instance() -> Iterator[cgroup.Instance]:
+    instance = cgroup.Instance.create(cgroup.discover())
+    yield instance
+    instance.close()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_limits_and_membership_are_read_back(
+    instance: cgroup.Instance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    group = instance.group("aaaaaaaa", LIMITS, 0)
+    with pytest.raises(EngineError, match="not in its cgroup"):
+        group.read_back(sleeper.pid)
+    group.attach(sleeper.pid)
+    proofs = {proof.control for proof in group.read_back(sleeper.pid)}
+    assert "cgroup" in proofs
+    assert {"memory", "cpu", "pids"} <= {name.split(".")[0] for name in proofs}
+    group.kill()
+    assert sleeper.wait(5) == -signal.SIGKILL
+    assert group.remove()
+
+
+def test_a_limit_that_somebody_changed_is_found(
+    instance: cgroup.Instance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    group = instance.group("aaaaaaaa", LIMITS, 0)
+    group.attach(sleeper.pid)
+    pids = group.v1.get("pids") or group.unified
+    assert pids is not None
+    (pids / "pids.max").write_text("max")
+    with pytest.raises(EngineError) as caught:
+        group.read_back(sleeper.pid)
+    assert caught.value.control == "pids"
+    group.kill()
+    sleeper.wait(5)
+    assert group.remove()
+
+
+def test_a_sweep_kills_what_a_dead_launcher_left_and_spares_the_living(
+    instance: cgroup.Instance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    dead = cgroup.Instance.create(instance.layout)
+    dead.group("aaaaaaaa", LIMITS, 0).attach(sleeper.pid)
+    os.close(dead._lock)  # what the kernel does when the launcher dies
+    living = instance.group("bbbbbbbb", LIMITS, 0)
+    cgroup.sweep(instance.layout)
+    assert sleeper.wait(5) == -signal.SIGKILL
+    assert not any(path.exists() for path in dead._paths())
+    assert all(path.exists() for path in living._paths())
+    assert living.remove()

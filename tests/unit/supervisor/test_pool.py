@@ -1,0 +1,86 @@
+"""Places for sandboxes: bounded, fair between callers, and never lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fumehood.errors import OverQuota
+from fumehood.supervisor.pool import Places
+
+
+async def hold(places: Places, caller: int, order: list[int], gate: asyncio.Event) -> None:
+    async with places.place(caller):
+        order.append(caller)
+        await gate.wait()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_free_places_go_round_the_callers() -> None:
+    async def scenario() -> list[int]:
+        places, order, gate = Places(1, 100, 10), list[int](), asyncio.Event()
+        first = asyncio.create_task(hold(places, 1, order, gate))
+        await settle()
+        tasks = [asyncio.create_task(hold(places, 1, order, gate)) for _ in range(20)]
+        await settle()
+        tasks.append(asyncio.create_task(hold(places, 2, order, gate)))
+        await settle()
+        gate.set()
+        await asyncio.gather(first, *tasks)
+        assert (places.taken, places.waiting) == (0, 0)
+        return order
+
+    order = asyncio.run(scenario())
+    assert order.index(2) <= 2, "one caller's twenty calls starved another's one"
+
+
+def test_beyond_the_queue_the_refusal_is_immediate_and_says_when() -> None:
+    async def scenario() -> None:
+        places, gate = Places(1, 2, 10), asyncio.Event()
+        tasks = [asyncio.create_task(hold(places, 1, [], gate)) for _ in range(3)]
+        await settle()
+        with pytest.raises(OverQuota, match="queue of 2") as caught:
+            async with places.place(1):
+                pass
+        assert caught.value.retry_after > 0
+        gate.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
+def test_waiting_ends_with_a_refusal() -> None:
+    async def scenario() -> None:
+        places, gate = Places(1, 2, 0.01), asyncio.Event()
+        holder = asyncio.create_task(hold(places, 1, [], gate))
+        await settle()
+        with pytest.raises(OverQuota, match=r"within 0\.01 seconds"):
+            async with places.place(1):
+                pass
+        gate.set()
+        await holder
+        assert (places.taken, places.waiting) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_waiter_loses_no_place_even_when_it_was_just_given_one() -> None:
+    async def scenario() -> None:
+        places, gate = Places(1, 10, 10), asyncio.Event()
+        holder = asyncio.create_task(hold(places, 1, [], gate))
+        await settle()
+        waiter = asyncio.create_task(hold(places, 2, [], asyncio.Event()))
+        await settle()
+        gate.set()
+        await holder  # the place is handed to the waiter, which has not run yet
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+        async with asyncio.timeout(5), places.place(3):
+            assert places.taken == 1
+
+    asyncio.run(scenario())

@@ -1,0 +1,60 @@
+"""The terminal status is decided by what is certain: our own act, the kernel's, the tool's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fumehood.launcher.messages import EndedMessage
+from fumehood.model.outcome import Usage
+from fumehood.supervisor.watch import Reason, Watch, conclude
+from support.launcher import plan
+
+END = EndedMessage("x", 0, None, True, 0.1, 5_000_000, 1, 0, ())
+KILLED = replace(END, exit_code=None, signal=9, executed=False)
+
+
+def status(end: EndedMessage, reason: Reason | None = None, *, exceeded: bool = False) -> str:
+    return conclude(plan(), end, Usage(), reason, exceeded=exceeded).status
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "exceeded", "expected"),
+    [
+        (END, None, False, "ok"),
+        (replace(END, exit_code=3), None, False, "tool_error"),
+        (replace(END, exit_code=None, signal=11), None, False, "tool_error"),
+        (replace(END, exit_code=None, signal=31), None, False, "syscall_killed"),
+        (KILLED, "timeout", False, "timeout"),
+        (KILLED, "output", True, "output_exceeded"),
+        (END, None, True, "output_exceeded"),
+        (KILLED, "cancelled", True, "cancelled"),
+        (replace(KILLED, oom_kills=1), "timeout", False, "memory_exceeded"),
+        (replace(END, oom_kills=1), None, False, "memory_exceeded"),
+        (replace(END, exit_code=None, executed=False), None, False, "engine_error"),
+        (replace(END, exit_code=137), None, False, "tool_error"),
+    ],
+)
+def test_status(end: EndedMessage, reason: Reason | None, exceeded: bool, expected: str) -> None:  # noqa: FBT001
+    assert status(end, reason, exceeded=exceeded) == expected
+
+
+def test_a_breach_names_the_limit_and_what_was_observed() -> None:
+    usage = Usage(wall_seconds=10.2, memory_peak_bytes=64 << 20, stdout_bytes=2 << 20)
+    timeout = conclude(plan(), KILLED, usage, "timeout", exceeded=False).breach
+    memory = conclude(plan(), replace(END, oom_kills=1), usage, None, exceeded=False).breach
+    output = conclude(plan(), END, usage, None, exceeded=True).breach
+    assert timeout is not None
+    assert memory is not None
+    assert output is not None
+    assert (timeout.control, timeout.limit, timeout.observed) == ("timeout", 10.0, 10.2)
+    assert (memory.control, memory.limit) == ("memory", 64 << 20)
+    assert (output.control, output.limit, output.observed) == ("output", 1 << 20, 2 << 20)
+
+
+def test_the_first_reason_to_kill_is_kept() -> None:
+    watch = Watch()
+    assert watch.note("timeout")
+    assert not watch.note("cancelled")
+    assert watch.reason == "timeout"
