@@ -39,7 +39,7 @@ from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.keeper import Settings
 from fumehood.model.codec import decode
 from fumehood.scan.pipeline import Pipeline
-from fumehood.supervisor.pool import Places
+from fumehood.supervisor.places import Places
 from fumehood.supervisor.service import Rooms, Supervisor
 
 log = structlog.get_logger("fumehood")

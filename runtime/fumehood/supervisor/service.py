@@ -29,7 +29,7 @@ from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
 from fumehood.model.result import Result, Timing
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import invocation
-from fumehood.supervisor.pool import Places
+from fumehood.supervisor.places import Places
 
 log = structlog.get_logger(__name__)
 

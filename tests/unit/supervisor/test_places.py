@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fumehood.errors import OverQuota
-from fumehood.supervisor.pool import Places
+from fumehood.supervisor.places import Places
 
 
 async def hold(places: Places, caller: int, order: list[int], gate: asyncio.Event) -> None:
