@@ -39,7 +39,7 @@ from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.keeper import Settings
 from fumehood.model.codec import decode
 from fumehood.scan.pipeline import Pipeline
-from fumehood.supervisor.places import Places
+from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.service import Rooms, Supervisor
 
 log = structlog.get_logger("fumehood")
@@ -197,7 +197,7 @@ def _compose(
             catalog=catalog,
             admission=Admission(catalog, config),
             plan=make_planner(ceilings, _profile_digest(ceilings.profiles)),
-            places=Places(config.sandboxes, config.queue, config.queue_timeout),
+            slots=Slots(config.sandboxes, config.queue, config.queue_timeout),
             launcher=launcher,
             pipeline=Pipeline(fingerprint_key=fingerprints.bytes),
             audit=audit,

@@ -29,7 +29,7 @@ from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
 from fumehood.model.result import Result, Timing
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import invocation
-from fumehood.supervisor.places import Places
+from fumehood.supervisor.slots import Slots
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +70,7 @@ class Rooms:
     catalog: Catalog
     admission: Admission
     plan: Callable[[Admitted], Plan]
-    places: Places
+    slots: Slots
     launcher: LauncherClient
     pipeline: Pipeline
     audit: AuditLog
@@ -136,7 +136,7 @@ class Supervisor:
     async def _run(self, admitted: Admitted, plan: Plan) -> Result:
         """From a plan to a scanned result."""
         rooms, request = self._rooms, admitted.request
-        async with rooms.places.place(request.caller.uid):
+        async with rooms.slots.slot(request.caller.uid):
             launched = time.monotonic()
             rooms.audit.append(
                 "invocation.launched",
@@ -241,8 +241,8 @@ class Supervisor:
             engine=hello.engine if hello else "none",
             cgroup_mode=hello.cgroup_mode if hello else "none",
             launcher_pid=hello.pid if hello else 0,
-            running=rooms.places.taken,
-            waiting=rooms.places.waiting,
+            running=rooms.slots.taken,
+            waiting=rooms.slots.waiting,
             tools=len(rooms.catalog.list()),
             not_enforced=dict(hello.unenforceable) if hello else {},
             audit_seq=rooms.audit.last.seq,

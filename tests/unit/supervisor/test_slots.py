@@ -1,4 +1,4 @@
-"""Places for sandboxes: bounded, fair between callers, and never lost."""
+"""Slots for sandboxes: bounded, fair between callers, and never lost."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from fumehood.errors import OverQuota
-from fumehood.supervisor.places import Places
+from fumehood.supervisor.slots import Slots
 
 
-async def hold(places: Places, caller: int, order: list[int], gate: asyncio.Event) -> None:
-    async with places.place(caller):
+async def hold(slots: Slots, caller: int, order: list[int], gate: asyncio.Event) -> None:
+    async with slots.slot(caller):
         order.append(caller)
         await gate.wait()
 
@@ -23,16 +23,16 @@ async def settle() -> None:
 
 def test_free_places_go_round_the_callers() -> None:
     async def scenario() -> list[int]:
-        places, order, gate = Places(1, 100, 10), list[int](), asyncio.Event()
-        first = asyncio.create_task(hold(places, 1, order, gate))
+        slots, order, gate = Slots(1, 100, 10), list[int](), asyncio.Event()
+        first = asyncio.create_task(hold(slots, 1, order, gate))
         await settle()
-        tasks = [asyncio.create_task(hold(places, 1, order, gate)) for _ in range(20)]
+        tasks = [asyncio.create_task(hold(slots, 1, order, gate)) for _ in range(20)]
         await settle()
-        tasks.append(asyncio.create_task(hold(places, 2, order, gate)))
+        tasks.append(asyncio.create_task(hold(slots, 2, order, gate)))
         await settle()
         gate.set()
         await asyncio.gather(first, *tasks)
-        assert (places.taken, places.waiting) == (0, 0)
+        assert (slots.taken, slots.waiting) == (0, 0)
         return order
 
     order = asyncio.run(scenario())
@@ -41,11 +41,11 @@ def test_free_places_go_round_the_callers() -> None:
 
 def test_beyond_the_queue_the_refusal_is_immediate_and_says_when() -> None:
     async def scenario() -> None:
-        places, gate = Places(1, 2, 10), asyncio.Event()
-        tasks = [asyncio.create_task(hold(places, 1, [], gate)) for _ in range(3)]
+        slots, gate = Slots(1, 2, 10), asyncio.Event()
+        tasks = [asyncio.create_task(hold(slots, 1, [], gate)) for _ in range(3)]
         await settle()
         with pytest.raises(OverQuota, match="queue of 2") as caught:
-            async with places.place(1):
+            async with slots.slot(1):
                 pass
         assert caught.value.retry_after > 0
         gate.set()
@@ -56,31 +56,31 @@ def test_beyond_the_queue_the_refusal_is_immediate_and_says_when() -> None:
 
 def test_waiting_ends_with_a_refusal() -> None:
     async def scenario() -> None:
-        places, gate = Places(1, 2, 0.01), asyncio.Event()
-        holder = asyncio.create_task(hold(places, 1, [], gate))
+        slots, gate = Slots(1, 2, 0.01), asyncio.Event()
+        holder = asyncio.create_task(hold(slots, 1, [], gate))
         await settle()
         with pytest.raises(OverQuota, match=r"within 0\.01 seconds"):
-            async with places.place(1):
+            async with slots.slot(1):
                 pass
         gate.set()
         await holder
-        assert (places.taken, places.waiting) == (0, 0)
+        assert (slots.taken, slots.waiting) == (0, 0)
 
     asyncio.run(scenario())
 
 
 def test_a_cancelled_waiter_loses_no_place_even_when_it_was_just_given_one() -> None:
     async def scenario() -> None:
-        places, gate = Places(1, 10, 10), asyncio.Event()
-        holder = asyncio.create_task(hold(places, 1, [], gate))
+        slots, gate = Slots(1, 10, 10), asyncio.Event()
+        holder = asyncio.create_task(hold(slots, 1, [], gate))
         await settle()
-        waiter = asyncio.create_task(hold(places, 2, [], asyncio.Event()))
+        waiter = asyncio.create_task(hold(slots, 2, [], asyncio.Event()))
         await settle()
         gate.set()
         await holder  # the place is handed to the waiter, which has not run yet
         waiter.cancel()
         await asyncio.gather(waiter, return_exceptions=True)
-        async with asyncio.timeout(5), places.place(3):
-            assert places.taken == 1
+        async with asyncio.timeout(5), slots.slot(3):
+            assert slots.taken == 1
 
     asyncio.run(scenario())

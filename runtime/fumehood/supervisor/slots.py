@@ -1,6 +1,6 @@
 """Sandboxes for invocations: bounded in number, fair between callers, bounded in waiting.
 
-A caller with a thousand waiting calls does not starve another's one: free places go round the
+A caller with a thousand waiting calls does not starve another's one: free slots go round the
 callers, not along the calls.
 """
 
@@ -16,7 +16,7 @@ from fumehood.errors import OverQuota
 Key = int
 
 
-class Places:
+class Slots:
     """At most `size` at once; at most `queue` waiting, each at most `patience` seconds."""
 
     def __init__(self, size: int, queue: int, patience: float) -> None:
@@ -28,7 +28,7 @@ class Places:
         self.taken = 0
 
     @contextlib.asynccontextmanager
-    async def place(self, caller: Key) -> AsyncIterator[None]:
+    async def slot(self, caller: Key) -> AsyncIterator[None]:
         """Hold one place.
 
         Raises:
@@ -70,7 +70,7 @@ class Places:
             raise
 
     def _leave(self, caller: Key, turn: asyncio.Future[None]) -> None:
-        """Give up waiting; a place that was just handed over goes to the next."""
+        """Give up waiting; a slot that was just handed over goes to the next."""
         if turn.done() and not turn.cancelled():
             self._give_back()
             return
