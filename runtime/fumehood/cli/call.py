@@ -1,0 +1,108 @@
+"""`fumehood call`: one call of a registered tool, through the daemon's socket.
+
+Starts fast: must never import mcp, pydantic or anyio (a test measures it).
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fumehood.cli import arguments, elapsed, outcome
+from fumehood.cli.complete import tool_names
+from fumehood.cli.options import JsonOption, SocketOption, chosen
+from fumehood.client import Client
+from fumehood.errors import UnknownTool
+
+ArgumentsArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ARGUMENTS",
+        help="The arguments as a JSON object, `-` to read it from stdin, or `@FILE`.",
+        show_default=False,
+    ),
+]
+ArgOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arg",
+        metavar="NAME=VALUE",
+        help="One argument, read by the type that the tool's schema gives it; repeatable.",
+        show_default=False,
+    ),
+]
+ArgFileOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arg-file",
+        metavar="NAME=FILE",
+        help="One argument from a file: its text, or base64 where the schema asks for it.",
+        show_default=False,
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Save artifacts there.", show_default=False),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Let --out overwrite files.")]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also show usage, what was enforced, and timing.")
+]
+
+
+def command(
+    tool: Annotated[
+        str,
+        typer.Argument(
+            metavar="TOOL",
+            help="A tool's name; `fumehood tool list` shows them.",
+            autocompletion=tool_names,
+        ),
+    ],
+    document: ArgumentsArgument = None,
+    arg: ArgOption = None,
+    arg_file: ArgFileOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+    out: OutOption = None,
+    force: ForceOption = False,
+    socket: SocketOption = None,
+) -> None:
+    """Call a tool in a fresh sandbox and print its answer.
+
+    The answer goes to stdout and everything about it to stderr. Ctrl-C cancels the call and
+    kills its sandbox.
+
+    Exit status: 0 ok, 1 the tool failed, 2 usage, 3 rejected, 4 a limit fired, 5 output
+    withheld, 6 engine error, 130 cancelled.
+    """
+    with Client.connect(chosen(socket).socket) as client:
+        values = arguments.collect(
+            document, arg or (), arg_file or (), lambda: input_schema(client, tool)
+        )
+        result = invoke(client, tool, values)
+    raise typer.Exit(
+        outcome.show(result, as_json=as_json, verbose=verbose, directory=out, force=force)
+    )
+
+
+def invoke(client: Client, tool: str, values: dict[str, object]) -> dict[str, Any]:
+    """Call with a live line on a terminal; SIGTERM cancels as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, lambda _number, _frame: client.cancel())
+    try:
+        with elapsed.shown(tool):
+            return client.call(tool, values)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def input_schema(client: Client, tool: str) -> arguments.Schema:
+    """The tool's inputSchema as the daemon lists it; raises UnknownTool."""
+    for listed in client.tools():
+        if listed.get("name") == tool:
+            schema = listed.get("inputSchema")
+            return schema if isinstance(schema, dict) else {}
+    raise UnknownTool(f"there is no tool {tool!r}", "`fumehood tool list` shows those you may call")

@@ -1,0 +1,362 @@
+"""What this host can enforce, each claim proven by trying or by reading the kernel.
+
+Each check returns a Check and raises nothing that the host can cause; it changes nothing that
+it does not undo at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import gzip
+import os
+import pwd
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from fumehood.errors import ConfigError, EngineError
+from fumehood.kernel import accounts, cgroup
+from fumehood.places import Places
+
+if TYPE_CHECKING:
+    from fumehood.config import Config
+
+BWRAP: Final = "/usr/bin/bwrap"
+CVE: Final = "CVE-2024-42472"
+FIXED_UPSTREAM: Final = (0, 10, 0)
+SECONDS: Final = 10
+OLDEST_PYTHON: Final = (3, 11)
+OLDEST_KERNEL: Final = (5, 14)
+"""cgroup.kill came with 5.14; openat2 (5.6) and pidfd (5.3) are older."""
+COMFORTABLE_KERNEL: Final = (6, 1)
+"""memory.peak came with 5.19, pids.peak with 6.1: before, usage says `unknown` on v2."""
+
+State = Literal["ok", "degraded", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One answer of the doctor.
+
+    state: `missing` means that nothing can run; `degraded`, that something is not enforced or
+    not known. found: what was found, and how. remedy: a command or a setting, when not ok.
+    """
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def host(places: Places, accept: tuple[str, ...] = ()) -> Iterator[Check]:
+    """All checks that need no sandbox, in the order in which things depend on each other.
+
+    accept: controls accepted as not enforced, besides the configuration's.
+    """
+    yield python(sys.version_info[:3], sys.executable)
+    yield kernel(os.uname().release)
+    yield bubblewrap()
+    yield libseccomp()
+    config, check = configuration(places)
+    yield check
+    accepted = (*config.accept_unenforced, *accept)
+    root = os.geteuid() == 0
+    yield user_namespaces(config.accounts.first + config.accounts.count - 1 if root else None)
+    if (restricted := apparmor()) is not None:
+        yield restricted
+    yield from cgroups(accepted)
+    if root:
+        yield supervisor(config)
+        yield service_accounts(config.accounts.first, config.accounts.count)
+    else:
+        yield rootless(accepted)
+
+
+def python(version: tuple[int, ...], executable: str) -> Check:
+    found = f"{'.'.join(map(str, version))} at {executable}"
+    if version < OLDEST_PYTHON:
+        return Check("python", "missing", found, "install Python 3.11 or later")
+    return Check("python", "ok", found)
+
+
+def kernel(release: str) -> Check:
+    version = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+    if version < OLDEST_KERNEL:
+        return Check("kernel", "degraded", release, "use Linux 5.14 or later: it has cgroup.kill")
+    if version < COMFORTABLE_KERNEL:
+        return Check(
+            "kernel", "degraded", f"{release}: peaks are unknown on cgroup v2", "Linux 6.1"
+        )
+    return Check("kernel", "ok", release)
+
+
+# --- bubblewrap
+
+
+def bubblewrap() -> Check:
+    """The engine's program: there, not setuid, and without the known vulnerability."""
+    name = "bubblewrap"
+    try:
+        mode = os.stat(BWRAP).st_mode
+    except OSError:
+        return Check(name, "missing", f"no {BWRAP}", "apt-get install bubblewrap")
+    if mode & stat.S_ISUID:
+        # bubblewrap(1): a setuid bwrap refuses --disable-userns, which every sandbox needs.
+        return Check(name, "missing", f"{BWRAP} is setuid", f"chmod u-s {BWRAP}")
+    words = (_output(BWRAP, "--version") or "unknown").split()
+    package = _output("dpkg-query", "--show", "--showformat=${Version}", "bubblewrap")
+    found = f"{words[-1]}, package {package}" if package else words[-1]
+    proof = bubblewrap_fix(words[-1], package, _changelog("bubblewrap"))
+    if proof:
+        return Check(name, "ok", f"{found}; {CVE} fixed ({proof})")
+    return Check(
+        name, "degraded", f"{found}; no proof that {CVE} is fixed", "apt-get install bubblewrap"
+    )
+
+
+def bubblewrap_fix(version: str, package: str | None, changelog: str) -> str:
+    """How it is known that the vulnerability is fixed, or an empty string.
+
+    Debian keeps 0.8.0 and fixes it in 0.8.0-2+deb12u1; distributions name the fix in the
+    package's changelog; upstream fixed it in 0.10.0.
+    """
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+    if numbers >= FIXED_UPSTREAM:
+        return "upstream 0.10.0"
+    if package and (revision := re.fullmatch(r"0\.8\.0-2\+deb12u(\d+)", package)):
+        return "Debian 0.8.0-2+deb12u1" if int(revision[1]) >= 1 else ""
+    return "the package's changelog" if CVE in changelog else ""
+
+
+def _changelog(package: str) -> str:
+    for name in ("changelog.Debian.gz", "changelog.Debian.amd64.gz"):
+        with contextlib.suppress(OSError, EOFError):
+            path = Path("/usr/share/doc", package, name)
+            return gzip.decompress(path.read_bytes()).decode(errors="replace")
+    return ""
+
+
+def _output(*argv: str) -> str | None:
+    """stdout of a program that succeeds, stripped; None otherwise."""
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=SECONDS, check=True, env={"LANG": "C"}
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def libseccomp() -> Check:
+    """Loads the library, compiles every shipped profile with it, and asks the kernel."""
+    from fumehood.kernel import seccomp
+    from fumehood.resources import profile_directory
+
+    name = "libseccomp"
+    try:
+        version = ".".join(map(str, seccomp.library_version()))
+        names = sorted(path.stem for path in profile_directory().glob("*.json"))
+        for profile in names:
+            seccomp.compile_bpf(seccomp.load_named(str(profile_directory()), profile))
+    except EngineError as error:
+        return Check(name, "missing", error.cause, error.remedy or "apt-get install libseccomp2")
+    try:
+        actions = Path("/proc/sys/kernel/seccomp/actions_avail").read_text().split()
+    except OSError:
+        return Check(name, "missing", "this kernel has no seccomp filters", "CONFIG_SECCOMP_FILTER")
+    if "kill_process" not in actions:
+        return Check(name, "missing", "the kernel lacks kill_process", "Linux 4.14 or later")
+    return Check(name, "ok", f"{version}; compiled {', '.join(names)}")
+
+
+# --- configuration and accounts
+
+
+def configuration(places: Places) -> tuple[Config, Check]:
+    """The operator's configuration, or the defaults when it cannot be used."""
+    from fumehood.config import Config, load
+
+    try:
+        config = load(places.config, trusted_uid=os.geteuid(), required=places.config_named)
+    except ConfigError as error:
+        return Config(), Check("configuration", "missing", error.cause, error.remedy)
+    where = str(places.config) if places.config.exists() else f"defaults (no {places.config})"
+    return config, Check("configuration", "ok", where)
+
+
+def supervisor(config: Config) -> Check:
+    """The account that the supervisor drops to, and the group that may connect."""
+    user, group = config.supervisor_user, config.socket_group
+    remedy = "scripts/setup, or set supervisor_user and socket_group in the configuration"
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+        gid = grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        return Check("supervisor", "missing", str(error.args[0]), remedy)
+    if uid == 0:
+        return Check("supervisor", "missing", f"{user} is root", remedy)
+    return Check("supervisor", "ok", f"user {user} ({uid}), socket group {group} ({gid})")
+
+
+def service_accounts(first: int, count: int) -> Check:
+    """The range of tools' accounts: no account and no subordinate range may lie in it."""
+    try:
+        accounts.check_range(first, count)
+    except ConfigError as error:
+        return Check("service_account", "missing", error.cause, error.remedy)
+    found = f"UIDs {first} to {first + count - 1} belong to nobody (passwd, subuid, subgid)"
+    return Check("service_account", "ok", found)
+
+
+def rootless(accepted: tuple[str, ...]) -> Check:
+    found = "only root can give each tool an account of its own"
+    if "service_account" in accepted:
+        return Check("service_account", "degraded", f"{found}; accepted")
+    remedy = "run as root, or accept it by name: --accept-unenforced service_account"
+    return Check("service_account", "missing", found, remedy)
+
+
+# --- user namespaces
+
+
+def user_namespaces(uid: int | None) -> Check:
+    """Makes a real, empty bubblewrap sandbox, as `uid` when it is given (root only)."""
+    argv = [BWRAP, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
+    argv += ["--cap-drop", "ALL", "--ro-bind", "/usr", "/usr", "--proc", "/proc"]
+    for name in ("bin", "lib", "lib64"):
+        argv += ["--symlink", f"usr/{name}", f"/{name}"]
+    argv += ["--", "/usr/bin/true"]
+    try:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            cwd="/",
+            env={},
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else (),
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check("user namespaces", "missing", f"not tried: {error}", "install bubblewrap")
+    if done.returncode == 0:
+        who = f"as UID {uid}" if uid is not None else "as this user"
+        return Check("user namespaces", "ok", f"a sandbox was made {who}")
+    lines = done.stderr.strip().splitlines()
+    reason = lines[-1] if lines else f"bwrap ended with {done.returncode}"
+    return Check("user namespaces", "missing", reason, _namespace_remedy(_sysctl))
+
+
+def _sysctl(name: str) -> str | None:
+    try:
+        return Path("/proc/sys", name.replace(".", "/")).read_text().strip()
+    except OSError:
+        return None
+
+
+_NAMESPACE_SWITCHES: Final = (
+    ("kernel.unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+    ("user.max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", "see apparmor"),
+)
+
+
+def _namespace_remedy(sysctl: Callable[[str], str | None]) -> str:
+    for name, blocks, remedy in _NAMESPACE_SWITCHES:
+        if sysctl(name) == blocks:
+            return remedy
+    return "see what denies user namespaces here: a container's profile, or a kernel without them"
+
+
+def apparmor(sysctl: Callable[[str], str | None] = _sysctl) -> Check | None:
+    """Ubuntu's restriction of user namespaces; None where this kernel does not have it."""
+    name = "kernel.apparmor_restrict_unprivileged_userns"
+    value = sysctl(name)
+    if value is None:
+        return None
+    if value == "0":
+        return Check("apparmor", "ok", f"{name} is 0")
+    if profiles := sorted(Path("/etc/apparmor.d").glob("bwrap*")):
+        return Check("apparmor", "ok", f"{name} is {value}; bwrap has the profile {profiles[0]}")
+    remedy = f"sudo scripts/setup (installs a profile for bwrap), or sysctl -w {name}=0"
+    return Check("apparmor", "degraded", f"{name} is {value}, and bwrap has no profile", remedy)
+
+
+# --- cgroups
+
+
+def cgroups(accepted: tuple[str, ...] = ()) -> Iterator[Check]:
+    """The hierarchy's kind, and for each controller whether a group can really be limited."""
+    layout = cgroup.discover()
+    if layout.mode == "none":
+        yield Check("cgroup", "missing", "no cgroup hierarchy is mounted", "mount /sys/fs/cgroup")
+    else:
+        yield Check("cgroup", "ok", f"{layout.mode} (from the mount table)")
+    for controller in cgroup.CONTROLLERS:
+        proof, problem = _try_controller(layout, controller)
+        if not problem:
+            yield Check(controller, "ok", proof)
+        elif controller in accepted:
+            yield Check(controller, "degraded", f"{problem}; accepted")
+        else:
+            yield Check(controller, "missing", problem, _cgroup_remedy(controller))
+
+
+def _cgroup_remedy(controller: str) -> str:
+    if os.geteuid() == 0:
+        return "give this container or service the cgroup hierarchy, writable"
+    return (
+        "run as root, or under `systemd-run --user --scope -p Delegate=yes`, "
+        f"or accept it by name: --accept-unenforced {controller}"
+    )
+
+
+_LIMIT_FILES: Final = {
+    "memory": ("memory.max", "memory.limit_in_bytes", "67108864"),
+    "cpu": ("cpu.max", "cpu.cfs_quota_us", "50000"),
+    "pids": ("pids.max", "pids.max", "16"),
+}
+
+
+def _try_controller(layout: cgroup.Layout, controller: str) -> tuple[str, str]:
+    """(proof, problem): makes a group, sets a limit, reads it back, removes the group."""
+    v2_file, v1_file, value = _LIMIT_FILES[controller]
+    if controller in layout.v1:
+        return _try_limit(layout.v1[controller], v1_file, value)
+    if controller not in layout.v2:
+        return "", "the controller is not mounted"
+    parent = cgroup.parent_in_unified(layout)
+    if parent is None:
+        return "", "the cgroup of this process is not delegated to it"
+    if parent != layout.unified:
+        # Enabling it here would first move this shell out of its cgroup, cgroups(7).
+        offered = (parent / "cgroup.controllers").read_text().split()
+        where = f"{parent}/cgroup.controllers"
+        return (f"offered in {where}", "") if controller in offered else ("", f"not in {where}")
+    try:
+        (parent / "cgroup.subtree_control").write_text(f"+{controller}")
+    except OSError as error:
+        return "", f"{parent}: {error.strerror}"
+    return _try_limit(parent, v2_file, value)
+
+
+def _try_limit(parent: Path, file: str, value: str) -> tuple[str, str]:
+    group = parent / f"{cgroup.PREFIX}doctor-{os.getpid()}"
+    try:
+        group.mkdir()
+        try:
+            (group / file).write_text(value)
+            read = (group / file).read_text().split()[0]
+        finally:
+            group.rmdir()
+    except OSError as error:
+        return "", f"{group}: {error.strerror}"
+    return (f"{file} set and read back", "") if read == value else ("", f"{file} read back {read}")

@@ -1,0 +1,172 @@
+"""Shows the result of one invocation to a person or a pipe, and says how the command exits.
+
+stdout gets what the tool answered and nothing else; everything about it goes to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from fumehood.cli import artifacts
+from fumehood.cli.present import note, out, out_json, say, seconds, size
+from fumehood.errors import ExitStatus
+
+EXIT: Final[Mapping[str, int]] = {
+    "ok": ExitStatus.OK,
+    "tool_error": ExitStatus.TOOL_ERROR,
+    "timeout": ExitStatus.LIMIT,
+    "memory_exceeded": ExitStatus.LIMIT,
+    "output_exceeded": ExitStatus.LIMIT,
+    "syscall_killed": ExitStatus.LIMIT,
+    "cancelled": ExitStatus.CANCELLED,
+    "withheld": ExitStatus.WITHHELD,
+    "rejected": ExitStatus.REJECTED,
+    "engine_error": ExitStatus.ENGINE,
+}
+_BYTE_CONTROLS: Final = {"memory", "output"}
+_STDERR_LINES: Final = 200
+
+Result = Mapping[str, Any]
+
+
+def exit_status(result: Result) -> int:
+    """The exit status for the result's one terminal status."""
+    return EXIT.get(str(result.get("status")), ExitStatus.ENGINE)
+
+
+def show(
+    result: Result, *, as_json: bool, verbose: bool, directory: Path | None, force: bool
+) -> int:
+    """Show everything that there is to show; returns the exit status.
+
+    directory: where artifacts are saved, or None. Raises UsageError when one cannot be.
+    """
+    blocks = artifacts.find(result.get("content", ()))
+    saved = artifacts.save(blocks, directory, force=force) if directory else ()
+    if as_json:
+        out_json(result)
+        return exit_status(result)
+    _answer(result)
+    sys.stdout.flush()
+    for path in saved:
+        note("saved", str(path))
+    if blocks and directory is None:
+        _unsaved(blocks)
+    _about(result)
+    if verbose:
+        _details(result)
+    return exit_status(result)
+
+
+def _answer(result: Result) -> None:
+    if result.get("structured") is not None:
+        out_json(result["structured"])
+        return
+    for block in result.get("content", ()):
+        if block.get("type") == "text":
+            out(str(block.get("text", "")))
+
+
+def _unsaved(blocks: tuple[artifacts.Block, ...]) -> None:
+    names = ", ".join(f"{block.name} ({size(len(block.data))})" for block in blocks)
+    note("artifacts", f"{names}; --out DIR saves them")
+
+
+def _about(result: Result) -> None:
+    status, message = result.get("status"), result.get("message") or ""
+    if status != "ok":
+        note("error", f"{status}: {message}" if message else str(status), "1;31")
+        _breach(result.get("breach"))
+        if text := str(result.get("stderr") or "").rstrip("\n"):
+            _tool_stderr(text)
+    if result.get("truncated"):
+        note("warning", "the output was cut at its limit", "1;33")
+    for finding in result.get("findings", ()):
+        _finding(finding)
+    if missing := (result.get("enforced") or {}).get("not_enforced"):
+        note("warning", f"accepted as not enforced here: {', '.join(missing)}", "1;33")
+
+
+def _breach(breach: Mapping[str, Any] | None) -> None:
+    if breach:
+        control = str(breach["control"])
+        limit, observed = (_amount(control, breach[key]) for key in ("limit", "observed"))
+        note("limit", f"{control}: allowed {limit}, observed {observed}")
+
+
+def _amount(control: str, value: object) -> str:
+    if isinstance(value, int | float):
+        if control in _BYTE_CONTROLS:
+            return size(value)
+        if control == "timeout":
+            return seconds(value)
+    return str(value)
+
+
+def _tool_stderr(text: str) -> None:
+    lines = text.splitlines()
+    say("--- stderr of the tool")
+    for line in lines[:_STDERR_LINES]:
+        say(line)
+    if len(lines) > _STDERR_LINES:
+        say(f"--- {len(lines) - _STDERR_LINES} more lines; --json shows all")
+
+
+_DONE: Final = {"redact": "redacted", "withhold": "withheld", "flag": "flagged", "pass": "passed"}
+
+
+def _finding(finding: Mapping[str, Any]) -> None:
+    action = _DONE.get(str(finding.get("action")), "")
+    text = f"{finding.get('kind')} {finding.get('rule')} in {finding.get('place')}: {action}"
+    if message := finding.get("message"):
+        text += f" ({message})"
+    note("finding", text, "1;33")
+
+
+def _details(result: Result) -> None:
+    """Usage, what was enforced, and where the time went."""
+    usage, timing = result.get("usage") or {}, result.get("timing") or {}
+    tool = result.get("tool") or {}
+    note("tool", f"{tool.get('name')} {tool.get('version')}  {str(tool.get('digest'))[:23]}…")
+    note(
+        "used",
+        f"{seconds(usage.get('wall_seconds'))} wall, {seconds(usage.get('cpu_seconds'))} cpu, "
+        f"{size(usage.get('memory_peak_bytes'))} memory at its peak, "
+        f"{_count(usage.get('pids_peak'))} processes, "
+        f"{size(usage.get('stdout_bytes'))} out, {size(usage.get('stderr_bytes'))} err",
+    )
+    if enforced := result.get("enforced"):
+        note("enforced", _enforced(enforced))
+    steps = ("queued", "started", "ran", "scanned")
+    spent = (f"{step} {seconds((timing.get(f'{step}_ms') or 0) / 1000)}" for step in steps)
+    note("time", ", ".join(spent))
+    note("invocation", str(result.get("invocation")))
+
+
+def _count(value: object) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _enforced(enforced: Mapping[str, Any]) -> str:
+    limits = enforced.get("limits") or {}
+    parts = [
+        f"{enforced.get('engine')}",
+        f"uid {enforced.get('uid')}",
+        f"seccomp {enforced.get('seccomp')}",
+        f"network {enforced.get('network')}",
+        "no capability" if not enforced.get("capabilities") else str(enforced["capabilities"]),
+        "no_new_privs" if enforced.get("no_new_privs") else "new privileges possible",
+    ]
+    parts += [f"{name} {_limit(name, value)}" for name, value in sorted(limits.items())]
+    return ", ".join(parts)
+
+
+def _limit(name: str, value: int) -> str:
+    if name.endswith("_bytes"):
+        return size(value)
+    if name.endswith("_ms"):
+        return seconds(value / 1000)
+    return str(value)

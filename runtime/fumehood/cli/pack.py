@@ -1,0 +1,141 @@
+"""Reads a tool's manifest and the folder beside it, to be sent to the daemon.
+
+Regular files only, no link followed, everything bounded; what is left out is left out by name
+(`__pycache__`, `.git`), never in silence: anything else that cannot be packed is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fumehood.errors import ManifestError, UsageError
+
+MAX_MANIFEST_BYTES: Final = 256 * 1024
+MAX_FILES: Final = 2_000
+MAX_BYTES: Final = 10 * 1024 * 1024
+MAX_DEPTH: Final = 32
+SKIPPED: Final = frozenset({"__pycache__", ".git"})
+
+
+class PackedFile(NamedTuple):
+    """One file of a tool: its bytes, and whether anybody may execute it."""
+
+    data: bytes
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What `tool add` sends: the manifest's text as it is, and the files by relative path."""
+
+    manifest: str
+    name: str
+    files: dict[str, PackedFile]
+
+
+def load(path: Path) -> Package:
+    """Read manifest and files.
+
+    Raises:
+        ManifestError: the manifest breaks a rule. UsageError: a file cannot be packed.
+    """
+    # pydantic costs 75 ms: only the commands that register a tool pay for it.
+    from fumehood.model.manifest import load_manifest
+
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", f"name the manifest: {path / 'tool.yaml'}")
+    text = _text(path)
+    manifest = load_manifest(text, source=str(path))
+    files = {} if manifest.run.files is None else folder(path.parent / manifest.run.files)
+    return Package(text, manifest.name, files)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MANIFEST_BYTES + 1)
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise ManifestError(f"{path}: more than {size_limit(MAX_MANIFEST_BYTES)}")
+        return data.decode()
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {error.strerror}", "name a manifest, such as tool.yaml"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: not UTF-8 at byte {error.start}", "save as UTF-8") from None
+
+
+def size_limit(count: int) -> str:
+    return f"{count // 1024} KiB" if count < 1 << 20 else f"{count >> 20} MiB"
+
+
+def folder(root: Path) -> dict[str, PackedFile]:
+    """All files below `root` by `/`-separated relative path, sorted.
+
+    Raises:
+        UsageError: naming the file that is a link, a device, unreadable or one too many.
+    """
+    try:
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{root}: {error.strerror}", "run.files must name a folder") from None
+    files: dict[str, PackedFile] = {}
+    room = MAX_BYTES
+    try:
+        for name, file in _walk(fd, "", root, MAX_DEPTH):
+            room -= len(file.data)
+            if room < 0 or len(files) == MAX_FILES:
+                raise UsageError(
+                    f"{root / name}: the tool has more than {MAX_FILES} files or "
+                    f"{size_limit(MAX_BYTES)}",
+                    "move what the tool does not need out of run.files",
+                )
+            files[name] = file
+    finally:
+        os.close(fd)
+    return dict(sorted(files.items()))
+
+
+def _walk(fd: int, prefix: str, root: Path, depth: int) -> Iterator[tuple[str, PackedFile]]:
+    if depth == 0:
+        raise UsageError(f"{root / prefix}: more than {MAX_DEPTH} folders within each other")
+    for name in sorted(os.listdir(fd)):
+        if name in SKIPPED:
+            continue
+        path = f"{prefix}{name}"
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{root / prefix}: the name {name!r} is not UTF-8") from None
+        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            child = _open(name, os.O_DIRECTORY, fd, root / path)
+            try:
+                yield from _walk(child, path + "/", root, depth - 1)
+            finally:
+                os.close(child)
+        elif stat.S_ISREG(found.st_mode):
+            yield path, _file(name, fd, root / path)
+        else:
+            kind = "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
+            raise UsageError(f"{root / path} is {kind}", "a tool consists of plain files only")
+
+
+def _file(name: str, parent: int, path: Path) -> PackedFile:
+    with os.fdopen(_open(name, os.O_NONBLOCK, parent, path), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{path} changed while it was packed")
+        return PackedFile(file.read(MAX_BYTES + 1), bool(found.st_mode & 0o111))
+
+
+def _open(name: str, flags: int, parent: int, path: Path) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=parent)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,115 @@
+"""How the command line speaks: errors, JSON, tables, sizes; must never send control characters
+of foreign text to a terminal, nor colour to anything else.
+
+rich is imported only when a table is drawn on a terminal: `call` starts without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import IO
+
+from fumehood.errors import FumehoodError
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """Whether a person sees this stream; TERM=dumb terminals cannot move the cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, code: str, stream: IO[str]) -> str:
+    """`text` in the SGR style `code` on a terminal (no-color.org: NO_COLOR turns it off)."""
+    if not is_terminal(stream) or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def printable(text: str) -> str:
+    """Control and bidirectional characters as visible escapes; newline and tab stay."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def say(text: str) -> None:
+    """One line of diagnostics on stderr."""
+    sys.stderr.write(printable(text) + "\n")
+
+
+def note(label: str, text: str, code: str = "1") -> None:
+    """`label: text` on stderr, the label styled."""
+    sys.stderr.write(f"{styled(label + ':', code, sys.stderr)} {printable(text)}\n")
+
+
+def out(text: str) -> None:
+    """Text of a tool or of ours on stdout, without adding anything a pipe would notice."""
+    if not is_terminal(sys.stdout):
+        sys.stdout.write(text)
+        return
+    text = printable(text)
+    sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")
+
+
+def out_json(value: object) -> None:
+    """Indented JSON on stdout, the same for people and machines."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    sys.stdout.write((printable(text) if is_terminal(sys.stdout) else text) + "\n")
+
+
+def show_error(error: FumehoodError, *, as_json: bool = False) -> None:
+    """An error as `error: cause` and `remedy: …` on stderr, or as one JSON object on stdout."""
+    if as_json:
+        value = {"code": error.code, "cause": error.cause, "remedy": error.remedy}
+        out_json({"error": value})
+        return
+    note("error", error.cause, "1;31")
+    if error.remedy:
+        note("remedy", error.remedy, "1;32")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows on stdout: wrapped to the terminal's width, or aligned and never cut in a pipe."""
+    if is_terminal(sys.stdout):
+        _rich_table(headers, rows)
+        return
+    lines = [list(headers), *[[cell.replace("\n", " ") for cell in row] for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+_STATE_STYLES = {"ok": "green", "active": "green", "degraded": "yellow", "missing": "bold red"}
+
+
+def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*headers, box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        drawn.add_row(*(Text(printable(c), style=_STATE_STYLES.get(c, "")) for c in row))
+    Console().print(drawn)
+
+
+def size(count: int | float | None) -> str:
+    """`128 MiB`, `1.5 KiB`, `17 B`; `unknown` for None."""
+    if count is None:
+        return "unknown"
+    for unit, name in _UNITS:
+        if count >= unit:
+            return f"{count / unit:.1f}".removesuffix(".0") + f" {name}"
+    return f"{count} B"
+
+
+def seconds(value: float | None) -> str:
+    """`1.25 s`, `12 ms`; `unknown` for None."""
+    if value is None:
+        return "unknown"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"

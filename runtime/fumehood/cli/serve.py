@@ -1,0 +1,207 @@
+"""`fumehood serve`: reads the configuration, makes the socket, and becomes the keeper.
+
+Everything that needs the operator's files is decided here, once; the processes that follow get
+plain values and descriptors.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import typer
+
+from fumehood.cli.options import ConfigOption, SocketOption, StateOption, chosen
+from fumehood.cli.present import say
+from fumehood.errors import ConfigError, UsageError
+from fumehood.places import Places
+
+if TYPE_CHECKING:
+    from fumehood.config import Config
+    from fumehood.launcher.keeper import Settings
+
+STATE_MODE: Final = 0o700
+IMAGES: Final = ("host",)
+ENGINE_BUBBLEWRAP: Final = "/usr/bin/bwrap"
+
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-unenforced",
+        metavar="CONTROL[,CONTROL]",
+        help="Accept by name what this host cannot enforce, besides the configuration's list: "
+        "service_account, memory, cpu, pids, scratch. Each result names them.",
+        show_default=False,
+    ),
+]
+
+
+def command(
+    socket: SocketOption = None,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    accept_unenforced: AcceptOption = None,
+    ready_fd: Annotated[int, typer.Option("--ready-fd", hidden=True)] = -1,
+    with_parent: Annotated[int, typer.Option("--with-parent", hidden=True)] = -1,
+) -> None:
+    """Run the daemon in the foreground; Ctrl-C or SIGTERM stops it and everything it runs.
+
+    As root it starts a small privileged launcher and an unprivileged supervisor, and each tool
+    gets a service account of its own. As an ordinary user (rootless) what cannot be enforced
+    must be accepted by name.
+    """
+    if with_parent >= 0:
+        _die_with(with_parent)
+    start(chosen(socket, state, config), accept=accept_unenforced or (), ready=ready_fd)
+
+
+def start(places: Places, *, accept: Sequence[str], ready: int) -> NoReturn:
+    """Check, say what holds here, and become the keeper. Raises FumehoodError before that."""
+    # The large imports of this command: configuration models and the socket's maker.
+    from fumehood.gateway.socket import listen
+    from fumehood.launcher import keeper
+
+    config = configuration(places, accept)
+    settings = prepare(places, config)
+    root = os.geteuid() == 0
+    _make_parent(places.socket, root=root)
+    listener = listen(places.socket, config.socket_group if root else None)
+    for line in summary(places, config):
+        say(line)
+    keeper.exec_keeper(settings, listener=listener.detach(), ready=ready)
+
+
+def configuration(places: Places, accept: Sequence[str] = ()) -> Config:
+    """The operator's configuration, with the controls accepted on the command line added."""
+    from pydantic import ValidationError
+
+    from fumehood.config import Config, load
+
+    config = load(places.config, trusted_uid=os.geteuid(), required=places.config_named)
+    names = {name for item in accept for name in item.split(",") if name}
+    if not names:
+        return config
+    accepted = sorted(names | set(config.accept_unenforced))
+    values = {name: getattr(config, name) for name in Config.model_fields}
+    try:
+        return Config(**values | {"accept_unenforced": tuple(accepted)})
+    except ValidationError:
+        raise UsageError(
+            f"--accept-unenforced: unknown control in {', '.join(sorted(names))}",
+            "known are service_account, memory, cpu, pids, scratch",
+        ) from None
+
+
+def prepare(places: Places, config: Config) -> Settings:
+    """What the keeper needs, with the state directory made. Raises ConfigError."""
+    from fumehood.launcher.keeper import Settings
+    from fumehood.model.plan import Ceilings
+    from fumehood.resources import profile_directory
+
+    if not os.access(ENGINE_BUBBLEWRAP, os.X_OK):
+        raise ConfigError(f"{ENGINE_BUBBLEWRAP} is missing", "apt-get install bubblewrap")
+    root = os.geteuid() == 0
+    uid, gid, groups = supervisor_account(config) if root else (-1, -1, ())
+    _make_state(places.state, uid, gid)
+    ceilings = Ceilings(
+        uid_first=config.accounts.first if root else 0,
+        uid_count=config.accounts.count if root else 0,
+        uid_own=-1 if root else os.geteuid(),
+        store=str(places.state / "store"),
+        profiles=str(profile_directory()),
+        images=IMAGES,
+        limits=config.ceilings.to_plan(),
+        sandboxes=config.sandboxes,
+        accepted=tuple(sorted(config.accept_unenforced)),
+    )
+    return Settings(
+        ceilings=ceilings,
+        supervisor_uid=uid,
+        supervisor_gid=gid,
+        supervisor_groups=groups,
+        state=str(places.state),
+        socket=str(places.socket),
+        config=config.model_dump_json(),
+    )
+
+
+def supervisor_account(config: Config) -> tuple[int, int, tuple[int, ...]]:
+    """UID, GID and further groups that the supervisor drops to; raises ConfigError."""
+    name = config.supervisor_user
+    try:
+        account = pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigError(
+            f"supervisor_user: there is no user {name!r}",
+            f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}",
+        ) from None
+    if account.pw_uid == 0:
+        raise ConfigError("supervisor_user: the supervisor may not be root", "name another user")
+    try:
+        group = grp.getgrnam(config.socket_group)
+    except KeyError:
+        raise ConfigError(
+            f"socket_group: there is no group {config.socket_group!r}",
+            f"groupadd --system {config.socket_group}",
+        ) from None
+    return account.pw_uid, account.pw_gid, (group.gr_gid,)
+
+
+def _make_state(state: Path, uid: int, gid: int) -> None:
+    """The state directory and the store in it, the supervisor's own and nobody else's."""
+    if state.is_symlink():
+        raise ConfigError(f"{state} is a link", "name a plain folder with --state")
+    try:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        for directory in (state, state / "store"):
+            directory.mkdir(mode=STATE_MODE, exist_ok=True)
+            if uid >= 0 and directory.lstat().st_uid != uid:
+                os.chown(directory, uid, gid, follow_symlinks=False)
+    except OSError as error:
+        raise ConfigError(f"{state}: {error.strerror}", "choose another --state") from None
+
+
+def _make_parent(socket: Path, *, root: bool) -> None:
+    """The socket's own folder; /run is empty after each start of the machine."""
+    try:
+        socket.parent.mkdir(mode=0o755 if root else 0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{socket.parent}: {error.strerror}", "choose another --socket") from None
+
+
+def summary(places: Places, config: Config) -> list[str]:
+    """What holds on this host, for the operator who starts the daemon."""
+    from fumehood.kernel import cgroup
+
+    layout = cgroup.discover()
+    limits = ", ".join(sorted(layout.usable)) or "nothing"
+    if os.geteuid() == 0:
+        accounts = config.accounts
+        who = f"each tool its own account, UIDs from {accounts.first}, {accounts.count} of them"
+    else:
+        who = f"rootless: every tool runs as UID {os.geteuid()}"
+    lines = [
+        f"socket      {places.socket}",
+        f"state       {places.state}",
+        f"engine      bubblewrap; {who}",
+        f"cgroup      {layout.mode}: {limits} can be limited",
+        "sandbox     all namespaces, no capability, no_new_privs, seccomp, no network",
+    ]
+    if config.accept_unenforced:
+        lines.append(f"accepted    not enforced here: {', '.join(config.accept_unenforced)}")
+    return lines
+
+
+def _die_with(parent: int) -> None:
+    """A private daemon ends with the command that started it, however that ends (prctl(2))."""
+    import signal
+
+    from fumehood.kernel import libc
+
+    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise UsageError("the command that started this daemon has ended")
