@@ -7,11 +7,13 @@ it does not know. Every field has a default, a unit and bounds; a missing file i
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -26,7 +28,7 @@ from pydantic import (
 
 from fumehood.errors import ConfigError
 from fumehood.model.document import MAX_BYTES, DocumentError, dotted, parse, shown
-from fumehood.model.faults import explain
+from fumehood.model.faults import explain, nearest
 from fumehood.model.limits import KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.published import published_schema
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
@@ -151,6 +153,24 @@ class Config(_Strict):
     idle_frame_timeout: Annotated[Seconds, bounds(1, 600, _show_seconds)] = Field(
         default=30.0, description="a message that has begun must be complete by then"
     )
+
+    def accepting(self, controls: Iterable[str]) -> Config:
+        """This configuration with more `accept_unenforced`, as given on a command line.
+
+        Raises ConfigError for a name that is no control.
+        """
+        accepted = {*self.accept_unenforced, *controls}
+        if unknown := sorted(accepted.difference(get_args(Control))):
+            raise ConfigError(
+                f"accept_unenforced: unknown control {shown(unknown[0])}",
+                nearest(unknown[0], get_args(Control)),
+            )
+        return self.model_copy(update={"accept_unenforced": tuple(sorted(accepted))})
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """What `model_dump_json` wrote, as it goes from one process to the next."""
+        return cls.model_validate(json.loads(text))
 
 
 def load(path: Path, *, trusted_uid: int, required: bool = False) -> Config:

@@ -1,0 +1,132 @@
+"""Turns a request into an admitted call, or a refusal that says what to change.
+
+Must never tell a tool that the caller may not know of from one that does not exist, and never
+run anything: it decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from fumehood.admission.authorize import Authorizer
+from fumehood.admission.quota import Quota
+from fumehood.admission.validate import Validator
+from fumehood.errors import ManifestError, Rejected, Unauthorized, UnknownTool
+from fumehood.model.document import shown
+from fumehood.model.manifest import Manifest, load_manifest
+from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
+
+MAX_COMPILED: Final = 1_024
+
+File = TypeVar("File", contravariant=True)
+
+
+class Registry(Protocol[File]):
+    """What registration needs of the catalog."""
+
+    def add(self, manifest: Manifest, files: Mapping[str, File]) -> RegisteredTool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    arguments: Validator
+    result: Validator | None
+
+
+class Admission:
+    """The only maker of `Admitted`.
+
+    Args:
+        get: a catalog entry by name.
+        lint: refuses a manifest that could not run here (`catalog.lint.lint`, with the
+            ceilings given); raises ManifestError.
+    """
+
+    def __init__(
+        self,
+        get: Callable[[str], RegisteredTool | None],
+        *,
+        authorizer: Authorizer,
+        quota: Quota,
+        lint: Callable[[Manifest], None],
+    ) -> None:
+        self.authorizer = authorizer
+        self.quota = quota
+        self._get = get
+        self._lint = lint
+        self._compiled: dict[str, _Compiled] = {}
+
+    def admit(self, request: Request) -> Admitted:
+        """Decide, in this order, so that a refusal tells nothing that an earlier one would hide.
+
+        The quota is only looked at; whoever runs the call holds it (`quota.hold`).
+
+        Raises:
+            Unauthorized: the caller may not call anything here.
+            UnknownTool: no such tool, or none that this caller may know of.
+            OverQuota: too many of the caller's calls are running or waiting.
+            InvalidArguments: with a JSON pointer to what breaks the inputSchema.
+        """
+        caller = request.caller
+        if not self.authorizer.may_connect(caller):
+            raise Unauthorized("you may not call tools here", "ask an operator for access")
+        tool = self.tool(caller, request.tool)
+        self.quota.check(caller.uid)
+        self._validators(tool).arguments.validate(request.arguments)
+        return Admitted(request, tool)
+
+    def tool(self, caller: Caller, name: str) -> RegisteredTool:
+        """The tool of that name if `caller` may know of it; raises UnknownTool."""
+        tool = self._get(name)
+        if tool is None or not self.authorizer.may_call(caller, tool):
+            raise UnknownTool(
+                f"there is no tool {shown(name)}", "`fumehood tool list` shows the tools"
+            )
+        return tool
+
+    def output_check(self, tool: RegisteredTool) -> Callable[[object], None] | None:
+        """What checks a parsed result; None for a tool without outputSchema.
+
+        The check raises InvalidArguments, whose pointer may hold names that the tool chose.
+        """
+        validator = self._validators(tool).result
+        return None if validator is None else validator.validate
+
+    def register(
+        self, registry: Registry[File], manifest_text: str, files: Mapping[str, File]
+    ) -> RegisteredTool:
+        """Read a manifest, refuse what could not run here, and have it stored.
+
+        Raises:
+            ManifestError, CatalogError
+        """
+        manifest = load_manifest(manifest_text, source="manifest")
+        self._lint(manifest)
+        return registry.add(manifest, files)
+
+    def _validators(self, tool: RegisteredTool) -> _Compiled:
+        compiled = self._compiled.get(tool.digest)
+        if compiled is None:
+            if len(self._compiled) >= MAX_COMPILED:
+                self._compiled.clear()
+            compiled = self._compiled[tool.digest] = _compile(tool.manifest)
+        return compiled
+
+
+def _compile(manifest: Manifest) -> _Compiled:
+    try:
+        result = (
+            None
+            if manifest.outputSchema is None
+            else Validator(manifest.outputSchema, key="outputSchema", subject="the result")
+        )
+        return _Compiled(Validator(manifest.inputSchema), result)
+    except ManifestError as error:
+        # A schema that was let in by an older version with other rules.
+        raise Rejected(
+            "the tool's schema is no longer accepted",
+            "ask an operator to register it again",
+            detail=str(error),
+        ) from error
