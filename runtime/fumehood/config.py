@@ -132,6 +132,12 @@ class Config(_Strict):
         default=(), description="controls that may be missing on this host, by name"
     )
     sandboxes: Annotated[int, *whole(1, 4_096)] = Field(default=64, description="sandboxes at once")
+    warm: Annotated[int, *whole(0, 1_024)] = Field(
+        default=16, description="sandboxes kept open ahead of calls; 0 opens each when it is called"
+    )
+    warm_per_tool: Annotated[int, *whole(1, 256)] = Field(
+        default=4, description="of these, at most so many of one tool"
+    )
     queue: Annotated[int, *whole(0, 65_536)] = Field(
         default=256, description="invocations that wait for a sandbox"
     )

@@ -23,10 +23,13 @@ import structlog
 
 import fumehood
 from fumehood.admission.admit import Admission
-from fumehood.admission.planner import make_planner
+from fumehood.admission.authorize import Authorizer
+from fumehood.admission.planner import plan
+from fumehood.admission.quota import Quota
 from fumehood.audit import keys
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.record import Field
+from fumehood.catalog.lint import lint
 from fumehood.catalog.store import Catalog
 from fumehood.config import Config
 from fumehood.errors import EngineError, ExitStatus, FumehoodError, ProtocolError
@@ -38,9 +41,11 @@ from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.keeper import Settings
 from fumehood.model.codec import decode
+from fumehood.model.ids import uuid7
 from fumehood.scan.pipeline import Pipeline
-from fumehood.supervisor.slots import Slots
+from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.service import Rooms, Supervisor
+from fumehood.supervisor.slots import Slots
 
 log = structlog.get_logger("fumehood")
 
@@ -73,7 +78,7 @@ async def _serve(
     channel: socket.socket,
     ready: int,
 ) -> int:
-    config = Config.model_validate_json(settings.config)
+    config = Config.from_json(settings.config)
     state = Path(settings.state)
     launcher = LauncherClient(channel, _on_hello)
     root = state / "keys" / "root.json"
@@ -188,17 +193,27 @@ def _compose(
     digests = keys.load_or_create(root, "digest")
     rootless = ceilings.uid_own >= 0
     accounts = None if rootless else (ceilings.uid_first, ceilings.uid_count)
-    catalog = Catalog(state, accounts=accounts, own_uid=os.geteuid())
-    for name in catalog.verify():
-        log.error("tool quarantined: its files are not what was registered", tool=name)
-        audit.append("tool.quarantined", {"tool": name})
+    catalog = Catalog(state, accounts, os.geteuid())
+    for problem in catalog.problems:
+        log.error("a row of the catalog cannot be read", problem=problem)
+    for tool in catalog.verify():
+        log.error("tool quarantined: its files changed", tool=tool.manifest.name)
+        audit.append("tool.quarantined", {"tool": tool.manifest.name, "tool_digest": tool.digest})
+    digest_of = _profile_digest(ceilings.profiles)
+    admission = Admission(
+        catalog.get,
+        authorizer=Authorizer(config, own_uid=os.geteuid() if rootless else None),
+        quota=Quota(per_caller=config.per_caller),
+        lint=partial(lint, ceilings=ceilings, profiles=_profile_names(ceilings.profiles)),
+    )
     return Supervisor(
         Rooms(
             catalog=catalog,
-            admission=Admission(catalog, config),
-            plan=make_planner(ceilings, _profile_digest(ceilings.profiles)),
+            admission=admission,
+            plan=partial(plan, ceilings=ceilings, profile_digest=digest_of, own_gid=os.getegid()),
             slots=Slots(config.sandboxes, config.queue, config.queue_timeout),
             launcher=launcher,
+            pool=Pool(launcher, uuid7, most=config.warm, most_each=config.warm_per_tool),
             pipeline=Pipeline(fingerprint_key=fingerprints.bytes),
             audit=audit,
             digest=partial(keys.mac, digests.bytes),
@@ -207,9 +222,20 @@ def _compose(
     )
 
 
+def _profile_names(directory: str) -> frozenset[str]:
+    return frozenset(path.stem for path in Path(directory).glob("*.json"))
+
+
 def _profile_digest(directory: str) -> Callable[[str], str]:
     """The digest of a profile by name, as it was when this process started."""
-    return functools.cache(lambda name: seccomp.load_named(directory, name).digest)
+
+    @functools.cache
+    def digest(name: str) -> str:
+        if name not in _profile_names(directory):
+            raise LookupError(name)
+        return seccomp.load_named(directory, name).digest
+
+    return digest
 
 
 def _on_hello(hello: m.Hello) -> None:

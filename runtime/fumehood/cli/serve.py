@@ -115,7 +115,7 @@ def prepare(places: Places, config: Config) -> Settings:
         profiles=str(profile_directory()),
         images=IMAGES,
         limits=config.ceilings.to_plan(),
-        sandboxes=config.sandboxes,
+        sandboxes=config.sandboxes + config.warm,
         accepted=tuple(sorted(config.accept_unenforced)),
     )
     return Settings(

@@ -110,6 +110,7 @@ class BubblewrapSandbox:
     _deadline: float = 0.0
     _failure: Failed | None = None
     _seccomp_proven: bool = False
+    _cpu_before: float = 0.0
     _reaped: set[int] = field(default_factory=set)
 
     # --- opening
@@ -242,6 +243,8 @@ class BubblewrapSandbox:
         """Give bubblewrap its filter, which is what it waits for."""
         if self.phase != "opened":
             raise EngineError("only an opened sandbox can start", control="sandbox")
+        # What opening cost is not the caller's.
+        self._cpu_before = self.group.cpu_seconds() or 0.0
         self.phase = "starting"
         self._deadline = time.monotonic() + START_SECONDS
         try:
@@ -319,6 +322,7 @@ class BubblewrapSandbox:
 
     def _ended(self, *, executed: bool) -> Ended:
         code, signal = self._exit()
+        cpu = self.group.cpu_seconds()
         fd = os.open(f"{self._scratch}/out", os.O_RDONLY | os.O_DIRECTORY)
         try:
             artifacts = openat2.collect(
@@ -330,7 +334,7 @@ class BubblewrapSandbox:
             exit_code=code,
             signal=signal,
             executed=executed,
-            cpu_seconds=self.group.cpu_seconds(),
+            cpu_seconds=None if cpu is None else max(cpu - self._cpu_before, 0.0),
             memory_peak_bytes=self.group.memory_peak(),
             pids_peak=self.group.pids_peak(),
             oom_kills=self.group.oom_kills(),

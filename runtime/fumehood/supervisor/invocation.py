@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fumehood.errors import EngineError, FumehoodError
-from fumehood.launcher.client import End, LauncherClient, Sandbox
+from fumehood.launcher.client import End
 from fumehood.model.outcome import Outcome, Proof, Usage
 from fumehood.model.plan import Plan
 from fumehood.supervisor import harvest
+from fumehood.supervisor.pool import Pool, Ready
 from fumehood.supervisor.watch import Reason, Watch, conclude
 
 OPEN_SECONDS = 20.0
@@ -45,49 +46,28 @@ class Run:
     steps: Steps
 
 
-class Pipes:
-    """stdin, stdout and stderr of a sandbox; `ours` are taken over by feed and drains."""
-
-    def __init__(self) -> None:
-        self.stdin_read, self.stdin = os.pipe()
-        self.stdout, self.stdout_write = os.pipe()
-        self.stderr, self.stderr_write = os.pipe()
-
-    @property
-    def theirs(self) -> tuple[int, int, int]:
-        return self.stdin_read, self.stdout_write, self.stderr_write
-
-    def close_theirs(self) -> None:
-        for fd in self.theirs:
-            os.close(fd)
-
-
-async def run(launcher: LauncherClient, name: str, plan: Plan, arguments: bytes) -> Run:
-    """Run one invocation in a fresh sandbox.
+async def run(pool: Pool, plan: Plan, arguments: bytes) -> Run:
+    """Run one invocation in a sandbox of its own.
 
     Cancelling the task once cancels the invocation: the sandbox is killed, and the outcome
     (status `cancelled`) is returned all the same, so that it can be recorded; the caller
     re-raises. Errors of the engine become an outcome too: there is exactly one for each.
     """
     began = time.monotonic()
-    pipes = Pipes()
     try:
-        sandbox = launcher.open(name, plan, pipes.theirs)
+        ready = pool.take(plan)
     except FumehoodError as error:
-        for fd in (*pipes.theirs, pipes.stdin, pipes.stdout, pipes.stderr):
-            os.close(fd)
-        now = time.monotonic()
-        return Run(_failed(error, Usage(), (), b""), Steps(began, now, now))
-    pipes.close_theirs()
-    return await _Invocation(sandbox, pipes, began).run(arguments)
+        return Run(_failed(error, Usage(), (), b""), Steps(began, began, time.monotonic()))
+    return await _Invocation(ready, began).run(arguments)
 
 
 class _Invocation:
     """The state of `run` between its steps."""
 
-    def __init__(self, sandbox: Sandbox, pipes: Pipes, began: float) -> None:
-        self._sandbox = sandbox
-        self._plan = sandbox.plan
+    def __init__(self, ready: Ready, began: float) -> None:
+        pipes = ready.pipes
+        self._sandbox = ready.sandbox
+        self._plan = ready.sandbox.plan
         self._watch = Watch()
         self._began = began
         self._started: float | None = None

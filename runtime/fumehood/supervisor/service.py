@@ -29,6 +29,7 @@ from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
 from fumehood.model.result import Result, Timing
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import invocation
+from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.slots import Slots
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class StatusReport:
     launcher_pid: int
     running: int
     waiting: int
+    ready: int
     tools: int
     not_enforced: Mapping[str, str]
     audit_seq: int
@@ -56,6 +58,7 @@ class StatusReport:
             "launcher_pid": self.launcher_pid,
             "running": self.running,
             "waiting": self.waiting,
+            "ready": self.ready,
             "tools": self.tools,
             "not_enforced": dict(self.not_enforced),
             "audit_seq": self.audit_seq,
@@ -72,6 +75,7 @@ class Rooms:
     plan: Callable[[Admitted], Plan]
     slots: Slots
     launcher: LauncherClient
+    pool: Pool
     pipeline: Pipeline
     audit: AuditLog
     digest: Callable[[bytes], str]
@@ -97,7 +101,7 @@ class Supervisor:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([task])
             if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("a cancelled invocation failed", exc_info=error)
+                log.exception("a cancelled invocation failed", exc_info=error)
             raise
 
     def may_connect(self, caller: Caller) -> bool:
@@ -106,6 +110,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Cancel what still runs and wait until it is dead and recorded."""
+        self._rooms.pool.close()
         live = list(self._live)
         for task in live:
             task.cancel()
@@ -142,9 +147,7 @@ class Supervisor:
                 "invocation.launched",
                 {**_who(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
-            run = await invocation.run(
-                rooms.launcher, request.invocation, plan, request.arguments_json
-            )
+            run = await invocation.run(rooms.pool, plan, request.arguments_json)
         outcome, steps = run.outcome, run.steps
         if outcome.error:
             log.error(
@@ -243,6 +246,7 @@ class Supervisor:
             launcher_pid=hello.pid if hello else 0,
             running=rooms.slots.taken,
             waiting=rooms.slots.waiting,
+            ready=rooms.pool.ready,
             tools=len(rooms.catalog.list()),
             not_enforced=dict(hello.unenforceable) if hello else {},
             audit_seq=rooms.audit.last.seq,
