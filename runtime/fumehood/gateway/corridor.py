@@ -1,0 +1,43 @@
+"""What the gateway asks of the supervisor, and nothing more: the other side of the front door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from fumehood.catalog.store import ToolFile
+from fumehood.model.request import Caller, RegisteredTool, Request
+from fumehood.model.result import Result
+
+
+class StatusReport(Protocol):
+    """How the supervisor is: what it enforces here, what runs, what waits."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+class Supervisor(Protocol):
+    """Every method raises FumehoodError subclasses, and decides itself what `caller` may do."""
+
+    async def invoke(self, request: Request) -> Result:
+        """Run one invocation. Cancelling the task cancels it: the sandbox is dead and that is
+        recorded before CancelledError leaves.
+
+        Raises:
+            UnknownTool: other refusals are a Result with status `rejected`.
+        """
+        ...
+
+    def tools(self, caller: Caller) -> Sequence[RegisteredTool]:
+        """What `caller` may know of, in any order."""
+        ...
+
+    async def add_tool(
+        self, caller: Caller, manifest_text: str, files: Mapping[str, ToolFile]
+    ) -> RegisteredTool: ...
+
+    async def remove_tool(self, caller: Caller, name: str) -> RegisteredTool: ...
+
+    def show_tool(self, caller: Caller, name: str) -> RegisteredTool: ...
+
+    def status(self, caller: Caller) -> StatusReport: ...

@@ -1,0 +1,102 @@
+"""The methods of `fumehood/*`: the catalog and the supervisor's state, for operators.
+
+They share the socket, its bounds and its caller with MCP and are answered beside it, in
+either protocol era and before any handshake. Nothing is decided here: the supervisor is asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fumehood.catalog.store import ToolFile
+from fumehood.errors import UsageError
+from fumehood.gateway.connection import Arrival, Route
+from fumehood.gateway.corridor import Supervisor
+from fumehood.model.manifest import canonical
+from fumehood.model.request import RegisteredTool
+
+MANIFEST_CHARACTERS: Final = 256 * 1024
+FILES: Final = 10_000
+
+
+def routes(supervisor: Supervisor) -> Mapping[str, Route]:
+    """The methods by name; each raises UsageError for params it cannot take."""
+
+    async def add(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "manifest", "files")
+        manifest = _text(params, "manifest", MANIFEST_CHARACTERS)
+        files = _files(params.get("files", {}))
+        return _tool(await supervisor.add_tool(arrival.caller, manifest, files))
+
+    async def show(arrival: Arrival) -> dict[str, Any]:
+        name = _text(_params(arrival, "name"), "name", 64)
+        return _tool(supervisor.show_tool(arrival.caller, name))
+
+    async def remove(arrival: Arrival) -> dict[str, Any]:
+        name = _text(_params(arrival, "name"), "name", 64)
+        return _tool(await supervisor.remove_tool(arrival.caller, name))
+
+    async def status(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        return {"status": supervisor.status(arrival.caller).to_json(), "resultType": "complete"}
+
+    return {
+        "fumehood/tools/add": add,
+        "fumehood/tools/show": show,
+        "fumehood/tools/remove": remove,
+        "fumehood/status": status,
+    }
+
+
+def registered(tool: RegisteredTool) -> dict[str, Any]:
+    """A catalog entry as JSON: the manifest as registered, and what the catalog adds."""
+    return {
+        "manifest": json.loads(canonical(tool.manifest)),
+        "digest": tool.digest,
+        "files": tool.files,
+        "account": tool.account,
+        "state": tool.state,
+        "added": tool.added,
+    }
+
+
+def _tool(tool: RegisteredTool) -> dict[str, Any]:
+    return {"tool": registered(tool), "resultType": "complete"}
+
+
+def _params(arrival: Arrival, *known: str) -> dict[str, Any]:
+    params = arrival.message.params or {}
+    if unknown := set(params) - set(known) - {"_meta"}:
+        names = ", ".join(known) or "none"
+        raise UsageError(f"unknown parameter {sorted(unknown)[0][:40]!r}", f"known here: {names}")
+    return params
+
+
+def _text(params: Mapping[str, Any], name: str, longest: int) -> str:
+    value = params.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= longest:
+        raise UsageError(f"{name!r} must be a string of 1 to {longest} characters")
+    return value
+
+
+def _files(value: object) -> dict[str, ToolFile]:
+    if not isinstance(value, dict) or len(value) > FILES:
+        raise UsageError(f"'files' must be an object of at most {FILES} files")
+    return {path: _file(path, entry) for path, entry in value.items()}
+
+
+def _file(path: str, entry: object) -> ToolFile:
+    if not isinstance(entry, dict) or set(entry) - {"data", "executable"}:
+        raise UsageError(f"the file {path[:80]!r} must have 'data' and 'executable', nothing else")
+    executable = entry.get("executable", False)
+    data = entry.get("data")
+    if not isinstance(executable, bool) or not isinstance(data, str):
+        raise UsageError(f"the file {path[:80]!r}: 'data' is a string, 'executable' true or false")
+    try:
+        return ToolFile(base64.b64decode(data, validate=True), executable)
+    except (binascii.Error, ValueError):
+        raise UsageError(f"the file {path[:80]!r}: 'data' is not base64") from None

@@ -1,0 +1,297 @@
+"""A gateway on a real Unix socket with a supervisor made of memory behind it, and peers of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.from_thread
+import anyio.to_thread
+from mcp.shared.message import SessionMessage
+from mcp_types import jsonrpc_message_adapter
+
+from fumehood.catalog.store import ToolFile
+from fumehood.errors import CatalogError, FumehoodError, UnknownTool
+from fumehood.gateway import socket as front
+from fumehood.gateway.bounds import Bounds
+from fumehood.gateway.mcp import Gateway
+from fumehood.model.manifest import load_manifest
+from fumehood.model.request import Caller, RegisteredTool, Request
+from fumehood.model.result import Result
+
+Behaviour = Callable[[Request], Awaitable[Result]]
+
+DIGEST = "sha384:" + "0" * 96
+MODERN = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+def result(request: Request, status: Any = "ok", **fields: Any) -> Result:
+    return Result(request.invocation, request.tool, "1.0.0", DIGEST, status, **fields)
+
+
+def registered(name: str, **fields: Any) -> RegisteredTool:
+    manifest = {
+        "name": name,
+        "version": "1.0.0",
+        "description": f"The tool {name}.",
+        "inputSchema": {"type": "object"},
+        "run": {"command": ["cat"]},
+        **fields,
+    }
+    return RegisteredTool(
+        load_manifest(json.dumps(manifest), source="test"),
+        DIGEST,
+        None,
+        1_900_000_000,
+        "active",
+        "2026-11-21T00:00:00Z",
+    )
+
+
+@dataclass(frozen=True)
+class Status:
+    running: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"running": self.running}
+
+
+class FakeSupervisor:
+    """Runs behaviours instead of sandboxes: `echo` and `wait` exist, tests add their own."""
+
+    portal: anyio.from_thread.BlockingPortal
+    """Set when it runs in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.running: set[str] = set()
+        self.most_running = 0
+        self.cancelled: list[str] = []
+        self.changed = anyio.Event()
+        self.release = anyio.Event()
+        self.behaviours: dict[str, Behaviour] = {"echo": self._echo, "wait": self._wait}
+        self.catalog = {name: registered(name) for name in ("wait", "echo")}
+        self.files: Mapping[str, ToolFile] = {}
+
+    async def invoke(self, request: Request) -> Result:
+        if request.tool not in self.behaviours:
+            raise UnknownTool("no such tool", "see the list of tools")
+        self.requests.append(request)
+        self.running.add(request.invocation)
+        self.most_running = max(self.most_running, len(self.running))
+        self._notify()
+        try:
+            return await self.behaviours[request.tool](request)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.checkpoint()  # killing and recording take their time
+            self.cancelled.append(request.invocation)
+            raise
+        finally:
+            self.running.discard(request.invocation)
+            self._notify()
+
+    def tools(self, caller: Caller) -> list[RegisteredTool]:
+        return list(self.catalog.values())
+
+    async def add_tool(
+        self, caller: Caller, manifest_text: str, files: Mapping[str, ToolFile]
+    ) -> RegisteredTool:
+        manifest = load_manifest(manifest_text, source="manifest")
+        if manifest.name in self.catalog:
+            raise CatalogError("the version 1.0.0 is registered with other content", "raise it")
+        self.files = dict(files)
+        tool = registered(manifest.name)
+        self.catalog[manifest.name] = tool
+        return tool
+
+    async def remove_tool(self, caller: Caller, name: str) -> RegisteredTool:
+        return self.catalog.pop(self.show_tool(caller, name).manifest.name)
+
+    def show_tool(self, caller: Caller, name: str) -> RegisteredTool:
+        if name not in self.catalog:
+            raise UnknownTool("no such tool", "see the list of tools")
+        return self.catalog[name]
+
+    def status(self, caller: Caller) -> Status:
+        return Status(len(self.running))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something here has changed so that `condition` holds; 10 s at most."""
+        with anyio.fail_after(10):
+            while not condition():
+                await self.changed.wait()
+
+    def until_from_thread(self, condition: Callable[[], bool]) -> None:
+        self.portal.call(self.until, condition)
+
+    def _notify(self) -> None:
+        self.changed.set()
+        self.changed = anyio.Event()
+
+    async def _echo(self, request: Request) -> Result:
+        text = request.arguments_json.decode()
+        return result(
+            request, content=({"type": "text", "text": text},), structured=request.arguments
+        )
+
+    async def _wait(self, request: Request) -> Result:
+        await self.release.wait()
+        return result(request)
+
+
+def raising(error: BaseException) -> Behaviour:
+    async def behave(request: Request) -> Result:
+        raise error
+
+    return behave
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    supervisor: FakeSupervisor,
+    path: Path,
+    *,
+    bounds: Bounds | None = None,
+    may_connect: Callable[[Caller], bool] = lambda caller: True,
+) -> AsyncIterator[Gateway]:
+    """A gateway that listens on `path` while the body runs."""
+    gateway = Gateway(supervisor, bounds)
+    listener = front.listen(path, None)
+    try:
+        async with anyio.create_task_group() as group:
+
+            async def accept() -> None:
+                await front.serve(
+                    listener, gateway.serve, bounds=gateway.bounds, may_connect=may_connect
+                )
+
+            group.start_soon(accept)
+            yield gateway
+            group.cancel_scope.cancel()
+    finally:
+        front.close(listener, path)
+
+
+@contextlib.contextmanager
+def serving_in_thread(
+    path: Path, prepare: Callable[[FakeSupervisor], None] = lambda supervisor: None
+) -> Iterator[FakeSupervisor]:
+    """The same for synchronous tests: the gateway has an event loop of its own."""
+    ready, made = threading.Event(), []
+
+    async def main() -> None:
+        supervisor = FakeSupervisor()
+        prepare(supervisor)
+        done = anyio.Event()
+        async with serving(supervisor, path):
+            made.append((supervisor, done))
+            ready.set()
+            await done.wait()
+
+    with anyio.from_thread.start_blocking_portal() as portal:
+        future = portal.start_task_soon(main)
+        assert ready.wait(10), future.exception(0)
+        supervisor, done = made[0]
+        supervisor.portal = portal
+        try:
+            yield supervisor
+        finally:
+            portal.call(done.set)
+            future.result(10)
+
+
+class Peer:
+    """A peer that writes any bytes it likes."""
+
+    def __init__(self, stream: anyio.abc.SocketStream) -> None:
+        self.stream = stream
+        self._buffer = bytearray()
+
+    async def send(self, data: bytes | Mapping[str, Any]) -> None:
+        if not isinstance(data, bytes):
+            data = json.dumps({"jsonrpc": "2.0", **data}).encode() + b"\n"
+        await self.stream.send(data)
+
+    async def call(self, request_id: int | str, tool: str, **arguments: Any) -> None:
+        await self.request(request_id, "tools/call", name=tool, arguments=arguments)
+
+    async def request(
+        self, request_id: int | str, method: str, *, meta: Mapping[str, Any] = {}, **params: Any
+    ) -> None:
+        params["_meta"] = {**MODERN, **meta}
+        await self.send({"id": request_id, "method": method, "params": params})
+
+    async def cancel(self, request_id: int | str) -> None:
+        await self.send({"method": "notifications/cancelled", "params": {"requestId": request_id}})
+
+    async def next(self) -> dict[str, Any]:
+        """The next message; fails after 10 s."""
+        with anyio.fail_after(10):
+            while b"\n" not in self._buffer:
+                self._buffer += await self.stream.receive()
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer[:] = rest
+        message = json.loads(line)
+        assert isinstance(message, dict)
+        return message
+
+    async def ended(self) -> bool:
+        """Whether the other side closes, within 10 s, without another message."""
+        with anyio.fail_after(10):
+            try:
+                return not self._buffer and not await self.stream.receive()
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                return True
+
+
+@contextlib.asynccontextmanager
+async def peer(path: Path) -> AsyncIterator[Peer]:
+    async with await anyio.connect_unix(path) as stream:
+        yield Peer(stream)
+
+
+@contextlib.asynccontextmanager
+async def mcp_transport(path: Path) -> AsyncIterator[Any]:
+    """The official client's transport over the Unix socket: one JSON message a line."""
+    incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
+
+    async def receive(stream: anyio.abc.SocketStream) -> None:
+        buffer = b""
+        async with incoming:
+            async for chunk in stream:
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                for line in lines:
+                    message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+                    await incoming.send(SessionMessage(message))
+
+    async def send(stream: anyio.abc.SocketStream) -> None:
+        async with outgoing:
+            async for item in outgoing:
+                text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await stream.send(text.encode() + b"\n")
+
+    async with await anyio.connect_unix(path) as stream, anyio.create_task_group() as group:
+        group.start_soon(receive, stream)
+        group.start_soon(send, stream)
+        async with read, write:
+            yield read, write
+            group.cancel_scope.cancel()
+
+
+__all__ = [
+    "MODERN", "Behaviour", "FakeSupervisor", "FumehoodError", "Peer", "mcp_transport", "peer",
+    "raising", "registered", "result", "serving", "serving_in_thread",
+]  # fmt: skip
