@@ -1,0 +1,350 @@
+"""What Python callers and the command line import to reach a running supervisor.
+
+Standard library only, so that a command starts in milliseconds. It speaks MCP's stateless
+era (2026-07-28) on the supervisor's Unix socket and adds no path of its own: all it can do
+goes through the same front door as any other caller.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, Self
+
+from fumehood import __version__, errors
+from fumehood.errors import (
+    Cancelled,
+    DaemonUnreachable,
+    EngineError,
+    FumehoodError,
+    ProtocolError,
+    UsageError,
+)
+from fumehood.model import strict_json
+
+PROTOCOL_VERSION: Final = "2026-07-28"
+LONGEST_ANSWER: Final = 512 * 1024 * 1024
+"""bytes of one frame; the largest outputs stand in it twice, and escaped"""
+CANCEL_SECONDS: Final = 10.0
+"""How long to wait, after cancelling, for the supervisor to say that the sandbox is dead."""
+
+_ENVELOPE: Final = {
+    "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
+    "io.modelcontextprotocol/clientInfo": {"name": "fumehood", "version": __version__},
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "fumehood/answer_cancelled": True,
+}
+_RECEIVE_BYTES = 256 * 1024
+_DETAILS = ("field", "pointer", "retry_after", "control")
+_BY_CODE: Mapping[str, type[FumehoodError]] = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, FumehoodError) and kind is not FumehoodError
+}
+
+Progress = Callable[[float, float | None, str], None]
+"""Called with (progress, total or None, message)."""
+
+
+class Client:
+    """A connection to one supervisor, used by one thread at a time (`cancel` by any).
+
+    Every method raises the FumehoodError subclass that the supervisor names, or
+    DaemonUnreachable when it does not answer.
+    """
+
+    def __init__(self, connection: socket.socket, *, timeout: float = 10.0) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+        self._timeout = timeout
+        self._received = bytearray()
+        self._unsent = bytearray()
+        self._ended = False
+        self._last_id = 0
+        self._wake_in, self._wake_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    @classmethod
+    def connect(cls, path: Path, *, timeout: float = 10.0) -> Self:
+        """Connect to the supervisor's socket.
+
+        Args:
+            timeout: seconds for connecting and for every request but `call`.
+        """
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(timeout)
+        try:
+            connection.connect(os.fspath(path))
+        except OSError as error:
+            connection.close()
+            raise _unreachable(path, error) from None
+        return cls(connection, timeout=timeout)
+
+    def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, object],
+        *,
+        on_progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """Call a tool; returns the result object, whatever its status.
+
+        It is MCP's `_meta["fumehood/result"]`, the keys of `model.result.Result.to_json`.
+        Ctrl-C (in the main thread) and `cancel` cancel the invocation and wait up to
+        CANCEL_SECONDS for its end; a second Ctrl-C does not wait.
+
+        Args:
+            timeout: seconds after which to cancel; None leaves it to the tool's own limit.
+
+        Raises:
+            Cancelled: it was cancelled, or ran out of `timeout`.
+            UnknownTool: refusals of other kinds are results with status `rejected`.
+        """
+        params = {"name": tool, "arguments": dict(arguments)}
+        with self._interruptible():
+            answer = self._request("tools/call", params, timeout=timeout, on_progress=on_progress)
+        meta = answer.get("_meta")
+        result = meta.get("fumehood/result") if isinstance(meta, dict) else None
+        if not isinstance(result, dict):
+            raise ProtocolError("the answer holds no fumehood/result", "is this a supervisor?")
+        return result
+
+    def cancel(self) -> None:
+        """Cancel the call that is running now, if any; from any thread or signal handler."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_out, b"\0")
+
+    def tools(self) -> list[dict[str, Any]]:
+        """The tools this caller may call, as MCP lists them, sorted by name."""
+        listed = self._request("tools/list", {}, timeout=self._timeout).get("tools")
+        if not isinstance(listed, list):
+            raise ProtocolError("the answer holds no tools", "is this a supervisor?")
+        return listed
+
+    def add_tool(
+        self, manifest: str, files: Mapping[str, tuple[bytes, bool]] | None = None
+    ) -> dict[str, Any]:
+        """Register a tool; returns its catalog entry.
+
+        Args:
+            manifest: the manifest's text, YAML or JSON.
+            files: by relative path, each file's bytes and whether it is executable.
+        """
+        encoded = {
+            path: {"data": base64.b64encode(data).decode(), "executable": executable}
+            for path, (data, executable) in (files or {}).items()
+        }
+        return self._extension("tools/add", "tool", manifest=manifest, files=encoded)
+
+    def show_tool(self, name: str) -> dict[str, Any]:
+        """A tool's catalog entry: its manifest, digests, account and state."""
+        return self._extension("tools/show", "tool", name=name)
+
+    def remove_tool(self, name: str) -> dict[str, Any]:
+        """Remove a tool from the catalog; returns the entry it had."""
+        return self._extension("tools/remove", "tool", name=name)
+
+    def status(self) -> dict[str, Any]:
+        """How the supervisor is: what it enforces on this host, what runs, what waits."""
+        return self._extension("status", "status")
+
+    def close(self) -> None:
+        """Close the connection; what still runs for it is cancelled by the supervisor."""
+        self._socket.close()
+        for descriptor in (self._wake_in, self._wake_out):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._wake_in = self._wake_out = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _extension(self, method: str, key: str, **params: object) -> dict[str, Any]:
+        answer = self._request(f"fumehood/{method}", params, timeout=self._timeout).get(key)
+        if not isinstance(answer, dict):
+            raise ProtocolError(f"the answer holds no {key}", "is this a supervisor?")
+        return answer
+
+    def _request(
+        self,
+        method: str,
+        params: Mapping[str, object],
+        *,
+        timeout: float | None,
+        on_progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Send one request and wait for its answer; only one is ever outstanding."""
+        self._last_id += 1
+        meta = {**_ENVELOPE, "progressToken": self._last_id} if on_progress else _ENVELOPE
+        self._forget_cancel()
+        self._send({"id": self._last_id, "method": method, "params": {**params, "_meta": meta}})
+        deadline = None if timeout is None else time.monotonic() + timeout
+        cancelled = ""
+        while True:
+            woken = self._exchange(deadline)
+            for message in self._messages():
+                if message.get("id") == self._last_id or "error" in message:
+                    return _result(message, cancelled)
+                _report(message, on_progress)
+            if self._ended:
+                raise DaemonUnreachable(
+                    "the supervisor ended the connection before it answered", "see its log"
+                )
+            expired = deadline is not None and time.monotonic() >= deadline
+            if not cancelled and method == "tools/call" and (woken or expired):
+                cancelled = "cancelled" if woken else f"cancelled: no answer within {timeout:g} s"
+                reason = {"requestId": self._last_id, "reason": cancelled}
+                self._send({"method": "notifications/cancelled", "params": reason})
+                deadline = time.monotonic() + CANCEL_SECONDS
+            elif expired:
+                self._socket.close()
+                raise _gave_up(cancelled, timeout)
+
+    def _send(self, message: Mapping[str, object]) -> None:
+        try:
+            self._unsent += strict_json.dumps({"jsonrpc": "2.0", **message}) + b"\n"
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UsageError(f"the arguments are no JSON: {error}") from None
+
+    def _exchange(self, deadline: float | None) -> bool:
+        """Wait for the peer or for `cancel`, then send and receive what can be.
+
+        Returns whether `cancel` was called.
+        """
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+        poll.register(self._wake_in, select.POLLIN)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
+        poll.poll(left)
+        try:
+            if self._unsent:
+                del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._unsent.clear()  # it may still have said why before it hung up
+        try:
+            data = self._socket.recv(_RECEIVE_BYTES)
+            self._received += data
+            self._ended = not data
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._ended = True
+        return self._forget_cancel()
+
+    def _messages(self) -> Iterator[dict[str, Any]]:
+        while (end := self._received.find(b"\n")) >= 0:
+            frame = self._received[:end]
+            del self._received[: end + 1]
+            try:
+                message = json.loads(frame)
+            except ValueError as error:
+                raise ProtocolError(f"the supervisor sent no JSON: {error}") from None
+            if isinstance(message, dict):
+                yield message
+        if len(self._received) > LONGEST_ANSWER:
+            raise ProtocolError(f"the answer is longer than {LONGEST_ANSWER} bytes")
+
+    def _forget_cancel(self) -> bool:
+        try:
+            return bool(os.read(self._wake_in, 4096))
+        except BlockingIOError:
+            return False
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C cancels instead of tearing a frame in two. A handler of the program's own
+        is left alone."""
+        if (
+            threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        ):
+            yield
+            return
+
+        def cancel_once(_number: int, _frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.cancel()
+
+        signal.signal(signal.SIGINT, cancel_once)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _result(message: Mapping[str, Any], cancelled: str) -> dict[str, Any]:
+    error = message.get("error")
+    if isinstance(error, dict):
+        raised = _error(error)
+        raise Cancelled(cancelled) if cancelled and isinstance(raised, Cancelled) else raised
+    result = message.get("result")
+    if not isinstance(result, dict):
+        raise ProtocolError("the supervisor's answer has no result")
+    return result
+
+
+def _error(error: Mapping[str, Any]) -> FumehoodError:
+    """The exception that the supervisor raised, as far as it told."""
+    data = error.get("data")
+    data = data if isinstance(data, dict) else {}
+    text = str(error.get("message", "no reason given"))
+    kind = _BY_CODE.get(str(data.get("code")))
+    if kind is None:
+        kind = UsageError if error.get("code") == UsageError.jsonrpc_code else EngineError
+    raised = kind(str(data.get("cause") or text), str(data.get("remedy", "")))
+    for name in _DETAILS:
+        if isinstance(value := data.get(name), type(getattr(raised, name, None))):
+            setattr(raised, name, value)
+    return raised
+
+
+def _report(message: Mapping[str, Any], on_progress: Progress | None) -> None:
+    params = message.get("params")
+    if on_progress is None or message.get("method") != "notifications/progress":
+        return
+    if isinstance(params, dict) and isinstance(params.get("progress"), int | float):
+        total = params.get("total")
+        on_progress(
+            float(params["progress"]),
+            float(total) if isinstance(total, int | float) else None,
+            str(params.get("message", "")),
+        )
+
+
+def _gave_up(cancelled: str, timeout: float | None) -> FumehoodError:
+    if cancelled:
+        return Cancelled(
+            cancelled, f"the supervisor did not confirm it within {CANCEL_SECONDS:g} s; see its log"
+        )
+    return DaemonUnreachable(f"the supervisor did not answer within {timeout:g} s", "see its log")
+
+
+def _unreachable(path: Path, error: OSError) -> FumehoodError:
+    start = "start one with `fumehood serve`, or name its socket with --socket or FUMEHOOD_SOCKET"
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return DaemonUnreachable(f"there is no supervisor at {path}", start)
+        case ConnectionRefusedError():
+            return DaemonUnreachable(f"the supervisor at {path} has stopped", start)
+        case PermissionError():
+            return DaemonUnreachable(
+                f"you may not connect to {path}", "see its group with `ls -l`, and ask its operator"
+            )
+        case TimeoutError() | BlockingIOError():
+            return DaemonUnreachable(f"the supervisor at {path} takes no connections", "retry")
+    return DaemonUnreachable(f"{path} cannot be connected to: {error}", start)
