@@ -82,6 +82,17 @@ class CatalogError(FumehoodError):
     jsonrpc_code = -32602
 
 
+class ImageError(FumehoodError):
+    """An image that cannot be read, built, proven or found. `entry` names the part of an archive."""
+
+    code = "image"
+    jsonrpc_code = -32602
+
+    def __init__(self, cause: str, remedy: str = "", *, entry: str = "", detail: str = "") -> None:
+        super().__init__(cause, remedy, detail=detail)
+        self.entry = entry
+
+
 class Rejected(FumehoodError):
     """Admission refused a request; nothing was run. Subclasses say why."""
 
