@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fumehood.launcher.keeper import Settings
 
 STATE_MODE: Final = 0o700
+STORE_MODE: Final = 0o755
+"""Sandboxes read the store as accounts of their own; no other account gets past the state."""
 IMAGES: Final = ("host",)
 ENGINE_BUBBLEWRAP: Final = "/usr/bin/bwrap"
 
@@ -157,8 +159,9 @@ def _make_state(state: Path, uid: int, gid: int) -> None:
         raise ConfigError(f"{state} is a link", "name a plain folder with --state")
     try:
         state.parent.mkdir(parents=True, exist_ok=True)
-        for directory in (state, state / "store"):
-            directory.mkdir(mode=STATE_MODE, exist_ok=True)
+        for directory, mode in ((state, STATE_MODE), (state / "store", STORE_MODE)):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(mode)
             if uid >= 0 and directory.lstat().st_uid != uid:
                 os.chown(directory, uid, gid, follow_symlinks=False)
     except OSError as error:

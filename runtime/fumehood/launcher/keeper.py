@@ -243,7 +243,7 @@ class Keeper:
 def _confine_supervisor(settings: Settings) -> None:
     """The process that parses everything hostile sees /usr, its code and its state, nothing else,
     and owns no capability. That also lets it run from a clone below a directory of root's."""
-    paths = {sys.prefix, settings.ceilings.profiles, *code_paths()}
+    paths = {settings.ceilings.profiles, *code_paths()}
     binds = [rootfs.Bind(path) for path in sorted(paths) if not path.startswith("/usr/")]
     binds += [rootfs.Bind("/etc"), rootfs.Bind("/sys")]
     binds.append(rootfs.Bind(settings.state, read_only=False))

@@ -396,5 +396,7 @@ def _build_stage(limits: Ceilings, layout: cgroup.Layout, *, rootless: bool) -> 
 def code_paths() -> list[str]:
     """Directories outside /usr that this interpreter still loads code from."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(fumehood.__file__)))
-    candidates = [package, sys.base_prefix]
+    # Without `site` a virtual environment is not in sys.prefix; its interpreter tells it.
+    environment = os.path.dirname(os.path.dirname(sys.executable))
+    candidates = [package, sys.base_prefix, environment]
     return sorted({path for path in candidates if not path.startswith("/usr/") and path != "/usr"})
