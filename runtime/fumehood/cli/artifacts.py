@@ -10,7 +10,6 @@ import base64
 import binascii
 import contextlib
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +102,8 @@ def _write(root: int, names: tuple[str, ...], data: bytes, top: Path, *, force: 
 
 def _write_file(parent: int, name: str, data: bytes, *, force: bool) -> None:
     """With `force` by a new file and rename: a link in its place is replaced, never followed."""
+    import secrets  # it costs every call 8 ms, and few calls come here
+
     target = f".{secrets.token_hex(8)}.part" if force else name
     fd = os.open(target, _FILE, 0o644, dir_fd=parent)
     with os.fdopen(fd, "wb") as file:

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final
 
 import typer
 
 import fumehood
-from fumehood.cli import audit, call, doctor, run, serve, status, tool
 from fumehood.cli.present import show_error
 from fumehood.errors import ExitStatus, FumehoodError, UsageError
 
-EPILOG = "Documentation: README.md and docs/ in the source tree."
-
-app = typer.Typer(
-    name="fumehood",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=EPILOG,
-)
+EPILOG: Final = "Documentation: README.md and docs/ in the source tree."
 
 
-def _version(*, wanted: bool) -> None:
-    if wanted:
-        sys.stdout.write(f"fumehood {fumehood.__version__}\n")
-        raise typer.Exit
+def build(only: str = "") -> typer.Typer:
+    """The application with all commands, or with the one that is wanted.
+
+    Building every command costs a call 80 ms: each one's signature is inspected.
+    """
+    app = typer.Typer(
+        name="fumehood",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=EPILOG,
+    )
+    app.callback()(_group)
+    for name, add in _COMMANDS.items():
+        if name == only or only not in _COMMANDS:
+            add(app)
+    return app
 
 
-@app.callback()
-def group(
+def _group(
     version: Annotated[
         bool,
         typer.Option(
@@ -46,19 +50,68 @@ def group(
     """Run AI tools under the hood: every call confined, watched, scanned and audited."""
 
 
-app.command("serve")(serve.command)
-app.command("call")(call.command)
-app.command("run")(run.command)
-app.command("status")(status.command)
-app.command("doctor")(doctor.command)
-app.add_typer(tool.app, name="tool")
-app.add_typer(audit.app, name="audit")
+def _version(*, wanted: bool = True) -> None:
+    if wanted:
+        sys.stdout.write(f"fumehood {fumehood.__version__}\n")
+        raise typer.Exit
 
 
-@app.command("version")
-def version() -> None:
-    """Show the version."""
-    _version(wanted=True)
+def _serve(app: typer.Typer) -> None:
+    from fumehood.cli import serve
+
+    app.command("serve")(serve.command)
+
+
+def _tool(app: typer.Typer) -> None:
+    from fumehood.cli import tool
+
+    app.add_typer(tool.app, name="tool")
+
+
+def _call(app: typer.Typer) -> None:
+    from fumehood.cli import call
+
+    app.command("call")(call.command)
+
+
+def _run(app: typer.Typer) -> None:
+    from fumehood.cli import run
+
+    app.command("run")(run.command)
+
+
+def _status(app: typer.Typer) -> None:
+    from fumehood.cli import status
+
+    app.command("status")(status.command)
+
+
+def _doctor(app: typer.Typer) -> None:
+    from fumehood.cli import doctor
+
+    app.command("doctor")(doctor.command)
+
+
+def _audit(app: typer.Typer) -> None:
+    from fumehood.cli import audit
+
+    app.add_typer(audit.app, name="audit")
+
+
+def _version_command(app: typer.Typer) -> None:
+    app.command("version", help="Show the version.")(lambda: _version())
+
+
+_COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
+    "serve": _serve,
+    "call": _call,
+    "run": _run,
+    "status": _status,
+    "doctor": _doctor,
+    "version": _version_command,
+    "tool": _tool,
+    "audit": _audit,
+}
 
 
 def main() -> None:
@@ -70,7 +123,7 @@ def execute(argv: list[str]) -> int:
     """Run one command line; returns its exit status and lets no expected error out."""
     as_json = "--json" in argv
     try:
-        status = app(argv, prog_name="fumehood", standalone_mode=False)
+        status = build(argv[0] if argv else "")(argv, prog_name="fumehood", standalone_mode=False)
         sys.stdout.flush()
     except FumehoodError as error:
         show_error(error, as_json=as_json)

@@ -95,7 +95,7 @@ def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     drawn = Table(*headers, box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         drawn.add_row(*(Text(printable(c), style=_STATE_STYLES.get(c, "")) for c in row))
-    Console().print(drawn)
+    Console(file=sys.stdout).print(drawn)
 
 
 def size(count: int | float | None) -> str:
