@@ -17,7 +17,7 @@ from typing import Any, Final
 import anyio
 import anyio.abc
 import structlog
-from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from fumehood.errors import Cancelled, FumehoodError, NotStrictJSON, OverQuota
 from fumehood.gateway import jsonrpc
@@ -89,7 +89,8 @@ class Connection:
         self._outbox = Outbox(sock, limit=bounds.unsent_bytes, stall_seconds=bounds.unsent_seconds)
 
     async def run(self, protocol: Callable[[Connection], Awaitable[None]]) -> None:
-        """Serve until the peer leaves, breaks the stream or is given up. Closes the socket.
+        """Serve until the peer leaves (also when it only stops sending), breaks the stream or is
+        given up. Closes the socket.
 
         Everything that is live then is cancelled, and over, before this returns.
         """
@@ -118,12 +119,22 @@ class Connection:
                 arrival = await self._arrival(frame)
                 if arrival is not None and self._passes(arrival, len(frame), frame.count(b",")):
                     return arrival
+                # 64 KiB hold 32,000 bad frames; others are served between any two.
+                await checkpoint()
         except FumehoodError as error:
             with contextlib.suppress(anyio.BrokenResourceError):
                 self._refuse(error, None)
         except anyio.BrokenResourceError:
             log.debug("refusal dropped: the peer is gone", uid=self.caller.uid)
         return None
+
+    async def ready(self) -> None:
+        """Wait while the peer is behind; an answer is best made after this, not before.
+
+        Raises:
+            anyio.BrokenResourceError: the peer is gone or given up.
+        """
+        await self._outbox.room()
 
     async def answer(self, request_id: RequestId, frame: bytes) -> None:
         """Send the answer to a live request. Waits while the peer is behind.

@@ -209,6 +209,7 @@ class _Outlet:
 
     async def send(self, item: SessionMessage, /) -> None:
         message = item.message
+        await self._connection.ready()
         if isinstance(message, JSONRPCResponse):
             await self._connection.answer(message.id, _encoded(message.id, message.result))
         elif isinstance(message, JSONRPCError):

@@ -160,7 +160,7 @@ def _gid(group: str) -> int:
 
 
 def _check_folder(folder: Path) -> None:
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
     found = folder.stat()
     shared = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
     if shared or found.st_uid not in (0, os.geteuid()):

@@ -14,10 +14,10 @@ import anyio
 import pytest
 
 from fumehood.errors import AuditError, EngineError, FumehoodError
-from fumehood.gateway.bounds import Bounds
-from fumehood.gateway.connection import ANSWER_CANCELLED
+from fumehood.gateway.bounds import Bounds, Shares
+from fumehood.gateway.connection import ANSWER_CANCELLED, Connection
 from fumehood.gateway.mcp import Gateway
-from fumehood.model.request import Request
+from fumehood.model.request import Caller, Request
 from fumehood.model.result import Result
 from support.gateway import MODERN, FakeSupervisor, Peer, peer, raising, result, serving
 
@@ -78,6 +78,32 @@ async def test_many_bad_frames_at_once_get_one_error_each_in_order(client: Peer)
     codes = [(await client.next())["error"]["code"] for _ in range(400)]
     assert codes == [-32700] * 200 + [-32600] * 200
     await answers(client)
+
+
+async def test_a_flood_of_bad_frames_leaves_the_loop_to_others() -> None:
+    ours, theirs = socket.socketpair()
+    frames = 1000
+    theirs.send(b"x\n" * frames)
+    theirs.shutdown(socket.SHUT_WR)
+    caller = Caller(uid=1, gid=1, pid=1, name="test")
+    connection = Connection(ours, caller, routes={}, bounds=Bounds(), held=Shares(10**6, 10**6))
+    turns_of_others = 0
+
+    async def others() -> None:
+        nonlocal turns_of_others
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns_of_others += 1
+
+    async def protocol(connection: Connection) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(others)
+            assert await connection.next() is None
+            group.cancel_scope.cancel()
+
+    with theirs:
+        await connection.run(protocol)
+    assert turns_of_others >= frames
 
 
 @with_bounds(frame_bytes=2000)
