@@ -64,10 +64,14 @@ class Document:
 
 
 def dotted(path: Path) -> str:
-    """`limits.memory`, `run.command[0]`."""
+    """`limits.memory`, `run.command[0]`; a hostile key is shown short and quoted."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = part if part.isprintable() and len(part) <= _SHOWN else shown(part)
+            text += f".{name}" if text else name
     return text
 
 

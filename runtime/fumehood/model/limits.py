@@ -59,7 +59,7 @@ def whole(least: int, most: int) -> tuple[BeforeValidator, AfterValidator, WithJ
     """What makes a field a whole number between two bounds; true and 1.0 are not numbers here."""
 
     def check(value: object) -> object:
-        if type(value) is not int:
+        if type(value) is not int or abs(value) >= 2**64:
             raise FieldError(f"expected a whole number, got {shown(value)}")
         return value
 

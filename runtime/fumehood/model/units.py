@@ -116,6 +116,6 @@ Cpu = Annotated[
     int,
     BeforeValidator(parse_cpu),
     PlainSerializer(format_cpu),
-    WithJsonSchema({"type": "number", "multipleOf": 0.001, "description": "cores"}),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
 ]
 """Written `0.5`, held as thousandths of a core."""
