@@ -152,7 +152,7 @@ class FakeSupervisor:
 
 
 def raising(error: BaseException) -> Behaviour:
-    async def behave(request: Request) -> Result:
+    async def behave(*_: object) -> Result:
         raise error
 
     return behave

@@ -7,12 +7,13 @@ the very call it is meant to stop; and no frame above a cap reaches anything beh
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.abc
@@ -28,6 +29,7 @@ from fumehood.gateway.outbox import Outbox
 from fumehood.model.request import Caller
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 ANSWER_CANCELLED: Final = "fumehood/answer_cancelled"
 """A request with this `_meta` key set to true is answered when it was cancelled (error -32800).
@@ -248,7 +250,7 @@ class Connection:
 
     async def _routed(self, route: Route, arrival: Arrival, request_id: RequestId) -> bytes:
         try:
-            return jsonrpc.result_frame(request_id, await route(arrival))
+            return jsonrpc.result_frame(request_id, await outlived(route(arrival)))
         except Exception as error:  # noqa: BLE001  (recorded)
             return jsonrpc.error_frame(request_id, logged(error, arrival.message.method))
 
@@ -290,6 +292,21 @@ class Connection:
                 # A peer that always has more to say must not keep the loop to itself.
                 await cancel_shielded_checkpoint()
                 return data
+
+
+async def outlived(work: Awaitable[T]) -> T:
+    """Await what the supervisor does; when *it* cancels that, raise Cancelled.
+
+    A CancelledError that nobody aimed at this task would end its whole task group, and with it
+    every other request of the connection.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Cancelled("the supervisor cancelled the request", "retry later") from None
 
 
 def logged(error: Exception, method: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from fumehood import __version__
 from fumehood.errors import UsageError
 from fumehood.gateway import extension, jsonrpc
 from fumehood.gateway.bounds import Bounds, Shares
-from fumehood.gateway.connection import Arrival, Connection, logged
+from fumehood.gateway.connection import Arrival, Connection, logged, outlived
 from fumehood.gateway.corridor import Supervisor
 from fumehood.model import strict_json
 from fumehood.model.ids import uuid7
@@ -103,7 +103,7 @@ class Gateway:
                 caller=arrival.caller,
                 received=arrival.received,
             )
-            return call_result(await self._supervisor.invoke(request))
+            return call_result(await outlived(self._supervisor.invoke(request)))
 
 
 def describe(tool: RegisteredTool) -> dict[str, Any]:

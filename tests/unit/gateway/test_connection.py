@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -235,6 +236,21 @@ async def test_a_cancelled_call_is_answered_for_who_asks_for_it(
     assert (answer["id"], answer["error"]["code"]) == ("c", -32800)
     assert not supervisor.running, "answered only when nothing of it runs"
     assert len(supervisor.cancelled) == 1
+
+
+@pytest.mark.parametrize("method", ["tools/call", "fumehood/tools/remove"])
+async def test_a_cancellation_by_the_supervisor_ends_that_request_only(
+    client: Peer, supervisor: FakeSupervisor, method: str
+) -> None:
+    supervisor.behaviours["stopped"] = raising(asyncio.CancelledError())
+    supervisor.remove_tool = raising(asyncio.CancelledError())  # type: ignore[assignment,method-assign]  # a double
+    await client.call(1, "wait")
+    await supervisor.until(lambda: len(supervisor.running) == 1)
+    await client.request(2, method, name="stopped")
+    answer = await client.next()
+    assert (answer["id"], answer["error"]["data"]["code"]) == (2, "cancelled")
+    supervisor.release.set()
+    assert "result" in await client.next()
 
 
 @pytest.mark.parametrize("target", [99, "1", None, True, 1.5, [], {}])
