@@ -43,7 +43,6 @@ CAP_FOWNER = 3
 CAP_KILL = 5
 CAP_SETGID = 6
 CAP_SETUID = 7
-CAP_SETPCAP = 8
 CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21
 CAP_AUDIT_READ = 37
@@ -140,17 +139,17 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
 
 
 def limit_capabilities(keep: frozenset[int]) -> None:
-    """Leave this process, and whatever it executes, only the capabilities in `keep`.
+    """Leave this process only the capabilities in `keep`, and whatever it executes none.
 
-    The bounding set goes first, while CAP_SETPCAP is still held; capabilities the kernel
-    does not know end the loop (capabilities(7): EINVAL).
+    The bounding set is emptied first, while CAP_SETPCAP is still held, which does not touch
+    what the process has; capabilities the kernel does not know end the loop (EINVAL).
     """
     for capability in range(64):
         try:
             held = prctl(PR_CAPBSET_READ, capability)
         except OSError:
             break
-        if held and capability not in keep:
+        if held:
             prctl(PR_CAPBSET_DROP, capability)
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     header = _CapHeader(_CAPABILITY_VERSION_3, 0)

@@ -49,7 +49,6 @@ _KEEP = frozenset(
         libc.CAP_CHOWN,  # scratch directories
         libc.CAP_DAC_OVERRIDE,  # artifacts that a tool made private
         libc.CAP_SYS_PTRACE,  # /proc/PID/ns of other accounts
-        libc.CAP_SETPCAP,  # dropping the rest
     }
 )
 _SANDBOX_RLIMITS = (

@@ -1,0 +1,253 @@
+"""A real daemon started as a user would start it, and its socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import fumehood
+from fumehood.client import Client
+
+START_SECONDS = 60
+CONSOLE = "import sys; sys.path.insert(0, {path!r}); from fumehood.cli.main import main; main()"
+LIMITS = {
+    "timeout": "10s",
+    "cpu": 1.0,
+    "memory": "64MiB",
+    "pids": 32,
+    "scratch": "8MiB",
+    "output": "1MiB",
+}
+
+
+def command(*words: str) -> list[str]:
+    """argv of the command line, by this interpreter and this package."""
+    path = str(Path(fumehood.__file__).resolve().parent.parent)
+    return [sys.executable, "-I", "-c", CONSOLE.format(path=path), *words]
+
+
+@dataclass
+class Hood:
+    """A running daemon. `process` is the keeper."""
+
+    place: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+    _sources: Path = field(default_factory=Path)
+
+    @property
+    def socket(self) -> Path:
+        return self.place / "socket"
+
+    @property
+    def state(self) -> Path:
+        return self.place / "state"
+
+    def client(self) -> Client:
+        return Client.connect(self.socket, timeout=30)
+
+    def call(self, tool: str, arguments: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """The fumehood/result object of one call."""
+        with self.client() as client:
+            return client.call(tool, arguments or {}, timeout=60)
+
+    def status(self) -> dict[str, Any]:
+        with self.client() as client:
+            return client.status()
+
+    def register(
+        self,
+        folder: Path | None,
+        name: str,
+        *,
+        command: Sequence[str],
+        limits: Mapping[str, object] | None = None,
+        output_schema: Mapping[str, object] | None = None,
+        files: Mapping[str, str] | None = None,
+        **manifest: object,
+    ) -> dict[str, Any]:
+        """Register a tool from a folder, or from `files` (path to text)."""
+        packed = {path: (text.encode(), False) for path, text in (files or {}).items()}
+        if folder is not None:
+            packed |= {
+                str(path.relative_to(folder)): (path.read_bytes(), os.access(path, os.X_OK))
+                for path in folder.rglob("*")
+                if path.is_file() and "__pycache__" not in path.parts
+            }
+        text = {
+            "name": name,
+            "version": "1.0.0",
+            "title": name,
+            "description": f"A test tool named {name}.",
+            "inputSchema": {"type": "object"},
+            **({"outputSchema": dict(output_schema)} if output_schema else {}),
+            "run": {
+                "image": "host",
+                "command": list(command),
+                **({"files": "."} if packed else {}),
+            },
+            "limits": {**LIMITS, **(limits or {})},
+            **manifest,
+        }
+        with self.client() as client:
+            return client.add_tool(yaml.safe_dump(text), packed)
+
+    def cli(
+        self, *words: str, check: bool = False, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line against this daemon."""
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "FUMEHOOD_SOCKET": str(self.socket),
+            "FUMEHOOD_STATE": str(self.state),
+        }
+        return subprocess.run(
+            command(*words), env=environment, capture_output=True, text=True, timeout=120,
+            check=check, **options,
+        )  # fmt: skip
+
+    def account(self, tool: str) -> int:
+        with self.client() as client:
+            return int(client.show_tool(tool)["account"])
+
+    def alive(self, tool: str) -> list[int]:
+        """PIDs that run as the tool's account, the waiting bubblewraps of the pool left out."""
+        return [pid for pid in processes_of(self.account(tool)) if comm(pid) not in ("bwrap", "")]
+
+    @property
+    def supervisor(self) -> int:
+        """PID of the supervisor."""
+        return next(p for p in children(self.process.pid) if p != self.launcher)
+
+    @property
+    def launcher(self) -> int:
+        return int(self.status()["launcher_pid"])
+
+    def stop(self, timeout: float = 30) -> int:
+        """SIGTERM to the keeper; its exit status."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+@contextlib.contextmanager
+def hood(
+    place: Path | None = None,
+    *,
+    config: Mapping[str, object] | None = None,
+    user: int | None = None,
+    words: Sequence[str] = (),
+) -> Iterator[Hood]:
+    """Start a daemon and stop it afterwards.
+
+    place: its folder, kept; a temporary one when None. user: start it as this UID.
+    """
+    with contextlib.ExitStack() as stack:
+        if place is None:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hood-")))
+            place.chmod(0o755)
+        if user is not None:
+            os.chown(place, user, user)
+        configuration = place / "config.yaml"
+        configuration.write_text(json.dumps(dict(config or {})))
+        log = place / "log"
+        argv = command(
+            "serve", "--socket", str(place / "socket"), "--state", str(place / "state"),
+            "--config", str(configuration), *words,
+        )  # fmt: skip
+        if user is not None:
+            os.chown(configuration, user, user)
+        readable, writable = os.pipe()
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [*argv, "--ready-fd", str(writable)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                pass_fds=(writable,),
+                start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=[] if user is not None else None,
+                cwd=place,
+            )
+        os.close(writable)
+        ready, _, _ = select.select([readable], [], [], START_SECONDS)
+        began = bool(ready) and os.read(readable, 1) == b"1"
+        os.close(readable)
+        running = Hood(place, process, log)
+        try:
+            assert began, f"the daemon did not start: {log.read_text()}"
+            yield running
+        finally:
+            if process.poll() is None:
+                try:
+                    running.stop()
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                    raise
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def comm(pid: int) -> str:
+    """The name of a process, empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def processes_of(uid: int) -> list[int]:
+    """Living processes (no zombies) with this real UID."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                text = Path(entry.path, "status").read_text()
+                fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+                if fields["Uid"].split()[0] == str(uid) and not fields["State"].startswith("Z"):
+                    found.append(int(entry.name))
+    return found
+
+
+def cgroups() -> list[str]:
+    """Every cgroup of any Fumehood on this host."""
+    base = "/sys/fs/cgroup"
+    return [
+        os.path.join(directory, name)
+        for directory, names, _ in os.walk(base)
+        for name in names
+        if name.startswith("fumehood-")
+    ]
+
+
+def eventually(check: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for a condition that no event announces."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        select.select([], [], [], 0.02)
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
