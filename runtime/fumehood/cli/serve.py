@@ -11,7 +11,7 @@ import os
 import pwd
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, get_args
 
 import typer
 
@@ -79,23 +79,17 @@ def start(places: Places, *, accept: Sequence[str], ready: int) -> NoReturn:
 
 def configuration(places: Places, accept: Sequence[str] = ()) -> Config:
     """The operator's configuration, with the controls accepted on the command line added."""
-    from pydantic import ValidationError
-
-    from fumehood.config import Config, load
+    from fumehood.config import Control, load
 
     config = load(places.config, trusted_uid=os.geteuid(), required=places.config_named)
     names = {name for item in accept for name in item.split(",") if name}
-    if not names:
-        return config
-    accepted = sorted(names | set(config.accept_unenforced))
-    values = {name: getattr(config, name) for name in Config.model_fields}
-    try:
-        return Config(**values | {"accept_unenforced": tuple(accepted)})
-    except ValidationError:
+    if unknown := sorted(names - set(get_args(Control))):
         raise UsageError(
-            f"--accept-unenforced: unknown control in {', '.join(sorted(names))}",
-            "known are service_account, memory, cpu, pids, scratch",
-        ) from None
+            f"--accept-unenforced: there is no control {unknown[0]!r}",
+            f"known are {', '.join(get_args(Control))}",
+        )
+    accepted = tuple(sorted(names | set(config.accept_unenforced)))
+    return config.model_copy(update={"accept_unenforced": accepted})
 
 
 def prepare(places: Places, config: Config) -> Settings:

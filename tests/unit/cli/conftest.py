@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
 from fumehood.cli.main import execute
+from support.cli import Cli, Ended
 from support.gateway import FakeSupervisor, serving_in_thread
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command line ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Ended]
 
 
 @pytest.fixture
@@ -42,5 +31,5 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
     """A daemon on the socket that FUMEHOOD_SOCKET names; tools `echo` and `wait` exist."""
     socket = tmp_path / "fumehood.sock"
     monkeypatch.setenv("FUMEHOOD_SOCKET", str(socket))
-    with serving_in_thread(socket) as supervisor:
+    with structlog.testing.capture_logs(), serving_in_thread(socket) as supervisor:
         yield supervisor

@@ -1,0 +1,186 @@
+"""The doctor's checks: decisions from what was found, and the trying itself on this host."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fumehood.cli import checks
+from fumehood.cli.doctor import PROBE, verdicts
+from fumehood.cli.pack import load
+from fumehood.config import Config
+from fumehood.kernel import cgroup
+from fumehood.places import Places
+
+
+@pytest.mark.parametrize(
+    ("version", "package", "changelog", "fixed"),
+    [
+        ("0.8.0", "0.8.0-2+deb12u1", "", True),
+        ("0.8.0", "0.8.0-2+deb12u3", "", True),
+        ("0.8.0", "0.8.0-2", "", False),
+        ("0.8.0", None, "", False),
+        ("0.9.0", "0.9.0-1ubuntu0.1", "  * fix CVE-2024-42472", True),
+        ("0.9.0", "0.9.0-1build1", "", False),
+        ("0.10.0", None, "", True),
+        ("0.11.0", "0.11.0-1", "", True),
+        ("unknown", None, "", False),
+    ],
+)
+def test_a_fixed_bubblewrap_is_told_from_a_vulnerable_one(
+    version: str, package: str | None, changelog: str, *, fixed: bool
+) -> None:
+    assert bool(checks.bubblewrap_fix(version, package, changelog)) is fixed
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [((3, 10, 12), "missing"), ((3, 11, 0), "ok"), ((3, 14, 1), "ok")]
+)
+def test_python_is_new_enough(version: tuple[int, ...], state: str) -> None:
+    assert checks.python(version, "/usr/bin/python3").state == state
+
+
+@pytest.mark.parametrize(
+    ("release", "state"),
+    [
+        ("5.10.0-30-amd64", "degraded"),
+        ("5.15.0-100-generic", "degraded"),
+        ("6.1.0-21-amd64", "ok"),
+        ("6.18.44-vm", "ok"),
+    ],
+)
+def test_the_kernel_is_judged_by_what_it_offers(release: str, state: str) -> None:
+    assert checks.kernel(release).state == state
+
+
+def test_apparmor_is_left_out_where_there_is_none() -> None:
+    assert checks.apparmor(lambda name: None) is None
+
+
+def test_apparmor_that_restricts_nothing_is_fine() -> None:
+    found = checks.apparmor(lambda name: "0")
+    assert found is not None
+    assert found.state == "ok"
+
+
+def test_apparmor_that_restricts_names_the_command() -> None:
+    found = checks.apparmor(lambda name: "1")
+    assert found is not None
+    assert found.state == "ok" or "scripts/setup" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("kernel.unprivileged_userns_clone", "0", "unprivileged_userns_clone=1"),
+        ("user.max_user_namespaces", "0", "max_user_namespaces="),
+        ("kernel.apparmor_restrict_unprivileged_userns", "1", "see apparmor"),
+        ("other", "1", "a container's profile"),
+    ],
+)
+def test_denied_user_namespaces_name_the_switch(name: str, value: str, says: str) -> None:
+    remedy = checks._namespace_remedy(lambda asked: value if asked == name else None)
+    assert says in remedy
+
+
+def test_a_sandbox_can_be_made_here() -> None:
+    uid = 1_900_009_999 if os.geteuid() == 0 else None
+    assert checks.user_namespaces(uid).state == "ok"
+
+
+def test_every_controller_is_tried_and_nothing_is_left_behind() -> None:
+    found = {check.name: check for check in checks.cgroups(("memory", "cpu", "pids"))}
+    assert set(found) == {"cgroup", "memory", "cpu", "pids"}
+    assert found["cgroup"].state == "ok"
+    layout = cgroup.discover()
+    parents = [*layout.v1.values(), *([layout.unified] if layout.unified else [])]
+    assert not [path for parent in parents for path in parent.glob(f"*doctor-{os.getpid()}")]
+
+
+def test_a_controller_that_is_not_there_is_missing_until_it_is_accepted() -> None:
+    nothing = cgroup.Layout(None, frozenset(), {})
+    assert checks._try_controller(nothing, "memory") == ("", "the controller is not mounted")
+
+
+def test_a_limit_that_reads_back_otherwise_is_no_proof(tmp_path: Path) -> None:
+    proof, problem = checks._try_limit(tmp_path / "nowhere", "pids.max", "16")
+    assert not proof
+    assert "No such file" in problem
+
+
+def test_the_configuration_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("sandboxs: 4\n")
+    places = Places(tmp_path / "s", tmp_path / "state", file, config_named=True)
+    config, check = checks.configuration(places)
+    assert config == Config()
+    assert check.state == "missing"
+    assert "config.yaml:1" in check.found
+
+
+def test_an_account_range_with_an_account_in_it_is_missing() -> None:
+    assert checks.service_accounts(1_900_000_000, 10_000).state == "ok"
+    found = checks.service_accounts(65_534, 1)
+    assert found.state == "missing"
+    assert "nobody" in found.found
+
+
+@pytest.mark.parametrize(
+    ("accepted", "state"), [((), "missing"), (("service_account",), "degraded")]
+)
+def test_rootless_lacks_service_accounts_unless_that_is_accepted(
+    accepted: tuple[str, ...], state: str
+) -> None:
+    assert checks.rootless(accepted).state == state
+
+
+def test_a_supervisor_that_is_root_or_nobody_we_know_is_missing() -> None:
+    assert checks.supervisor(Config(supervisor_user="root", socket_group="root")).state == "missing"
+    unknown = Config(supervisor_user="no-such-user", socket_group="root")
+    assert checks.supervisor(unknown).state == "missing"
+
+
+# --- the probe's report
+
+
+def probe(attempts: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+    return {
+        "status": "ok",
+        "structured": {"uid": 1_900_000_000, "attempts": attempts},
+        "enforced": {"uid": 1_900_000_000, "not_enforced": []},
+        **fields,
+    }
+
+
+def test_a_refused_attempt_is_fine_and_an_escape_is_not() -> None:
+    refused = {"name": "mount", "escaped": False, "detail": "Operation not permitted"}
+    escaped = {"name": "open sockets", "escaped": True, "detail": "['IPv4']"}
+    account, first, second = verdicts(probe([refused, escaped]))
+    assert (account.state, first.state, second.state) == ("ok", "ok", "missing")
+    assert "Operation not permitted" in first.found
+    assert "NOT refused" in second.found
+
+
+def test_another_account_than_promised_is_told() -> None:
+    (account,) = verdicts(probe([], enforced={"uid": 5, "not_enforced": []}))
+    assert account.state == "missing"
+
+
+def test_accepted_controls_are_shown() -> None:
+    first, _ = verdicts(probe([], enforced={"uid": 1_900_000_000, "not_enforced": ["memory"]}))
+    assert (first.state, first.found) == ("degraded", "accepted as not enforced: memory")
+
+
+def test_a_probe_that_did_not_end_well_is_no_proof() -> None:
+    (only,) = verdicts({"status": "timeout", "message": "it took too long"})
+    assert only.state == "missing"
+    assert "it took too long" in only.found
+
+
+def test_the_probe_is_a_tool_like_any_other() -> None:
+    package = load(PROBE)
+    assert package.name == "fumehood-probe"
+    assert {"main.py", "tool.yaml"} <= set(package.files)
