@@ -1,0 +1,149 @@
+"""Imports run one way, and the privileged processes load nothing but what they may.
+
+The first half reads every module's syntax tree, imports inside functions included; the second
+half really imports, in an interpreter that cannot see any installed package.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fumehood
+
+PACKAGE = Path(fumehood.__file__).parent
+BASE = {"errors", "model", "places", "resources", "config"}
+
+# room -> the rooms that it may import besides itself. A module directly in the package is a room
+# of its own; `fumehood` itself (the version) is open to all.
+MAY = {
+    "errors": set[str](),
+    "resources": set[str](),
+    "places": {"errors"},
+    "model": {"errors"},
+    "client": {"errors", "model"},
+    "config": {"errors", "model", "places"},
+    "kernel": BASE - {"config"},
+    "catalog": BASE,
+    "admission": BASE,
+    "scan": BASE,
+    "audit": BASE,
+    "images": BASE,
+    "engines": {*BASE, "kernel", "images"},
+    "launcher": {*BASE, "kernel", "images", "engines"},
+    "supervisor": {*BASE, "kernel", "catalog", "admission", "scan", "audit", "launcher"},
+    "gateway": {*BASE, "catalog", "admission", "supervisor"},
+    # The composition root: joins the rooms into one process, and nobody imports it.
+    "daemon": {
+        *BASE, "kernel", "catalog", "admission", "scan", "audit", "launcher", "supervisor",
+        "gateway",
+    },
+    # A running daemon is reached through `client` only. `serve` becomes the keeper, `doctor`
+    # asks the kernel, `audit verify` reads the log on disk.
+    "cli": {*BASE, "client", "kernel", "audit", "launcher", "gateway"},
+}  # fmt: skip
+
+# What the two privileged processes may load of ours, by module name.
+PRIVILEGED_ROOMS = {"kernel", "engines", "launcher"}
+PRIVILEGED_MODULES = {
+    "fumehood",
+    "fumehood.errors",
+    "fumehood.resources",
+    "fumehood.model",
+    "fumehood.model.plan",
+    "fumehood.model.codec",
+    "fumehood.model.outcome",
+}
+ENTRANCES = ["fumehood.launcher.keeper", "fumehood.launcher.process"]
+
+
+def modules() -> list[Path]:
+    return sorted(
+        path for path in PACKAGE.rglob("*.py") if "probe" not in path.relative_to(PACKAGE).parts
+    )
+
+
+def room(module: str) -> str:
+    """`fumehood.cli.main` is in `cli`; `fumehood` itself in the empty room."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) of everything of ours that a module imports anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield node.lineno, name.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield node.lineno, node.module or ""
+            if node.module == "fumehood":
+                for name in node.names:
+                    if not name.name.startswith("_"):
+                        yield node.lineno, f"fumehood.{name.name}"
+
+
+def test_every_module_is_in_a_room_with_a_rule() -> None:
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in modules()}
+    assert rooms - {"__init__"} <= set(MAY)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    allowed = {"", own} | MAY.get(own, set())
+    wrong = [
+        f"{path.name}:{line} imports {name}"
+        for line, name in imported(path)
+        if name.partition(".")[0] == "fumehood" and room(name) not in allowed
+    ]
+    assert not wrong
+
+
+def test_the_rules_themselves_have_no_circle() -> None:
+    order: list[str] = []
+    while len(order) < len(MAY):
+        ready = [name for name, needs in MAY.items() if name not in order and needs <= set(order)]
+        assert ready, f"a circle among {set(MAY) - set(order)}"
+        order += ready
+
+
+LOAD = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+before = set(sys.modules)
+__import__(sys.argv[2])
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_privileged_processes_load_the_standard_library_and_little_of_ours(entrance: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", LOAD, str(PACKAGE.parent), entrance],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    loaded = json.loads(done.stdout)
+    assert entrance in loaded
+    strange = [
+        name
+        for name in loaded
+        if name.partition(".")[0] not in {*sys.stdlib_module_names, "fumehood"}
+    ]
+    assert not strange
+    ours = {name for name in loaded if name.startswith("fumehood")}
+    assert not {
+        name
+        for name in ours
+        if name not in PRIVILEGED_MODULES and room(name) not in PRIVILEGED_ROOMS
+    }
