@@ -125,14 +125,14 @@ class Unauthorized(Rejected):
     """The caller is unknown, or may not do this."""
 
     code = "unauthorized"
-    jsonrpc_code = -32001
+    jsonrpc_code = -32003
 
 
 class OverQuota(Rejected):
     """A rate, a concurrency limit or the queue is exhausted. `retry_after` is in seconds."""
 
     code = "over_quota"
-    jsonrpc_code = -32002
+    jsonrpc_code = -32004
 
     def __init__(
         self, cause: str, remedy: str = "", *, retry_after: float = 1.0, detail: str = ""

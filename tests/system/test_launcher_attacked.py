@@ -178,6 +178,22 @@ def test_descriptors_of_refused_messages_are_closed(process: Process) -> None:
     assert len(os.listdir(f"/proc/{process.pid}/fd")) == before
 
 
+def test_every_descriptor_of_the_launcher_is_close_on_exec(process: Process) -> None:
+    """bubblewrap hands inherited descriptors on: another sandbox's pipes would go to the tool."""
+    process.open("dddddddd", plan("cat"))
+    assert isinstance(process.receive(), m.OpenedMessage)
+    flags = {}
+    for name in os.listdir(f"/proc/{process.pid}/fdinfo"):
+        text = Path(f"/proc/{process.pid}/fdinfo/{name}").read_text()
+        flags[int(name)] = int(
+            dict(line.split(":\t") for line in text.splitlines() if ":\t" in line)["flags"], 8
+        )
+    assert len(flags) > 8
+    assert all(value & os.O_CLOEXEC for fd, value in flags.items() if fd > 2)
+    process.send(m.Kill("dddddddd"))
+    assert isinstance(process.receive(), m.EndedMessage)
+
+
 def test_a_sandbox_may_not_be_started_before_it_is_opened_nor_twice(process: Process) -> None:
     process.send(m.Start("cccccccc"))  # unknown: it may have ended meanwhile, so no answer
     process.open("dddddddd", plan("cat"))

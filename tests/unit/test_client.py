@@ -332,7 +332,7 @@ def test_a_server_that_is_no_supervisor(path: Path, said: bytes, error: type[Exc
 def test_a_refusal_is_read_even_when_the_request_could_not_be_sent(path: Path) -> None:
     def answer(connection: socket.socket) -> None:
         data = {"code": "over_quota", "cause": "full", "remedy": "wait", "retry_after": 2.5}
-        error = {"code": -32002, "message": "full", "data": data}
+        error = {"code": -32004, "message": "full", "data": data}
         line = json.dumps({"jsonrpc": "2.0", "id": None, "error": error})
         connection.sendall(line.encode() + b"\n")
 

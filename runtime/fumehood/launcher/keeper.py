@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import fumehood
 from fumehood.kernel import cgroup, libc, proc, rootfs
-from fumehood.launcher.process import code_paths
+from fumehood.launcher.process import code_paths, keep_descriptors
 from fumehood.model.codec import decode, encode
 from fumehood.model.plan import Ceilings
 
@@ -69,12 +69,10 @@ def exec_keeper(settings: Settings, *, listener: int, ready: int) -> NoReturn:
 def main(argv: list[str]) -> int:
     """`keeper SETTINGS_FD LISTENER_FD READY_FD`."""
     settings_fd, listener, ready = (int(word) for word in argv)
+    keep_descriptors((settings_fd, listener, ready))
     with os.fdopen(settings_fd, "rb") as file:
         file.seek(0)
         settings = decode(Settings, json.load(file))
-    for fd in (listener, ready):
-        if fd >= 0:
-            os.set_inheritable(fd, False)
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     keeper = Keeper(settings, listener, ready)

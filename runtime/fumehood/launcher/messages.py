@@ -6,6 +6,7 @@ descriptors travel beside it. The launcher believes nothing in them: see `launch
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
@@ -158,13 +159,21 @@ def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
         ProtocolError: the packet or its descriptors were truncated; none of them is kept.
         BlockingIOError: nothing to read.
     """
-    data, descriptors, flags, _ = socket.recv_fds(
-        channel, MAX_MESSAGE + 1, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+    # Not socket.recv_fds: it drops its flags (CPython through 3.13), and with MSG_CMSG_CLOEXEC
+    # the only thing that keeps one sandbox's pipes out of the next.
+    item = array.array("i").itemsize
+    data, control, flags, _ = channel.recvmsg(
+        MAX_MESSAGE + 1, socket.CMSG_SPACE(MAX_DESCRIPTORS * item), socket.MSG_CMSG_CLOEXEC
     )
+    found = array.array("i")
+    for level, kind, payload in control:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(payload[: len(payload) - len(payload) % item])
+    descriptors = list(found)
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         close_all(descriptors)
         raise ProtocolError("the message was truncated")
-    return data, list(descriptors)
+    return data, descriptors
 
 
 def close_all(descriptors: list[int]) -> None:

@@ -18,6 +18,7 @@ import stat
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -313,8 +314,8 @@ class Launcher:
 
 def main(argv: list[str]) -> int:
     """`process CHANNEL_FD SETTINGS_FD`: descriptors of the seqpacket socket and the ceilings."""
+    keep_descriptors(int(word) for word in argv)
     channel = socket.socket(fileno=int(argv[0]))
-    channel.set_inheritable(False)
     with os.fdopen(int(argv[1]), "rb") as file:
         limits = decode(Ceilings, json.load(file))
     try:
@@ -326,6 +327,22 @@ def main(argv: list[str]) -> int:
     launcher.hello(cgroup_mode=mode, swept=swept)
     launcher.run()
     return 0
+
+
+def keep_descriptors(wanted: Iterable[int]) -> None:
+    """Close whatever else was inherited, and let nothing be inherited from here.
+
+    bubblewrap passes descriptors on to the tool: one on the host's root would list the host.
+    What is opened later is close-on-exec (PEP 446, MSG_CMSG_CLOEXEC).
+    """
+    keep = {0, 1, 2, *wanted}
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd not in keep:
+            with contextlib.suppress(OSError):  # the listing's own descriptor is gone already
+                os.close(fd)
+        elif fd > 2:
+            os.set_inheritable(fd, False)
 
 
 def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, int]:
