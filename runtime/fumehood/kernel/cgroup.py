@@ -36,11 +36,13 @@ class Layout:
     unified: directory of the v2 hierarchy (also on hybrid hosts), or None.
     v2: the controllers of ours that the v2 hierarchy offers.
     v1: controller to directory, for those mounted the old way.
+    others: v1 hierarchies that we set nothing in, but where an engine makes directories.
     """
 
     unified: Path | None
     v2: frozenset[str]
     v1: dict[str, Path]
+    others: tuple[Path, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -59,16 +61,19 @@ def discover(mounts: list[proc.MountPoint] | None = None) -> Layout:
     unified: Path | None = None
     v2: frozenset[str] = frozenset()
     v1: dict[str, Path] = {}
+    others: list[Path] = []
     for mount in mounts if mounts is not None else proc.mounts("self"):
         if mount.fstype == "cgroup2" and unified is None:
             unified = Path(mount.target)
             with contextlib.suppress(OSError):
                 v2 = frozenset((unified / "cgroup.controllers").read_text().split())
         elif mount.fstype == "cgroup":
-            for name in _V1_HIERARCHIES:
-                if name in mount.super_options:
-                    v1.setdefault(name, Path(mount.target))
-    return Layout(unified, v2 & {"memory", "cpu", "pids"}, v1)
+            ours = [name for name in _V1_HIERARCHIES if name in mount.super_options]
+            for name in ours:
+                v1.setdefault(name, Path(mount.target))
+            if not ours:
+                others.append(Path(mount.target))
+    return Layout(unified, v2 & {"memory", "cpu", "pids"}, v1, tuple(others))
 
 
 def parent_in_unified(layout: Layout) -> Path | None:
@@ -255,15 +260,24 @@ class Group:
         for path in self._paths():
             (path / "cgroup.procs").write_text(str(pid))
 
-    def read_back(self, pid: int) -> list[Proof]:
-        """Prove membership and every limit from the kernel, or raise EngineError."""
+    def retune(self, limits: Limits, overhead: int) -> None:
+        """Put other limits in force. Raises OSError (EBUSY) when more memory is in use on v1."""
+        self.limits, self.overhead = limits, overhead
+        self.create()
+
+    def read_back(self, pid: int, *, below: str = "") -> list[Proof]:
+        """Prove membership and every limit from the kernel, or raise EngineError.
+
+        below: name of the child group that an engine made in this one for the process.
+        """
         proofs = []
         member_of = proc.cgroups(pid)
         for controllers, path in self._memberships():
             found = next(
                 (p for names, p in member_of.items() if controllers in names.split(",")), ""
             )
-            if not found.endswith(f"/{path.parent.name}/{path.name}"):
+            wanted = "/".join(("", path.parent.name, path.name, *([below] if below else [])))
+            if not found.endswith(wanted):
                 raise EngineError(
                     "the sandbox is not in its cgroup",
                     control="cgroup",
@@ -350,7 +364,7 @@ def sweep(layout: Layout) -> int:
 
     An instance whose lock is held belongs to a living launcher and is left alone.
     """
-    parents = {*layout.v1.values()}
+    parents = {*layout.v1.values(), *layout.others}
     if unified := parent_in_unified(layout):
         parents.add(unified)
     names = {

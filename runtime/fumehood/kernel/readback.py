@@ -15,10 +15,13 @@ from fumehood.model.plan import SCRATCH_MOUNTS, TOOL_MOUNT, Plan
 SECCOMP_MODE_FILTER = 2
 
 
-def prove_confined(pid: int, plan: Plan, host: Mapping[str, str]) -> list[Proof]:
+def prove_confined(
+    pid: int, plan: Plan, host: Mapping[str, str], *, shared: frozenset[str] = frozenset()
+) -> list[Proof]:
     """Identity, capabilities, no_new_privs and namespaces of a process.
 
     host: identities of the namespaces that the sandbox must not share.
+    shared: namespaces that this engine does share with the host, and says so.
     """
     status = proc.read_status(pid)
     source = f"/proc/{pid}/status"
@@ -31,14 +34,22 @@ def prove_confined(pid: int, plan: Plan, host: Mapping[str, str]) -> list[Proof]
     _require("no_new_privs", status.no_new_privs == 1, f"NoNewPrivs {status.no_new_privs}")
     own = proc.namespaces(pid)
     for name in proc.NAMESPACES:
-        _require(f"namespace.{name}", own[name] != host[name], f"{name} is the host's")
+        if name not in shared:
+            _require(f"namespace.{name}", own[name] != host[name], f"{name} is the host's")
     return [
         Proof("uid", str(plan.uid), source),
         Proof("gid", str(plan.gid), source),
         Proof("groups", ",".join(map(str, status.groups)), source),
         Proof("capabilities", "none", source),
         Proof("no_new_privs", "1", source),
-        *(Proof(f"namespace.{name}", own[name], f"/proc/{pid}/ns/{name}") for name in own),
+        *(
+            Proof(
+                f"namespace.{name}",
+                "shared with the host" if name in shared else own[name],
+                f"/proc/{pid}/ns/{name}",
+            )
+            for name in own
+        ),
     ]
 
 
