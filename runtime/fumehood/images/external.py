@@ -1,0 +1,157 @@
+"""Images that other programs fetch: `docker save` and skopeo, run with argument lists only.
+
+They are asked for bytes and believed nothing: what they deliver is read like any archive. They
+get the few variables that tell them where Docker and its credentials are, and no other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from fumehood.errors import ImageError
+from fumehood.images.streams import Reader
+
+IDLE_SECONDS: Final = 120.0
+"""How long a program may deliver nothing; Docker prepares for about 1 s per GiB."""
+REGISTRY_SECONDS: Final = 1800.0
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PASSED_ON = (
+    "DOCKER_CERT_PATH", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST", "DOCKER_TLS_VERIFY",
+    "HOME", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REGISTRY_AUTH_FILE", "SSL_CERT_FILE",
+    "TMPDIR", "XDG_RUNTIME_DIR", "https_proxy", "http_proxy", "no_proxy",
+)  # fmt: skip
+# distribution/reference: a name cannot begin with a dash, so it can be no option.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}\Z")
+_MAX_MESSAGE = 400
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For the programs of this room."""
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {"PATH": _PATH, "LC_ALL": "C.UTF-8", **kept, **more}
+
+
+def find(program: str) -> str | None:
+    """The absolute path of an installed program; the caller's PATH has no say."""
+    return shutil.which(program, path=_PATH)
+
+
+@contextmanager
+def docker_save(name: str) -> Iterator[Reader]:
+    """The archive of an image in the local Docker Engine.
+
+    Raises:
+        ImageError: no such image, no Docker, or it delivers nothing for IDLE_SECONDS.
+    """
+    _check(name)
+    program = find("docker")
+    if program is None:
+        raise ImageError(
+            "the docker command is not installed",
+            "install it, or save the image elsewhere with `docker save` and import the file",
+        )
+    with tempfile.TemporaryFile() as errors:
+        argv = [program, "save", name]
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment()
+        )
+        try:
+            assert process.stdout is not None  # noqa: S101  (PIPE)
+            pipe = _Pipe(process.stdout.fileno())
+            try:
+                yield pipe
+            except ImageError:
+                # What Docker says explains better why its archive ended early.
+                if pipe.ended and process.wait(IDLE_SECONDS):
+                    raise _failed(argv, errors) from None
+                raise
+            if process.wait(IDLE_SECONDS):
+                raise _failed(argv, errors)
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def registry_copy(reference: str, target: Path) -> None:
+    """Fetch `docker://…` into an OCI layout at `target` with skopeo.
+
+    Raises:
+        ImageError: skopeo is missing or fails.
+    """
+    _check(reference.removeprefix("docker://"))
+    program = find("skopeo")
+    if program is None:
+        raise ImageError(
+            "a registry is reached through skopeo, which is not installed",
+            "apt-get install skopeo, or import a file that `docker save` wrote",
+        )
+    argv = [program, "copy", "--override-os", "linux", "--quiet", reference, f"oci:{target}:image"]
+    run(argv, seconds=REGISTRY_SECONDS)
+
+
+def run(argv: list[str], *, seconds: float, extra: dict[str, str] | None = None) -> None:
+    """Run a program to its end.
+
+    Raises:
+        ImageError: with the last line of what it said, when it fails or takes too long.
+    """
+    with tempfile.TemporaryFile() as errors:
+        try:
+            status = subprocess.run(
+                argv,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=subprocess.STDOUT,
+                env=environment(**(extra or {})),
+                timeout=seconds,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise ImageError(f"{Path(argv[0]).name} took more than {seconds:.0f} s") from None
+        if status:
+            raise _failed(argv, errors)
+
+
+class _Pipe:
+    """Reads from a pipe, and gives up on a writer that stalls."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.ended = False
+
+    def read(self, size: int, /) -> bytes:
+        deadline = time.monotonic() + IDLE_SECONDS
+        while not select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if time.monotonic() >= deadline:
+                raise ImageError(
+                    f"docker delivered nothing for {IDLE_SECONDS:.0f} s", "see whether it is alive"
+                )
+        data = os.read(self._fd, size)
+        self.ended = not data
+        return data
+
+
+def _check(name: str) -> None:
+    if _NAME.match(name) is None:
+        raise ImageError(f"{name[:128]!r} is no name of an image", "write it as docker does")
+
+
+def _failed(argv: list[str], output: IO[bytes]) -> ImageError:
+    output.seek(0)
+    text = output.read(64 * 1024).decode("utf-8", "backslashreplace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = lines[-1][-_MAX_MESSAGE:] if lines else "no message"
+    printable = "".join(char if char.isprintable() else "?" for char in last)
+    return ImageError(f"{Path(argv[0]).name} failed: {printable}", detail=" ".join(argv))
