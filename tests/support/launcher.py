@@ -124,7 +124,7 @@ class Process:
 
 
 @contextlib.contextmanager
-def launcher(store: Path, *, limits: Limits = CEILING) -> Iterator[Process]:
+def launcher(store: Path, *, limits: Limits = CEILING, image_store: str = "") -> Iterator[Process]:
     """Start a launcher as root; it is gone, with everything of it, afterwards."""
     ceilings = Ceilings(
         uid_first=ACCOUNT,
@@ -135,6 +135,7 @@ def launcher(store: Path, *, limits: Limits = CEILING) -> Iterator[Process]:
         images=("host",),
         limits=limits,
         sandboxes=8,
+        image_store=image_store,
     )
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     memory = os.memfd_create("ceilings")

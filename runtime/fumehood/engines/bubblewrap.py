@@ -48,6 +48,7 @@ class Stage:
     devices: str
     store: str
     sandboxes: str
+    images: str = ""
 
 
 @dataclass(slots=True)
@@ -149,13 +150,19 @@ class BubblewrapSandbox:
     def _scratch(self) -> str:
         return f"{self.engine.stage.sandboxes}/{self.name}"
 
+    @property
+    def _root(self) -> str:
+        if self.plan.image.startswith("sha256:"):
+            return f"{self.engine.stage.images}/{self.plan.image.removeprefix('sha256:')}"
+        return self.engine.stage.skeleton
+
     def _argv(self) -> list[str]:
         stage, plan = self.engine.stage, self.plan
         argv = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns"]
         argv += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
         argv += ["--uid", str(plan.uid), "--gid", str(plan.gid), "--hostname", "sandbox"]
         argv += ["--seccomp", str(_GATE_FD), "--json-status-fd", str(_STATUS_FD)]
-        argv += ["--ro-bind", stage.skeleton, "/", "--dev-bind", stage.devices, "/dev"]
+        argv += ["--ro-bind", self._root, "/", "--dev-bind", stage.devices, "/dev"]
         argv += ["--proc", "/proc"]
         for mount in plan.mounts:
             if mount.kind == "scratch":

@@ -60,6 +60,10 @@ def prove_mounts(pid: int, plan: Plan) -> list[Proof]:
     root = table["/"]
     _require("root", "ro" in root.options, "the root file system is writable")
     proofs = [Proof("root", "ro,nosuid", source)]
+    if plan.image.startswith("sha256:"):
+        tree = plan.image.removeprefix("sha256:")
+        _require("image", root.root.endswith(f"/{tree}"), f"the root is {root.root}")
+        proofs.append(Proof("image", plan.image, source))
     for target, mount in table.items():
         _require("nosuid", "nosuid" in mount.options, f"{target} honours setuid bits")
         writable = "rw" in mount.options and "ro" not in mount.super_options

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fumehood.errors import PlanRefused
 from fumehood.model.plan import SCRATCH_MOUNTS, TOOL_MOUNT, Ceilings, Limits, Mount, Plan
 
 _DIGEST = re.compile(r"sha384:[0-9a-f]{96}\Z")
+_IMAGE = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}\Z")
 _SANDBOX = re.compile(r"[0-9a-f-]{8,64}\Z")
 _MINIMUM = Limits(
@@ -37,12 +38,17 @@ def check_sandbox_name(name: str) -> None:
 
 
 def check(
-    plan: Plan, ceilings: Ceilings, profiles: Mapping[str, str], unenforceable: Mapping[str, str]
+    plan: Plan,
+    ceilings: Ceilings,
+    profiles: Mapping[str, str],
+    unenforceable: Mapping[str, str],
+    trees: Callable[[str], bool] = lambda _: False,
 ) -> None:
     """Refuse a plan that breaks a ceiling.
 
     profiles: digest of each profile in the profile directory, by name.
     unenforceable: what the engine cannot enforce on this host, with reasons.
+    trees: whether the root-owned image store has the tree of a digest (64 hex digits).
 
     Raises:
         PlanRefused: naming the control, with both values where there are two.
@@ -51,7 +57,8 @@ def check(
     _limits(plan.limits, ceilings.limits)
     _program(plan)
     _mounts(plan.mounts)
-    if plan.image not in ceilings.images:
+    stored = _IMAGE.match(plan.image) is not None and trees(plan.image.removeprefix("sha256:"))
+    if plan.image not in ceilings.images and not stored:
         _refuse("image", f"the image {plan.image[:64]!r} is not allowed")
     if plan.seccomp not in profiles:
         _refuse("seccomp", f"no profile {plan.seccomp[:64]!r} in the profile directory")

@@ -28,6 +28,7 @@ from fumehood.engines.protocol import Ended, Engine, Event, Failed, Opened, Sand
 from fumehood.errors import EngineError, FumehoodError, PlanRefused, ProtocolError
 from fumehood.kernel import accounts, cgroup, libc, proc, rootfs, seccomp
 from fumehood.launcher import ceilings as ceiling
+from fumehood.launcher import image_trees
 from fumehood.launcher import messages as m
 from fumehood.model.codec import decode
 from fumehood.model.plan import Ceilings
@@ -202,7 +203,9 @@ class Launcher:
             for fd in descriptors
         ):
             raise ProtocolError("exactly three pipes must come with Open")
-        ceiling.check(message.plan, self._ceilings, self._profiles, self._unenforceable)
+        ceiling.check(
+            message.plan, self._ceilings, self._profiles, self._unenforceable, image_trees.has
+        )
         stdin, stdout, stderr = descriptors
         sandbox = self._engine.open(message.sandbox, message.plan, (stdin, stdout, stderr))
         timeout = message.plan.limits.timeout_ms / 1000 + DEADLINE_GRACE_SECONDS
@@ -395,13 +398,20 @@ def _build_stage(limits: Ceilings, layout: cgroup.Layout, *, rootless: bool) -> 
         rootfs.private_namespace()
     binds = [rootfs.Bind(limits.store, f"{BASE}/store")]
     binds += [rootfs.Bind(path) for path in code_paths()]
+    trees = image_trees.open_trees(limits.image_store)
+    if trees >= 0:
+        binds.append(rootfs.Bind(f"/proc/self/fd/{trees}", image_trees.PLACE))
     alternatives = rootfs.alternatives()
     groups = {str(path) for path in layout.v1.values()}
     if layout.unified:
         groups.add(str(layout.unified))
     binds += [rootfs.Bind(path, read_only=False) for path in sorted(groups)]
     rootfs.enter(binds, tmp_bytes=64 * 1024)
-    stage = Stage(f"{BASE}/root", f"{BASE}/dev", f"{BASE}/store", f"{BASE}/sandboxes")
+    if trees >= 0:
+        os.close(trees)
+    stage = Stage(
+        f"{BASE}/root", f"{BASE}/dev", f"{BASE}/store", f"{BASE}/sandboxes", image_trees.PLACE
+    )
     for path in (stage.skeleton, stage.devices, stage.sandboxes):
         os.mkdir(path)
     rootfs.skeleton(Path(stage.skeleton), alternatives)

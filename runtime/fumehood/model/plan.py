@@ -55,7 +55,8 @@ class Mount:
 class Plan:
     """What an engine takes. Only `admission.planner` builds one; the launcher believes none.
 
-    image: name of the root file system; `host` is the host's /usr, read-only.
+    image: the root file system: `host` is the host's /usr, read-only; `sha256:<hex>` is the
+        tree of that OCI manifest digest in the image store.
     argv: the program and its fixed arguments; caller data never appears here.
     environment: name/value pairs, sorted by name; the sandbox sees nothing else.
     seccomp: name of a profile in the profile directory.
@@ -91,9 +92,10 @@ class Ceilings:
     uid_own: the launcher's own UID when rootless, -1 otherwise.
     store: directory of registered tool files; `tool` mounts come from nowhere else.
     profiles: directory of seccomp profiles.
-    images: names of root file systems that may be used.
+    images: names of root file systems that may be used without being in the image store.
     sandboxes: how many may exist at once.
     accepted: controls that the operator accepted as not enforced (rootless hosts).
+    image_store: directory of the image store; images come from nowhere else. Empty: there is none.
     """
 
     uid_first: int
@@ -105,3 +107,4 @@ class Ceilings:
     limits: Limits
     sandboxes: int
     accepted: tuple[str, ...] = ()
+    image_store: str = ""
