@@ -82,10 +82,13 @@ async def _serve(
     state = Path(settings.state)
     launcher = LauncherClient(channel, _on_hello)
     root = state / "keys" / "root.json"
+    pipeline = _pipeline(settings)
+    rules = asyncio.get_running_loop().run_in_executor(None, pipeline.load)
     audit = AuditLog.open(state / "audit", keys.load_or_create(root, "audit").bytes)
     try:
         await _first_hello(launcher, config)
-        supervisor = _compose(launcher, audit, settings, config)
+        supervisor = _compose(launcher, audit, pipeline, settings, config)
+        await rules  # no call is answered by a scanner that is not there yet
         await _recorded(audit, "supervisor.started", {"version": fumehood.__version__})
         stop = _Stop()
         _follow_keeper(control, launcher, stop)
@@ -184,12 +187,21 @@ async def _first_hello(launcher: LauncherClient, config: Config) -> None:
         )
 
 
+def _pipeline(settings: Settings) -> Pipeline:
+    root = Path(settings.state) / "keys" / "root.json"
+    key = keys.load_or_create(root, "fingerprint")
+    return Pipeline(fingerprint_key=key.bytes, rules_cache=Path(settings.cache))
+
+
 def _compose(
-    launcher: LauncherClient, audit: AuditLog, settings: Settings, config: Config
+    launcher: LauncherClient,
+    audit: AuditLog,
+    pipeline: Pipeline,
+    settings: Settings,
+    config: Config,
 ) -> Supervisor:
     state, ceilings = Path(settings.state), settings.ceilings
     root = state / "keys" / "root.json"
-    fingerprints = keys.load_or_create(root, "fingerprint")
     digests = keys.load_or_create(root, "digest")
     rootless = ceilings.uid_own >= 0
     accounts = None if rootless else (ceilings.uid_first, ceilings.uid_count)
@@ -214,7 +226,7 @@ def _compose(
             slots=Slots(config.sandboxes, config.queue, config.queue_timeout),
             launcher=launcher,
             pool=Pool(launcher, uuid7, most=config.warm, most_each=config.warm_per_tool),
-            pipeline=Pipeline(fingerprint_key=fingerprints.bytes),
+            pipeline=pipeline,
             audit=audit,
             digest=partial(keys.mac, digests.bytes),
         ),

@@ -15,6 +15,7 @@ from fumehood.errors import ConfigError
 SYSTEM_SOCKET: Final = Path("/run/fumehood/fumehood.sock")
 SYSTEM_STATE: Final = Path("/var/lib/fumehood")
 SYSTEM_CONFIG: Final = Path("/etc/fumehood/config.yaml")
+SYSTEM_CACHE: Final = Path("/var/cache/fumehood")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,14 @@ def _defaults(environ: Mapping[str, str], uid: int) -> Places:
     state = _xdg(environ, "XDG_STATE_HOME") or home / ".local" / "state"
     config = _xdg(environ, "XDG_CONFIG_HOME") or home / ".config"
     return Places(run / "fumehood.sock", state / "fumehood", config / "fumehood" / "config.yaml")
+
+
+def cache(environ: Mapping[str, str], uid: int) -> Path:
+    """Where what can be made again is kept; nothing there is believed without a check."""
+    if uid == 0:
+        return SYSTEM_CACHE
+    home = _xdg(environ, "HOME") or Path("/nonexistent")
+    return (_xdg(environ, "XDG_CACHE_HOME") or home / ".cache") / "fumehood"
 
 
 def _xdg(environ: Mapping[str, str], name: str) -> Path | None:

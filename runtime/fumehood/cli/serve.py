@@ -9,6 +9,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, get_args
@@ -18,7 +19,7 @@ import typer
 from fumehood.cli.options import ConfigOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import say
 from fumehood.errors import ConfigError, UsageError
-from fumehood.places import Places
+from fumehood.places import Places, cache
 
 if TYPE_CHECKING:
     from fumehood.config import Config
@@ -120,6 +121,7 @@ def prepare(places: Places, config: Config) -> Settings:
         supervisor_gid=gid,
         supervisor_groups=groups,
         state=str(places.state),
+        cache=str(_make_cache(places.state, uid, gid)),
         socket=str(places.socket),
         config=config.model_dump_json(),
     )
@@ -162,6 +164,24 @@ def _make_state(state: Path, uid: int, gid: int) -> None:
         raise ConfigError(f"{state}: {error.strerror}", "choose another --state") from None
 
 
+def _make_cache(state: Path, uid: int, gid: int) -> Path:
+    """The supervisor's own cache, shared by all its daemons; inside the state where that fails."""
+    wanted = cache(os.environ, os.geteuid())
+    for directory in (wanted, state / "cache"):
+        try:
+            directory.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
+            found = directory.lstat()
+            if uid >= 0 and found.st_uid == 0:
+                os.chown(directory, uid, gid, follow_symlinks=False)
+                found = directory.lstat()
+        except OSError:
+            continue
+        owner = uid if uid >= 0 else os.geteuid()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == owner and not found.st_mode & 0o022:
+            return directory
+    raise ConfigError(f"{state}: no cache folder can be made there", "choose another --state")
+
+
 def _make_parent(socket: Path, *, root: bool) -> None:
     """The socket's own folder; /run is empty after each start of the machine."""
     try:
@@ -172,10 +192,9 @@ def _make_parent(socket: Path, *, root: bool) -> None:
 
 def summary(places: Places, config: Config) -> list[str]:
     """What holds on this host, for the operator who starts the daemon."""
-    from fumehood.kernel import cgroup
+    from fumehood.cli.checks import limitable
 
-    layout = cgroup.discover()
-    limits = ", ".join(sorted(layout.usable)) or "nothing"
+    mode, controllers = limitable()
     if os.geteuid() == 0:
         accounts = config.accounts
         who = f"each tool its own account, UIDs from {accounts.first}, {accounts.count} of them"
@@ -185,7 +204,7 @@ def summary(places: Places, config: Config) -> list[str]:
         f"socket      {places.socket}",
         f"state       {places.state}",
         f"engine      bubblewrap; {who}",
-        f"cgroup      {layout.mode}: {limits} can be limited",
+        f"cgroup      {mode}: {', '.join(controllers) or 'nothing'} can be limited",
         "sandbox     all namespaces, no capability, no_new_privs, seccomp, no network",
     ]
     if config.accept_unenforced:

@@ -37,7 +37,7 @@ class Settings:
     """What `fumehood serve` decided, for the keeper and through it for the two others.
 
     supervisor_uid, supervisor_gid, supervisor_groups: who the supervisor becomes; -1 rootless.
-    state: the supervisor's directory; the only place besides /tmp that it may write.
+    state, cache: the supervisor's directories; the only places besides /tmp that it may write.
     socket: path of the listening socket, removed at the end; empty when somebody else's.
     config: the operator's configuration as JSON, already checked.
     """
@@ -47,6 +47,7 @@ class Settings:
     supervisor_gid: int
     supervisor_groups: tuple[int, ...]
     state: str
+    cache: str
     socket: str
     config: str
 
@@ -244,7 +245,7 @@ def _confine_supervisor(settings: Settings) -> None:
     paths = {settings.ceilings.profiles, *code_paths()}
     binds = [rootfs.Bind(path) for path in sorted(paths) if not path.startswith("/usr/")]
     binds += [rootfs.Bind("/etc"), rootfs.Bind("/sys")]
-    binds.append(rootfs.Bind(settings.state, read_only=False))
+    binds += [rootfs.Bind(path, read_only=False) for path in (settings.state, settings.cache)]
     rootfs.private_namespace()
     rootfs.enter(binds, tmp_bytes=_SUPERVISOR_TMP_BYTES)
     libc.limit_capabilities(frozenset({libc.CAP_SETUID, libc.CAP_SETGID}))

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -24,6 +26,7 @@ from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.errors import Rejected, Unauthorized, UnknownTool
 from fumehood.launcher.client import LauncherClient
 from fumehood.model.codec import encode
+from fumehood.model.outcome import Outcome
 from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
 from fumehood.model.result import Result, Timing
@@ -81,6 +84,11 @@ class Rooms:
     digest: Callable[[bytes], str]
 
 
+SCAN_INLINE_BYTES = 16 * 1024
+"""Less output is scanned on the event loop (0.1 ms); more would keep the others waiting."""
+SCAN_THREADS = 2
+
+
 class Supervisor:
     """See `gateway.corridor.Supervisor` for the contract of each method."""
 
@@ -88,6 +96,7 @@ class Supervisor:
         self._rooms = rooms
         self._version = version
         self._live: set[asyncio.Task[Result]] = set()
+        self._scanners = ThreadPoolExecutor(SCAN_THREADS, "scan")
 
     async def invoke(self, request: Request) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
@@ -116,6 +125,7 @@ class Supervisor:
             task.cancel()
         if live:
             await asyncio.wait(live)
+        self._scanners.shutdown(wait=False, cancel_futures=True)
 
     async def _invoke(self, request: Request) -> Result:
         rooms = self._rooms
@@ -159,12 +169,18 @@ class Supervisor:
             started_ms=_ms(steps.started - launched),
             ran_ms=_ms(steps.ended - steps.started),
         )
-        return rooms.pipeline.release(
+        release = partial(
+            rooms.pipeline.release,
             admitted,
             plan,
             outcome,
             timing=timing,
             check_output=rooms.admission.output_check(admitted.tool),
+        )
+        if _bytes_of(outcome) <= SCAN_INLINE_BYTES:
+            return release()
+        return await asyncio.shield(
+            asyncio.get_running_loop().run_in_executor(self._scanners, release)
         )
 
     async def _refused(
@@ -251,6 +267,10 @@ class Supervisor:
             not_enforced=dict(hello.unenforceable) if hello else {},
             audit_seq=rooms.audit.last.seq,
         )
+
+
+def _bytes_of(outcome: Outcome) -> int:
+    return len(outcome.stdout) + len(outcome.stderr) + sum(len(a.data) for a in outcome.artifacts)
 
 
 def _who(request: Request) -> dict[str, Field]:
