@@ -310,6 +310,14 @@ def cgroups(accepted: tuple[str, ...] = ()) -> Iterator[Check]:
             yield Check(controller, "missing", problem, _cgroup_remedy(controller))
 
 
+def limitable() -> tuple[str, list[str]]:
+    """The hierarchy's kind, and the controllers that were tried and work."""
+    layout = cgroup.discover()
+    return layout.mode, [
+        name for name in cgroup.CONTROLLERS if not _try_controller(layout, name)[1]
+    ]
+
+
 def _cgroup_remedy(controller: str) -> str:
     if os.geteuid() == 0:
         return "give this container or service the cgroup hierarchy, writable"
