@@ -13,13 +13,14 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 from fumehood.errors import ImageError
-from fumehood.images.streams import Reader
+from fumehood.images.streams import CHUNK, Reader
 
 IDLE_SECONDS: Final = 120.0
 """How long a program may deliver nothing; Docker prepares for about 1 s per GiB."""
@@ -33,6 +34,8 @@ _PASSED_ON = (
 # distribution/reference: a name cannot begin with a dash, so it can be no option.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}\Z")
 _MAX_MESSAGE = 400
+_MAX_LINES = 20
+STOP_SECONDS: Final = 20.0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -67,7 +70,7 @@ def docker_save(name: str) -> Iterator[Reader]:
         )
         try:
             assert process.stdout is not None  # noqa: S101  (PIPE)
-            pipe = _Pipe(process.stdout.fileno())
+            pipe = _Pipe(process.stdout.fileno(), "docker")
             try:
                 yield pipe
             except ImageError:
@@ -124,19 +127,71 @@ def run(argv: list[str], *, seconds: float, extra: dict[str, str] | None = None)
             raise _failed(argv, errors)
 
 
+def follow(
+    argv: list[str],
+    progress: Callable[[str], None],
+    *,
+    seconds: float,
+    extra: dict[str, str] | None = None,
+) -> None:
+    """Run a program that tells on stderr how far it is, line by line.
+
+    Raises:
+        ImageError: with its last lines, when it fails, stalls or takes too long.
+    """
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment(**(extra or {})),
+    )
+    assert process.stderr is not None  # noqa: S101  (PIPE)
+    deadline = time.monotonic() + seconds
+    last: deque[str] = deque(maxlen=_MAX_LINES)
+    pipe, rest = _Pipe(process.stderr.fileno(), Path(argv[0]).name, seconds), b""
+    try:
+        while data := pipe.read(CHUNK):
+            *lines, rest = (rest + data).replace(b"\r", b"\n").split(b"\n")
+            rest = rest[-_MAX_MESSAGE:]
+            for line in filter(None, (_printable(item) for item in lines)):
+                last.append(line)
+                progress(line)
+            if time.monotonic() > deadline:
+                raise ImageError(f"{Path(argv[0]).name} took more than {seconds:.0f} s")
+        if process.wait(IDLE_SECONDS):
+            said = [line for line in last if line.startswith(("E:", "dpkg: error"))] or list(last)
+            raise ImageError(
+                f"{Path(argv[0]).name} failed: {'; '.join(said[-3:])}",
+                "check that Debian's archive can be reached, and the names of the packages",
+                detail=" ".join(argv),
+            )
+    finally:
+        process.terminate()  # it cleans up after itself
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stderr.close()
+
+
 class _Pipe:
     """Reads from a pipe, and gives up on a writer that stalls."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, program: str, seconds: float = IDLE_SECONDS) -> None:
         self._fd = fd
+        self._program = program
+        self._seconds = seconds
         self.ended = False
 
     def read(self, size: int, /) -> bytes:
-        deadline = time.monotonic() + IDLE_SECONDS
+        deadline = time.monotonic() + self._seconds
         while not select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
             if time.monotonic() >= deadline:
                 raise ImageError(
-                    f"docker delivered nothing for {IDLE_SECONDS:.0f} s", "see whether it is alive"
+                    f"{self._program} delivered nothing for {self._seconds:.0f} s",
+                    "see whether it is alive",
                 )
         data = os.read(self._fd, size)
         self.ended = not data
@@ -150,8 +205,11 @@ def _check(name: str) -> None:
 
 def _failed(argv: list[str], output: IO[bytes]) -> ImageError:
     output.seek(0)
-    text = output.read(64 * 1024).decode("utf-8", "backslashreplace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = lines[-1][-_MAX_MESSAGE:] if lines else "no message"
-    printable = "".join(char if char.isprintable() else "?" for char in last)
-    return ImageError(f"{Path(argv[0]).name} failed: {printable}", detail=" ".join(argv))
+    lines = [line for line in map(_printable, output.read(64 * 1024).splitlines()) if line]
+    last = lines[-1] if lines else "no message"
+    return ImageError(f"{Path(argv[0]).name} failed: {last}", detail=" ".join(argv))
+
+
+def _printable(line: bytes) -> str:
+    text = line.decode("utf-8", "backslashreplace").strip()[-_MAX_MESSAGE:]
+    return "".join(char if char.isprintable() else "?" for char in text)

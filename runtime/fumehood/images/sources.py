@@ -56,12 +56,12 @@ def load(source: str, place: Workplace, bounds: Bounds) -> Tree:
         return _from_directory(place.copies, place, bounds)
     if source.startswith(DOCKER):
         with docker_save(source.removeprefix(DOCKER)) as stream:
-            return _from_tar(stream, place, bounds)
+            return from_tar(stream, place, bounds)
     path = Path(source)
     if path.is_dir():
         return _from_directory(path, place, bounds)
     with _opened(path) as file:
-        return _from_tar(file, place, bounds)
+        return from_tar(file, place, bounds)
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def _from_directory(path: Path, place: Workplace, bounds: Bounds) -> Tree:
         os.close(fd)
 
 
-def _from_tar(stream: Reader, place: Workplace, bounds: Bounds) -> Tree:
+def from_tar(stream: Reader, place: Workplace, bounds: Bounds) -> Tree:
     outer = Tree(Spool(place.archive, bounds), bounds)
     outer.apply(TarReader(Decompressed(stream), bounds), whiteouts=False)
     names = outer.root.children
