@@ -39,7 +39,8 @@ def verify(as_json: JsonOption = False, state: StateOption = None) -> None:
     if as_json:
         out_json(asdict(report) | {"ok": report.ok, "directory": str(directory)})
     elif report.ok:
-        out(f"ok: {report.records} records in {report.segments} segments, unbroken\n")
+        files = "file" if report.segments == 1 else "files"
+        out(f"ok: {report.records} records in {report.segments} {files}, unbroken\n")
     else:
         note("bad", f"{directory}/{report.first_bad}", "1;31")
     raise typer.Exit(ExitStatus.OK if report.ok else ExitStatus.FAILED)

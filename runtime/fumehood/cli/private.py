@@ -137,7 +137,10 @@ def _failure(status: int, log: IO[bytes]) -> FumehoodError:
             cause, remedy = text, ""
         elif label == "remedy":
             remedy = text
-    cause = cause or (lines[-1] if lines else "the private daemon ended at its start")
+    if not cause:
+        # The keeper's and the launcher's own words; the first says most.
+        words = [line for line in lines if line.startswith("fumehood")] or lines[-1:]
+        cause = words[0] if words else "the private daemon ended at its start"
     return _FAILURES.get(status, EngineError)(cause, remedy or _REMEDY)
 
 

@@ -22,9 +22,9 @@ def command(as_json: JsonOption = False, socket: SocketOption = None) -> None:
 
 def _rows(report: Mapping[str, object], prefix: str) -> Iterator[tuple[str, str]]:
     for key, value in report.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _rows(value, f"{prefix}{key}.")
         elif isinstance(value, list):
             yield f"{prefix}{key}", ", ".join(map(str, value)) or "none"
         else:
-            yield f"{prefix}{key}", "none" if value is None else str(value)
+            yield f"{prefix}{key}", "none" if value is None or value == {} else str(value)
