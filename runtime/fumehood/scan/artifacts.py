@@ -1,0 +1,70 @@
+"""Files that a tool left in /out, as MCP resource blocks; must never name a path of the host."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from fumehood.model.outcome import Artifact
+from fumehood.scan.detector import Severity
+from fumehood.scan.pieces import Piece, within
+
+REFUSALS: Final[dict[str, tuple[Severity, str]]] = {
+    "symlink": ("medium", "a symbolic link is not followed"),
+    "hard_link": ("medium", "a file with several names is not collected"),
+    "not_regular": ("medium", "only regular files are collected"),
+    "name": ("low", "its name is no plain UTF-8 path"),
+    "too_large": ("low", "it does not fit into limits.output"),
+    "too_many": ("low", "there are more files than are collected"),
+    "too_deep": ("low", "it lies deeper than is collected"),
+}
+"""`Artifact.refused` and what it means."""
+
+_NAMES_BETWEEN: Final = b"\n"
+
+
+def names_piece(artifacts: Sequence[Artifact]) -> Piece:
+    """All names as one text to be searched."""
+    names = (artifact.name.encode(errors="surrogateescape") for artifact in artifacts)
+    return Piece("artifacts", _NAMES_BETWEEN.join(names))
+
+
+def split_names(piece: Piece, artifacts: Sequence[Artifact]) -> list[Piece]:
+    """A piece for each name, with its spans."""
+    pieces = []
+    at = 0
+    for artifact in artifacts:
+        name = artifact.name.encode(errors="surrogateescape")
+        end = at + len(name)
+        pieces.append(Piece("", name, within(piece.spans, at, end)))
+        at = end + len(_NAMES_BETWEEN)
+    return pieces
+
+
+def is_text(data: bytes) -> bool:
+    """Whether a file is returned as text: UTF-8 without a NUL."""
+    if b"\0" in data:
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def text_block(invocation: str, name: str, text: str) -> dict[str, Any]:
+    """A file as text."""
+    return _block(invocation, name, {"mimeType": "text/plain", "text": text})
+
+
+def binary_block(invocation: str, name: str, data: bytes) -> dict[str, Any]:
+    """A file as base64."""
+    blob = base64.b64encode(data).decode()
+    return _block(invocation, name, {"mimeType": "application/octet-stream", "blob": blob})
+
+
+def _block(invocation: str, name: str, body: dict[str, str]) -> dict[str, Any]:
+    uri = f"fumehood:///{quote(invocation, safe='')}/out/{quote(name)}"
+    return {"type": "resource", "resource": {"uri": uri, **body}}

@@ -1,0 +1,38 @@
+"""What a detector is: it takes bytes and finds; it must never decide what happens to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+Kind: TypeAlias = Literal["secret", "hidden_text", "encoding", "schema", "artifact", "scanner"]
+Severity: TypeAlias = Literal["low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One thing seen in the bytes `start:end` of the data given.
+
+    value: what was seen, where it differs from those bytes (it stood there encoded, or with
+        characters in between that nobody sees); empty otherwise.
+    count: how often, for rules that report their first place only.
+    """
+
+    rule: str
+    kind: Kind
+    severity: Severity
+    start: int
+    end: int
+    value: bytes = b""
+    count: int = 1
+
+
+class Detector(Protocol):
+    """One way of looking. Any exception means that the output was not looked at: it is withheld."""
+
+    @property
+    def name(self) -> str:
+        """What findings and records call this detector."""
+
+    def find(self, data: bytes, *, seconds: float) -> list[Match]:
+        """Every match in `data`, in any order, within about `seconds` or by TimeoutError."""

@@ -1,0 +1,238 @@
+"""One invocation's output on its way through the detectors: what it may become, and what was
+found. Must never give anything out of a piece that was not searched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fumehood.model import strict_json
+from fumehood.model.outcome import Artifact, Outcome, Status
+from fumehood.model.result import Finding
+from fumehood.scan import artifacts as files
+from fumehood.scan import messages, schema
+from fumehood.scan.detector import Detector, Match
+from fumehood.scan.leaves import CannotRedact, Edits, Leaves, pointer
+from fumehood.scan.pieces import Piece, Secrets
+from fumehood.scan.policy import Findings, Withhold
+from fumehood.scan.redact import Span, redact_binary, redact_text
+from fumehood.scan.search import Budget, guarded
+from fumehood.scan.visible import is_clean, visible
+
+STDERR_SHOWN: Final = 64 * 1024
+"""Characters of stderr in a result: half from its beginning, half from its end."""
+
+SHOWN_NAME: Final = 256
+"""Characters of a file's name or of a JSON pointer in a finding or a message."""
+
+# A stream that was cut may end within a secret, of which no rule sees half.
+_CUT_TOKEN: Final = re.compile(rb"[^\s\"',;:<>(){}\[\]]{1,256}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What may leave."""
+
+    status: Status
+    message: str
+    content: tuple[dict[str, Any], ...]
+    structured: Any
+    stderr: str
+    truncated: bool
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A structured value that may leave, and its JSON text."""
+
+    value: Any
+    text: str
+
+
+class Output:
+    """Takes an outcome apart, has it searched, and puts together what may leave."""
+
+    def __init__(
+        self, invocation: str, outcome: Outcome, secrets: Secrets, hidden: Sequence[Detector],
+        budget: Budget,
+    ) -> None:  # fmt: skip
+        self._invocation = invocation
+        self._outcome = outcome
+        self._secrets = secrets
+        self._hidden = hidden
+        self._budget = budget
+        self._findings = Findings()
+        self._status: Status = outcome.status
+        self._message = messages.why(outcome)
+        self._truncated = outcome.truncated
+        usage = outcome.usage
+        self._stdout = Piece("stdout", _uncut(outcome.stdout, usage.stdout_bytes))
+        self._stderr = Piece("stderr", _uncut(outcome.stderr, usage.stderr_bytes))
+        self._names = files.names_piece(outcome.artifacts)
+        self._files = [Piece("", artifact.data) for artifact in outcome.artifacts]
+
+    def release(self, checker: schema.Check | None) -> Released:
+        """Everything that may leave.
+
+        Args:
+            checker: of the tool's outputSchema; None when it has none.
+
+        Raises:
+            Withhold: nothing may.
+        """
+        leaves = self._parsed() if checker and self._status == "ok" else None
+        texts = Piece("stdout", leaves.data if leaves else b"")
+        pieces = [self._stdout, texts, self._stderr, self._names, *self._files]
+        self._secrets.search(pieces)
+        structured = self._structured(leaves, texts, checker) if leaves and checker else None
+        content = self._stdout_content() if structured is None else [_text_block(structured.text)]
+        stderr = _shortened(self._text(self._stderr))
+        content += self._artifact_content()
+        return Released(
+            self._status,
+            self._message,
+            tuple(content),
+            structured.value if structured else None,
+            stderr,
+            self._truncated,
+            self._findings.listed(),
+        )
+
+    # --- structured output
+
+    def _parsed(self) -> Leaves | None:
+        try:
+            return Leaves(schema.parse(self._outcome.stdout))
+        except schema.Unfit as unfit:
+            self._unfit(unfit, messages.not_json(unfit.message), "")
+            return None
+
+    def _structured(self, leaves: Leaves, texts: Piece, checker: schema.Check) -> _Value | None:
+        """The value, redacted; None when it breaks the schema (stdout is then text)."""
+        try:
+            show = None if is_clean(texts.data) else self._shown
+            if not self._fits(leaves, leaves.edits(texts.spans, show), checker):
+                return None
+            self._secrets.locate(self._stdout, leaves, texts)
+            edits = leaves.edits(texts.spans, show)
+            leaves.apply(edits)
+            if edits.texts:
+                schema.check(leaves.value, checker)
+        except CannotRedact as error:
+            raise Withhold.not_redactable(str(error)) from None
+        except schema.Unfit as unfit:
+            raise Withhold.not_redactable(
+                "its outputSchema has no room for what is put in place of a finding"
+            ) from unfit
+        self._tell_secrets(texts, leaves)
+        self._tell_hidden(texts, leaves)
+        text = strict_json.dumps(leaves.value)
+        self._secrets.require_none(text)
+        return _Value(leaves.value, text.decode())
+
+    def _fits(self, leaves: Leaves, edits: Edits, checker: schema.Check) -> bool:
+        try:
+            schema.check(leaves.value, checker)
+        except schema.Unfit as unfit:
+            # The pointer is made of the output's own keys.
+            parts = unfit.pointer.split("/")[1:]
+            keys = (part.replace("~1", "/").replace("~0", "~") for part in parts)
+            shown = pointer(edits.names.get(key, key) for key in keys)[:SHOWN_NAME]
+            self._unfit(unfit, messages.breaks_schema(shown), shown)
+            return False
+        return True
+
+    def _unfit(self, unfit: schema.Unfit, message: str, shown: str) -> None:
+        place = f"stdout#{shown}" if shown else "stdout"
+        self._status, self._message = "tool_error", message
+        self._findings.add(unfit.rule, "schema", "medium", place, message=unfit.message)
+
+    def _shown(self, text: bytes) -> str:
+        shown, cut = visible(text)
+        if cut:
+            raise CannotRedact("there is too much hidden text in it")
+        return shown
+
+    # --- text
+
+    def _stdout_content(self) -> list[dict[str, Any]]:
+        return [_text_block(self._text(self._stdout))] if self._stdout.data else []
+
+    def _text(self, piece: Piece) -> str:
+        self._tell_secrets(piece)
+        self._tell_hidden(piece)
+        text, cut = visible(redact_text(piece.data, piece.spans))
+        self._truncated |= cut
+        return text
+
+    # --- artifacts
+
+    def _artifact_content(self) -> list[dict[str, Any]]:
+        content = []
+        names = files.split_names(self._names, self._outcome.artifacts)
+        for artifact, name, piece in zip(self._outcome.artifacts, names, self._files, strict=True):
+            shown, _ = visible(redact_text(name.data, name.spans))
+            piece.place = f"artifact:{shown[:SHOWN_NAME]}"
+            self._tell_name(name, piece.place)
+            if artifact.refused:
+                self._tell_refused(artifact, piece.place)
+            elif files.is_text(piece.data):
+                content.append(files.text_block(self._invocation, shown, self._text(piece)))
+            else:
+                self._tell_secrets(piece)
+                data = redact_binary(piece.data, piece.spans)
+                content.append(files.binary_block(self._invocation, shown, data))
+        return content
+
+    def _tell_name(self, name: Piece, place: str) -> None:
+        for span in name.spans:
+            self._tell_secret(span, place)
+        for match in self._look(name.data):
+            self._findings.add(match.rule, match.kind, match.severity, place, message="in its name")
+
+    def _tell_refused(self, artifact: Artifact, place: str) -> None:
+        severity, message = files.REFUSALS.get(artifact.refused, ("medium", "it was left out"))
+        rule = "artifact-" + artifact.refused.replace("_", "-")[:32]
+        self._findings.add(rule, "artifact", severity, place, message=message)
+
+    # --- findings
+
+    def _tell_secrets(self, piece: Piece, leaves: Leaves | None = None) -> None:
+        for span in piece.spans:
+            self._tell_secret(span, _place(piece, span.start, span.end, leaves))
+
+    def _tell_secret(self, span: Span, place: str) -> None:
+        self._findings.add(span.rule, "secret", span.severity, place, fingerprint=span.fingerprint)
+
+    def _tell_hidden(self, piece: Piece, leaves: Leaves | None = None) -> None:
+        for match in self._look(piece.data):
+            place = _place(piece, match.start, match.end, leaves)
+            message = f"{match.count} made visible, the first here" if match.count > 1 else ""
+            self._findings.add(match.rule, match.kind, match.severity, place, message=message)
+
+    def _look(self, data: bytes) -> list[Match]:
+        return [match for d in self._hidden for match in guarded(d, data, self._budget)]
+
+
+def _place(piece: Piece, start: int, end: int, leaves: Leaves | None) -> str:
+    if leaves is None:
+        return f"{piece.place}#bytes={start}-{end}"
+    return f"{piece.place}#{leaves.pointer(start)[:SHOWN_NAME]}"
+
+
+def _uncut(kept: bytes, written: int) -> bytes:
+    return kept if written <= len(kept) else _CUT_TOKEN.sub(b"", kept)
+
+
+def _text_block(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= STDERR_SHOWN:
+        return text
+    half = STDERR_SHOWN // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"

@@ -1,0 +1,121 @@
+"""What happens to what was found; detectors must never decide it, and nothing here looks.
+
+Secrets are replaced by a label, hidden text by its visible form, and what cannot be looked at
+or cannot be repaired is withheld.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Self
+
+from fumehood.errors import ScanFailed
+from fumehood.model.result import Action, Finding
+from fumehood.scan.detector import Kind, Severity
+
+MAX_LISTED: Final = 64
+"""Findings in one result. What is not listed is redacted all the same."""
+
+ACTIONS: Final[dict[Kind, Action]] = {
+    "secret": "redact",
+    "hidden_text": "redact",
+    "encoding": "redact",
+    "schema": "flag",
+    "artifact": "withhold",
+    "scanner": "withhold",
+}
+
+
+class Withhold(ScanFailed):
+    """Nothing of this output may leave. `message` is for a person; `findings` say why.
+
+    `detail` names an error's type and line, never its text: that may hold the output.
+    """
+
+    def __init__(self, message: str, *findings: Finding, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.message = message
+        self.findings = findings
+
+    @classmethod
+    def failed(cls, detector: str, error: BaseException) -> Self:
+        """A detector raised: it has not seen the output to its end."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+        late = isinstance(error, TimeoutError)
+        said = "took too long" if late else "failed"
+        finding = Finding(detector, "scanner", "high", "output", "withhold", "", f"it {said}")
+        return cls(
+            f"The output was withheld: the scanner `{detector}` {said}.",
+            finding,
+            detail=f"{detector}: {type(error).__name__} at {where}",
+        )
+
+    @classmethod
+    def too_many_secrets(cls) -> Self:
+        finding = Finding(
+            "too-many-secrets",
+            "secret",
+            "high",
+            "output",
+            "withhold",
+            "",
+            "more than are looked at",
+        )
+        return cls("The output was withheld: it holds too many secrets.", finding)
+
+    @classmethod
+    def not_located(cls, rule: str, fingerprint: str) -> Self:
+        finding = Finding(
+            rule,
+            "secret",
+            "high",
+            "stdout",
+            "withhold",
+            fingerprint,
+            "it stands in no single string",
+        )
+        return cls("The output was withheld: a secret in it cannot be redacted.", finding)
+
+    @classmethod
+    def not_redactable(cls, reason: str) -> Self:
+        finding = Finding("not-redactable", "schema", "high", "stdout", "withhold", "", reason)
+        return cls(f"The output was withheld: it cannot be redacted, because {reason}.", finding)
+
+
+class Findings:
+    """Collects what is told about one invocation."""
+
+    def __init__(self) -> None:
+        self._listed: list[Finding] = []
+        self._more = 0
+
+    def add(
+        self,
+        rule: str,
+        kind: Kind,
+        severity: Severity,
+        place: str,
+        *,
+        action: Action | None = None,
+        fingerprint: str = "",
+        message: str = "",
+    ) -> None:
+        finding = Finding(
+            rule, kind, severity, place, action or ACTIONS[kind], fingerprint, message
+        )
+        if finding in self._listed:
+            return
+        if len(self._listed) < MAX_LISTED:
+            self._listed.append(finding)
+        else:
+            self._more += 1
+
+    def listed(self) -> tuple[Finding, ...]:
+        """At most MAX_LISTED; the last one says how many are not listed."""
+        if not self._more:
+            return tuple(self._listed)
+        message = f"{self._more + 1} more findings are not listed; they are redacted, too"
+        last = Finding("too-many-findings", "scanner", "medium", "output", "flag", "", message)
+        return (*self._listed[: MAX_LISTED - 1], last)
