@@ -1,0 +1,373 @@
+"""The catalog: what is kept, what is refused, and what survives a crash or a tamperer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fumehood.catalog.pins import stored_digest
+from fumehood.catalog.store import Catalog, ToolFile
+from fumehood.errors import CatalogError, ManifestError
+from support.manifests import FIRST_ACCOUNT, manifest
+
+RANGE = (FIRST_ACCOUNT, 4)
+FILES = {
+    "main.py": ToolFile(b"print()", executable=False),
+    "lib/run.sh": ToolFile(b"#!/bin/sh\n", executable=True),
+}
+OTHER = {"main.py": ToolFile(b"other", executable=False)}
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    made = Catalog(tmp_path, RANGE, own_uid=0)
+    yield made
+    made.close()
+
+
+def again(catalog: Catalog, directory: Path, accounts: tuple[int, int] | None = RANGE) -> Catalog:
+    catalog.close()
+    return Catalog(directory, accounts, own_uid=1234, wait=0.1)
+
+
+def test_a_tool_is_pinned_stored_and_found(catalog: Catalog, tmp_path: Path) -> None:
+    tool = catalog.add(manifest(), FILES)
+    assert catalog.get("word-count") == tool
+    assert catalog.list() == [tool]
+    assert (tool.account, tool.state) == (FIRST_ACCOUNT, "active")
+    assert tool.digest.startswith("sha384:")
+    assert tool.files is not None
+    tree = tmp_path / "store" / tool.files.removeprefix("sha384:")
+    assert stored_digest(tree) == tool.files
+    assert (tree / "lib").stat().st_mode & 0o7777 == 0o755
+    assert (tree / "lib/run.sh").stat().st_mode & 0o7777 == 0o755
+    assert (tree / "main.py").stat().st_mode & 0o7777 == 0o644
+
+
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
+    previous = os.umask(0o077)
+    try:
+        made = Catalog(tmp_path / "state", RANGE, own_uid=0)
+        assert made.add(manifest(), FILES).files is not None
+        assert made.verify() == ()
+        made.close()
+    finally:
+        os.umask(previous)
+    assert (tmp_path / "state/catalog.sqlite3").stat().st_mode & 0o7777 == 0o600
+
+
+def test_nothing_is_found_of_what_was_never_added(catalog: Catalog) -> None:
+    assert catalog.get("none") is None
+    assert catalog.list() == []
+    with pytest.raises(CatalogError, match="no tool 'none'"):
+        catalog.remove("none")
+
+
+def test_a_tool_may_have_no_files(catalog: Catalog, tmp_path: Path) -> None:
+    tool = catalog.add(manifest(run__files=None, run__command=["wc"]), {})
+    assert tool.files is None
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_the_same_again_changes_nothing(catalog: Catalog) -> None:
+    assert catalog.add(manifest(), FILES) is catalog.add(manifest(), FILES)
+
+
+@pytest.mark.parametrize("change", ["files", "manifest", "executable"])
+def test_other_content_under_a_known_version_is_refused(catalog: Catalog, change: str) -> None:
+    first = catalog.add(manifest(), FILES)
+    other, files = manifest(), dict(FILES)
+    if change == "manifest":
+        other = manifest(description="Another one.")
+    elif change == "files":
+        files["main.py"] = ToolFile(b"evil()", executable=False)
+    else:
+        files["main.py"] = ToolFile(b"print()", executable=True)
+    with pytest.raises(CatalogError, match="registered with other content"):
+        catalog.add(other, files)
+    assert catalog.get("word-count") == first
+
+
+def test_a_new_version_replaces_the_current_one_and_the_old_may_come_back(catalog: Catalog) -> None:
+    first = catalog.add(manifest(), FILES)
+    second = catalog.add(manifest(version="1.1.0"), OTHER)
+    assert catalog.get("word-count") == second
+    assert second.account == first.account
+    with pytest.raises(CatalogError, match=r"1\.0\.0 is registered with other content"):
+        catalog.add(manifest(), OTHER)
+    assert catalog.add(manifest(), FILES).digest == first.digest
+
+
+def test_all_of_it_survives_a_restart(catalog: Catalog, tmp_path: Path) -> None:
+    tools = [catalog.add(manifest(name=name), FILES) for name in ("a", "b")]
+    reopened = again(catalog, tmp_path)
+    assert reopened.list() == tools
+    assert reopened.verify() == ()
+    assert reopened.problems == ()
+    reopened.close()
+
+
+def test_an_account_is_never_given_to_a_second_name(catalog: Catalog, tmp_path: Path) -> None:
+    assert catalog.add(manifest(name="a"), FILES).account == FIRST_ACCOUNT
+    catalog.remove("a")
+    assert catalog.add(manifest(name="b"), FILES).account == FIRST_ACCOUNT + 1
+    reopened = again(catalog, tmp_path)
+    assert reopened.add(manifest(name="c"), FILES).account == FIRST_ACCOUNT + 2
+    assert reopened.add(manifest(name="a"), FILES).account == FIRST_ACCOUNT
+    reopened.close()
+
+
+def test_when_all_accounts_are_taken_it_says_what_to_raise(catalog: Catalog) -> None:
+    for name in "abcd":
+        catalog.add(manifest(name=name), FILES)
+        catalog.remove(name)
+    with pytest.raises(CatalogError, match=r"all 4 service accounts.*accounts\.count"):
+        catalog.add(manifest(name="e"), FILES)
+    assert catalog.get("e") is None
+
+
+def test_a_moved_range_gives_new_accounts_and_remembers_the_old(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    catalog.add(manifest(name="a"), FILES)
+    catalog.add(manifest(name="b"), FILES)
+    moved = again(catalog, tmp_path, (FIRST_ACCOUNT + 1, 4))
+    accounts = {tool.manifest.name: tool.account for tool in moved.list()}
+    assert accounts == {"a": FIRST_ACCOUNT + 2, "b": FIRST_ACCOUNT + 1}
+    back = again(moved, tmp_path)
+    assert {tool.account for tool in back.list()} == {FIRST_ACCOUNT, FIRST_ACCOUNT + 1}
+    back.close()
+
+
+def test_rootless_every_tool_runs_as_the_user(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.add(manifest(), FILES)
+    rootless = again(catalog, tmp_path, None)
+    assert [tool.account for tool in rootless.list()] == [1234]
+    rootless.close()
+
+
+def test_a_tampered_tool_is_quarantined_until_it_is_registered_again(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    tool = catalog.add(manifest(), FILES)
+    catalog.add(manifest(name="sound"), OTHER)
+    assert tool.files is not None
+    main = tmp_path / "store" / tool.files.removeprefix("sha384:") / "main.py"
+    main.write_bytes(b"evil()")
+    reopened = again(catalog, tmp_path)
+    assert [bad.manifest.name for bad in reopened.verify()] == ["word-count"]
+    reopened = again(reopened, tmp_path)
+    states = {one.manifest.name: one.state for one in reopened.list()}
+    assert states == {"word-count": "quarantined", "sound": "active"}
+    assert reopened.add(manifest(), FILES).state == "active"
+    assert main.read_bytes() == b"print()"
+    assert reopened.verify() == ()
+    reopened.close()
+
+
+def test_a_store_that_lost_a_tree_is_seen(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.add(manifest(), FILES)
+    next((tmp_path / "store").iterdir()).rename(tmp_path / "elsewhere")
+    assert [bad.state for bad in catalog.verify()] == ["quarantined"]
+
+
+def test_a_link_in_place_of_a_tree_is_not_followed(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.add(manifest(), FILES)
+    tree = next((tmp_path / "store").iterdir())
+    tree.rename(tmp_path / "elsewhere")
+    tree.symlink_to(tmp_path / "elsewhere")
+    assert [bad.state for bad in catalog.verify()] == ["quarantined"]
+    assert catalog.add(manifest(), FILES).state == "active"
+    assert not tree.is_symlink()
+    assert (tmp_path / "elsewhere/main.py").exists()
+
+
+def test_a_changed_row_is_quarantined(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.add(manifest(), FILES)
+    catalog.close()
+    with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
+        text = db.execute("SELECT manifest FROM tools").fetchone()[0]
+        db.execute("UPDATE tools SET manifest = ?", (text.replace(b"/tool/main.py", b"-c"),))
+    db.close()
+    changed = Catalog(tmp_path, RANGE, own_uid=0)
+    assert [tool.state for tool in changed.list()] == ["quarantined"]
+    assert "differs from its digest" in changed.problems[0]
+    changed.close()
+
+
+def test_a_row_that_cannot_be_read_is_left_out_and_told(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.add(manifest(), FILES)
+    catalog.add(manifest(name="sound"), FILES)
+    catalog.close()
+    with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
+        db.execute("UPDATE tools SET manifest = x'ff' WHERE name = 'word-count'")
+    db.close()
+    damaged = Catalog(tmp_path, RANGE, own_uid=0)
+    assert [tool.manifest.name for tool in damaged.list()] == ["sound"]
+    assert "word-count is left out, register it again" in damaged.problems[0]
+    assert damaged.add(manifest(), FILES).state == "active"
+    damaged.close()
+
+
+def test_trees_are_deleted_only_when_nothing_runs_from_them(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    old = catalog.add(manifest(), FILES)
+    catalog.add(manifest(version="1.1.0"), OTHER)
+    assert len(list((tmp_path / "store").iterdir())) == 2
+    assert old.files is not None
+    assert catalog.collect({old.files}) == 0
+    assert catalog.collect(()) == 1
+    assert len(list((tmp_path / "store").iterdir())) == 1
+    catalog.remove("word-count")
+    assert catalog.collect(()) == 1
+
+
+def test_what_a_power_cut_left_is_swept_at_start(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.add(manifest(), FILES)
+    for name in (".new-0123456789abcdef", ".old-0123456789abcdef", "ab" * 48):
+        (tmp_path / "store" / name / "deep").mkdir(parents=True)
+    (tmp_path / "store" / "file").write_bytes(b"")
+    (tmp_path / "store" / "link").symlink_to("/etc")
+    assert catalog.verify() == ()
+    assert len(list((tmp_path / "store").iterdir())) == 1
+
+
+def test_a_second_supervisor_is_told_so(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="another supervisor uses this catalog"):
+        Catalog(tmp_path, RANGE, own_uid=0, wait=0.05)
+    assert catalog.add(manifest(), FILES)
+
+
+def test_a_catalog_of_another_schema_is_left_alone(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.close()
+    with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
+        db.execute("UPDATE meta SET value = '2'")
+    db.close()
+    with pytest.raises(CatalogError, match="another schema than 1"):
+        Catalog(tmp_path, RANGE, own_uid=0)
+
+
+def test_a_damaged_catalog_says_what_to_do_and_hides_the_path_from_callers(tmp_path: Path) -> None:
+    (tmp_path / "catalog.sqlite3").write_bytes(b"not a database" * 1000)
+    with pytest.raises(CatalogError, match="cannot be read or written") as caught:
+        Catalog(tmp_path, RANGE, own_uid=0)
+    assert str(tmp_path) not in str(caught.value)
+    assert str(tmp_path) in caught.value.detail
+
+
+def test_a_link_in_place_of_the_database_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "catalog.sqlite3").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CatalogError, match="cannot be read or written"):
+        Catalog(tmp_path, RANGE, own_uid=0)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_refused_tool_leaves_nothing(catalog: Catalog, tmp_path: Path) -> None:
+    bad = [
+        (manifest(), {"../../etc/cron.d/x": FILES["main.py"]}),
+        (manifest(), {"/etc/x": FILES["main.py"]}),
+        (manifest(inputSchema={"type": "object", "$ref": "http://x"}), FILES),
+        (manifest(run__files=None), FILES),
+    ]
+    for made, files in bad:
+        with pytest.raises((CatalogError, ManifestError)):
+            catalog.add(made, files)
+    assert catalog.list() == []
+    assert list((tmp_path / "store").iterdir()) == []
+    assert catalog.add(manifest(name="next"), FILES).account == FIRST_ACCOUNT
+
+
+CRASHING = """
+import os, signal, sys
+from pathlib import Path
+from fumehood.catalog import store
+from support.manifests import FIRST_ACCOUNT, manifest
+
+directory, point = Path(sys.argv[1]), int(sys.argv[2])
+count = 0
+
+def armed(name):
+    original = getattr(os, name)
+    def call(*args, **kwargs):
+        global count
+        count += 1
+        if count == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+    return call
+
+catalog = store.Catalog(directory, (FIRST_ACCOUNT, 4), 0)
+for name in ("fsync", "fchmod", "rename", "mkdir", "open"):
+    setattr(os, name, armed(name))
+files = {f"d{i}/f": store.ToolFile(b"x" * i, executable=False) for i in range(3)}
+catalog.add(manifest(version="2.0.0"), files)
+"""
+
+
+@pytest.mark.parametrize("point", range(1, 24))
+def test_killed_at_any_point_the_catalog_opens_whole(tmp_path: Path, point: int) -> None:
+    first = Catalog(tmp_path, RANGE, own_uid=0)
+    first.add(manifest(), FILES)
+    first.close()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", CRASHING, str(tmp_path), str(point)],
+        env=environment, capture_output=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr.decode()
+    reopened = Catalog(tmp_path, RANGE, own_uid=0)
+    assert reopened.verify() == ()
+    (tool,) = reopened.list()
+    assert tool.state == "active"
+    assert tool.manifest.version == ("1.0.0" if ended.returncode else "2.0.0")
+    assert len(list((tmp_path / "store").iterdir())) == 1
+    reopened.close()
+
+
+names = st.sampled_from(["a", "b", "c", "d", "e"])
+steps = st.lists(
+    st.tuples(st.sampled_from(["add", "remove", "reopen", "collect"]), names, st.integers(0, 2)),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(steps)
+def test_any_sequence_keeps_accounts_apart_and_trees_whole(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int]]
+) -> None:
+    directory = tmp_path_factory.mktemp("catalog")
+    catalog = Catalog(directory, RANGE, own_uid=0)
+    owners: dict[int, str] = {}
+    expected: set[str] = set()
+    for step, name, version in steps:
+        if step == "add":
+            files = {"main.py": ToolFile(b"%d" % version, executable=False)}
+            try:
+                tool = catalog.add(manifest(name=name, version=f"{version}.0.0"), files)
+            except CatalogError:
+                assert len(set(owners.values())) == RANGE[1], "refused with accounts left"
+                continue
+            assert owners.setdefault(tool.account, name) == name
+            expected.add(name)
+        elif step == "remove" and name in expected:
+            catalog.remove(name)
+            expected.discard(name)
+        elif step == "reopen":
+            catalog = again(catalog, directory)
+            assert catalog.verify() == ()
+        elif step == "collect":
+            catalog.collect(())
+        assert {tool.manifest.name for tool in catalog.list()} == expected
+    assert catalog.verify() == ()
+    catalog.close()
