@@ -120,10 +120,7 @@ def _packages(directory: int, files: Mapping[str, str]) -> tuple[list[Package], 
 
 
 def _debian(directory: int, files: Mapping[str, str], owned: set[str]) -> Iterator[Package]:
-    """deb822 paragraphs (deb-control(5)) of what is installed."""
-    status = read_beneath(directory, f"{_DPKG}/status", MAX_STATUS_BYTES)
-    if status is None:
-        return
+    """What dpkg has installed, and the files that its lists name."""
     bookkeeping = [path for path in files if path.startswith(f"{_DPKG}/")]
     owned.update(bookkeeping)
     links = _root_links(files)
@@ -132,6 +129,12 @@ def _debian(directory: int, files: Mapping[str, str], owned: set[str]) -> Iterat
             listed = read_beneath(directory, path, MAX_STATUS_BYTES) or b""
             lines = listed.decode(errors="replace").splitlines()
             owned.update(_below_usr(line, links) for line in lines)
+    yield from installed(directory)
+
+
+def installed(directory: int) -> Iterator[Package]:
+    """The Debian packages of a tree: deb822 paragraphs of dpkg's status (deb-control(5))."""
+    status = read_beneath(directory, f"{_DPKG}/status", MAX_STATUS_BYTES) or b""
     for paragraph in status.decode(errors="replace").split("\n\n")[:MAX_PACKAGES]:
         fields = _fields(paragraph)
         if fields.get("Status") == "install ok installed" and fields.get("Package"):

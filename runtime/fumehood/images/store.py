@@ -3,6 +3,7 @@
     <store>/index.json               names, an OCI image index
     <store>/blobs/sha256/<hex>       manifests, configurations, listings, SBOMs
     <store>/trees/<hex>/             unpacked; <hex> is of the manifest's digest
+    <store>/wheels/                  Python wheels of derived images, to be used again
     <store>/new-…, old-…             work in progress; what a crash leaves is swept
 
 Must never write into a tree after it has its name, and never follow a link on the way to the
@@ -14,7 +15,7 @@ from __future__ import annotations
 import builtins
 import fcntl
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ __all__ = ["Image", "ImageStore", "Problem"]
 MAX_INDEX_BYTES: Final = 4 << 20
 MAX_BLOB_BYTES: Final = 256 << 20
 """Of a listing or an SBOM."""
-_TREES, _BLOBS = "trees", "blobs/sha256"
+_TREES, _BLOBS, _WHEELS = "trees", "blobs/sha256", "wheels"
 
 Fill = Callable[[Workplace], Tree]
 
@@ -102,9 +103,13 @@ class ImageStore:
         if derived is None:
             raise ImageError(
                 f"the requirements are not installed over {base.name} yet",
-                "run as root on the daemon's host: fumehood image derive MANIFEST",
+                "run on the daemon's host, as the store's owner: fumehood image derive MANIFEST",
             )
         return derived.digest
+
+    def derived(self, base: str, requirements: str) -> Image | None:
+        """The image that adds requirements, by their key, to a base, by its digest."""
+        return self._index().derived(base, requirements)
 
     def path(self, digest: str) -> Path:
         """The directory of an image's root file system; raises ImageError when it is missing."""
@@ -246,6 +251,16 @@ class ImageStore:
             self._collect(root, after)
         return gone
 
+    def wheels(self) -> Path:
+        """Where wheels are kept that were used once; the directory may be missing."""
+        return self.directory / _WHEELS
+
+    def keep_wheels(self, files: Sequence[Path]) -> None:
+        """Keep wheels, whose hashes are checked again whenever they are used."""
+        with self._writable() as root, _directory(root, _WHEELS) as wheels:
+            for file in files:
+                disk.write(wheels, file.name, file.read_bytes())
+
     def sweep(self) -> None:
         """Delete what crashes left, and what no name leads to."""
         with disk_errors(), self._writable() as root, _locked(root):
@@ -365,7 +380,7 @@ class ImageStore:
     @contextmanager
     def _writable(self) -> Iterator[int]:
         with disk_errors():
-            disk.create(self.directory, (_TREES, "blobs", _BLOBS))
+            disk.create(self.directory, (_TREES, "blobs", _BLOBS, _WHEELS))
         with self._opened() as root:
             if os.fstat(root).st_uid != os.geteuid():
                 raise ImageError(

@@ -221,6 +221,19 @@ class Tree:
                 number = self.spool.adopt(entry.path.encode(), directory, entry.size)
                 parent.children[parts[-1]] = File(number, 0)
 
+    def put(self, path: str, content: int) -> None:
+        """Add a file of the spool, and the directories above it, where nothing is yet.
+
+        Raises:
+            ImageError: something is there, or the path leads through a link.
+        """
+        parts = split(path, self._bounds)
+        self._count(path)
+        parent = self._directory(parts[:-1], path)
+        if not parts or parts[-1] in parent.children:
+            raise _refused(path, "is in the image already")
+        parent.children[parts[-1]] = File(content, self._layer)
+
     def remove(self, path: str) -> None:
         """Remove a file or a whole directory; a path that is not there is fine."""
         parts = split(path, self._bounds)

@@ -1,0 +1,197 @@
+"""Images with a tool's Python distributions added: `run.requirements`.
+
+pip only downloads, wheels only, and every file must have one of the hashes that the requirements
+name; unpacking is ours and runs nothing. The result is an image like any other, kept under the
+digest of its base and its requirements, so that registering a tool again needs no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from fumehood.errors import ImageError
+from fumehood.images.beneath import open_directory, read_beneath
+from fumehood.images.bounds import DEFAULT, Bounds
+from fumehood.images.external import run
+from fumehood.images.index import Image
+from fumehood.images.requirements import Requirement, key, parse
+from fumehood.images.sbom import MAX_STATUS_BYTES
+from fumehood.images.sources import Workplace
+from fumehood.images.spool import Spool
+from fumehood.images.store import ImageStore
+from fumehood.images.streams import CHUNK
+from fumehood.images.tree import Tree
+from fumehood.images.wheel import Python, install
+
+PIP_SECONDS: Final = 1800.0
+OFFLINE_SECONDS: Final = 120.0
+MAX_WHEELS: Final = 1000
+_OLDEST_GLIBC, _DEFAULT_GLIBC = 5, 17
+"""glibc 2.5 is manylinux1's, 2.17 manylinux2014's (PEP 600)."""
+_VERSION = re.compile(r"python(3\.[0-9]{1,2})\Z")
+_WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,200}\.whl\Z")
+_PASSED_ON = ("PIP_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS",
+              "PIP_INDEX_URL", "PIP_PROXY", "PIP_TRUSTED_HOST")  # fmt: skip
+
+
+def derive(
+    store: ImageStore,
+    base: str,
+    text: str,
+    *,
+    wheels: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    bounds: Bounds = DEFAULT,
+) -> Image:
+    """The image that adds `text` (a requirements file) to `base`, made unless it is there.
+
+    wheels: a folder that is searched for wheels too; with it nothing needs to be fetched.
+
+    Raises:
+        ImageError: the requirements are malformed, the base has no Python, wheels cannot be had,
+            or one of them is not what it must be.
+    """
+    requirements = parse(text)
+    below, wanted = store.resolve(base), key(requirements)
+    if (known := store.derived(below.digest, wanted)) is not None:
+        return known
+    tree_path = store.path(below.digest)
+
+    def fill(place: Workplace) -> Tree:
+        fd = os.open(tree_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            python = find_python(fd)
+            glibc = _glibc(fd)
+            files = _fetch(
+                requirements, place.copies, store.wheels(), wheels, python, glibc, progress
+            )
+            tree = Tree(Spool(place.contents, bounds), bounds)
+            tree.adopt(fd)
+        finally:
+            os.close(fd)
+        for path in files:
+            progress(f"unpacking {path.name}")
+            install(tree, path, python, bounds)
+        store.keep_wheels(files)
+        return tree
+
+    name = f"{below.name.split(':')[0]}:requirements-{wanted.removeprefix('sha256:')[:12]}"
+    return store.add(
+        fill, name, source=f"requirements over {below.name}", base=below.digest, requirements=wanted
+    )
+
+
+def find_python(tree: int) -> Python:
+    """The image's Python, found without running it.
+
+    Raises:
+        ImageError: there is none.
+    """
+    for directory, site in (
+        ("usr/bin", "usr/local/lib/python{}/dist-packages"),  # Debian's
+        ("usr/local/bin", "usr/local/lib/python{}/site-packages"),
+    ):
+        try:
+            fd = open_directory(tree, directory)
+        except OSError:
+            continue
+        try:
+            names = sorted(os.listdir(fd), reverse=True)
+            target = os.readlink("python3", dir_fd=fd) if "python3" in names else ""
+        except OSError:
+            target = ""
+        finally:
+            os.close(fd)
+        found = _VERSION.match(target.rpartition("/")[2])
+        if found is not None:
+            version = found[1]
+            return Python(version, site.format(version), f"/{directory}/python3")
+    raise ImageError(
+        "run.requirements: the image has no Python 3", "set run.image: python, or one like it"
+    )
+
+
+def _glibc(tree: int) -> int:
+    """The minor version of its glibc, as Debian's dpkg knows it; else what wheels can expect."""
+    status = read_beneath(tree, "var/lib/dpkg/status", MAX_STATUS_BYTES) or b""
+    found = re.search(
+        rb"^Package: libc6$(?:\n.+)*?\nVersion: 2\.([0-9]{1,3})", status, re.MULTILINE
+    )
+    return int(found[1]) if found else _DEFAULT_GLIBC
+
+
+def _platforms(glibc: int) -> list[str]:
+    """What wheels may be built for (PEP 600), newest first."""
+    machine = os.uname().machine
+    newest = [f"manylinux_2_{minor}_{machine}" for minor in range(glibc, _OLDEST_GLIBC - 1, -1)]
+    return [*newest, f"manylinux2014_{machine}", f"manylinux2010_{machine}",
+            f"manylinux1_{machine}", f"linux_{machine}"]  # fmt: skip
+
+
+def _fetch(
+    requirements: tuple[Requirement, ...],
+    work: Path,
+    cache: Path,
+    folder: Path | None,
+    python: Python,
+    glibc: int,
+    progress: Callable[[str], None],
+) -> list[Path]:
+    """The wheels of the requirements, each with a hash that is allowed; nothing of them is run."""
+    listing, target = work / "requirements.txt", work / "wheels"
+    listing.write_text("".join(f"{item.line}\n" for item in requirements), encoding="utf-8")
+    target.mkdir()
+    argv = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-input"]
+    argv += ["--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
+    argv += ["--no-cache-dir", "--dest", str(target), "--requirement", str(listing)]
+    argv += ["--python-version", python.version, "--implementation", "cp"]
+    for abi in (f"cp{python.version.replace('.', '')}", "abi3", "none"):
+        argv += ["--abi", abi]
+    for platform in _platforms(glibc):
+        argv += ["--platform", platform]
+    for links in (cache, folder):
+        if links is not None and links.is_dir():
+            argv += ["--find-links", str(links.resolve())]
+    extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    try:
+        run([*argv, "--no-index"], seconds=OFFLINE_SECONDS, extra=extra)
+    except ImageError:
+        progress("fetching wheels")
+        try:
+            run(argv, seconds=PIP_SECONDS, extra=extra)
+        except ImageError as error:
+            raise ImageError(
+                f"the wheels of run.requirements cannot be had: {error.cause}",
+                "see that pip reaches its index; without a network, put the wheels into a folder "
+                "and name it with --wheels",
+                detail=error.detail,
+            ) from None
+    return _checked(target, requirements)
+
+
+def _checked(target: Path, requirements: tuple[Requirement, ...]) -> list[Path]:
+    allowed = {digest for item in requirements for digest in item.hashes}
+    found = sorted(target.iterdir())
+    if len(found) > MAX_WHEELS:
+        raise ImageError(f"pip fetched {len(found)} files; at most {MAX_WHEELS} are allowed")
+    for path in found:
+        if not _WHEEL.match(path.name) or not stat.S_ISREG(path.lstat().st_mode):
+            raise ImageError(f"pip fetched {path.name!r}, which is no wheel")
+        if _sha256(path) not in allowed:
+            raise ImageError(f"{path.name} has none of the hashes that the requirements allow")
+    return found
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(CHUNK):
+            digest.update(data)
+    return digest.hexdigest()
