@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from fumehood.errors import ImageError
-from fumehood.images.beneath import open_directory, read_beneath
+from fumehood.images.beneath import open_directory
 from fumehood.images.bounds import DEFAULT, Bounds
 from fumehood.images.external import run
 from fumehood.images.index import Image
 from fumehood.images.requirements import Requirement, key, parse
-from fumehood.images.sbom import MAX_STATUS_BYTES
+from fumehood.images.sbom import installed
 from fumehood.images.sources import Workplace
 from fumehood.images.spool import Spool
 from fumehood.images.store import ImageStore
@@ -36,6 +36,7 @@ MAX_WHEELS: Final = 1000
 _OLDEST_GLIBC, _DEFAULT_GLIBC = 5, 17
 """glibc 2.5 is manylinux1's, 2.17 manylinux2014's (PEP 600)."""
 _VERSION = re.compile(r"python(3\.[0-9]{1,2})\Z")
+_GLIBC = re.compile(r"2\.([0-9]{1,3})[^0-9]")
 _WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,200}\.whl\Z")
 _PASSED_ON = ("PIP_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS",
               "PIP_INDEX_URL", "PIP_PROXY", "PIP_TRUSTED_HOST")  # fmt: skip
@@ -69,9 +70,8 @@ def derive(
         try:
             python = find_python(fd)
             glibc = _glibc(fd)
-            files = _fetch(
-                requirements, place.copies, store.wheels(), wheels, python, glibc, progress
-            )
+            links = [folder for folder in (store.wheels(), wheels) if folder is not None]
+            files = _fetch(requirements, place.copies, links, python, glibc, progress)
             tree = Tree(Spool(place.contents, bounds), bounds)
             tree.adopt(fd)
         finally:
@@ -120,11 +120,10 @@ def find_python(tree: int) -> Python:
 
 def _glibc(tree: int) -> int:
     """The minor version of its glibc, as Debian's dpkg knows it; else what wheels can expect."""
-    status = read_beneath(tree, "var/lib/dpkg/status", MAX_STATUS_BYTES) or b""
-    found = re.search(
-        rb"^Package: libc6$(?:\n.+)*?\nVersion: 2\.([0-9]{1,3})", status, re.MULTILINE
-    )
-    return int(found[1]) if found else _DEFAULT_GLIBC
+    for package in installed(tree):
+        if package.name == "libc6" and (found := _GLIBC.match(package.version)) is not None:
+            return int(found[1])
+    return _DEFAULT_GLIBC
 
 
 def _platforms(glibc: int) -> list[str]:
@@ -138,8 +137,7 @@ def _platforms(glibc: int) -> list[str]:
 def _fetch(
     requirements: tuple[Requirement, ...],
     work: Path,
-    cache: Path,
-    folder: Path | None,
+    folders: list[Path],
     python: Python,
     glibc: int,
     progress: Callable[[str], None],
@@ -156,9 +154,9 @@ def _fetch(
         argv += ["--abi", abi]
     for platform in _platforms(glibc):
         argv += ["--platform", platform]
-    for links in (cache, folder):
-        if links is not None and links.is_dir():
-            argv += ["--find-links", str(links.resolve())]
+    for folder in folders:
+        if folder.is_dir():
+            argv += ["--find-links", str(folder.resolve())]
     extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
         run([*argv, "--no-index"], seconds=OFFLINE_SECONDS, extra=extra)

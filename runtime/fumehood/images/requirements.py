@@ -1,4 +1,4 @@
-"""`run.requirements`: which Python distributions a tool needs, each pinned by version and hash. Pure.
+"""`run.requirements`: the Python distributions a tool needs, each with version and hash. Pure.
 
 The format is pip's, in its strictest part: `name==1.2 --hash=sha256:…`, nothing else. No option,
 no URL and no range can be said, so that the same text always means the same files.

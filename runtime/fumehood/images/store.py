@@ -259,7 +259,8 @@ class ImageStore:
         """Keep wheels, whose hashes are checked again whenever they are used."""
         with self._writable() as root, _directory(root, _WHEELS) as wheels:
             for file in files:
-                disk.write(wheels, file.name, file.read_bytes())
+                disk.set_aside(wheels, file.name, root)
+                os.link(file, file.name, dst_dir_fd=wheels)
 
     def sweep(self) -> None:
         """Delete what crashes left, and what no name leads to."""
