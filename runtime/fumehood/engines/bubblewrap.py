@@ -61,6 +61,7 @@ class Bubblewrap:
     host_namespaces: Mapping[str, str]
     rootless: bool
     name: str = "bubblewrap"
+    runtimes: frozenset[str] = frozenset()
 
     def unenforceable(self) -> dict[str, str]:
         found = dict(self.cgroups.problems)

@@ -82,9 +82,10 @@ class Sandbox(Protocol):
 
 
 class Engine(Protocol):
-    """Turns plans into sandboxes."""
+    """Turns plans into sandboxes. runtimes: what `plan.runtime` may name besides nothing."""
 
     name: str
+    runtimes: frozenset[str]
 
     def unenforceable(self) -> dict[str, str]:
         """Controls that this engine cannot enforce on this host, each with the reason."""

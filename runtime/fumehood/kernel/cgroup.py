@@ -348,7 +348,7 @@ class Group:
                 pass
             else:
                 return
-        _kill_each(self.members())
+        kill_each(self.members())
 
     def remove(self) -> bool:
         """Remove the directories; False when something is still inside."""
@@ -393,7 +393,7 @@ def remove_tree(path: Path) -> None:
                     Path(directory, "cgroup.kill").write_text("1")
             elif "cgroup.procs" in files:
                 with contextlib.suppress(OSError):
-                    _kill_each(
+                    kill_each(
                         [int(p) for p in Path(directory, "cgroup.procs").read_text().split()]
                     )
             _rmdir(Path(directory))
@@ -424,7 +424,7 @@ def _move_all(source: Path, target: Path) -> None:
             (target / "cgroup.procs").write_text(pid)
 
 
-def _kill_each(pids: list[int]) -> None:
+def kill_each(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

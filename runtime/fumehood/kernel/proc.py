@@ -57,6 +57,38 @@ def children(pid: int) -> tuple[int, ...]:
         return _numbers(file.read())
 
 
+def parent(pid: int) -> int:
+    """The parent of a process, as it is now."""
+    return _parents().get(pid, 0)
+
+
+def descendants(pid: int) -> tuple[int, ...]:
+    """Children, their children and so on, of a process with any number of threads."""
+    by_parent: dict[int, list[int]] = {}
+    for child, above in _parents().items():
+        by_parent.setdefault(above, []).append(child)
+    found: list[int] = []
+    pending = [pid]
+    while pending:
+        children_of_one = by_parent.get(pending.pop(), [])
+        found += children_of_one
+        pending += children_of_one
+    return tuple(found)
+
+
+def _parents() -> dict[int, int]:
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    # The command in parentheses may hold anything, parentheses included.
+                    found[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return found
+
+
 def cgroups(pid: int | str) -> dict[str, str]:
     """Path per controller list of /proc/PID/cgroup; the unified hierarchy has the key ''."""
     found = {}

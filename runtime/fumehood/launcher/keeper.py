@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import fumehood
 from fumehood.kernel import cgroup, libc, proc, rootfs
-from fumehood.launcher.process import code_paths, keep_descriptors
+from fumehood.launcher.loop import code_paths, keep_descriptors
 from fumehood.model.codec import decode, encode
 from fumehood.model.plan import Ceilings
 

@@ -62,6 +62,8 @@ class Plan:
     seccomp: name of a profile in the profile directory.
     seccomp_digest: `sha384:<hex>` of that profile's file, so that a change is seen.
     accepted: controls that the operator accepted as not enforced on this host, sorted.
+    runtime: what runs a container: `runc`, `runsc`, `kata`; empty is the engine's own default,
+        and the only value for engines that have none.
     """
 
     engine: str
@@ -76,6 +78,7 @@ class Plan:
     network: Literal["none"]
     limits: Limits
     accepted: tuple[str, ...] = ()
+    runtime: Literal["", "runc", "runsc", "kata"] = ""
 
     def digest(self) -> str:
         """`sha384:<hex>` over the canonical JSON of the plan."""
