@@ -45,8 +45,8 @@ MAY = {
         "gateway",
     },
     # A running daemon is reached through `client` only. `serve` becomes the keeper, `doctor`
-    # asks the kernel, `audit verify` reads the log on disk.
-    "cli": {*BASE, "client", "kernel", "audit", "launcher", "gateway"},
+    # asks the kernel, `audit verify` reads the log on disk, `image` works on the store on disk.
+    "cli": {*BASE, "client", "kernel", "audit", "images", "launcher", "gateway"},
 }  # fmt: skip
 
 # What the two privileged processes may load of ours, by module name.

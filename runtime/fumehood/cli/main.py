@@ -98,6 +98,12 @@ def _audit(app: typer.Typer) -> None:
     app.add_typer(audit.app, name="audit")
 
 
+def _image(app: typer.Typer) -> None:
+    from fumehood.cli import image
+
+    app.add_typer(image.app, name="image")
+
+
 def _version_command(app: typer.Typer) -> None:
     app.command("version", help="Show the version.")(lambda: _version())
 
@@ -110,6 +116,7 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "doctor": _doctor,
     "version": _version_command,
     "tool": _tool,
+    "image": _image,
     "audit": _audit,
 }
 

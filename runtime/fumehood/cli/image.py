@@ -1,0 +1,348 @@
+"""`fumehood image …`: root file systems for tools, in the store on disk; no daemon is needed.
+
+The store belongs to root, or to whoever runs the daemon rootless: these commands run as its
+owner. They read archives of strangers, so they must never do more with them than `images` does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from fumehood.cli import elapsed
+from fumehood.cli.options import JsonOption, SocketOption, StateOption, chosen
+from fumehood.cli.present import note, out, out_json, say, size, table
+from fumehood.client import Client
+from fumehood.errors import DaemonUnreachable, ExitStatus, ImageError, UsageError
+
+if TYPE_CHECKING:
+    from fumehood.images.store import Image, ImageStore
+
+app = typer.Typer(no_args_is_help=True, help="Build, import, list, show and remove images.")
+
+ReferenceArgument = Annotated[
+    str, typer.Argument(metavar="IMAGE", help="NAME, NAME:TAG, NAME@sha256:… or sha256:….")
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME[:TAG]", help="The image's name.", show_default=False),
+]
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9._-]+")
+_SUFFIX = re.compile(r"\.(tar|tgz|txz|oci|docker)(\.(gz|xz|bz2|zst))?\Z")
+
+
+@app.callback()
+def group() -> None:
+    """Build, import, list, show and remove images."""
+
+
+def _store(state: Path | None) -> ImageStore:
+    from fumehood.images.store import ImageStore
+
+    return ImageStore(chosen(state=state).state / "images")
+
+
+@app.command("build")
+def build(
+    recipes: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR…", help="Folders with an image.yaml, such as images/base."),
+    ],
+    name: NameOption = None,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+) -> None:
+    """Build images from Debian packages, with mmdebstrap; no container registry is asked.
+
+    Equal versions of the packages give equal digests (SOURCE_DATE_EPOCH is honoured).
+    """
+    from fumehood.images.build import build as build_tree
+    from fumehood.images.recipe import load
+
+    loaded = [load(path) for path in recipes]
+    if name is not None and len(loaded) > 1:
+        raise UsageError("--name is for one image", "build them one after the other")
+    store = _store(state)
+    images = []
+    for recipe in loaded:
+        called = name or recipe.name
+        say(f"{called}: {recipe.summary}")
+        image = store.add(
+            lambda place, recipe=recipe, called=called: build_tree(  # type: ignore[misc]  # bound now
+                recipe, place, lambda stage: say(f"{called}: {stage}")
+            ),
+            called,
+            source=f"built from {recipe.suite}",
+        )
+        images.append(image)
+        if not as_json:
+            _tell("built", image)
+    if as_json:
+        out_json([asdict(image) for image in images])
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder or tar with a root file system, an OCI layout, what `docker save` "
+            "wrote, docker:NAME in the local Docker Engine, or docker://… in a registry.",
+        ),
+    ],
+    name: NameOption = None,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+) -> None:
+    """Read a root file system into the store. Nothing in it is executed.
+
+    Archives are unpacked into a tree of our own making: names that lead out, devices and
+    anything not understood are refused; setuid bits and the image's own user, entry point and
+    volumes are dropped.
+    """
+    with elapsed.shown(f"importing {source}"):
+        image = _store(state).import_(source, name or _default_name(source))
+    if as_json:
+        out_json(asdict(image))
+    else:
+        _tell("imported", image)
+
+
+def _default_name(source: str) -> str:
+    """`docker:python:3.11-slim` is python:3.11-slim, `/tmp/Alpine.tar.gz` is alpine."""
+    text = source.removeprefix("docker:").rstrip("/").rpartition("/")[2]
+    name, _, tag = text.partition("@")[0].partition(":") if "docker:" in source else (text, "", "")
+    name = _NOT_IN_NAMES.sub("-", _SUFFIX.sub("", name.lower())).strip("-._")[:63]
+    if not name:
+        raise UsageError(f"{source!r} suggests no name for the image", "give one with --name")
+    return f"{name}:{tag}" if tag else name
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False, state: StateOption = None) -> None:
+    """List the images of the store."""
+    images = _store(state).list()
+    if as_json:
+        out_json([asdict(image) for image in images])
+    elif images:
+        rows = [(i.name, i.digest[:19], size(i.size), i.imported, i.source) for i in images]
+        table(("NAME", "DIGEST", "SIZE", "IMPORTED", "SOURCE"), rows)
+    else:
+        say("no images yet; `make images` builds base, python and node")
+
+
+@app.command("show")
+def show(
+    reference: ReferenceArgument,
+    as_json: JsonOption = False,
+    as_sbom: Annotated[
+        bool, typer.Option("--sbom", help="Print the bill of materials (CycloneDX 1.5, JSON).")
+    ] = False,
+    state: StateOption = None,
+) -> None:
+    """Show an image: its digests, and the packages in it."""
+    from fumehood.images.sbom import summarise
+
+    store = _store(state)
+    image = store.resolve(reference)
+    document = store.sbom(image)
+    if as_sbom:
+        out_json(json.loads(document))
+        return
+    summary = summarise(document)
+    if as_json:
+        packages = [
+            {"type": p.kind, "name": p.name, "version": p.version} for p in summary.packages
+        ]
+        more = {"files": summary.files, "files_outside_packages": summary.loose_files}
+        out_json({**asdict(image), **more, "packages": packages})
+        return
+    rows = [
+        ("name", image.name),
+        ("digest", image.digest),
+        ("docker image ID", image.config),
+        ("size", size(image.size)),
+        ("files", f"{summary.files}, {summary.loose_files} of them in no package"),
+        ("imported", f"{image.imported}, {image.source}"),
+        ("base", image.base),
+        ("tree", str(store.path(image.digest))),
+    ]
+    table(("KEY", "VALUE"), [(key, value) for key, value in rows if value])
+    out("\n")
+    table(("PACKAGE", "VERSION", "TYPE"), [(p.name, p.version, p.kind) for p in summary.packages])
+
+
+@app.command("remove")
+def remove(
+    references: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE…", help="Names, or digests for all names of an image."),
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also images that registered tools use.")
+    ] = False,
+    state: StateOption = None,
+    socket: SocketOption = None,
+) -> None:
+    """Remove names; an image goes with its last one."""
+    store, where = _store(state), chosen(socket, state)
+    used = frozenset[str]() if force else in_use(where.state, where.socket)
+    for reference in references:
+        for image in store.remove(reference, in_use=used, force=force):
+            out(f"removed {image.name}  {image.digest}\n")
+
+
+def in_use(state: Path, socket: Path) -> frozenset[str]:
+    """The digests that the manifests of registered tools name, asked from the daemon, or read
+    from its catalog while none runs.
+
+    Raises:
+        ImageError: neither can be done.
+    """
+    try:
+        with Client.connect(socket) as client:
+            texts = [json.dumps(client.show_tool(tool["name"])) for tool in client.tools()]
+    except DaemonUnreachable:
+        texts = _manifests(state / "catalog.sqlite3")
+    return frozenset(digest for text in texts for digest in _DIGEST.findall(text))
+
+
+def _manifests(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2.0)) as catalog:
+            rows = catalog.execute("SELECT manifest FROM tools").fetchall()
+    except sqlite3.Error as error:
+        raise ImageError(
+            "the catalog cannot be read, so nobody knows which tools use the image",
+            "start the daemon, or remove with --force",
+            detail=str(error),
+        ) from None
+    return [bytes(row[0]).decode(errors="replace") for row in rows]
+
+
+@app.command("verify")
+def verify(
+    references: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGE…", help="Images; all when none is named.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+) -> None:
+    """Read images again, every byte, and compare them with their digests.
+
+    Exit status 1 says that an image is no longer what was imported.
+    """
+    store = _store(state)
+    with elapsed.shown("verifying"):
+        wanted: list[str | None] = [*references] if references else [None]
+        problems = [problem for item in wanted for problem in store.verify(item)]
+    if as_json:
+        out_json({"ok": not problems, "problems": [asdict(problem) for problem in problems]})
+    elif not problems:
+        out(f"ok: {', '.join(references) if references else 'all images'}\n")
+    for problem in () if as_json else problems:
+        where = f" /{problem.path}" if problem.path else ""
+        note("bad", f"{problem.digest[:19]}{where} {problem.what}", "1;31")
+    raise typer.Exit(ExitStatus.FAILED if problems else ExitStatus.OK)
+
+
+@app.command("derive")
+def derive(
+    requirements: Annotated[
+        Path,
+        typer.Argument(metavar="REQUIREMENTS", help="A requirements.txt with versions and hashes."),
+    ],
+    base: Annotated[
+        str, typer.Option("--base", metavar="IMAGE", help="The image to add them to.")
+    ] = "python",
+    wheels: Annotated[
+        Path | None,
+        typer.Option(
+            "--wheels", metavar="DIR", help="A folder with wheels, for hosts without a network."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+) -> None:
+    """Add Python libraries to an image, once; tools with the same requirements share it.
+
+    pip downloads wheels whose hashes are named; they are unpacked without running anything of
+    them. A second time needs no network.
+    """
+    image = prepare(_store(state), base, read_requirements(requirements), wheels)
+    if as_json:
+        out_json(asdict(image))
+    else:
+        _tell("derived", image)
+
+
+def read_requirements(path: Path) -> str:
+    """The text of a requirements file; raises UsageError."""
+    from fumehood.images.requirements import MAX_BYTES
+
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1).decode()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "name a requirements.txt") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def prepare(store: ImageStore, base: str, text: str, wheels: Path | None = None) -> Image:
+    """The image of a tool with `run.requirements`, made where it is missing."""
+    from fumehood.images.derive import derive as derive_image
+
+    return derive_image(store, base, text, wheels=wheels, progress=say)
+
+
+@app.command("export")
+def export(
+    reference: ReferenceArgument,
+    target: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write; - is standard output.")
+    ],
+    for_docker: Annotated[
+        bool, typer.Option("--docker", help="As `docker load` takes it, instead of a plain tar.")
+    ] = False,
+    state: StateOption = None,
+) -> None:
+    """Write an image's root file system as a tar archive, the same bytes every time."""
+    store = _store(state)
+    image = store.resolve(reference)
+    if str(target) == "-":
+        if sys.stdout.isatty():
+            raise UsageError("an archive is not for a terminal", "redirect it, or name a file")
+        _export(store, image, sys.stdout.buffer, for_docker=for_docker)
+        return
+    try:
+        with target.open("xb") as file:
+            _export(store, image, file, for_docker=for_docker)
+    except OSError as error:
+        raise UsageError(f"{target}: {error.strerror}", "name a new file") from None
+
+
+def _export(store: ImageStore, image: Image, sink: BinaryIO, *, for_docker: bool) -> None:
+    if for_docker:
+        store.export_docker(image.digest, sink, tag=image.name)
+    else:
+        store.export_tar(image.digest, sink)
+
+
+def _tell(what: str, image: Image) -> None:
+    out(f"{what} {image.name}  {size(image.size)}  {image.digest}\n")
