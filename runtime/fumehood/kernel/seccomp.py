@@ -119,7 +119,7 @@ def _read(path: str) -> bytes:
             "name a profile that exists, as a file and not as a link to one",
             control="seccomp",
         ) from error
-    with open(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise EngineError(f"seccomp profile {path}: not a regular file", control="seccomp")
@@ -129,7 +129,9 @@ def _read(path: str) -> bytes:
                 f"chmod o-w {path}",
                 control="seccomp",
             )
-        data = file.read(MAX_FILE_BYTES + 1)
+        data = os.read(descriptor, MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_FILE_BYTES:
         raise EngineError(
             f"seccomp profile {path}: larger than {MAX_FILE_BYTES} bytes", control="seccomp"
