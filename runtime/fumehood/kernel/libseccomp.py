@@ -86,6 +86,7 @@ def _library() -> ctypes.CDLL:
         ("seccomp_arch_add", ctypes.c_int, (context, uint32)),
         ("seccomp_arch_remove", ctypes.c_int, (context, uint32)),
         ("seccomp_syscall_resolve_name_arch", ctypes.c_int, (uint32, ctypes.c_char_p)),
+        ("seccomp_syscall_resolve_num_arch", ctypes.c_void_p, (uint32, ctypes.c_int)),
         (
             "seccomp_rule_add_exact_array",
             ctypes.c_int,
@@ -135,6 +136,21 @@ def seccomp_syscall_resolve_name_arch(architecture: int, name: str) -> int | Non
     """The number of `name`; negative when only other architectures have it, None when unknown."""
     number = int(_library().seccomp_syscall_resolve_name_arch(architecture, name.encode()))
     return None if number == _NR_SCMP_ERROR else number
+
+
+def seccomp_syscall_resolve_num_arch(architecture: int, number: int) -> str | None:
+    """The name of a call, None when this libseccomp knows none with that number."""
+    name = _library().seccomp_syscall_resolve_num_arch(architecture, number)
+    if not name:
+        return None
+    try:
+        return ctypes.string_at(name).decode("ascii")
+    finally:
+        _free(name)  # seccomp_syscall_resolve_name(3): the caller frees it
+
+
+_free = ctypes.CDLL(None).free
+_free.argtypes, _free.restype = (ctypes.c_void_p,), None
 
 
 class Filter:

@@ -258,6 +258,7 @@ def _confine_supervisor(settings: Settings) -> None:
 _MODULES = {
     "keeper": "fumehood.launcher.keeper",
     "process": "fumehood.launcher.process",
+    "docker_process": "fumehood.launcher.docker_process",
     "daemon": "fumehood.daemon",
 }
 

@@ -111,3 +111,19 @@ class Ceilings:
     sandboxes: int
     accepted: tuple[str, ...] = ()
     image_store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DockerSettings:
+    """Which Docker Engine to use. runtimes: those that plans may name."""
+
+    socket: str = "/var/run/docker.sock"
+    runtimes: tuple[str, ...] = ("runc",)
+
+
+@dataclass(frozen=True, slots=True)
+class DockerLaunch:
+    """What the Docker launcher is started with."""
+
+    ceilings: Ceilings
+    docker: DockerSettings

@@ -1,0 +1,326 @@
+"""One container as the launcher sees it: opened, proven, held, run, and dead beyond doubt.
+
+Every decision is made here, on the launcher's own thread, from what the kernel says; the worker
+only talks to Docker. A kill goes through our own cgroup and never waits for anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from fumehood.engines import docker_proof
+from fumehood.engines.docker_gate import Gate
+from fumehood.engines.docker_group import DockerGroup
+from fumehood.engines.docker_worker import Broken, Created, StartReturned, StreamsOver, Worker
+from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
+from fumehood.errors import EngineError
+from fumehood.kernel import libc, openat2, pidfd, proc
+from fumehood.model.outcome import Proof
+from fumehood.model.plan import Plan
+
+OPEN_SECONDS: Final = 18.0
+"""How long a container may take to be held at its start; 0.4 s on a quiet machine."""
+DELIVERY_SECONDS: Final = 4.0
+"""How long Docker may take to deliver what a dead container wrote."""
+REMOVAL_SECONDS: Final = 2.0
+"""How long our cgroups may stay busy after the last process is gone."""
+MAX_ARTIFACTS: Final = 64
+
+Phase = Literal["opening", "opened", "running", "dying", "over"]
+
+
+@dataclass(slots=True)
+class DockerSandbox:
+    """One sandbox, from the scratch mount to the removed cgroup.
+
+    traced: whether the runtime shows its processes to the host's kernel (runc does, gVisor and
+    Kata do not); only those can be held at a gate and read back.
+    scratch: mounted already. lost: called once when nothing of the sandbox is left.
+    """
+
+    name: str
+    plan: Plan
+    group: DockerGroup
+    worker: Worker
+    scratch: str
+    host_namespaces: Mapping[str, str]
+    traced: bool
+    unproven: Mapping[str, str]
+    lost: Callable[[str], None]
+    phase: Phase = "opening"
+    gate: Gate = field(default_factory=Gate)
+    _container: str = ""
+    _binds: tuple[str, ...] = ()
+    _start_returned: bool = False
+    _streams_over: bool = False
+    _proofs: list[Proof] | None = None
+    _exit_code: int | None = None
+    _killed: bool = False
+    _failure: Failed | None = None
+    _init_pidfd: int = -1
+    _tool_pidfd: int = -1
+    _deadline: float = field(default_factory=lambda: time.monotonic() + OPEN_SECONDS)
+    _died: float = 0.0
+    _last: Event | None = None
+
+    # --- what the launcher's loop calls
+
+    def step(self) -> list[Event]:
+        """Go on as far as possible; see engines.protocol."""
+        if self.phase == "over":
+            return []
+        try:
+            self._listen()
+            return self._step()
+        except EngineError as error:
+            self._fail(error)
+        except (OSError, KeyError, ValueError) as error:
+            self._fail(
+                EngineError(
+                    "the sandbox could not be proven", control="sandbox", detail=repr(error)
+                )
+            )
+        return []
+
+    def start(self) -> None:
+        """Let the held program run."""
+        if self.phase != "opened":
+            raise EngineError("only an opened sandbox can start", control="sandbox")
+        self.phase = "running"
+        if self.traced:
+            self.gate.release()
+        self.worker.nudge()
+
+    def begin(self) -> None:
+        """The call arrives: what was used before is not the caller's."""
+        self.group.begin()
+
+    def kill(self) -> None:
+        """Kill everything in it; the end is reported as always."""
+        if self.phase == "over":
+            return
+        self._killed = True
+        self._die()
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        if self.phase == "over":
+            return ()
+        ends = self._init_pidfd if self.phase in ("opened", "running") else -1
+        return tuple(fd for fd in (self.worker.wake, ends) if fd >= 0)
+
+    @property
+    def polling(self) -> bool:
+        return self.phase in ("opening", "dying")
+
+    # --- steps
+
+    def _listen(self) -> None:
+        for message in self.worker.messages():
+            match message:
+                case Created(container, binds):
+                    self._container, self._binds = container, binds
+                case StartReturned(ending):
+                    self._start_returned = True
+                    if ending is not None and ending.pid > 0:
+                        self._adopt(ending.pid)
+                case StreamsOver(ending):
+                    self._streams_over = True
+                    self._exit_code = ending.exit_code
+                case Broken(error):
+                    self._streams_over = True
+                    self._fail(error)
+
+    def _step(self) -> list[Event]:
+        if self.traced:
+            if self.phase == "opening" and self.gate.state == "looking" and self._container:
+                self._look()
+            self.gate.step()
+        if self.phase == "running" and self._proofs is not None:
+            proofs, self._proofs = self._proofs, None
+            return [Started(tuple(proofs))]
+        if self.phase == "dying":
+            return self._finish()
+        if self._has_ended():
+            self._die()
+            return self._finish()
+        if self.phase == "opening":
+            return self._try_open()
+        return []
+
+    def _look(self) -> None:
+        if self.gate.look(self.group.starting()):
+            self._init_pidfd = os.pidfd_open(self.gate.init)
+
+    def _has_ended(self) -> bool:
+        if self.gate.init_status is not None:
+            return True
+        return self._init_pidfd >= 0 and pidfd.has_ended(self._init_pidfd)
+
+    def _try_open(self) -> list[Event]:
+        if time.monotonic() > self._deadline:
+            raise EngineError(
+                "the container did not open in time", control="docker", detail=self.gate.state
+            )
+        if not self._start_returned:
+            return []
+        if not self.traced:
+            return self._open_unseen() if self._init_pidfd >= 0 else []
+        if self.gate.state == "looking":
+            raise EngineError("the program could not be held at its start", control="gate")
+        if self.gate.state != "held":
+            return []
+        self._tool_pidfd = os.pidfd_open(self.gate.tool)
+        self.group.at_start()
+        gate = self.gate
+        proofs = [
+            *docker_proof.prove(gate.tool, gate.init, self.plan, self.host_namespaces, self._binds),
+            *self.group.read_back(gate.tool, self._container),
+        ]
+        self.group.read_back(gate.init, self._container)
+        self.phase = "opened"
+        self._proofs = [Proof("gate", "held at its first instruction", f"ptrace {gate.tool}")]
+        return [Opened(tuple(proofs))]
+
+    # --- runtimes that show nothing
+
+    def _adopt(self, pid: int) -> None:
+        """Bring the processes of a runtime that ignores cgroups into ours, all of them."""
+        self._init_pidfd = os.pidfd_open(pid)
+        top = proc.parent(pid)
+        for _ in range(100):
+            outside = sorted(set(proc.descendants(top)) - set(self.group.members()))
+            if not outside:
+                return
+            self.group.take(outside)
+        raise EngineError("the runtime's processes escape their cgroup", control="cgroup")
+
+    def _open_unseen(self) -> list[Event]:
+        """The program runs already; what can be said of it is said, and what cannot as well."""
+        pid = self.group.members()
+        if not pid:
+            raise EngineError("the sandbox is not in its cgroup", control="cgroup")
+        proofs = self.group.read_back(pid[0], "")
+        proofs += [Proof(f"unproven.{name}", why, "docs") for name, why in self.unproven.items()]
+        self.phase = "opened"
+        self._proofs = []
+        return [Opened(tuple(proofs))]
+
+    # --- the end
+
+    def _fail(self, error: EngineError) -> None:
+        self._failure = self._failure or Failed(error.control, error.cause, error.detail)
+        self._die()
+
+    def _die(self) -> None:
+        if self.phase != "over":
+            self.phase = "dying"
+            self.group.kill()
+
+    def _finish(self) -> list[Event]:
+        """Wait for death, then for what Docker still has to deliver, then report."""
+        if not self._all_dead():
+            self.group.kill()
+            return []
+        now = time.monotonic()
+        self._died = self._died or now
+        self.worker.dead()
+        if self._failure is None and not self._streams_over:
+            if now - self._died < DELIVERY_SECONDS:
+                return []
+            self._failure = Failed(
+                "docker", "Docker Engine does not deliver what the container wrote", ""
+            )
+        if self._last is None:
+            self._last = self._failure or self._killed_by_others() or self._ended()
+        # Docker removes its own groups inside ours meanwhile.
+        if not self.group.remove() and now - self._died < REMOVAL_SECONDS:
+            return []
+        self._release()
+        return [self._last]
+
+    def _all_dead(self) -> bool:
+        """The death of a PID namespace's init is reported only once all its processes are dead
+        (zap_pid_ns_processes); the cgroup speaks for what is not in the namespace."""
+        for fd in (self._init_pidfd, self._tool_pidfd):
+            if fd >= 0 and not pidfd.has_ended(fd):
+                return False
+        if self.gate.init >= 0 and self.gate.init_status is None:
+            return False
+        return not self.group.members()
+
+    def _killed_by_others(self) -> Failed | None:
+        """A container's init cannot be killed from inside its PID namespace, so whoever sent
+        SIGKILL is outside: us, the kernel for want of memory, or somebody with Docker's socket."""
+        status = self.gate.init_status
+        if self._killed or status is None or not os.WIFSIGNALED(status):
+            return None
+        if self.group.oom_kills():
+            return None
+        return Failed(
+            "container",
+            "the container was killed or removed by somebody else",
+            f"its init ended by signal {os.WTERMSIG(status)}",
+        )
+
+    def _ended(self) -> Ended:
+        executed = self._executed()
+        code, signal = self._exit() if executed else (None, None)
+        directory = os.open(f"{self.scratch}/out", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            artifacts = openat2.collect(
+                directory, max_files=MAX_ARTIFACTS, max_bytes=self.plan.limits.output_bytes
+            )
+        finally:
+            os.close(directory)
+        return Ended(
+            exit_code=code,
+            signal=signal,
+            executed=executed,
+            cpu_seconds=self.group.cpu_seconds(),
+            memory_peak_bytes=self.group.memory_peak(),
+            pids_peak=self.group.pids_peak(),
+            oom_kills=self.group.oom_kills(),
+            artifacts=tuple(artifacts),
+        )
+
+    def _executed(self) -> bool:
+        return self.gate.executed if self.traced else self._exit_code != _NOT_EXECUTED
+
+    def _exit(self) -> tuple[int | None, int | None]:
+        """The kernel's word where it gives one (Linux 6.15); else the init's or Docker's, which
+        report a signal as 128 + number."""
+        if self._tool_pidfd >= 0:
+            status = pidfd.wait_status(self._tool_pidfd)
+            if status is not None:
+                return pidfd.exit_code_and_signal(status)
+        status = self.gate.init_status
+        if status is not None and os.WIFSIGNALED(status):
+            return None, os.WTERMSIG(status)
+        code = self._exit_code if status is None else os.WEXITSTATUS(status)
+        if code is not None and 128 < code <= 128 + 64:
+            return None, code - 128
+        return code, None
+
+    def _release(self) -> None:
+        """The scratch space first: without it Docker cannot start this container ever again."""
+        self.phase = "over"
+        with contextlib.suppress(OSError):
+            libc.umount2(self.scratch, libc.MNT_DETACH)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.scratch)
+        for fd in (self._init_pidfd, self._tool_pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self._init_pidfd = self._tool_pidfd = -1
+        self.worker.close()
+        self.lost(self.name)
+
+
+_NOT_EXECUTED: Final = 127
+"""tini's exit status when it cannot execute the program."""

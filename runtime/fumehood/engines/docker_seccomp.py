@@ -1,0 +1,37 @@
+"""Seccomp profiles as Docker has to be given them to mean what they say. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Final
+
+from fumehood.kernel import libseccomp
+
+_HIGHEST: Final = 1024
+"""Above every call number of any kernel to come for some time; 6.18 ends at 470."""
+
+
+def known_calls() -> frozenset[str]:
+    """Every call of this machine's architecture that libseccomp knows by name."""
+    native = libseccomp.seccomp_arch_native()
+    names = (libseccomp.seccomp_syscall_resolve_num_arch(native, n) for n in range(_HIGHEST))
+    return frozenset(name for name in names if name is not None)
+
+
+def seccomp_document(profile: bytes, names: Iterable[str]) -> str:
+    """The profile as Docker is given it.
+
+    Docker before 23 drops `defaultErrnoRet` in silence and answers EPERM where the profile says
+    ENOSYS, so every call that the profile does not name gets a rule of its own with the same
+    meaning. names: every call that the runtime's libseccomp may know.
+    """
+    document = json.loads(profile)
+    errno = document.get("defaultErrnoRet")
+    if document["defaultAction"] == "SCMP_ACT_ERRNO" and errno is not None:
+        named = {name for rule in document["syscalls"] for name in rule["names"]}
+        rest = sorted(set(names) - named)
+        if rest:
+            rule = {"names": rest, "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": []}
+            document["syscalls"].append(rule)
+    return json.dumps(document, separators=(",", ":"))

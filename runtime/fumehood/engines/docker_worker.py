@@ -1,0 +1,224 @@
+"""One thread for each container's conversation with Docker, so that the launcher never waits.
+
+It makes the container, moves its streams and removes it; it decides nothing, and it is never
+needed for a kill. What happened is told to the launcher's loop by messages, in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from fumehood.engines.docker_api import Api, Ending
+from fumehood.engines.docker_stream import Pump
+from fumehood.errors import EngineError
+
+_EXIT_SECONDS: Final = 5.0
+_EXIT_POLL_SECONDS: Final = 0.02
+_WATCH_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The container exists, and nothing of it runs. binds: targets beside the plan's mounts."""
+
+    container: str
+    binds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartReturned:
+    """Docker says that the container was started."""
+
+    ending: Ending | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsOver:
+    """All output was delivered, and Docker still knows the container."""
+
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The conversation failed; the container must die if it lives."""
+
+    error: EngineError
+
+
+Message = Created | StartReturned | StreamsOver | Broken
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What Docker is asked for. Built in the worker, since it may have to load an image first."""
+
+    body: dict[str, Any]
+    binds: tuple[str, ...]
+
+
+class Home(Protocol):
+    """What a worker needs of its engine; all of it may be called from any thread."""
+
+    def api(self) -> Api:
+        """A new connection to the daemon, which may have to be found first."""
+
+    def owe(self, container: str) -> None:
+        """Remember to remove a container by name or ID, as soon as Docker answers again."""
+
+    def settle(self, api: Api) -> None:
+        """Remove what is owed, now that Docker answers."""
+
+
+class Worker(threading.Thread):
+    """See the module. `traced`: whether the launcher itself sees the container's end."""
+
+    def __init__(
+        self,
+        home: Home,
+        name: str,
+        order: Callable[[Api], Order],
+        stdio: tuple[int, int, int],
+        *,
+        traced: bool,
+    ) -> None:
+        """Takes the descriptors over."""
+        super().__init__(name=name, daemon=True)
+        self._home = home
+        self._order = order
+        self._stdio = stdio
+        self._traced = traced
+        self._pump: Pump | None = None
+        self._given_up = threading.Event()
+        self._dead = threading.Event()
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """Readable when `messages` has something; the launcher closes it by `close`."""
+
+    # --- the launcher's side
+
+    def messages(self) -> list[Message]:
+        """What happened since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.wake)
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._messages.get_nowait())
+        return found
+
+    def nudge(self) -> None:
+        """Have the launcher's loop look at this sandbox; any thread, any signal handler."""
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self.wake, 1)
+
+    def post(self, message: Message) -> None:
+        self._messages.put(message)
+        with self._lock:
+            if self.wake >= 0:
+                self.nudge()
+
+    def dead(self) -> None:
+        """Nothing runs in the container any more: it may be removed."""
+        self._dead.set()
+
+    def give_up(self) -> None:
+        """Stop waiting for Docker; what the container still wrote is lost."""
+        self._given_up.set()
+        self._dead.set()
+        with self._lock:
+            if self._pump is not None:
+                self._pump.stop()
+
+    def close(self) -> None:
+        """The launcher is through with this sandbox."""
+        self.give_up()
+        with self._lock:
+            os.close(self.wake)
+            self.wake = -1
+
+    # --- the thread's side
+
+    def run(self) -> None:
+        # The launcher's main thread handles it: it is the tracer.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        try:
+            self._converse()
+        except EngineError as error:
+            self.post(Broken(error))
+        except Exception as error:  # noqa: BLE001  (recorded: the loop turns it into a failure)
+            self.post(Broken(EngineError("a worker failed", control="docker", detail=repr(error))))
+        finally:
+            self._close_streams()
+
+    def _converse(self) -> None:
+        with contextlib.closing(self._home.api()) as api:
+            order = self._order(api)
+            if self._given_up.is_set():
+                return
+            known = str(order.body["HostConfig"]["CgroupParent"]).strip("/").replace("/", "-")
+            try:
+                container = api.create(known, order.body)
+                self.post(Created(container, order.binds))
+                self._live(api, container)
+                self._dead.wait()
+                api.remove(known)
+            except EngineError as error:
+                # It may exist without our having been told, and must not be started later: its
+                # scratch space is gone by then, and so Docker cannot.
+                self.post(Broken(error))
+                self._dead.wait()
+                self._home.owe(known)
+            self._home.settle(api)
+
+    def _live(self, api: Api, container: str) -> None:
+        self._pump = Pump(api.attach(container), self._stdio)
+        self._stdio = (-1, -1, -1)
+        if self._given_up.is_set():
+            return
+        api.start(container)
+        self.post(StartReturned(None if self._traced else api.ending(container)))
+        self._pump.run()
+        if self._given_up.is_set():
+            return
+        # Also tells a dockerd that ended from a program that closed its output.
+        ending = api.ending(container)
+        if not self._traced:
+            ending = self._wait_for_exit(api, container, ending)
+        self._close_streams()
+        self.post(StreamsOver(ending))
+
+    def _wait_for_exit(self, api: Api, container: str, ending: Ending) -> Ending:
+        """Only Docker knows the exit code of what the kernel does not show us."""
+        deadline = 0.0
+        while ending.running:
+            if not self._dead.wait(_WATCH_SECONDS):
+                pass
+            elif not deadline:
+                deadline = time.monotonic() + _EXIT_SECONDS
+            elif time.monotonic() > deadline:
+                raise EngineError("Docker does not see the container's end", control="docker")
+            else:
+                time.sleep(_EXIT_POLL_SECONDS)
+            ending = api.ending(container)
+        return ending
+
+    def _close_streams(self) -> None:
+        """The supervisor's pipes end with this."""
+        with self._lock:
+            pump, self._pump = self._pump, None
+            if pump is not None:
+                pump.close()
+        stdio, self._stdio = self._stdio, (-1, -1, -1)
+        for fd in stdio:
+            if fd >= 0:
+                os.close(fd)

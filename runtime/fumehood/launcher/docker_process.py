@@ -1,0 +1,142 @@
+"""The launcher of the Docker engine: the only process that holds Docker's socket.
+
+It stays in the host's mount namespace, because dockerd binds the scratch spaces that are mounted
+here. Whoever has Docker's socket is root, so this process is small, and is started only where
+the operator configured it. What dead launchers left is swept before anything is imported that
+takes time.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import socket
+import threading
+from typing import Final
+
+from fumehood.engines import docker_scratch, docker_seccomp, elf
+from fumehood.engines.docker_scratch import ScratchSpaces
+from fumehood.errors import EngineError
+from fumehood.kernel import accounts, cgroup, libc, proc, seccomp
+from fumehood.launcher.loop import Launcher, serve
+from fumehood.model.plan import Ceilings, DockerLaunch
+
+_KEEP: Final = frozenset(
+    {
+        libc.CAP_SYS_ADMIN,  # mount
+        libc.CAP_KILL,
+        libc.CAP_CHOWN,  # scratch directories
+        libc.CAP_DAC_OVERRIDE,  # artifacts that a tool made private, Docker's socket
+        libc.CAP_SYS_PTRACE,  # the gate, and /proc/PID of other accounts
+    }
+)
+_DESCRIPTORS: Final = 4096
+_INITS: Final = ("docker-init", "tini-static", "tini", "catatonit")
+_PLACES: Final = "/usr/bin:/usr/local/bin:/usr/libexec/docker:/usr/libexec/podman"
+
+
+def main(argv: list[str]) -> int:
+    """See `launcher.loop.serve`."""
+    return serve(argv, DockerLaunch, prepare)
+
+
+def prepare(channel: socket.socket, given: DockerLaunch) -> tuple[Launcher, str, int]:
+    """Sweep, find what is needed, and give up every privilege that is not."""
+    os.setsid()  # a terminal's Ctrl-C is the keeper's to handle
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+    limits = given.ceilings
+    if limits.uid_own >= 0:
+        raise EngineError(
+            "the Docker engine needs root",
+            "run Fumehood as root, or leave docker out of engines",
+            control="service_account",
+        )
+    layout = cgroup.discover()
+    swept = cgroup.sweep(layout) + docker_scratch.sweep()
+    accounts.check_range(limits.uid_first, limits.uid_count)
+    init = find_init()
+    cgroups = cgroup.Instance.create(layout)
+    try:
+        scratch = ScratchSpaces(cgroups.name)
+    except OSError:
+        cgroups.close()
+        raise
+    launcher = _make(channel, given, cgroups, scratch, init)
+    os.setgroups([])
+    libc.limit_capabilities(_KEEP)
+    return launcher, layout.mode, swept
+
+
+def _make(
+    channel: socket.socket,
+    given: DockerLaunch,
+    cgroups: cgroup.Instance,
+    scratch: ScratchSpaces,
+    init: str,
+) -> Launcher:
+    # Docker's package takes half a second to import; what a crash left is gone by now.
+    from fumehood.engines.docker import Docker
+    from fumehood.engines.docker_images import DockerImages
+    from fumehood.engines.docker_link import Link
+
+    limits = given.ceilings
+    accepted = frozenset(limits.accepted)
+    digests, documents = load_profiles(limits)
+    link = Link(given.docker.socket, accepted, docker_scratch.is_alive)
+    images = DockerImages(link, limits.image_store)
+    engine = Docker(
+        link=link,
+        runtimes=frozenset(given.docker.runtimes),
+        accepted=accepted,
+        cgroups=cgroups,
+        scratch=scratch,
+        store=limits.store,
+        images=images,
+        seccomp=documents,
+        host_namespaces=proc.namespaces("self"),
+        init=init,
+    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    signal.signal(signal.SIGCHLD, lambda *_: engine.child_changed())
+    # Finds the daemon, sweeps its containers and loads the image before the first call does;
+    # without a daemon the launcher lives all the same, and each call tells what is missing.
+    threading.Thread(target=engine.warm, name="warm", daemon=True).start()
+    return Launcher(channel, engine, limits, digests, images.has)
+
+
+def find_init() -> str:
+    """A static init on this host, to be the first process of every container.
+
+    Raises:
+        EngineError: there is none.
+    """
+    for name in _INITS:
+        found = shutil.which(name, path=_PLACES)
+        if found and elf.is_static(real := os.path.realpath(found)):
+            return real
+    raise EngineError(
+        "no static init for containers is installed (docker-init, tini-static)",
+        "apt-get install tini, or install Docker's own packages completely",
+        control="init",
+    )
+
+
+def load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, str]]:
+    """Digest and Docker's document of every profile in the directory."""
+    digests, documents = {}, {}
+    names = docker_seccomp.known_calls()
+    for entry in sorted(os.listdir(limits.profiles)):
+        if entry.endswith(".json"):
+            path = os.path.join(limits.profiles, entry)
+            profile = seccomp.load_profile(path)
+            seccomp.compile_bpf(profile)  # refuses what could not be enforced as written
+            with open(path, "rb") as file:
+                data = file.read()
+            digests[profile.name] = profile.digest
+            documents[profile.name] = docker_seccomp.seccomp_document(data, names)
+    return digests, documents
