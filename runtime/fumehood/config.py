@@ -217,10 +217,13 @@ def _read(path: Path, trusted_uid: int) -> str | None:
     except OSError as error:
         reason = "is a symbolic link" if error.errno == errno.ELOOP else error.strerror
         raise ConfigError(f"{path}: {reason}", "put a plain, readable file there") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         _check_trust(path, os.fstat(fd), trusted_uid, directory=False)
         _check_trust(path.parent, path.parent.stat(), trusted_uid, directory=True)
-        data = file.read(MAX_BYTES + 1)
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(fd)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

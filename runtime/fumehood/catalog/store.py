@@ -119,10 +119,13 @@ class Catalog:
         digest = tool_digest(text, tree)
         with self._lock, _translated(self._store.parent):
             known = self._tools.get(manifest.name)
-            self._check_conflict(manifest, digest)
+            # Compared as read, not as digests: a newer Fumehood writes more defaults out.
+            unchanged = known is not None and (known.manifest, known.files) == (manifest, tree)
+            if not unchanged:
+                self._check_conflict(manifest, digest)
             if tree is not None:
                 self._keep(tree, files)
-            if known is not None and known.digest == digest and known.state == ACTIVE:
+            if known is not None and unchanged and known.state == ACTIVE:
                 return known
             added = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             with self._transaction():
@@ -132,7 +135,7 @@ class Catalog:
                     (manifest.name, manifest.version, digest, tree, ACTIVE, added, text),
                 )
                 self._db.execute(
-                    "INSERT OR IGNORE INTO versions VALUES (?, ?, ?)",
+                    "INSERT OR REPLACE INTO versions VALUES (?, ?, ?)",
                     (manifest.name, manifest.version, digest),
                 )
             tool = RegisteredTool(manifest, digest, tree, account, ACTIVE, added)

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fumehood.catalog.pins import stored_digest
+from fumehood.catalog.pins import stored_digest, tool_digest
 from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.errors import CatalogError, ManifestError
+from fumehood.model.manifest import canonical
 from support.manifests import FIRST_ACCOUNT, manifest
 
 RANGE = (FIRST_ACCOUNT, 4)
@@ -202,6 +203,25 @@ def test_a_changed_row_is_quarantined(catalog: Catalog, tmp_path: Path) -> None:
     assert [tool.state for tool in changed.list()] == ["quarantined"]
     assert "differs from its digest" in changed.problems[0]
     changed.close()
+
+
+def test_a_tool_of_an_older_fumehood_may_be_registered_again_unchanged(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    tool = catalog.add(manifest(), FILES)
+    catalog.close()
+    shorter = canonical(manifest()).replace(b'"seccomp":"compute",', b"")
+    digest = tool_digest(shorter, tool.files)
+    with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
+        db.execute("UPDATE tools SET manifest = ?, digest = ?", (shorter, digest))
+        db.execute("UPDATE versions SET digest = ?", (digest,))
+    db.close()
+    newer = Catalog(tmp_path, RANGE, own_uid=0)
+    assert newer.problems == ()
+    assert newer.add(manifest(), FILES).digest == digest
+    with pytest.raises(CatalogError, match="other content"):
+        newer.add(manifest(seccomp="strict"), FILES)
+    newer.close()
 
 
 def test_a_row_that_cannot_be_read_is_left_out_and_told(catalog: Catalog, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ CHANGES: dict[str, Any] = {
     "network": "host",
     "limits": dataclasses.replace(LIMITS, pids=33),
     "accepted": ("memory",),
+    "runtime": "runsc",
 }
 
 
