@@ -23,6 +23,7 @@ from typing import Literal
 from fumehood.errors import EngineError
 from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
 from fumehood.kernel import accounts, cgroup, libc, openat2, pidfd, proc, rootfs
+from fumehood.kernel.meter import Meter
 from fumehood.kernel.readback import prove_confined, prove_mounts, prove_seccomp
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
@@ -112,8 +113,11 @@ class BubblewrapSandbox:
     _deadline: float = 0.0
     _failure: Failed | None = None
     _seccomp_proven: bool = False
-    _cpu_before: float = 0.0
+    _meter: Meter = field(init=False)
     _reaped: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._meter = Meter(self.group)
 
     # --- opening
 
@@ -251,8 +255,6 @@ class BubblewrapSandbox:
         """Give bubblewrap its filter, which is what it waits for."""
         if self.phase != "opened":
             raise EngineError("only an opened sandbox can start", control="sandbox")
-        # What opening cost is not the caller's.
-        self._cpu_before = self.group.cpu_seconds() or 0.0
         self.phase = "starting"
         self._deadline = time.monotonic() + START_SECONDS
         try:
@@ -263,6 +265,10 @@ class BubblewrapSandbox:
         finally:
             os.close(self._gate)
             self._gate = -1
+
+    def begin(self) -> None:
+        """What opening, or the tool's own start ahead of the call, cost is not the caller's."""
+        self._meter.begin()
 
     def _try_started(self) -> list[Event]:
         if self._tool < 0:
@@ -330,7 +336,7 @@ class BubblewrapSandbox:
 
     def _ended(self, *, executed: bool) -> Ended:
         code, signal = self._exit()
-        cpu = self.group.cpu_seconds()
+        counters = self._meter.counters(self._scratch)
         fd = os.open(f"{self._scratch}/out", os.O_RDONLY | os.O_DIRECTORY)
         try:
             artifacts = openat2.collect(
@@ -342,11 +348,12 @@ class BubblewrapSandbox:
             exit_code=code,
             signal=signal,
             executed=executed,
-            cpu_seconds=None if cpu is None else max(cpu - self._cpu_before, 0.0),
+            cpu_seconds=self._meter.cpu_seconds(),
             memory_peak_bytes=self.group.memory_peak(),
             pids_peak=self.group.pids_peak(),
             oom_kills=self.group.oom_kills(),
             artifacts=tuple(artifacts),
+            counters=counters,
         )
 
     def _exit(self) -> tuple[int | None, int | None]:

@@ -6,11 +6,11 @@ EngineError or PlanRefused and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fumehood.kernel.openat2 import Found
-from fumehood.model.outcome import Proof
+from fumehood.model.outcome import Counters, Proof
 from fumehood.model.plan import Plan
 
 
@@ -46,6 +46,7 @@ class Ended:
     pids_peak: int | None
     oom_kills: int
     artifacts: tuple[Found, ...]
+    counters: Counters = field(default_factory=Counters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,9 @@ class Sandbox(Protocol):
 
     def start(self) -> None:
         """Let the opened sandbox execute the tool's program."""
+
+    def begin(self) -> None:
+        """The call arrives: what was used before is not the caller's."""
 
     def kill(self) -> None:
         """Kill everything in it; the end is reported as always. Harmless when already dead."""

@@ -61,6 +61,7 @@ def registered(tool: RegisteredTool) -> dict[str, Any]:
         "account": tool.account,
         "state": tool.state,
         "added": tool.added,
+        "notes": list(tool.notes),
     }
 
 

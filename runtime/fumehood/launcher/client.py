@@ -45,9 +45,13 @@ class Sandbox:
     ended: asyncio.Future[End]
     _send: Callable[[m.ToLauncher], None] = field(repr=False)
 
-    def start(self) -> None:
-        """Execute the tool in the opened sandbox."""
-        self._send(m.Start(self.name))
+    def start(self, *, begin: bool = True) -> None:
+        """Execute the tool in the opened sandbox; without `begin` ahead of any call."""
+        self._send(m.Start(self.name, begin))
+
+    def begin(self) -> None:
+        """A sandbox that was started ahead gets its call now."""
+        self._send(m.Begin(self.name))
 
     def kill(self) -> None:
         """Kill everything in it; `ended` follows."""

@@ -155,7 +155,7 @@ class Launcher:
                 return
             if descriptors:
                 raise ProtocolError("descriptors are allowed beside Open only")
-            if not isinstance(message, m.Start | m.Kill):
+            if not isinstance(message, m.Start | m.Begin | m.Kill):
                 raise ProtocolError("not a message for a launcher")
             running = self._running.get(message.sandbox)
             if running is None:
@@ -163,9 +163,11 @@ class Launcher:
             sandbox = message.sandbox
             if isinstance(message, m.Kill):
                 running.sandbox.kill()
-            else:
-                running.sandbox.start()
+            if isinstance(message, m.Begin) or (isinstance(message, m.Start) and message.begin):
+                running.sandbox.begin()
                 running.deadline = time.monotonic() + running.timeout
+            if isinstance(message, m.Start):
+                running.sandbox.start()
             self._step(sandbox)
         except FumehoodError as error:
             self._refuse(sandbox if sandbox not in self._running else "", error)
@@ -264,6 +266,7 @@ class Launcher:
                     m.ArtifactMessage(item.name, item.size, item.refused)
                     for item in event.artifacts
                 ),
+                counters=event.counters,
             ),
             descriptors,
         )

@@ -10,11 +10,11 @@ import array
 import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fumehood.errors import ProtocolError
 from fumehood.model.codec import decode, encode
-from fumehood.model.outcome import Proof
+from fumehood.model.outcome import Counters, Proof
 from fumehood.model.plan import Plan
 
 MAX_MESSAGE = 128 * 1024
@@ -33,7 +33,15 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Supervisor: execute the tool in an opened sandbox."""
+    """Supervisor: execute the tool in an opened sandbox. begin: for a call, and not ahead of it."""
+
+    sandbox: str
+    begin: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Supervisor: a sandbox that was started ahead gets its call; time and usage count from now."""
 
     sandbox: str
 
@@ -95,6 +103,7 @@ class EndedMessage:
     pids_peak: int | None
     oom_kills: int
     artifacts: tuple[ArtifactMessage, ...]
+    counters: Counters = field(default_factory=Counters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +120,24 @@ class Refused:
     detail: str
 
 
-ToLauncher = Open | Start | Kill
+ToLauncher = Open | Start | Begin | Kill
 FromLauncher = Hello | OpenedMessage | StartedMessage | EndedMessage | Refused
 
 _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
     cls.__name__: cls
-    for cls in (Open, Start, Kill, Hello, OpenedMessage, StartedMessage, EndedMessage, Refused)
+    for cls in (
+        Open,
+        Start,
+        Begin,
+        Kill,
+        Hello,
+        OpenedMessage,
+        StartedMessage,
+        EndedMessage,
+        Refused,
+    )
 }
-TO_LAUNCHER = frozenset({"Open", "Start", "Kill"})
+TO_LAUNCHER = frozenset({"Open", "Start", "Begin", "Kill"})
 FROM_LAUNCHER = frozenset(_TYPES) - TO_LAUNCHER
 
 

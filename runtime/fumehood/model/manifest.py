@@ -180,6 +180,9 @@ class ToolAnnotations(_Strict):
     openWorldHint: bool | None = None  # noqa: N815
 
 
+Warm = Literal["auto", "none", "opened", "started"]
+
+
 class Run(_Strict):
     """How the tool is started. `command[0]` is a name on the sandbox's PATH or absolute."""
 
@@ -197,6 +200,9 @@ class Run(_Strict):
     )
     environment: Annotated[dict[str, str], AfterValidator(_environment)] = Field(
         default_factory=dict, description="variables besides those every tool gets"
+    )
+    warm: Warm = Field(
+        default="auto", description="what is paid ahead of a call: auto, none, opened, started"
     )
 
 

@@ -42,6 +42,7 @@ class RegisteredTool:
 
     digest: `sha384:<hex>` over the canonical manifest and the file tree's digest.
     files: `sha384:<hex>` of the tool's file tree in the store, or None when it has none.
+    notes: what an operator should know of it, in words.
     account: host UID (= GID) of the tool's service account.
     """
 
@@ -51,6 +52,7 @@ class RegisteredTool:
     account: int
     state: str
     added: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

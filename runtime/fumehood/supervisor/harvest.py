@@ -78,6 +78,8 @@ class Feed:
         """Takes the descriptor over."""
         self._fd = fd
         self._left = memoryview(data)
+        self.count = 0
+        """Bytes put into the pipe so far."""
         self._loop = asyncio.get_running_loop()
         os.set_blocking(fd, False)
         self._write()
@@ -87,7 +89,9 @@ class Feed:
     def _write(self) -> None:
         try:
             while self._left:
-                self._left = self._left[os.write(self._fd, self._left) :]
+                written = os.write(self._fd, self._left)
+                self.count += written
+                self._left = self._left[written:]
         except BlockingIOError:
             return
         except BrokenPipeError:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from fumehood.errors import EngineError, FumehoodError
 from fumehood.launcher.client import End
-from fumehood.model.outcome import Outcome, Proof, Usage
+from fumehood.model.outcome import Counters, Outcome, Proof, Usage
 from fumehood.model.plan import Plan
+from fumehood.model.request import Admitted
 from fumehood.supervisor import harvest
 from fumehood.supervisor.pool import Pool, Ready
 from fumehood.supervisor.watch import Reason, Watch, conclude
@@ -46,7 +47,7 @@ class Run:
     steps: Steps
 
 
-async def run(pool: Pool, plan: Plan, arguments: bytes) -> Run:
+async def run(pool: Pool, admitted: Admitted, plan: Plan) -> Run:
     """Run one invocation in a sandbox of its own.
 
     Cancelling the task once cancels the invocation: the sandbox is killed, and the outcome
@@ -55,10 +56,10 @@ async def run(pool: Pool, plan: Plan, arguments: bytes) -> Run:
     """
     began = time.monotonic()
     try:
-        ready = pool.take(plan)
+        ready = pool.take(plan, tool=admitted.tool.digest, warm=admitted.tool.manifest.run.warm)
     except FumehoodError as error:
         return Run(_failed(error, Usage(), (), b""), Steps(began, began, time.monotonic()))
-    return await _Invocation(ready, began).run(arguments)
+    return await _Invocation(ready, began).run(admitted.request.arguments_json)
 
 
 class _Invocation:
@@ -67,6 +68,7 @@ class _Invocation:
     def __init__(self, ready: Ready, began: float) -> None:
         pipes = ready.pipes
         self._sandbox = ready.sandbox
+        self._launched = ready.launched
         self._plan = ready.sandbox.plan
         self._watch = Watch()
         self._began = began
@@ -118,7 +120,10 @@ class _Invocation:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 self._proofs = await asyncio.shield(self._sandbox.opened)
-                self._sandbox.start()
+                if self._launched:
+                    self._sandbox.begin()
+                else:
+                    self._sandbox.start()
                 self._proofs += await asyncio.shield(self._sandbox.started)
         except TimeoutError:
             raise EngineError("the sandbox did not open in time", control="sandbox") from None
@@ -177,6 +182,7 @@ class _Invocation:
 
     def _usage(self, end: End | None) -> Usage:
         message = end.message if end else None
+        counters = message.counters if message else Counters()
         started = self._ended if self._started is None else self._started
         return Usage(
             wall_seconds=round(self._ended - started, 6),
@@ -185,6 +191,13 @@ class _Invocation:
             pids_peak=message.pids_peak if message else None,
             stdout_bytes=self._stdout.count,
             stderr_bytes=self._stderr.count,
+            user_seconds=counters.user_seconds,
+            system_seconds=counters.system_seconds,
+            throttled_seconds=counters.throttled_seconds,
+            oom_kills=message.oom_kills if message else 0,
+            stdin_bytes=self._feed.count if self._feed else 0,
+            scratch_bytes=counters.scratch_bytes,
+            scratch_inodes=counters.scratch_inodes,
         )
 
     def _steps(self) -> Steps:

@@ -1,8 +1,8 @@
 """Sandboxes ready before the call: each complete, proven, single use, and for one plan only.
 
 What can be paid before a call arrives is paid before: account, namespaces, mounts, cgroup,
-limits and read-back. An opened sandbox has executed nothing of the tool, so it is safe for
-every tool. Must never hand one sandbox to two invocations, nor one plan's to another's.
+limits and read-back (*opened*), or also the tool's own start (*started*). Must never hand one
+sandbox to two invocations, nor one plan's to another's.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import psutil
 import structlog
 
-from fumehood.errors import FumehoodError
+from fumehood.errors import EngineError, FumehoodError
 from fumehood.launcher.client import LauncherClient, Sandbox
+from fumehood.model.manifest import Warm
+from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 
 log = structlog.get_logger(__name__)
@@ -29,6 +32,8 @@ OPENING_SECONDS = 0.03
 """What opening costs at most on a small host: with the arrival rate it tells how many to keep."""
 RATE_WEIGHT = 0.2
 """Weight of the newest interval in the moving average of the arrival rate."""
+MEMORY_LEAST = 0.1
+"""Below this part of the host's memory still available, nothing is kept ready."""
 
 
 class Pipes:
@@ -53,23 +58,61 @@ class Pipes:
             os.close(fd)
 
 
-@dataclass(frozen=True, slots=True)
 class Ready:
-    """A sandbox, opened or still opening, with our ends of its pipes; the taker owns both."""
+    """A sandbox, opened or on its way there, with our ends of its pipes; the taker owns both."""
 
-    sandbox: Sandbox
-    pipes: Pipes
-    since: float
+    def __init__(self, sandbox: Sandbox, pipes: Pipes, *, ahead: bool) -> None:
+        """ahead: start the tool's program as soon as the sandbox is open."""
+        self.sandbox = sandbox
+        self.pipes = pipes
+        self.since = time.monotonic()
+        self.launched = False
+        """The tool's program has been started ahead of any call."""
+        self.unfit = ""
+        """Why a tool that was started ahead must not be: it wrote, or ended, unfed."""
+        self._loop = asyncio.get_running_loop()
+        self._watched = False
+        if ahead:
+            sandbox.opened.add_done_callback(self._start_ahead)
 
     @property
     def alive(self) -> bool:
-        """Not known to have ended or failed."""
+        """Not known to have ended, failed or written."""
         sandbox = self.sandbox
         failed = sandbox.opened.done() and sandbox.opened.exception() is not None
-        return not failed and not sandbox.ended.done()
+        return not (failed or sandbox.ended.done() or self.unfit)
+
+    def _start_ahead(self, opened: asyncio.Future[tuple[Proof, ...]]) -> None:
+        if opened.cancelled() or opened.exception() is not None or self.launched:
+            return
+        self.launched = True
+        self._watched = True
+        for fd in (self.pipes.stdout, self.pipes.stderr):
+            self._loop.add_reader(fd, self._wrote)
+        try:
+            self.sandbox.start(begin=False)
+        except FumehoodError as error:
+            self.unfit = str(error)
+
+    def _wrote(self) -> None:
+        """Output, or the end of it, of a program that was not fed yet."""
+        self.unfit = "it wrote or ended before it was fed"
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            for fd in (self.pipes.stdout, self.pipes.stderr):
+                self._loop.remove_reader(fd)
+
+    def take(self) -> None:
+        """An invocation owns it from now on."""
+        self._unwatch()
+        self.sandbox.opened.remove_done_callback(self._start_ahead)
 
     def discard(self) -> None:
         """Give up a sandbox that no invocation will use."""
+        self.take()
         self.sandbox.kill()
         self.pipes.close_ours()
 
@@ -79,6 +122,7 @@ class _Shelf:
     """The ready sandboxes of one plan, and how often it is called."""
 
     plan: Plan
+    ahead: bool
     ready: list[Ready] = field(default_factory=list)
     called: float = 0.0
     interval: float = IDLE_SECONDS
@@ -98,7 +142,9 @@ class Pool:
         self._most = most
         self._most_each = min(most, most_each)
         self._shelves: dict[str, _Shelf] = {}
+        self._unfit: dict[str, str] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._tending = False
         self._closed = False
 
     @property
@@ -106,37 +152,59 @@ class Pool:
         """How many sandboxes wait for a call."""
         return sum(len(shelf.ready) for shelf in self._shelves.values())
 
-    def take(self, plan: Plan) -> Ready:
+    def unfit(self, tool: str) -> str:
+        """Why the tool with this digest is not started ahead any more; empty when it may be."""
+        return self._unfit.get(tool, "")
+
+    def take(self, plan: Plan, *, tool: str, warm: Warm) -> Ready:
         """A sandbox for one invocation, the oldest ready one first.
+
+        tool: the tool's digest. warm: how much its manifest wants paid ahead.
 
         Raises:
             EngineError, ProtocolError: none could be asked for.
         """
+        if warm == "none" or not self._most:
+            return self._open(plan, ahead=False)
         now = time.monotonic()
-        shelf = self._shelves.setdefault(plan.digest(), _Shelf(plan))
+        key = plan.digest()
+        shelf = self._shelves.get(key)
+        if shelf is None:
+            ahead = warm == "started" and tool not in self._unfit
+            shelf = self._shelves[key] = _Shelf(plan, ahead)
         if shelf.called:
             gap = min(now - shelf.called, IDLE_SECONDS)
             shelf.interval += RATE_WEIGHT * (gap - shelf.interval)
         shelf.called = now
-        found = None
-        while shelf.ready and found is None:
-            candidate = shelf.ready.pop(0)
-            if candidate.alive:
-                found = candidate
-            else:
-                candidate.discard()
-        taken = found or self._open(plan)
-        asyncio.get_running_loop().call_soon(self._tend)
+        taken = self._from(shelf, tool) or self._open(plan, ahead=False)
+        taken.take()
+        self._tend_soon()
         return taken
 
-    def wanted(self, shelf: _Shelf, now: float) -> int:
+    def _from(self, shelf: _Shelf, tool: str) -> Ready | None:
+        while shelf.ready:
+            candidate = shelf.ready.pop(0)
+            if candidate.alive:
+                return candidate
+            self._note_unfit(shelf, candidate, tool)
+            candidate.discard()
+        return None
+
+    def _note_unfit(self, shelf: _Shelf, candidate: Ready, tool: str) -> None:
+        """A tool's own doing, not an engine's failure: from now on it is only opened."""
+        if candidate.unfit and shelf.ahead:
+            shelf.ahead = False
+            self._unfit[tool] = candidate.unfit
+            log.warning("tool is not started ahead any more", tool=tool, reason=candidate.unfit)
+
+    def _wanted(self, shelf: _Shelf, now: float) -> int:
         """How many to keep: one for the next call, and what arrives while one is opened."""
         if now - shelf.called > IDLE_SECONDS:
             return 0
         arriving = OPENING_SECONDS / max(shelf.interval, OPENING_SECONDS / self._most_each)
         return min(1 + int(arriving), self._most_each)
 
-    def _open(self, plan: Plan) -> Ready:
+    def _open(self, plan: Plan, *, ahead: bool) -> Ready:
         pipes = Pipes()
         try:
             sandbox = self._launcher.open(self._new_name(), plan, pipes.theirs)
@@ -145,20 +213,33 @@ class Pool:
             raise
         finally:
             pipes.close_theirs()
-        return Ready(sandbox, pipes, time.monotonic())
+        return Ready(sandbox, pipes, ahead=ahead)
+
+    def _tend_soon(self) -> None:
+        if not self._tending and not self._closed:
+            self._tending = True
+            asyncio.get_running_loop().call_soon(self._tend)
 
     def _tend(self) -> None:
         """Fill up, recycle and drain; comes again by itself while there is anything to do."""
+        self._tending = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._closed or not self._most:
+        if self._closed:
+            return
+        if short_of_memory():
+            self.drop_all()
             return
         now = time.monotonic()
-        for key, shelf in list(self._shelves.items()):
-            self._weed(shelf, now)
-            missing = self.wanted(shelf, now) - len(shelf.ready)
-            self._fill(shelf, min(missing, self._most - self.ready))
+        # The plans called last come first; what they need is taken from those called long ago.
+        shelves = sorted(self._shelves.items(), key=lambda item: -item[1].called)
+        left = self._most
+        for key, shelf in shelves:
+            keep = min(self._wanted(shelf, now), left)
+            left -= keep
+            self._weed(shelf, keep, now)
+            self._fill(shelf, keep - len(shelf.ready))
             if not shelf.ready and now - shelf.called > IDLE_SECONDS:
                 del self._shelves[key]
         if self._shelves:
@@ -167,18 +248,20 @@ class Pool:
     def _fill(self, shelf: _Shelf, missing: int) -> None:
         for _ in range(missing):
             try:
-                shelf.ready.append(self._open(shelf.plan))
-            except FumehoodError as error:
+                shelf.ready.append(self._open(shelf.plan, ahead=shelf.ahead))
+            except EngineError as error:
                 log.warning("no sandbox could be opened ahead", error=str(error))
                 return
 
-    def _weed(self, shelf: _Shelf, now: float) -> None:
-        keep = self.wanted(shelf, now)
-        fresh = [r for r in shelf.ready if r.alive and now - r.since < RECYCLE_SECONDS]
+    def _weed(self, shelf: _Shelf, keep: int, now: float) -> None:
+        """Drop the dead, the old and the surplus. An unfit one is kept for `take` to note."""
+        fresh = [
+            r for r in shelf.ready if (r.alive or r.unfit) and now - r.since < RECYCLE_SECONDS
+        ][:keep]
         for item in shelf.ready:
-            if item not in fresh[:keep]:
+            if item not in fresh:
                 item.discard()
-        shelf.ready = fresh[:keep]
+        shelf.ready = fresh
 
     def drop_all(self) -> None:
         """Discard everything ready: the catalog changed, the host is short, or we stop."""
@@ -188,7 +271,14 @@ class Pool:
         self._shelves.clear()
 
     def close(self) -> None:
+        """Keep nothing ready any more; sandboxes can still be taken."""
         self._closed = True
         self.drop_all()
         if self._timer is not None:
             self._timer.cancel()
+
+
+def short_of_memory() -> bool:
+    """Whether the host needs what ready sandboxes hold."""
+    memory = psutil.virtual_memory()
+    return bool(memory.available < memory.total * MEMORY_LEAST)

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -157,7 +157,7 @@ class Supervisor:
                 "invocation.launched",
                 {**_who(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
-            run = await invocation.run(rooms.pool, plan, request.arguments_json)
+            run = await invocation.run(rooms.pool, admitted, plan)
         outcome, steps = run.outcome, run.steps
         if outcome.error:
             log.error(
@@ -225,7 +225,8 @@ class Supervisor:
         tool = self._rooms.catalog.get(name)
         if tool is None or not self._rooms.admission.authorizer.may_call(caller, tool):
             raise UnknownTool(f"no tool {name[:64]!r}", "`fumehood tool list` shows the tools")
-        return tool
+        unfit = self._rooms.pool.unfit(tool.digest)
+        return replace(tool, notes=(f"not started ahead of calls: {unfit}",)) if unfit else tool
 
     async def add_tool(
         self, caller: Caller, manifest_text: str, files: Mapping[str, ToolFile]

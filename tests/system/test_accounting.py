@@ -1,0 +1,114 @@
+"""What a result says was used, against payloads that know what they use: less than 5 % apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from support.hood import Hood
+
+STARTING_SECONDS = 0.08
+"""CPU time of an interpreter that starts and ends, on a slow host."""
+INTERPRETER_BYTES = 8 << 20
+
+CPU = """
+import json, resource
+used = lambda: resource.getrusage(resource.RUSAGE_SELF)
+while used().ru_utime < 0.5: pass
+first = open('/dev/urandom', 'rb', 0)
+while used().ru_stime < 0.5: first.read(1 << 16)
+print(json.dumps([used().ru_utime, used().ru_stime]))
+"""
+CHILDREN = """
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        while time.process_time() < 0.1: pass
+        os._exit(0)
+for _ in range(4): os.wait()
+"""
+HEAP = "data = b'x' * (100 << 20)"
+FREED = "data = b'x' * (100 << 20); del data"
+SCRATCH = """
+import os
+open('/tmp/a', 'wb').write(b'x' * (3 << 20))
+open('/out/b', 'wb').write(b'x' * 1000)
+os.makedirs('/tmp/c/d')
+"""
+FULL = "open('/dev/shm/a', 'wb').write(b'x' * (20 << 20))"
+
+
+def usage(
+    hood: Hood,
+    script: str,
+    arguments: Mapping[str, object] | None = None,
+    *,
+    cpu: float = 1.0,
+) -> dict[str, Any]:
+    """Run a script twice; the usage of the second run, which a sandbox opened ahead serves."""
+    name = f"used-{abs(hash(script)):x}"
+    hood.register(
+        None,
+        name,
+        command=["python3", "-c", script],
+        limits={"memory": "160MiB", "scratch": "32MiB", "pids": 16, "cpu": cpu},
+    )
+    for _ in range(2):
+        result = hood.call(name, arguments)
+        assert result["status"] == "ok", result
+    texts = [block["text"] for block in result["content"] if block["type"] == "text"]
+    return {**result["usage"], "stdout": json.loads("".join(texts) or "null")}
+
+
+def test_cpu_time_is_divided_as_the_process_saw_it(hood: Hood) -> None:
+    used = usage(hood, CPU)
+    user, system = used["stdout"]
+    assert user * 0.95 < used["user_seconds"] < user * 1.05 + STARTING_SECONDS
+    assert system * 0.95 < used["system_seconds"] < system * 1.05 + STARTING_SECONDS
+    divided = used["user_seconds"] + used["system_seconds"]
+    assert used["cpu_seconds"] == pytest.approx(divided, rel=0.01)
+
+
+def test_children_are_counted_and_held_back_together(hood: Hood) -> None:
+    used = usage(hood, CHILDREN, cpu=0.2)
+    assert 0.4 * 0.95 < used["cpu_seconds"] < 0.4 * 1.05 + STARTING_SECONDS
+    assert used["pids_peak"] == 5
+    assert used["wall_seconds"] > 1.5, "two CPUs' worth of work with a limit of a fifth"
+    assert used["throttled_seconds"] > 0
+
+
+def test_opening_ahead_is_not_charged(hood: Hood) -> None:
+    used = usage(hood, "pass")
+    assert used["cpu_seconds"] < STARTING_SECONDS
+    assert used["memory_peak_bytes"] < INTERPRETER_BYTES * 2
+    assert used["pids_peak"] == 1
+    assert (used["oom_kills"], used["scratch_bytes"], used["scratch_inodes"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("script", [HEAP, FREED], ids=["held", "freed"])
+def test_memory_is_its_peak(hood: Hood, script: str) -> None:
+    peak = usage(hood, script)["memory_peak_bytes"]
+    assert 100 << 20 < peak < (100 << 20) * 1.05 + INTERPRETER_BYTES
+
+
+def test_scratch_is_what_is_left_in_it(hood: Hood) -> None:
+    used = usage(hood, SCRATCH)
+    assert used["scratch_inodes"] == 4
+    assert used["scratch_bytes"] == pytest.approx((3 << 20) + 4096, rel=0.01)
+
+
+def test_shared_memory_is_scratch_and_memory(hood: Hood) -> None:
+    used = usage(hood, FULL)
+    assert used["scratch_bytes"] == 20 << 20
+    assert used["memory_peak_bytes"] > 20 << 20
+
+
+def test_bytes_in_and_out_are_counted(hood: Hood) -> None:
+    script = "import sys; sys.stdout.write(sys.stdin.read()); sys.stderr.write('12345')"
+    arguments = {"text": "x" * 200_000}
+    used = usage(hood, script, arguments)
+    size = len(json.dumps(arguments, separators=(",", ":")))
+    assert (used["stdin_bytes"], used["stdout_bytes"], used["stderr_bytes"]) == (size, size, 5)

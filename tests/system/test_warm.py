@@ -1,0 +1,149 @@
+"""Sandboxes ready before the call: used once, for one plan, and no other promise is weaker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from support.hood import Hood, eventually, hood, processes_of
+
+STARTED = """
+import json, os, sys, time
+began = time.monotonic()
+arguments = json.load(sys.stdin)
+print(json.dumps({"waited": time.monotonic() - began, "pid": os.getpid(), "got": arguments}))
+"""
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Hood]:
+    with hood(config={"accounts": {"first": 1_960_000_000, "count": 100}, "warm": 4}) as running:
+        yield running
+
+
+def answer(result: dict[str, object]) -> dict[str, object]:
+    assert result["status"] == "ok", result
+    content = result["content"]
+    assert isinstance(content, list)
+    return dict(json.loads(content[0]["text"]))
+
+
+def register(running: Hood, name: str, code: str, warm: str, **limits: object) -> None:
+    running.register(
+        None,
+        name,
+        command=["python3", "-c", code],
+        limits={"memory": "64MiB", **limits},
+        run={"image": "host", "command": ["python3", "-c", code], "warm": warm},
+    )
+
+
+def ready(running: Hood) -> int:
+    return int(running.status()["ready"])
+
+
+def test_a_started_tool_waits_for_its_call_and_is_used_once(warm: Hood) -> None:
+    register(warm, "eager", STARTED, "started")
+    warm.call("eager", {"n": 0})
+    account = warm.account("eager")
+    eventually(lambda: len(warm.alive("eager")) == 1, 10, "its program runs ahead of the call")
+    first = answer(warm.call("eager", {"n": 1}))
+    eventually(lambda: len(warm.alive("eager")) == 1, 10, "another one takes its place")
+    second = answer(warm.call("eager", {"n": 2}))
+    assert (first["got"], second["got"]) == ({"n": 1}, {"n": 2})
+    assert float(str(second["waited"])) > 0
+    assert processes_of(account)
+
+
+def test_a_deadline_counts_from_the_call_and_not_from_the_start(warm: Hood) -> None:
+    register(warm, "patient", STARTED, "started", timeout="1s")
+    warm.call("patient", {})
+    eventually(lambda: len(warm.alive("patient")) == 1, 10, "it runs ahead")
+    (pid,) = warm.alive("patient")
+    began = _age(pid)
+    eventually(lambda: _age(pid) - began > 1.5, 10, "it waits longer than its limit")
+    assert answer(warm.call("patient", {"late": True}))["got"] == {"late": True}
+
+
+def _age(pid: int) -> float:
+    """Seconds since a process started (proc(5), field 22, in clock ticks)."""
+    import os
+
+    with open(f"/proc/{pid}/stat") as file:
+        started = int(file.read().rsplit(")", 1)[1].split()[19])
+    with open("/proc/uptime") as file:
+        return float(file.read().split()[0]) - started / os.sysconf("SC_CLK_TCK")
+
+
+def test_cpu_of_the_start_is_not_charged(warm: Hood) -> None:
+    code = "import sys\nx = sum(range(3_000_000))\nprint(len(sys.stdin.read()))"
+    register(warm, "thinker", code, "started")
+    cold = warm.call("thinker", {})
+    eventually(lambda: _idle(warm, "thinker"), 20, "it has done its thinking ahead")
+    warmed = warm.call("thinker", {})
+    assert warmed["usage"]["cpu_seconds"] < cold["usage"]["cpu_seconds"] / 2
+
+
+def _idle(running: Hood, tool: str) -> bool:
+    pids = running.alive(tool)
+    if len(pids) != 1:
+        return False
+    with open(f"/proc/{pids[0]}/wchan") as file:
+        return "pipe" in file.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("chatty", "import sys; print('hello', flush=True); sys.stdin.read()"),
+        ("hasty", "print('done')"),
+    ],
+)
+def test_a_tool_that_does_not_wait_falls_back_and_tool_show_says_why(
+    warm: Hood, name: str, code: str
+) -> None:
+    register(warm, name, code, "started")
+    for _ in range(4):
+        result = warm.call(name, {})
+        assert result["status"] == "ok", result
+    with warm.client() as client:
+        (note,) = client.show_tool(name)["notes"]
+    assert "not started ahead" in note
+
+
+def test_an_opened_sandbox_has_executed_nothing_of_the_tool(warm: Hood) -> None:
+    register(warm, "plain", STARTED, "opened")
+    warm.call("plain", {})
+    eventually(lambda: ready(warm) > 0, 10, "one is ready")
+    assert warm.alive("plain") == []
+    assert answer(warm.call("plain", {"a": 1}))["got"] == {"a": 1}
+
+
+def test_none_keeps_nothing_ready(warm: Hood) -> None:
+    register(warm, "cold", STARTED, "none")
+    warm.call("cold", {})
+    assert processes_of(warm.account("cold")) == []
+
+
+def test_a_killed_ready_sandbox_is_not_handed_out(warm: Hood) -> None:
+    import os
+    import signal
+
+    register(warm, "victim", STARTED, "opened")
+    warm.call("victim", {})
+    account = warm.account("victim")
+    eventually(lambda: bool(processes_of(account)), 10, "one is ready")
+    for pid in processes_of(account):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not processes_of(account), 10, "it is dead")
+    for number in range(3):
+        assert answer(warm.call("victim", {"n": number}))["got"] == {"n": number}
+
+
+def test_no_more_are_kept_than_configured(warm: Hood) -> None:
+    for number in range(6):
+        register(warm, f"many-{number}", STARTED, "opened")
+        warm.call(f"many-{number}", {})
+    assert ready(warm) <= 4
