@@ -66,13 +66,22 @@ RUN: Final = re.compile(rf"[\\{_ALL}][\\{_ALL}]*+")
 IN_CONTEXT: Final = re.compile(rf"[\\{_JOINER}{_SELECTOR}\r]")
 """Characters that are rewritten or not by what stands beside them."""
 
-STRIPPED: Final = re.compile(
-    f"[{_ALL}](?:(?<=[\x1b])\\[[0-?]{{0,64}}[ -/]{{0,8}}[@-~]"
-    f"|(?<=\x9b)[0-?]{{0,64}}[ -/]{{0,8}}[@-~])?"
-)
-"""What is left out when text is searched a second time for what was split by it."""
+CONTROLS: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte not in b"\t\n\r\x1b")
+"""The control bytes that are hidden whatever stands beside them, ESC excepted."""
 
-_PLAIN: Final = bytes(range(0x20, 0x7F)) + b"\t\n"
+CONTROL_SEQUENCE: Final = re.compile(
+    "[\x1b\x9b](?:(?<=\x1b)\\[[0-?]{0,64}[ -/]{0,8}[@-~]|(?<=\x9b)[0-?]{0,64}[ -/]{0,8}[@-~])"
+)
+"""A CSI sequence (ECMA-48, 5.4): colours and cursor movements."""
+
+_ALWAYS: Final = f"[{_CONTROL}{_ESCAPE}{_BIDI}{_TAG}{_ZERO_WIDTH}{_INVALID}]"
+HIDDEN_RUN: Final = re.compile(f"{_ALWAYS}{_ALWAYS}*")
+"""Characters that are hidden whatever stands beside them."""
+
+CONTEXTUAL: Final = re.compile(rf"[{_JOINER}{_SELECTOR}\r]")
+"""Characters that are hidden or not by what stands beside them."""
+
+_PRINTED: Final = bytes(range(0x20, 0x7F)) + b"\t\n\r"
 
 _RULES: Final[tuple[tuple[str, Severity, re.Pattern[str]], ...]] = (
     ("terminal-escape", "medium", re.compile(f"[{_ESCAPE}]")),
@@ -92,8 +101,10 @@ def decode(data: bytes) -> str:
 
 
 def is_plain(data: bytes) -> bool:
-    """Whether nothing in `data` can be hidden: 1.7 ms for 1 MiB of ASCII, before any decoding."""
-    return not data.translate(None, _PLAIN)
+    """Whether `data` is ASCII in which nothing is hidden: 2 ms for 1 MiB, nothing decoded."""
+    if data.translate(None, _PRINTED):
+        return False
+    return b"\r" not in data or data.count(b"\r") == data.count(b"\r\n")
 
 
 class ControlDetector:

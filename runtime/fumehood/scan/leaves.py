@@ -7,10 +7,11 @@ it came from. Numbers are not changed, ever: a secret in one cannot be redacted.
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from fumehood.scan.redact import Span, redact_text
 
@@ -18,16 +19,21 @@ Path: TypeAlias = "tuple[Path, Any, str | int] | None"
 """A linked path up to the root (above, container, key): cheaper than a tuple for each value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One string of the value at `start:end` of the text: `container[key]`, or `key` itself."""
+class Place(NamedTuple):
+    """`container[key]`, or, when `is_key`, the key itself."""
 
-    start: int
-    end: int
     container: Any
     key: str | int
     path: Path
     is_key: bool
+
+
+class Leaf(NamedTuple):
+    """One string of the value, at `start:end` of the text."""
+
+    start: int
+    end: int
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +53,11 @@ class Leaves:
 
     def __init__(self, value: object) -> None:
         self._root = [value]
-        self._leaves: list[Leaf] = []
         self._names: dict[tuple[int, str], str] = {}
-        self._parts: list[bytes] = []
-        self._length = 0
-        self._walk(self._root, None)
-        self.data = b"".join(self._parts)
-        self._starts = [leaf.start for leaf in self._leaves]
+        parts: list[str] = []
+        _render(self._root, parts)
+        self.data = "".join(parts).encode()
+        self._table: list[Leaf] = []
 
     @property
     def value(self) -> Any:
@@ -61,7 +65,8 @@ class Leaves:
 
     def leaf_of(self, span: Span) -> Leaf | None:
         """The leaf in which the span lies wholly, or None."""
-        leaf = self._leaves[at] if (at := self._at(span.start)) >= 0 else None
+        at = self._at(span.start)
+        leaf = self._leaves[at] if at >= 0 else None
         return leaf if leaf and leaf.start <= span.start and span.end <= leaf.end else None
 
     def edits(self, spans: Iterable[Span], show: Callable[[bytes], str] | None) -> Edits:
@@ -88,19 +93,20 @@ class Leaves:
             text = show(new) if show else new.decode()
             if text.encode() != old:
                 texts[at] = text
-        names = {str(self._leaves[at].key): t for at, t in texts.items() if self._leaves[at].is_key}
+        places = ((self._leaves[at].place, text) for at, text in texts.items())
+        names = {str(place.key): text for place, text in places if place.is_key}
         return Edits(texts, names)
 
     def apply(self, edits: Edits) -> None:
         """Change the value. Raises CannotRedact when two keys of one object become the same."""
         renamed: dict[int, tuple[dict[str, Any], dict[str, str]]] = {}
         for at, text in edits.texts.items():
-            leaf = self._leaves[at]
-            if not leaf.is_key:
-                leaf.container[leaf.key] = text
+            container, key, _, is_key = self._leaves[at].place
+            if not is_key:
+                container[key] = text
                 continue
-            names = renamed.setdefault(id(leaf.container), (leaf.container, {}))[1]
-            names[str(leaf.key)] = self._names[id(leaf.container), str(leaf.key)] = text
+            names = renamed.setdefault(id(container), (container, {}))[1]
+            names[str(key)] = self._names[id(container), str(key)] = text
         for container, names in renamed.values():
             items = [(names.get(key, key), item) for key, item in container.items()]
             if len({key for key, _ in items}) != len(items):
@@ -113,8 +119,8 @@ class Leaves:
         at = self._at(offset)
         if at < 0:
             return ""
-        leaf = self._leaves[at]
-        path: Path = (leaf.path, leaf.container, leaf.key)
+        place = self._leaves[at].place
+        path: Path = (place.path, place.container, place.key)
         parts: list[str] = []
         while path is not None:
             path, container, key = path
@@ -122,35 +128,40 @@ class Leaves:
         # The last one is the index in the list that holds the root.
         return pointer(reversed(parts[:-1]))
 
-    def _walk(self, node: Any, path: Path) -> None:
+    @property
+    def _leaves(self) -> list[Leaf]:
+        """Where each string stands: worked out only when something was found."""
+        if not self._table and self.data:
+            self._walk(self._root, None, 0)
+        return self._table
+
+    def _walk(self, node: Any, path: Path, at: int) -> int:
+        """Follows `_render` step by step; returns where it ends."""
         if isinstance(node, dict):
             for key, item in node.items():
-                self._leaf(key, node, key, path, is_key=True)
-                self._add(b": " if isinstance(item, str) else b"\n")
-                self._item(item, node, key, path)
+                at = self._leaf(key, at, Place(node, key, path, is_key=True))
+                at += len(_AFTER_KEY if isinstance(item, str) else _ALONE)
+                at = self._item(item, at, Place(node, key, path, is_key=False))
         else:
             for index, item in enumerate(node):
-                self._item(item, node, index, path)
+                at = self._item(item, at, Place(node, index, path, is_key=False))
+        return at
 
-    def _item(self, item: Any, node: Any, key: str | int, path: Path) -> None:
+    def _item(self, item: Any, at: int, place: Place) -> int:
         if isinstance(item, str):
-            self._add(b'"')
-            self._leaf(item, node, key, path, is_key=False)
-            self._add(b'"\n')
-        elif isinstance(item, dict | list):
-            self._walk(item, (path, node, key))
+            return self._leaf(item, at + len(_QUOTE), place) + len(_UNQUOTE)
+        if isinstance(item, dict | list):
+            return self._walk(item, (place.path, place.container, place.key), at)
+        return at
 
-    def _leaf(self, text: str, node: Any, key: str | int, path: Path, *, is_key: bool) -> None:
-        start = self._length
-        self._add(text.encode())
-        self._leaves.append(Leaf(start, self._length, node, key, path, is_key))
-
-    def _add(self, text: bytes) -> None:
-        self._parts.append(text)
-        self._length += len(text)
+    def _leaf(self, text: str, at: int, place: Place) -> int:
+        end = at + (len(text) if text.isascii() else len(text.encode()))
+        self._table.append(Leaf(at, end, place))
+        return end
 
     def _at(self, offset: int) -> int:
-        return bisect_right(self._starts, offset) - 1
+        """The number of the leaf at or before a byte of the text, -1 before the first."""
+        return bisect_right(self._leaves, offset, key=_start) - 1
 
     def _touched(self, span: Span) -> list[int]:
         first = max(self._at(span.start), 0)
@@ -158,7 +169,7 @@ class Leaves:
         over = [at for at in range(first, last + 1) if self._overlaps(span, self._leaves[at])]
         if len(over) < 2:
             return over
-        values = [at for at in over if not self._leaves[at].is_key]
+        values = [at for at in over if not self._leaves[at].place.is_key]
         return values or over
 
     @staticmethod
@@ -171,6 +182,30 @@ class Leaves:
         return Span(
             start - leaf.start, end - leaf.start, span.rule, span.severity, span.fingerprint
         )
+
+
+_QUOTE: Final = '"'
+_UNQUOTE: Final = '"\n'
+_AFTER_KEY: Final = ": "
+_ALONE: Final = "\n"
+_start: Final = operator.attrgetter("start")
+
+
+def _render(node: Any, parts: list[str]) -> None:
+    if isinstance(node, list):
+        for item in node:
+            if isinstance(item, str):
+                parts += (_QUOTE, item, _UNQUOTE)
+            elif isinstance(item, dict | list):
+                _render(item, parts)
+        return
+    for key, item in node.items():
+        if isinstance(item, str):
+            parts += (key, _AFTER_KEY, _QUOTE, item, _UNQUOTE)
+            continue
+        parts += (key, _ALONE)
+        if isinstance(item, dict | list):
+            _render(item, parts)
 
 
 def pointer(parts: Iterable[str]) -> str:

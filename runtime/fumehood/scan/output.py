@@ -19,7 +19,7 @@ from fumehood.scan.pieces import Piece, Secrets
 from fumehood.scan.policy import Findings, Withhold
 from fumehood.scan.redact import Span, redact_binary, redact_text
 from fumehood.scan.search import Budget, guarded
-from fumehood.scan.visible import is_clean, visible
+from fumehood.scan.visible import visible
 
 STDERR_SHOWN: Final = 64 * 1024
 """Characters of stderr in a result: half from its beginning, half from its end."""
@@ -113,7 +113,7 @@ class Output:
     def _structured(self, leaves: Leaves, texts: Piece, checker: schema.Check) -> _Value | None:
         """The value, redacted; None when it breaks the schema (stdout is then text)."""
         try:
-            show = None if is_clean(texts.data) else self._shown
+            show = None if texts.clean else self._shown
             if not self._fits(leaves, leaves.edits(texts.spans, show), checker):
                 return None
             self._secrets.locate(self._stdout, leaves, texts)
@@ -164,6 +164,8 @@ class Output:
     def _text(self, piece: Piece) -> str:
         self._tell_secrets(piece)
         self._tell_hidden(piece)
+        if piece.clean and not piece.spans:
+            return piece.data.decode()
         text, cut = visible(redact_text(piece.data, piece.spans))
         self._truncated |= cut
         return text
@@ -190,7 +192,7 @@ class Output:
     def _tell_name(self, name: Piece, place: str) -> None:
         for span in name.spans:
             self._tell_secret(span, place)
-        for match in self._look(name.data):
+        for match in self._look(name):
             self._findings.add(match.rule, match.kind, match.severity, place, message="in its name")
 
     def _tell_refused(self, artifact: Artifact, place: str) -> None:
@@ -208,13 +210,14 @@ class Output:
         self._findings.add(span.rule, "secret", span.severity, place, fingerprint=span.fingerprint)
 
     def _tell_hidden(self, piece: Piece, leaves: Leaves | None = None) -> None:
-        for match in self._look(piece.data):
+        for match in self._look(piece):
             place = _place(piece, match.start, match.end, leaves)
             message = f"{match.count} made visible, the first here" if match.count > 1 else ""
             self._findings.add(match.rule, match.kind, match.severity, place, message=message)
 
-    def _look(self, data: bytes) -> list[Match]:
-        return [match for d in self._hidden for match in guarded(d, data, self._budget)]
+    def _look(self, piece: Piece) -> list[Match]:
+        found = (guarded(d, piece.data, self._budget) for d in self._hidden)
+        return [match for matches in found for match in matches]
 
 
 def _place(piece: Piece, start: int, end: int, leaves: Leaves | None) -> str:

@@ -12,6 +12,7 @@ from fumehood.scan.leaves import Leaves
 from fumehood.scan.policy import Withhold
 from fumehood.scan.redact import MIN_REPEATED, Fingerprints, Literals, Span, merged
 from fumehood.scan.search import Budget, Searcher
+from fumehood.scan.visible import is_clean
 
 MIN_LOCATED: Final = 4
 """Bytes of a secret of raw JSON that is looked for in the strings; shorter ones would be
@@ -25,6 +26,11 @@ class Piece:
     place: str
     data: bytes
     spans: list[Span] = field(default_factory=list)
+    clean: bool = field(init=False)
+    """Nothing in it is hidden."""
+
+    def __post_init__(self) -> None:
+        self.clean = is_clean(self.data)
 
 
 class Secrets:
@@ -39,7 +45,7 @@ class Secrets:
     def search(self, pieces: Sequence[Piece]) -> None:
         """Fill the spans of each piece. Raises Withhold."""
         for piece in pieces:
-            piece.spans += self._found(piece.data)
+            piece.spans += self._found(piece)
         for piece in pieces:
             again = list(self._literals.find(piece.data))
             self._budget.take(max(0, len(again) - len(piece.spans)))
@@ -75,9 +81,10 @@ class Secrets:
         for span in self._literals.find(data):
             raise Withhold.not_located(span.rule, span.fingerprint)
 
-    def _found(self, data: bytes) -> list[Span]:
+    def _found(self, piece: Piece) -> list[Span]:
+        data = piece.data
         spans = []
-        for match in self._searcher.find(data, self._budget):
+        for match in self._searcher.find(data, self._budget, clean=piece.clean):
             span = self._fingerprints.span(match, data)
             spans.append(span)
             self._remember(data[match.start : match.end], span)

@@ -156,7 +156,7 @@ def test_a_pointer_leads_to_the_string_it_names(value: Any, data: st.DataObject)
     spans = [
         Span(leaf.start, leaf.end, "r", "high", "0")
         for leaf in leaves._leaves
-        if not leaf.is_key and leaf.end > leaf.start
+        if not leaf.place.is_key and leaf.end > leaf.start
     ]
     assume(spans)
     span = data.draw(st.sampled_from(spans))

@@ -44,7 +44,7 @@ class Failing:
 
 
 def search(word: bytes, data: bytes) -> list[tuple[int, int]]:
-    matches = Searcher([Word(word)], []).find(data, Budget())
+    matches = Searcher([Word(word)], []).find(data, Budget(), clean=False)
     return [(match.start, match.end) for match in matches]
 
 
@@ -97,7 +97,7 @@ def test_a_secret_is_found_whatever_it_touches(
     secret = SECRETS[kind]().encode()
     before, after = frame.encode().split(b"{}")
     data = before + secret + after
-    matches = Searcher([kingfisher], [PrivateKeysDetector()]).find(data, Budget())
+    matches = Searcher([kingfisher], [PrivateKeysDetector()]).find(data, Budget(), clean=False)
     assert any(m.start <= len(before) and len(before + secret) <= m.end for m in matches)
 
 
@@ -106,7 +106,7 @@ def test_a_secret_is_found_whatever_it_touches(
 )
 def test_a_detector_that_fails_withholds_and_is_named(error: Exception) -> None:
     with pytest.raises(Withhold) as withheld:
-        Searcher([Failing(error)], []).find(b"data", Budget())
+        Searcher([Failing(error)], []).find(b"data", Budget(), clean=True)
     (finding,) = withheld.value.findings
     assert (finding.rule, finding.kind, finding.action) == ("failing", "scanner", "withhold")
     assert "`failing` failed" in withheld.value.message
@@ -116,17 +116,17 @@ def test_a_detector_that_fails_withholds_and_is_named(error: Exception) -> None:
 
 def test_a_detector_that_takes_too_long_withholds_and_is_named() -> None:
     with pytest.raises(Withhold, match="took too long"):
-        Searcher([Failing(TimeoutError())], []).find(b"data", Budget())
+        Searcher([Failing(TimeoutError())], []).find(b"data", Budget(), clean=True)
 
 
 def test_a_used_up_budget_withholds_before_looking() -> None:
     with pytest.raises(Withhold, match="took too long"):
-        Searcher([Word(b"x")], []).find(b"data", Budget(seconds=0))
+        Searcher([Word(b"x")], []).find(b"data", Budget(seconds=0), clean=True)
 
 
 def test_more_secrets_than_are_looked_at_withhold() -> None:
     with pytest.raises(Withhold, match="too many") as withheld:
-        Searcher([Word(b"x")], []).find(b"x" * 11, Budget(secrets=10))
+        Searcher([Word(b"x")], []).find(b"x" * 11, Budget(secrets=10), clean=True)
     assert withheld.value.findings[0].rule == "too-many-secrets"
 
 
