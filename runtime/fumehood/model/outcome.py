@@ -34,7 +34,12 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the sandbox used, from the kernel's counters; None where this host cannot tell."""
+    """What the sandbox used, from the kernel's counters; None where this host cannot tell.
+
+    throttled_seconds: how long it was held back by its CPU limit, added up over the CPUs.
+    stdin_bytes: what was put into its stdin; the last 64 KiB may not have been read.
+    scratch_bytes, scratch_inodes: in use in /tmp and /out at its end, not their peak.
+    """
 
     wall_seconds: float = 0.0
     cpu_seconds: float | None = None
@@ -42,6 +47,31 @@ class Usage:
     pids_peak: int | None = None
     stdout_bytes: int = 0
     stderr_bytes: int = 0
+    user_seconds: float | None = None
+    system_seconds: float | None = None
+    throttled_seconds: float | None = None
+    oom_kills: int = 0
+    stdin_bytes: int = 0
+    scratch_bytes: int | None = None
+    scratch_inodes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the kernel counted for one sandbox beside CPU time, memory and pids; None: unknown.
+
+    user_seconds, system_seconds: how the CPU time divides.
+    throttled_seconds: how long it was held back by its CPU limit, added up over the CPUs.
+    pids_refused: processes and threads that the pids limit refused.
+    scratch_bytes, scratch_inodes: in use in /tmp and /out when everything was dead.
+    """
+
+    user_seconds: float | None = None
+    system_seconds: float | None = None
+    throttled_seconds: float | None = None
+    pids_refused: int | None = None
+    scratch_bytes: int | None = None
+    scratch_inodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

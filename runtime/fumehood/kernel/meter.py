@@ -1,0 +1,131 @@
+"""What one sandbox used, from the kernel's counters on v2, v1 and hybrid hosts.
+
+Standard library only; it must never limit or kill anything, and never estimate: what a host
+does not count is None. Files are read whole by descriptor, because this runs once for each call
+(0.1 ms altogether).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from fumehood.kernel import cgroup
+from fumehood.model.outcome import Counters
+
+_OWN_INODES = 3
+"""The scratch space's own: its root, /tmp and /out (kernel.rootfs.scratch)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Seconds since the group was made; user and system are None where they are not told apart."""
+
+    total: float
+    user: float | None
+    system: float | None
+
+
+class Meter:
+    """The counters of one group, from the moment the call began to the last death in it."""
+
+    def __init__(self, group: cgroup.Group) -> None:
+        self._group = group
+        self._unified_cpu = f"{group.unified}/cpu.stat" if group.unified else ""
+        self._before = Cpu(0.0, 0.0, 0.0)
+        self._throttled_before = 0.0
+
+    def begin(self) -> None:
+        """The call begins: CPU time that opening the sandbox took is not the caller's, nor is
+        the memory of a set-up that is over."""
+        self._before = self._cpu() or self._before
+        self._throttled_before = self._throttled() or 0.0
+        if "memory" in self._group.v1:
+            # The peak falls to what is in use now (memory.txt, section 5.4).
+            _write(f"{self._group.v1['memory']}/memory.max_usage_in_bytes", b"0")
+
+    def cpu_seconds(self) -> float | None:
+        """User and system time since the call began."""
+        found = self._cpu()
+        return None if found is None else max(found.total - self._before.total, 0.0)
+
+    def counters(self, scratch: str = "") -> Counters:
+        """Everything that is counted beside CPU, memory and pids; nothing is alive any more.
+
+        scratch: where the sandbox's scratch space is still mounted.
+        """
+        cpu, before = self._cpu(), self._before
+        space = _space(scratch) if scratch else None
+        return Counters(
+            user_seconds=_since(cpu.user if cpu else None, before.user),
+            system_seconds=_since(cpu.system if cpu else None, before.system),
+            throttled_seconds=_since(self._throttled(), self._throttled_before),
+            pids_refused=self._refused(),
+            scratch_bytes=space[0] if space else None,
+            scratch_inodes=space[1] if space else None,
+        )
+
+    # --- sources
+
+    def _cpu(self) -> Cpu | None:
+        """cpu.stat of v2 has these three in every group, whether or not the cpu controller is
+        on, so hybrid hosts have it too: one file instead of three."""
+        if self._unified_cpu:
+            found = cgroup.counters(self._unified_cpu)
+            if (usage := found.get(b"usage_usec")) is not None:
+                return Cpu(
+                    usage / 1e6,
+                    _scaled(found.get(b"user_usec"), 1e6),
+                    _scaled(found.get(b"system_usec"), 1e6),
+                )
+        if (v1 := self._group.v1.get("cpuacct")) is None:
+            return None
+        total = cgroup.number(f"{v1}/cpuacct.usage")
+        if total is None:
+            return None
+        user, system = (
+            cgroup.number(f"{v1}/cpuacct.usage_user"),
+            cgroup.number(f"{v1}/cpuacct.usage_sys"),
+        )
+        return Cpu(total / 1e9, _scaled(user, 1e9), _scaled(system, 1e9))
+
+    def _throttled(self) -> float | None:
+        """Time that runnable tasks were held back by the CPU limit, added up over the CPUs."""
+        if (v1 := self._group.v1.get("cpu")) is not None:
+            return _scaled(cgroup.counters(f"{v1}/cpu.stat").get(b"throttled_time"), 1e9)
+        if "cpu" in self._group.v2:
+            return _scaled(cgroup.counters(self._unified_cpu).get(b"throttled_usec"), 1e6)
+        return None
+
+    def _refused(self) -> int | None:
+        """Processes and threads that the pids limit refused."""
+        base = self._group.v1.get("pids")
+        if base is None and "pids" in self._group.v2:
+            base = self._group.unified
+        return cgroup.counters(f"{base}/pids.events").get(b"max") if base else None
+
+
+def _since(now: float | None, before: float | None) -> float | None:
+    return None if now is None else round(max(now - (before or 0.0), 0.0), 6)
+
+
+def _scaled(value: int | None, unit: float) -> float | None:
+    return None if value is None else value / unit
+
+
+def _space(scratch: str) -> tuple[int, int] | None:
+    """Bytes and inodes in use."""
+    try:
+        found = os.statvfs(scratch)
+    except OSError:
+        return None
+    used = (found.f_blocks - found.f_bfree) * found.f_frsize
+    return used, max(found.f_files - found.f_ffree - _OWN_INODES, 0)
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
