@@ -83,7 +83,7 @@ class CatalogError(FumehoodError):
 
 
 class ImageError(FumehoodError):
-    """An image that cannot be read, built, proven or found. `entry` names the part of an archive."""
+    """An image that cannot be read, built, proven or found. `entry` names a part of an archive."""
 
     code = "image"
     jsonrpc_code = -32602
@@ -109,7 +109,7 @@ class UnknownTool(Rejected):
 
 
 class InvalidArguments(Rejected):
-    """The arguments break the tool's inputSchema, or are no strict JSON. `pointer` is a JSON pointer."""
+    """Arguments that break the tool's inputSchema, or are no strict JSON. `pointer`: JSON pointer."""
 
     code = "invalid_arguments"
     jsonrpc_code = -32602

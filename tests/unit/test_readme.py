@@ -57,10 +57,11 @@ def test_a_documented_command_line_can_be_parsed(line: str) -> None:
 
 
 def test_documents_show_every_command() -> None:
-    shown = " ".join(commands("fumehood"))
-    for path in ALL:
-        if path not in {("version",), ("tool",), ("audit",), ("tool", "schema"), ("tool", "check")}:
-            assert " ".join(path) in shown, path
+    shown = "\n".join(document.read_text() for document in DOCUMENTS)
+    for path, command in ALL.items():
+        is_group = hasattr(command, "commands")
+        if not is_group and path[0] not in {"version", "image"}:
+            assert f"fumehood {' '.join(path)}" in shown, path
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
