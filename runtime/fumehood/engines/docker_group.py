@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fumehood.kernel import cgroup
-from fumehood.model.outcome import Proof
+from fumehood.kernel.meter import Meter
+from fumehood.model.outcome import Counters, Proof
 from fumehood.model.plan import Limits
 
 OPENING_PIDS = 64
@@ -49,7 +50,7 @@ class DockerGroup:
         ]
         self.parent = _parent_name(instance.layout, self._group, f"/{instance.name}/{name}")
         """What Docker is told as `CgroupParent`."""
-        self._cpu_before = 0.0
+        self._meter = Meter(self._group, nested=True)
         self._pids_before: int | None = None
         self._ooms = -1
         """An eventfd for OOM on v1, where `oom_kill` is counted in Docker's group only."""
@@ -85,10 +86,8 @@ class DockerGroup:
 
     def begin(self) -> None:
         """Count CPU time and the peak of memory from now."""
-        self._cpu_before = self._group.cpu_seconds() or 0.0
-        if "memory" in self._group.v1:
-            (self._group.v1["memory"] / "memory.max_usage_in_bytes").write_text("0")
-        elif self._peak >= 0:
+        self._meter.begin()
+        if self._peak >= 0:
             try:
                 os.write(self._peak, b"reset")
             except OSError:
@@ -116,8 +115,11 @@ class DockerGroup:
     # --- counters
 
     def cpu_seconds(self) -> float | None:
-        found = self._group.cpu_seconds()
-        return None if found is None else max(found - self._cpu_before, 0.0)
+        return self._meter.cpu_seconds()
+
+    def counters(self, scratch: str) -> Counters:
+        """See `kernel.meter.Meter.counters`."""
+        return self._meter.counters(scratch)
 
     def memory_peak(self) -> int | None:
         if self._peak >= 0:

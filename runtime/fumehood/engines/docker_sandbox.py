@@ -287,6 +287,7 @@ class DockerSandbox:
             pids_peak=self.group.pids_peak(),
             oom_kills=self.group.oom_kills(),
             artifacts=tuple(artifacts),
+            counters=self.group.counters(self.scratch),
         )
 
     def _executed(self) -> bool:

@@ -29,8 +29,10 @@ class Cpu:
 class Meter:
     """The counters of one group, from the moment the call began to the last death in it."""
 
-    def __init__(self, group: cgroup.Group) -> None:
+    def __init__(self, group: cgroup.Group, *, nested: bool = False) -> None:
+        """nested: an engine puts the processes into a group of its own below this one."""
         self._group = group
+        self._nested = nested
         self._unified_cpu = f"{group.unified}/cpu.stat" if group.unified else ""
         self._before = Cpu(0.0, 0.0, 0.0)
         self._throttled_before = 0.0
@@ -98,8 +100,11 @@ class Meter:
         return None
 
     def _refused(self) -> int | None:
-        """Processes and threads that the pids limit refused."""
+        """Processes and threads that the pids limit refused. v1 counts them where they fork,
+        whichever limit it was (kernel/cgroup/pids.c, pids_event)."""
         base = self._group.v1.get("pids")
+        if base is not None and self._nested:
+            return None
         if base is None and "pids" in self._group.v2:
             base = self._group.unified
         return cgroup.counters(f"{base}/pids.events").get(b"max") if base else None
