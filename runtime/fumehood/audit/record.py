@@ -101,7 +101,7 @@ class Sealer:
 
 
 @dataclass(slots=True)
-class Unsealed(Exception):  # noqa: N818  (a finding about a line, translated by every reader)
+class Unsealed(Exception):
     """A line that does not carry a right MAC; `key` is the key it claims, empty when unreadable."""
 
     key: str = field(default="")

@@ -44,7 +44,7 @@ class Edits:
     names: dict[str, str]
 
 
-class CannotRedact(Exception):  # noqa: N818  (a verdict, translated by `structured`)
+class CannotRedact(Exception):
     """Two keys of one object became the same, or a span lies in no string."""
 
 

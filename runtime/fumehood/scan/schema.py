@@ -15,7 +15,7 @@ Check = Callable[[object], None]
 """Raises InvalidArguments, whose `pointer` leads to the fault."""
 
 
-class Unfit(Exception):  # noqa: N818  (a finding about the tool, not an error of Fumehood)
+class Unfit(Exception):
     """stdout is no strict JSON (`rule` is `not-json`), or breaks the schema (`output-schema`).
 
     message: the rule that was broken, never the output. pointer: where, in the output's own keys.

@@ -153,7 +153,10 @@ def guarded(detector: Detector, data: bytes, budget: Budget) -> list[Match]:
     try:
         matches = detector.find(data, seconds=budget.seconds)
         _require_within(matches, len(data))
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # A panic in native code arrives as a BaseException (PyO3's PanicException).
         raise Withhold.failed(detector.name, error) from error
     return matches
 

@@ -33,10 +33,14 @@ class Word:
         return found
 
 
+class Panic(BaseException):
+    """As PyO3 raises a panic of native code."""
+
+
 class Failing:
     name = "failing"
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
     def find(self, data: bytes, *, seconds: float) -> list[Match]:
@@ -102,9 +106,10 @@ def test_a_secret_is_found_whatever_it_touches(
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("x"), MemoryError(), RecursionError(), OSError(), KeyError("secret!")]
+    "error",
+    [ValueError("x"), MemoryError(), RecursionError(), OSError(), KeyError("secret!"), Panic()],
 )
-def test_a_detector_that_fails_withholds_and_is_named(error: Exception) -> None:
+def test_a_detector_that_fails_withholds_and_is_named(error: BaseException) -> None:
     with pytest.raises(Withhold) as withheld:
         Searcher([Failing(error)], []).find(b"data", Budget(), clean=True)
     (finding,) = withheld.value.findings
