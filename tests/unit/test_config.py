@@ -275,7 +275,7 @@ json_values = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*Config.model_fields, "x"]), json_values, max_size=3))
 def test_any_document_is_read_or_refused_in_one_short_line(
     tmp_path: Path, value: dict[str, Any]

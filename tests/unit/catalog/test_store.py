@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fumehood.catalog.pins import stored_digest, tool_digest
@@ -361,7 +361,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(steps)
 def test_any_sequence_keeps_accounts_apart_and_trees_whole(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int]]
