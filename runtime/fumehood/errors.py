@@ -109,7 +109,7 @@ class UnknownTool(Rejected):
 
 
 class InvalidArguments(Rejected):
-    """Arguments that break the tool's inputSchema, or are no strict JSON. `pointer`: JSON pointer."""
+    """Arguments that break the inputSchema, or are no strict JSON. `pointer` is a JSON pointer."""
 
     code = "invalid_arguments"
     jsonrpc_code = -32602
