@@ -1,0 +1,87 @@
+"""Section 1: one echo-like call, back to back and with idle gaps, everybody in the same rounds."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench import plot, report
+from bench.daemon import LEVELS, Levels, console
+from bench.peers import BWRAP, DOCKER, OTHERS, Competitor
+from bench.peers.base import Place, Work
+from bench.rounds import SETTLE_SECONDS, Field, Row
+from bench.section import Findings, Scale, alone
+from bench.targets import Verdict, ratio
+
+WORK = Work("echo", ("cat",), {"text": "the quick brown fox jumps over the lazy dog " * 4})
+BURST = 3
+"""Calls in a row in one turn, back to back."""
+GAP_SECONDS = 0.5
+IDLE_ROUNDS = 25
+
+
+def run(place: Place, scale: Scale) -> Findings:
+    found = Findings()
+    with contextlib.ExitStack() as stack:
+        ours, missing = rows_of_ours(Levels(stack, place), WORK)
+        field = stack.enter_context(Field([*OTHERS, *ours], WORK, place))
+        field.warm_up()
+        back = field.play(scale.of(60, 2), burst=BURST, gap=SETTLE_SECONDS) + missing
+        idle = field.play(scale.of(IDLE_ROUNDS, 2), burst=1, gap=GAP_SECONDS) + missing
+    title = "1. One echo-like call"
+    print(report.latency_table(f"{title}, {BURST} back to back in a turn", back, BWRAP))
+    print(report.latency_table(f"{title}, after {GAP_SECONDS:g} s of idleness", idle, BWRAP))
+    found.data = {"back to back": report.rows_json(back), "idle": report.rows_json(idle)}
+    found.verdicts = verdicts(back)
+    found.plots = {
+        "latency.svg": plot.bars("One echo-like call, back to back", report.latency_rows(back)),
+        "latency-idle.svg": plot.bars("… after 0.5 s of idleness", report.latency_rows(idle)),
+    }
+    return found
+
+
+def rows_of_ours(
+    levels: Levels, work: Work, *, fresh: bool = True
+) -> tuple[list[Competitor], list[Row]]:
+    """Our competitors, and rows that say why a level is missing. fresh: also a new connection
+    for each call, and the command line."""
+    ours: list[Competitor] = []
+    missing: list[Row] = []
+    for level in LEVELS:
+        row = levels.offer(work, level)
+        if isinstance(row, str):
+            missing.append(Row(Competitor(f"fumehood {level}", ""), unavailable=row))
+            continue
+        ours.append(row)
+        if fresh:
+            options = {**row.options, "fresh": True}
+            ours.append(replace(row, name=f"{row.name}, new connection", options=options))
+    if fresh and ours:
+        options = {**ours[-1].options, "console": console()}
+        ours.append(
+            Competitor("fumehood call (command line)", "fumehood:CommandLine", 2, options)
+        )
+    return ours, missing
+
+
+def verdicts(rows: Sequence[Row]) -> list[Verdict]:
+    found = report.latency_rows(rows)
+
+    def p50(name: str) -> float | None:
+        return found[name].p50 if name in found else None
+
+    def against(level: str, other: str, most: float) -> Verdict:
+        text = f"echo, back to back: {level} ÷ {other}, p50"
+        return Verdict(text, most=most, measured=ratio(p50(f"fumehood {level}"), p50(other)))
+
+    return [
+        against("started", BWRAP, 0.35),
+        against("started", DOCKER, 0.01),
+        against("opened", BWRAP, 0.8),
+        against("none", BWRAP, 1.8),
+    ]
+
+
+if __name__ == "__main__":
+    alone("latency", run)

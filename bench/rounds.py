@@ -1,0 +1,119 @@
+"""Interleaves competitors: in every round each has its turn, in shuffled order, so that what the
+machine does meanwhile meets all of them alike. Must never drop a failure in silence."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+from bench import ROOT
+from bench.peers import Competitor
+from bench.peers.base import Place, Work
+
+SETTLE_SECONDS = 0.03
+"""Between turns: what one left to do in the background must not be paid by the next."""
+
+
+@dataclass(slots=True)
+class Row:
+    """What one competitor did. `unavailable` says why it did nothing."""
+
+    competitor: Competitor
+    seconds: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    unavailable: str = ""
+
+
+class Worker:
+    """The process of one competitor."""
+
+    def __init__(self, competitor: Competitor, work: Work, place: Place) -> None:
+        self.row = Row(competitor)
+        order = {
+            "factory": competitor.factory,
+            "work": work.to_json(),
+            "place": asdict(place),
+            "options": competitor.options,
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            text=True,
+        )
+        answer = self._ask(json.dumps(order))
+        self.row.unavailable = str(answer.get("unavailable", ""))
+
+    def _ask(self, line: str) -> dict[str, object]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        return dict(json.loads(answer)) if answer else {"unavailable": "its worker died"}
+
+    def turn(self, calls: int, *, record: bool = True) -> None:
+        """Make calls in a row."""
+        if self.row.unavailable:
+            return
+        answer = self._ask(str(calls))
+        if "unavailable" in answer:
+            self.row.unavailable = str(answer["unavailable"])
+        elif record:
+            self.row.seconds += answer["seconds"]  # type: ignore[operator]  # our own worker
+            self.row.failures += answer["failures"]  # type: ignore[operator]
+
+    def close(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Field:
+    """All competitors for one piece of work."""
+
+    def __init__(self, competitors: Sequence[Competitor], work: Work, place: Place) -> None:
+        self.workers = [Worker(item, work, place) for item in competitors]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.close()
+
+    def warm_up(self) -> None:
+        """Two more calls each that do not count, where a call is short: caches, pools."""
+        for worker in self.workers:
+            if worker.row.competitor.every < 8:
+                worker.turn(2, record=False)
+
+    def play(self, rounds: int, *, burst: int, gap: float, seed: int = 1) -> list[Row]:
+        """`rounds` rounds; a turn is `burst` calls in a row, `gap` seconds after the last."""
+        shuffled = random.Random(seed)  # noqa: S311  (an order, no secret)
+        for number in range(rounds):
+            turn = [w for w in self.workers if number % w.row.competitor.every == 0]
+            shuffled.shuffle(turn)
+            for worker in turn:
+                if not worker.row.unavailable:
+                    time.sleep(gap)
+                    worker.turn(burst if worker.row.competitor.every == 1 else 1)
+        rows = [worker.row for worker in self.workers]
+        for worker in self.workers:
+            worker.row = Row(worker.row.competitor, unavailable=worker.row.unavailable)
+        return rows
