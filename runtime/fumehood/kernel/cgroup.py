@@ -364,7 +364,8 @@ class Group:
 def sweep(layout: Layout) -> int:
     """Kill and remove what dead launchers left; returns how many instances were removed.
 
-    An instance whose lock is held belongs to a living launcher and is left alone.
+    An instance whose lock is held belongs to a living launcher and is left alone; so is one of
+    another user, which only root may remove.
     """
     parents = {*layout.v1.values(), *layout.others}
     if unified := parent_in_unified(layout):
@@ -374,6 +375,7 @@ def sweep(layout: Layout) -> int:
         for parent in parents
         for entry in os.scandir(parent)
         if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False)
+        if os.geteuid() in (0, entry.stat(follow_symlinks=False).st_uid)
     }
     removed = 0
     for name in sorted(names):

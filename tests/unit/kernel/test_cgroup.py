@@ -141,3 +141,18 @@ def test_a_sweep_kills_what_a_dead_launcher_left_and_spares_the_living(
     assert not any(path.exists() for path in dead._paths())
     assert all(path.exists() for path in living._paths())
     assert living.remove()
+
+
+def test_a_sweep_of_an_ordinary_user_leaves_the_instances_of_others(
+    instance: cgroup.Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = cgroup.Instance.create(instance.layout)
+    os.close(dead._lock)
+    owner = dead._paths()[0].stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 4321)
+    monkeypatch.setattr(cgroup, "parent_in_unified", lambda layout: layout.unified)
+    assert cgroup.sweep(instance.layout) == 0
+    assert all(path.exists() for path in dead._paths())
+    monkeypatch.undo()
+    dead._lock = -1
+    dead.close()
