@@ -70,20 +70,33 @@ class Staging:
 def staging(root: int) -> Iterator[Staging]:
     """A place for work in progress, deleted at the end. It is locked meanwhile, so that a sweep
     takes only what a crash left."""
-    sweep(root)
     name = _WORK + secrets.token_hex(8)
-    os.mkdir(name, 0o700, dir_fd=root)
-    work = Staging(os.open(name, DIRECTORY, dir_fd=root))
-    try:
+    with locked(root):
+        sweep(root)
+        os.mkdir(name, 0o700, dir_fd=root)
+        work = Staging(os.open(name, DIRECTORY, dir_fd=root))
         fcntl.flock(work.fd, fcntl.LOCK_EX)
+    try:
         yield work
     finally:
-        work.close()
         delete(root, name)
+        work.close()
+
+
+@contextmanager
+def locked(root: int) -> Iterator[None]:
+    """One change at a time; reading needs no lock, since every change is one rename."""
+    fd = os.open(".", DIRECTORY, dir_fd=root)  # a lock belongs to an open file, not to root's
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def sweep(root: int) -> None:
-    """Delete what earlier processes left; work in progress holds a lock and stays."""
+    """Delete what earlier processes left; work in progress holds a lock and stays. Only while
+    the store is locked."""
     for name in os.listdir(root):
         if name.startswith(_OLD):
             delete(root, name)
@@ -104,7 +117,7 @@ def set_aside(directory: int, name: str, root: int) -> None:
 
 
 def write(root: int, path: str, data: bytes) -> None:
-    """Write a whole file, 0644, and only then give it its name."""
+    """Write a whole file, 0644, and only then give it its name. Only while the store is locked."""
     new = f"{_OLD}{secrets.token_hex(8)}"
     fd = os.open(new, _NEW, 0o600, dir_fd=root)
     try:

@@ -13,7 +13,6 @@ store: it stands in a directory that the unprivileged supervisor owns.
 from __future__ import annotations
 
 import builtins
-import fcntl
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -200,7 +199,7 @@ class ImageStore:
                 requirements=requirements,
             )
             disk.sync(tree_fd)
-            with _locked(root):
+            with disk.locked(root):
                 self._place(root, work.fd, image)
                 for blob in (config, manifest, listing, document):
                     disk.write(root, f"{_BLOBS}/{oci.sha256(blob).removeprefix('sha256:')}", blob)
@@ -210,7 +209,7 @@ class ImageStore:
     def tag(self, reference: str, name: str) -> Image:
         """Give an image of the store one more name."""
         tagged = parse_name(name).tagged
-        with self._writable() as root, _locked(root):
+        with self._writable() as root, disk.locked(root):
             found = self._index(root).find(parse(reference))
             if found is None:
                 raise ImageError(f"there is no image {reference!r}", "see `fumehood image list`")
@@ -231,7 +230,7 @@ class ImageStore:
             ImageError: no such image; or it is in use and `force` is not given.
         """
         wanted = parse(reference)
-        with disk_errors(), self._writable() as root, _locked(root):
+        with disk_errors(), self._writable() as root, disk.locked(root):
             before = self._index(root)
             gone = [
                 image
@@ -257,14 +256,18 @@ class ImageStore:
 
     def keep_wheels(self, files: Sequence[Path]) -> None:
         """Keep wheels, whose hashes are checked again whenever they are used."""
-        with self._writable() as root, _directory(root, _WHEELS) as wheels:
+        with (
+            self._writable() as root,
+            disk.locked(root),
+            _directory(root, _WHEELS) as wheels,
+        ):
             for file in files:
                 disk.set_aside(wheels, file.name, root)
                 os.link(file, file.name, dst_dir_fd=wheels)
 
     def sweep(self) -> None:
         """Delete what crashes left, and what no name leads to."""
-        with disk_errors(), self._writable() as root, _locked(root):
+        with disk_errors(), self._writable() as root, disk.locked(root):
             self._collect(root, self._index(root))
 
     # --- inside
@@ -380,8 +383,14 @@ class ImageStore:
 
     @contextmanager
     def _writable(self) -> Iterator[int]:
-        with disk_errors():
-            disk.create(self.directory, (_TREES, "blobs", _BLOBS, _WHEELS))
+        try:
+            with disk_errors():
+                disk.create(self.directory, (_TREES, "blobs", _BLOBS, _WHEELS))
+        except (NotADirectoryError, FileNotFoundError) as error:
+            raise ImageError(
+                f"the image store {self.directory} cannot be made: {error.strerror}",
+                "name another --state",
+            ) from None
         with self._opened() as root:
             if os.fstat(root).st_uid != os.geteuid():
                 raise ImageError(
@@ -426,16 +435,5 @@ def _directory(root: int, path: str) -> Iterator[int]:
         ) from None
     try:
         yield fd
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _locked(root: int) -> Iterator[None]:
-    """One change at a time; reading needs no lock, since every change is one rename."""
-    fd = os.open(".", disk.DIRECTORY, dir_fd=root)  # a lock belongs to an open file, not to root's
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
     finally:
         os.close(fd)

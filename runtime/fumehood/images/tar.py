@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal
 
 from fumehood.errors import ImageError
 from fumehood.images.bounds import Bounds, exceeded
@@ -34,7 +34,7 @@ _KINDS: Final[dict[bytes, Kind]] = {
     b"6": "fifo",
 }
 _OCTAL = re.compile(rb"[ \0]*([0-7]{0,20})[ \0]*\Z")
-_DECIMAL = re.compile(rb"(-?)([0-9]{1,18})(\.[0-9]{0,40})?\Z")
+_DECIMAL = re.compile(rb"(-?)([0-9]{1,20})(\.[0-9]{0,40})?\Z")
 _LATEST = 2**33 - 1
 """Seconds; later times do not fit into a ustar header."""
 
@@ -89,7 +89,7 @@ class TarReader:
             if kind == b"x":
                 pax |= _pax(self._extended(size))
             elif kind == b"g":
-                _refuse_sparse(_pax(self._extended(size)))
+                _pax(self._extended(size))
             elif kind in (b"L", b"K"):
                 name = self._extended(size).split(b"\0", 1)[0]
                 pax[b"path" if kind == b"L" else b"linkpath"] = name
@@ -97,7 +97,6 @@ class TarReader:
                 return self._member(header, pax)
 
     def _member(self, header: bytes, pax: dict[bytes, bytes]) -> Member:
-        _refuse_sparse(pax)
         name = _text(pax.get(b"path") or _ustar_name(header), "a name")
         kind = _KINDS.get(header[156:157])
         if kind is None:
@@ -231,16 +230,9 @@ def _pax(data: bytes) -> dict[bytes, bytes]:
         end = position + int(digits) if digits.isdigit() else -1
         key, found, value = data[space + 1 : end - 1].partition(b"=")
         if not space < end <= len(data) or data[end - 1 : end] != b"\n" or not found or not key:
-            _damaged()
+            raise ImageError("an extended header is malformed", "the archive is damaged")
+        if key.startswith(b"GNU.sparse."):
+            raise ImageError("the archive has a sparse file", "make the archive without --sparse")
         records[key] = value
         position = end
     return records
-
-
-def _damaged() -> NoReturn:
-    raise ImageError("an extended header is malformed", "the archive is damaged")
-
-
-def _refuse_sparse(pax: dict[bytes, bytes]) -> None:
-    if any(key.startswith(b"GNU.sparse.") for key in pax):
-        raise ImageError("the archive has a sparse file", "make the archive without --sparse")

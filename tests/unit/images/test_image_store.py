@@ -1,0 +1,381 @@
+"""The store: one digest for one tree however it came, nothing half-made, nobody else's."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from fumehood.errors import ImageError
+from fumehood.images import oci, spool
+from fumehood.images.store import ImageStore
+from support.archives import (
+    DIRECTORY,
+    HARDLINK,
+    SYMLINK,
+    digest,
+    docker_save,
+    entry,
+    files,
+    leftovers,
+    oci_layout,
+    tar,
+)
+
+LAYER = tar(
+    entry("usr", kind=DIRECTORY),
+    entry("usr/bin", kind=DIRECTORY),
+    entry("usr/bin/" + "long-" * 30, b"#!/bin/sh\n", mode=0o755),
+    entry("usr/again", kind=HARDLINK, link="usr/bin/" + "long-" * 30),
+    entry("usr/empty"),
+    entry("usr/ő", b"x" * 1000),
+    entry("bin", kind=SYMLINK, link="usr/bin"),
+    entry("usr/far", kind=SYMLINK, link="/" + "usr/" * 40 + "x"),
+)
+
+
+@pytest.fixture
+def image(store: ImageStore, tmp_path: Path) -> str:
+    (tmp_path / "layer.tar").write_bytes(LAYER)
+    return store.import_(tmp_path / "layer.tar", "base").digest
+
+
+def test_one_tree_has_one_digest_however_it_came(
+    store: ImageStore, image: str, tmp_path: Path
+) -> None:
+    sources = {
+        "again": LAYER,
+        "zipped": gzip.compress(LAYER),
+        "saved": docker_save(LAYER),
+        "layers": docker_save(files(usr__gone=b"1"), tar(entry("usr/.wh.gone")), LAYER),
+    }
+    found = {image}
+    for name, data in sources.items():
+        (tmp_path / name).write_bytes(data)
+        found.add(store.import_(tmp_path / name, name).digest)
+    found.add(store.import_(oci_layout(tmp_path / "oci", LAYER), "oci").digest)
+    found.add(store.import_(store.path(image), "folder").digest)
+    assert found == {image}
+    assert len(os.listdir(store.directory / "trees")) == 1
+    assert len(store.list()) == 7
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        tar(entry("usr/a", b"1", mtime=8)),
+        tar(entry("usr/a", b"2")),
+        tar(entry("usr/a", b"1", mode=0o755)),
+        tar(entry("usr/b", b"1")),
+        tar(entry("usr/a", kind=SYMLINK, link="1")),
+        tar(entry("usr/a", b"1"), entry("usr/b", kind=DIRECTORY)),
+    ],
+)
+def test_any_difference_makes_another_digest(
+    store: ImageStore, tmp_path: Path, other: bytes
+) -> None:
+    for name, data in (("one", tar(entry("usr/a", b"1"))), ("two", other)):
+        (tmp_path / name).write_bytes(data)
+        store.import_(tmp_path / name, name)
+    assert store.resolve("one").digest != store.resolve("two").digest
+
+
+def test_the_exported_archive_is_the_layer_of_the_digest(store: ImageStore, image: str) -> None:
+    sink = io.BytesIO()
+    layer = store.export_tar(image, sink)
+    assert digest(sink.getvalue()) == layer.digest == store.resolve("base").layer
+    config = oci.make_config(layer.digest)
+    assert digest(oci.make_manifest(config, layer.digest, layer.size)) == image
+
+
+def test_what_docker_loads_is_the_same_image(store: ImageStore, image: str, tmp_path: Path) -> None:
+    with (tmp_path / "docker.tar").open("wb") as file:
+        identity = store.export_docker(image, file, "fumehood/base:x")
+    assert identity == store.resolve("base").config
+    assert store.import_(tmp_path / "docker.tar", "back").digest == image
+
+
+def test_names_lead_to_digests(store: ImageStore, image: str) -> None:
+    for reference in ("base", "base:latest", f"base@{image}", image):
+        assert store.resolve(reference).digest == image
+        assert store.pin(reference) == image
+    assert store.pin("host") == "host"
+    with pytest.raises(ImageError, match="there is no image"):
+        store.resolve("other")
+    with pytest.raises(ImageError, match="there is no image"):
+        store.resolve("base@sha256:" + "0" * 64)
+
+
+def test_a_name_moves_and_its_old_image_goes_only_when_swept(
+    store: ImageStore, image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "new.tar").write_bytes(files(usr__new=b"1"))
+    new = store.import_(tmp_path / "new.tar", "base").digest
+    assert store.resolve("base").digest == new
+    assert (store.directory / "trees" / image[7:]).is_dir()
+    store.sweep()
+    assert os.listdir(store.directory / "trees") == [new[7:]]
+
+
+def test_removing_the_last_name_removes_the_tree(store: ImageStore, image: str) -> None:
+    store.tag("base", "other:1")
+    store.remove("base")
+    assert store.resolve("other:1").digest == image
+    assert store.verify() == []
+    store.remove("other:1")
+    assert leftovers(store.directory) == []
+
+
+def test_removing_a_digest_removes_all_its_names(store: ImageStore, image: str) -> None:
+    store.tag("base", "other")
+    assert [item.name for item in store.remove(image)] == ["base:latest", "other:latest"]
+
+
+def test_an_image_in_use_is_kept_unless_forced(store: ImageStore, image: str) -> None:
+    with pytest.raises(ImageError, match="a registered tool uses"):
+        store.remove("base", in_use={image})
+    assert store.verify("base") == []
+    store.tag("base", "spare")
+    store.remove("base", in_use={image})
+    store.remove("spare", in_use={image}, force=True)
+    assert store.list() == []
+
+
+def _edit(path: Path, change: str) -> None:
+    parent = path.parent
+    mode = parent.stat().st_mode
+    parent.chmod(0o755)
+    if change == "content":
+        path.chmod(0o644)
+        path.write_bytes(b"y" * 1000)
+        path.chmod(0o444)
+        os.utime(path, (7, 7))
+    elif change == "mode":
+        path.chmod(0o666)
+    elif change == "time":
+        os.utime(path, (8, 8))
+    elif change == "missing":
+        path.unlink()
+    elif change == "extra":
+        (parent / "extra").write_bytes(b"")
+    elif change == "link":
+        path.unlink()
+        path.symlink_to("/etc/passwd")
+    elif change == "fifo":
+        path.unlink()
+        os.mkfifo(path)
+    os.utime(parent, (7, 7))
+    parent.chmod(mode)
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "what"),
+    [
+        ("content", "usr/ő", "another content"),
+        ("mode", "usr/ő", "has the mode 0666"),
+        ("time", "usr/ő", "another time"),
+        ("missing", "usr/ő", "is missing"),
+        ("extra", "usr/extra", "is not part of the image"),
+        ("link", "usr/ő", "another kind"),
+        ("fifo", "usr/ő", "neither file, directory nor link"),
+    ],
+)
+def test_verify_names_what_was_changed(
+    store: ImageStore, image: str, change: str, path: str, what: str
+) -> None:
+    _edit(store.path(image) / "usr/ő", change)
+    problems = store.verify("base")
+    assert any(p.path == path and what in p.what for p in problems), problems
+    assert {problem.digest for problem in problems} == {image}
+
+
+def test_importing_again_heals_a_changed_tree(
+    store: ImageStore, image: str, tmp_path: Path
+) -> None:
+    _edit(store.path(image) / "usr/ő", "content")
+    store.import_(tmp_path / "layer.tar", "base")
+    assert store.verify() == []
+
+
+def test_verify_sees_damaged_and_missing_blobs(store: ImageStore, image: str) -> None:
+    found = store.resolve("base")
+    (store.directory / "blobs/sha256" / found.config[7:]).unlink()
+    (store.directory / "blobs/sha256" / found.sbom[7:]).write_bytes(b"{}")
+    assert [found.config in p.what or found.sbom in p.what for p in store.verify()] == [True] * 2
+
+
+def test_verify_sees_a_missing_tree(store: ImageStore, image: str) -> None:
+    os.rename(store.path(image), store.directory / "trees" / ("0" * 64))
+    assert "is missing from the image store" in store.verify()[0].what
+
+
+def test_a_full_disk_leaves_nothing(
+    store: ImageStore, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = leftovers(store.directory)
+    written = 0
+
+    def write(fd: int, data: memoryview) -> int:
+        nonlocal written
+        written += len(data)
+        if written > 1500:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data)
+
+    real = os.write
+    (tmp_path / "big.tar").write_bytes(files(usr__a=b"1" * 1000, usr__b=b"2" * 1000))
+    monkeypatch.setattr(spool.os, "write", write)
+    with pytest.raises(ImageError, match="disk with the image store is full"):
+        store.import_(tmp_path / "big.tar", "big")
+    assert leftovers(store.directory) == before
+    assert [item.name for item in store.list()] == ["base:latest"]
+
+
+def test_a_killed_import_is_swept_by_the_next(
+    store: ImageStore, image: str, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    code = (
+        "import sys; from pathlib import Path; from fumehood.images.store import ImageStore;"
+        "from fumehood.images import sources;"
+        "s = ImageStore(Path(sys.argv[1]));"
+        "s.add(lambda p: (print('ready', flush=True), sys.stdin.read()), 'x', source='x')"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(store.directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    store.sweep()
+    assert any(name.startswith("new-") for name in os.listdir(store.directory)), "it still works"
+    process.kill()
+    process.communicate()
+    store.sweep()
+    assert not any(name.startswith("new-") for name in os.listdir(store.directory))
+    assert store.verify() == []
+
+
+def test_imports_at_the_same_time_all_arrive(store: ImageStore, tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        path = tmp_path / f"{number}.tar"
+        path.write_bytes(files(usr__a=b"%d" % (number % 3)))
+        store.import_(path, f"image:{number}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.list()) == 8
+    assert len(os.listdir(store.directory / "trees")) == 3
+    assert store.verify() == []
+
+
+def test_a_change_waits_for_the_one_before(store: ImageStore, image: str) -> None:
+    lock = os.open(store.directory, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    worker = threading.Thread(target=store.tag, args=("base", "later"))
+    worker.start()
+    worker.join(0.1)
+    assert worker.is_alive()
+    assert [item.name for item in store.list()] == ["base:latest"], "reading waits for nobody"
+    os.close(lock)
+    worker.join()
+    assert store.resolve("later").digest == image
+
+
+def test_a_store_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "images").symlink_to(tmp_path / "elsewhere")
+    store = ImageStore(tmp_path / "images")
+    for use in (store.list, store.sweep):
+        with pytest.raises(ImageError, match="image store"):
+            use()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_store_that_others_can_write_is_refused(store: ImageStore, image: str) -> None:
+    store.directory.chmod(0o775)
+    with pytest.raises(ImageError, match="can be written by others"):
+        store.resolve("base")
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"manifests": [{}]}', b'{"manifests": 7}'])
+def test_a_damaged_index_is_an_error(store: ImageStore, image: str, text: bytes) -> None:
+    (store.directory / "index.json").write_bytes(text)
+    with pytest.raises(ImageError, match="index"):
+        store.list()
+
+
+def test_an_empty_store_has_nothing(store: ImageStore) -> None:
+    assert (store.list(), store.verify()) == ([], [])
+    with pytest.raises(ImageError, match="there is no image"):
+        store.resolve("x")
+
+
+@pytest.mark.parametrize(
+    "source", ["/nonexistent", "/dev/null", "docker:-x", "docker:", "docker://--evil"]
+)
+def test_a_source_that_is_none(store: ImageStore, source: str) -> None:
+    with pytest.raises(ImageError):
+        store.import_(source, "x")
+    assert leftovers(store.directory) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 10240, tar(), tar(entry("tmp/x", b"1"))])
+def test_an_image_without_anything_in_it_is_refused(
+    store: ImageStore, tmp_path: Path, data: bytes
+) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(ImageError, match=r"is empty|ends in the middle"):
+        store.import_(tmp_path / "x", "x")
+
+
+def test_a_folder_is_read_without_following_links(store: ImageStore, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "usr").mkdir(parents=True)
+    (root / "usr/a").write_text("1")
+    os.link(root / "usr/a", root / "usr/b")
+    (root / "etc").symlink_to("/etc")
+    (root / "proc").mkdir()
+    (root / "proc/hidden").write_text("1")
+    tree = store.path(store.import_(root, "x").digest)
+    assert os.readlink(tree / "etc") == "/etc"
+    assert (tree / "usr/a").stat().st_ino == (tree / "usr/b").stat().st_ino
+    assert list((tree / "proc").iterdir()) == []
+
+
+def test_a_socket_in_a_folder_is_refused(store: ImageStore, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ImageError, match="'pipe' is a device"):
+        store.import_(tmp_path, "x")
+
+
+def test_a_name_that_is_not_utf8_is_refused(store: ImageStore, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (Path(os.fsdecode(os.fsencode(root) + b"/\xff"))).write_text("1")
+    with pytest.raises(ImageError, match="not UTF-8"):
+        store.import_(root, "x")
+
+
+def test_the_index_is_an_oci_index(store: ImageStore, image: str) -> None:
+    index = json.loads((store.directory / "index.json").read_text())
+    found = index["manifests"][0]
+    manifest = (store.directory / "blobs/sha256" / found["digest"][7:]).read_bytes()
+    assert (found["digest"], found["size"]) == (digest(manifest), len(manifest))
+    assert found["annotations"][oci.REF_NAME] == "base:latest"
+    assert json.loads(manifest)["layers"][0]["mediaType"] == oci.LAYER
