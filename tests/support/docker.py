@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -16,10 +17,12 @@ from pathlib import Path
 from fumehood.launcher import keeper
 from fumehood.launcher import messages as m
 from fumehood.model.codec import encode
-from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings, Limits
+from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings, Limits, Plan
 from fumehood.resources import profile_directory
-from support.launcher import ACCOUNT, CEILING, Process
+from support.launcher import CEILING, Process, plan
 
+ACCOUNT = 1_900_000_888
+"""Nobody else's on a machine where several suites run."""
 SCRIPT = Path(__file__).parents[2] / "scripts" / "dockerd-for-tests"
 
 
@@ -52,8 +55,96 @@ class Engine:
         subprocess.run([SCRIPT, "stop", self.folder], check=True)
 
 
-@contextlib.contextmanager
-def docker_launcher(
+@dataclass(frozen=True)
+class Call:
+    """One whole life of a sandbox. end: its last message."""
+
+    end: m.EndedMessage | m.Refused
+    out: bytes
+    err: bytes
+    proofs: dict[str, str]
+
+
+class DockerProcess(Process):
+    """A Docker launcher and the supervisor's end of its channel."""
+
+    def opened(self, name: str, wanted: Plan) -> tuple[tuple[int, int, int], dict[str, str]]:
+        """A sandbox that is open and held: our ends of its pipes, and what was proven."""
+        ends = self.open(name, wanted)
+        message = self.receive()
+        assert isinstance(message, m.OpenedMessage), message
+        return ends, {proof.control: proof.value for proof in message.proofs}
+
+    def start(self, name: str) -> dict[str, str]:
+        self.send(m.Start(name, begin=True))
+        message = self.receive()
+        assert isinstance(message, m.StartedMessage), message
+        return {proof.control: proof.value for proof in message.proofs}
+
+    def call(self, name: str, wanted: Plan, stdin: bytes = b"{}") -> Call:
+        """Opened, started, fed and read to the end."""
+        ends, proofs = self.opened(name, wanted)
+        proofs |= self.start(name)
+        out, err = self.talk(ends, stdin)
+        return Call(self.last(), out, err, proofs)
+
+    def kill(self) -> None:
+        """SIGKILL; harmless when it ended already."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self.channel.close()
+        for fd in self._open:
+            os.close(fd)
+        self._open.clear()
+
+    def last(self) -> m.EndedMessage | m.Refused:
+        message = self.receive()
+        assert isinstance(message, m.EndedMessage | m.Refused), message
+        return message
+
+    def talk(self, ends: tuple[int, int, int], stdin: bytes) -> tuple[bytes, bytes]:
+        """Feed stdin as fast as it is taken; read stdout and stderr until both have ended."""
+        feed, out, err = ends
+        found = {out: b"", err: b""}
+        left = memoryview(stdin)
+        with selectors.DefaultSelector() as selector:
+            for fd in found:
+                selector.register(fd, selectors.EVENT_READ)
+            os.set_blocking(feed, False)
+            selector.register(feed, selectors.EVENT_WRITE)
+            while len(selector.get_map()) > 0:
+                ready = selector.select(timeout=60)
+                assert ready, "nothing moves"
+                for key, _ in ready:
+                    fd = key.fd
+                    if fd == feed:
+                        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                            left = left[os.write(fd, left) :] if left else left
+                            if left:
+                                continue
+                        selector.unregister(fd)
+                        self._close(fd)
+                        continue
+                    data = os.read(fd, 1 << 16)
+                    found[fd] += data
+                    if not data:
+                        selector.unregister(fd)
+        return found[out], found[err]
+
+
+def docker_plan(*argv: str, **changes: object) -> Plan:
+    """A plan that the Docker launcher accepts, unless `changes` break it."""
+    usual: dict[str, object] = {
+        "engine": "docker",
+        "uid": ACCOUNT,
+        "gid": ACCOUNT,
+        "environment": (("HOME", "/tmp"), ("PATH", "/usr/bin:/bin")),
+    }
+    return plan(*argv, **(usual | changes))
+
+
+def start_docker_launcher(
     store: Path,
     engine: Engine,
     *,
@@ -62,8 +153,8 @@ def docker_launcher(
     accepted: tuple[str, ...] = (),
     image_store: str = "",
     socket_path: str = "",
-) -> Iterator[Process]:
-    """Start a Docker launcher as root; it is gone, with everything of it, afterwards."""
+) -> DockerProcess:
+    """Start a Docker launcher as root; the caller closes or kills it."""
     ceilings = Ceilings(
         uid_first=ACCOUNT,
         uid_count=4,
@@ -93,15 +184,34 @@ def docker_launcher(
     theirs.close()
     os.close(memory)
     ours.settimeout(40)
-    process = Process(pid, ours, store)
+    process = DockerProcess(pid, ours, store)
+    hello = process.receive()
+    assert isinstance(hello, m.Hello)
+    process.hello = hello
+    return process
+
+
+@contextlib.contextmanager
+def docker_launcher(
+    store: Path,
+    engine: Engine,
+    *,
+    runtimes: tuple[str, ...] = ("runc",),
+    accepted: tuple[str, ...] = (),
+    image_store: str = "",
+    socket_path: str = "",
+) -> Iterator[DockerProcess]:
+    """A Docker launcher that is gone, with everything of it, afterwards."""
+    process = start_docker_launcher(
+        store,
+        engine,
+        runtimes=runtimes,
+        accepted=accepted,
+        image_store=image_store,
+        socket_path=socket_path,
+    )
     try:
-        hello = process.receive()
-        assert isinstance(hello, m.Hello)
-        process.hello = hello
         yield process
         process.close()
     finally:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        ours.close()
+        process.kill()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import secrets
 import signal
 import threading
 import time
@@ -165,7 +166,8 @@ class Worker(threading.Thread):
             order = self._order(api)
             if self._given_up.is_set():
                 return
-            known = str(order.body["HostConfig"]["CgroupParent"]).strip("/").replace("/", "-")
+            # Ours to choose, so that it can be removed even if Docker's answer never came.
+            known = f"fumehood-{self.name}-{secrets.token_hex(8)}"
             try:
                 container = api.create(known, order.body)
                 self.post(Created(container, order.binds))
