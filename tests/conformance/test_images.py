@@ -1,0 +1,205 @@
+"""Images as root file systems of sandboxes: built here, mounted whole, read-only, by digest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fumehood.images.bounds import DEFAULT
+from fumehood.images.sbom import summarise
+from fumehood.images.sources import Workplace
+from fumehood.images.spool import Spool
+from fumehood.images.store import Image, ImageStore
+from fumehood.images.tree import Tree
+from fumehood.launcher import messages as m
+from support import launcher as real
+from support.archives import entry, tar
+from support.images import base_store, build_base
+from support.launcher import Process, plan
+
+
+@pytest.fixture(scope="module")
+def store() -> ImageStore:
+    return base_store()
+
+
+@pytest.fixture(scope="module")
+def base(store: ImageStore) -> Image:
+    return store.resolve("base")
+
+
+@pytest.fixture(scope="module")
+def process(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    tools = tmp_path_factory.mktemp("store")
+    with real.launcher(tools, image_store=str(store.directory)) as running:
+        yield running
+
+
+_names = (f"cafe{number:04x}" for number in range(1000))
+
+
+def run(process: Process, image: str, *argv: str) -> tuple[int | None, str]:
+    ended, out = process.run(next(_names), plan(*argv, image=image))
+    return ended.exit_code, out.decode()
+
+
+def refusal(process: Process, image: str) -> m.Refused:
+    process.open(next(_names), plan("true", image=image))
+    answer = process.receive()
+    assert isinstance(answer, m.Refused), answer
+    return answer
+
+
+def test_two_builds_have_one_digest(store: ImageStore, base: Image) -> None:
+    assert build_base(store, "base-again").digest == base.digest
+
+
+def test_a_built_image_is_what_its_digest_says(store: ImageStore) -> None:
+    assert store.verify() == []
+
+
+def test_its_bill_of_materials_names_its_packages(store: ImageStore, base: Image) -> None:
+    summary = summarise(store.sbom(base))
+    names = {package.name for package in summary.packages}
+    assert {"bash", "coreutils", "libc6", "base-files"} <= names
+    assert summary.loose_files < 50
+    assert base.size < 64 << 20
+
+
+def test_programs_of_the_image_run(process: Process, base: Image) -> None:
+    script = (
+        "echo to be or not to be | tr ' ' '\\n' | sort | uniq -c | awk '{n += $1} END {print n}'"
+    )
+    assert run(process, base.digest, "bash", "-c", script) == (0, "6\n")
+
+
+def test_nothing_of_the_host_is_in_it(process: Process, base: Image) -> None:
+    assert os.path.exists("/usr/bin/python3")
+    code, out = run(process, base.digest, "sh", "-c", "ls -d /usr/bin/python3 /work /home/*; ls /")
+    assert code == 0
+    assert out.split() == sorted(
+        {"bin", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "out", "proc", "root",
+         "run", "sbin", "srv", "sys", "tmp", "tool", "usr", "var"}
+    )  # fmt: skip
+
+
+def test_the_root_is_proven_to_be_that_tree(process: Process, base: Image) -> None:
+    name = next(_names)
+    process.open(name, plan("true", image=base.digest))
+    opened = process.receive()
+    assert isinstance(opened, m.OpenedMessage)
+    assert [p.value for p in opened.proofs if p.control == "image"] == [base.digest]
+    process.send(m.Kill(name))
+    assert isinstance(process.receive(), m.EndedMessage)
+
+
+def test_nothing_in_it_can_be_written(process: Process, base: Image) -> None:
+    script = (
+        "for d in / /usr /usr/bin /etc /var /root /home /tool /sys /run; do"
+        " (: > $d/x) 2>/dev/null && echo $d; done; for f in /etc/passwd /usr/bin/bash; do"
+        " (: >> $f) 2>/dev/null && echo $f; done; : > /tmp/x && : > /out/x && echo scratch"
+    )
+    assert run(process, base.digest, "bash", "-c", script) == (0, "scratch\n")
+
+
+def test_no_file_in_it_gives_privilege(store: ImageStore, base: Image) -> None:
+    for path in store.path(base.digest).rglob("*"):
+        info = path.lstat()
+        assert path.is_symlink() or info.st_mode & 0o7222 == 0, path
+        assert (info.st_uid, info.st_gid) == (os.geteuid(), os.getegid()), path
+
+
+def test_one_tree_serves_many_sandboxes_at_once(process: Process, base: Image) -> None:
+    names = [next(_names) for _ in range(4)]
+    for name in names:
+        process.open(name, plan("cat", image=base.digest))
+    assert all(isinstance(process.receive(), m.OpenedMessage) for _ in names)
+    for name in names:
+        process.send(m.Kill(name))
+    assert all(isinstance(process.receive(), m.EndedMessage) for _ in names)
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["base", "base:latest", "sha256:" + "0" * 64, "sha256:" + "." * 64, "sha256:../../../etc",
+     "", "/", "host/../..", "sha384:" + "0" * 96],
+)  # fmt: skip
+def test_an_image_that_is_not_in_the_store_is_refused(process: Process, image: str) -> None:
+    assert refusal(process, image).control == "image"
+
+
+def test_images_come_and_go_while_the_launcher_runs(
+    store: ImageStore, process: Process, base: Image
+) -> None:
+    def fill(place: Workplace) -> Tree:
+        fd = os.open(store.path(base.digest), os.O_RDONLY | os.O_DIRECTORY)
+        tree = Tree(Spool(place.contents, DEFAULT), DEFAULT)
+        tree.adopt(fd)
+        os.close(fd)
+        tree.put("opt/marker", tree.spool.add([b"new"], executable=False, mtime=0))
+        return tree
+
+    image = store.add(fill, "more", source="test")
+    assert run(process, image.digest, "cat", "/opt/marker") == (0, "new")
+    store.remove("more")
+    assert refusal(process, image.digest).control == "image"
+    assert run(process, base.digest, "true") == (0, "")
+
+
+def test_an_image_without_the_program_is_a_failed_call(process: Process, base: Image) -> None:
+    ended, _ = process.run(next(_names), plan("python3", image=base.digest))
+    assert not ended.executed or ended.exit_code not in (0, None)
+
+
+def test_a_store_that_others_can_write_stops_the_launcher(
+    store: ImageStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = ImageStore(tmp_path / "images")
+    (tmp_path / "x.tar").write_bytes(tar(entry("usr/a", b"1")))
+    own.import_(tmp_path / "x.tar", "x")
+    own.directory.chmod(0o777)
+    with (
+        pytest.raises((AssertionError, OSError)),
+        real.launcher(tmp_path, image_store=str(own.directory)),
+    ):
+        pass
+    assert "can be written by others" in capfd.readouterr().err
+
+
+def test_a_store_of_another_user_stops_the_launcher(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What the supervisor's account puts in the store's place."""
+    fake = tmp_path / "images"
+    (fake / "trees").mkdir(parents=True)
+    os.chown(fake, real.ACCOUNT, real.ACCOUNT)
+    with (
+        pytest.raises((AssertionError, OSError)),
+        real.launcher(tmp_path, image_store=str(fake)),
+    ):
+        pass
+    assert "can be written by others" in capfd.readouterr().err
+
+
+def test_a_store_that_is_a_link_stops_the_launcher(
+    store: ImageStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").symlink_to(store.directory)
+    with (
+        pytest.raises((AssertionError, OSError)),
+        real.launcher(tmp_path, image_store=str(tmp_path / "images")),
+    ):
+        pass
+    assert "cannot start" in capfd.readouterr().err
+
+
+def test_without_a_store_there_are_no_images(tmp_path: Path, base: Image) -> None:
+    for place in ("", str(tmp_path / "missing")):
+        with real.launcher(tmp_path, image_store=place) as process:
+            assert refusal(process, base.digest).control == "image"
+            wanted = replace(plan("true"), image="host")
+            assert process.run(next(_names), wanted)[0].exit_code == 0

@@ -1,0 +1,33 @@
+"""The image `base`, really built from Debian's packages, once for a whole run of tests."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+from fumehood.images import build, recipe
+from fumehood.images.store import Image, ImageStore
+
+RECIPES = Path(__file__).parents[2] / "images"
+
+
+@functools.cache
+def base_store() -> ImageStore:
+    """A store with `base` in it. Tests may add to it and must leave `base` alone."""
+    place = Path(tempfile.mkdtemp(prefix="fh-images-", dir="/tmp"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    place.chmod(0o755)
+    store = ImageStore(place / "images")
+    build_base(store, "base")
+    return store
+
+
+def build_base(store: ImageStore, name: str) -> Image:
+    """Build it as `fumehood image build images/base` does."""
+    wanted = recipe.load(RECIPES / "base")
+    return store.add(
+        lambda place: build.build(wanted, place, lambda _: None), name, source="built for tests"
+    )
