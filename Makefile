@@ -1,6 +1,6 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Both set up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo images test lint lock clean
 BIN := .venv/bin
 
 help: ## show this help
@@ -11,6 +11,10 @@ setup: ## install system packages (as root) and .venv; safe to repeat
 
 demo: setup ## run every example tool in a sandbox and show what was enforced
 	@scripts/demo
+
+images: ## build the images base, python and node into the store, from Debian's packages
+	@scripts/setup --images
+	@$(BIN)/fumehood image build images/base images/python images/node
 
 test: setup-dev lint ## lint, then every test suite
 	@$(BIN)/pytest
