@@ -138,6 +138,17 @@ class Hood:
     def launcher(self) -> int:
         return int(self.status()["launcher_pid"])
 
+    @property
+    def instance(self) -> str:
+        """Name of the launcher's cgroups, from the lock it holds on one of them."""
+        base = f"/proc/{self.launcher}/fd"
+        for name in os.listdir(base):
+            with contextlib.suppress(OSError):
+                target = Path(os.readlink(f"{base}/{name}"))
+                if target.name.startswith("fumehood-"):
+                    return target.name
+        raise AssertionError("the launcher holds no cgroup")
+
     def stop(self, timeout: float = 30) -> int:
         """SIGTERM to the keeper; its exit status."""
         with contextlib.suppress(ProcessLookupError):
@@ -230,14 +241,12 @@ def processes_of(uid: int) -> list[int]:
     return found
 
 
-def cgroups() -> list[str]:
-    """Every cgroup of any Fumehood on this host."""
-    base = "/sys/fs/cgroup"
+def cgroups(instance: str) -> list[str]:
+    """The cgroups of one launcher, by its instance's name, in whatever hierarchy."""
     return [
-        os.path.join(directory, name)
-        for directory, names, _ in os.walk(base)
-        for name in names
-        if name.startswith("fumehood-")
+        os.path.join(directory, instance)
+        for directory, names, _ in os.walk("/sys/fs/cgroup")
+        if instance in names
     ]
 
 

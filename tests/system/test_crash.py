@@ -65,10 +65,6 @@ class Calls:
             assert not thread.is_alive(), "a caller waits in silence"
 
 
-def own_cgroups(before: list[str]) -> list[str]:
-    return sorted(set(cgroups()) - set(before))
-
-
 def mounts(place: Path) -> list[str]:
     """Mounts of the host that are ours."""
     table = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -89,12 +85,11 @@ def verify(running: Hood) -> None:
 
 
 def test_kill_of_the_supervisor_leaves_nothing_and_the_next_daemon_works(place: Path) -> None:
-    before = cgroups()
     with hood(place, config=config()) as running:
-        calls = Calls(running)
+        calls, instance = Calls(running), running.instance
         os.kill(running.supervisor, signal.SIGKILL)
         eventually(lambda: not processes_of(calls.account), GONE_SECONDS, "no process is left")
-        eventually(lambda: not own_cgroups(before), GONE_SECONDS, "no cgroup is left")
+        eventually(lambda: not cgroups(instance), GONE_SECONDS, "no cgroup is left")
         calls.join()
         assert all(isinstance(end, FumehoodError) for end in calls.ends)
         assert running.process.wait(20) != 0
@@ -106,20 +101,17 @@ def test_kill_of_the_supervisor_leaves_nothing_and_the_next_daemon_works(place: 
 
 
 def test_kill_of_the_launcher_is_an_engine_error_and_a_new_one_serves(place: Path) -> None:
-    before = cgroups()
     with hood(place, config={**config(), "warm": 0}) as running:
-        calls = Calls(running)
+        calls, instance = Calls(running), running.instance
         first = running.launcher
         os.kill(first, signal.SIGKILL)
         eventually(lambda: not processes_of(calls.account), GONE_SECONDS, "no process is left")
         calls.join()
         statuses = [end["status"] if isinstance(end, dict) else repr(end) for end in calls.ends]
         assert statuses == ["engine_error"] * CALLS
-        eventually(lambda: running.launcher != first, 10, "a new launcher serves")
-        # One instance of the new launcher; what the old one left is swept.
-        eventually(
-            lambda: len({Path(p).name for p in own_cgroups(before)}) == 1, GONE_SECONDS, "swept"
-        )
+        eventually(lambda: running.launcher not in (0, first), 10, "a new launcher serves")
+        eventually(lambda: not cgroups(instance), GONE_SECONDS, "what the old one left is swept")
+        assert cgroups(running.instance)
         running.register(None, "hello", command=["echo", "hello"])
         assert running.call("hello")["status"] == "ok"
         verify(running)
@@ -128,39 +120,35 @@ def test_kill_of_the_launcher_is_an_engine_error_and_a_new_one_serves(place: Pat
 
 
 def test_kill_of_the_keeper_ends_everything(place: Path) -> None:
-    before = cgroups()
     with hood(place, config=config()) as running:
-        calls = Calls(running)
+        calls, instance = Calls(running), running.instance
         running.process.kill()
         eventually(lambda: not processes_of(calls.account), 5, "no process is left")
-        eventually(lambda: not own_cgroups(before), 5, "no cgroup is left")
+        eventually(lambda: not cgroups(instance), 5, "no cgroup is left")
         calls.join()
     with hood(place, config=config()) as running:
         verify(running)
 
 
 def test_kill_of_all_three_at_once_leaves_no_process_and_the_next_start_sweeps(place: Path) -> None:
-    before = cgroups()
     with hood(place, config=config()) as running:
-        calls = Calls(running)
+        calls, instance = Calls(running), running.instance
         pids = [running.process.pid, running.launcher, running.supervisor]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: not processes_of(calls.account), GONE_SECONDS, "no process is left")
         calls.join()
     with hood(place, config=config()) as running:
-        assert len({Path(path).name for path in own_cgroups(before)}) == 1
+        assert not cgroups(instance)
         verify(running)
-    assert not own_cgroups(before)
 
 
 def test_a_stop_cancels_what_runs_and_records_it(place: Path) -> None:
-    before = cgroups()
     with hood(place, config=config()) as running:
-        calls = Calls(running)
+        calls, instance = Calls(running), running.instance
         assert running.stop() == 0
         assert not processes_of(calls.account)
-        assert not own_cgroups(before)
+        assert not cgroups(instance)
         calls.join()
         assert not running.socket.exists()
     records = ended(place)

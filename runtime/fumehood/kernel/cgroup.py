@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fumehood.errors import EngineError
+from fumehood.errors import EngineError, PlanRefused
 from fumehood.kernel import proc
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Limits
@@ -100,7 +100,7 @@ class Instance:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.name = PREFIX + secrets.token_hex(6)
+        self.name = f"{PREFIX}{_own_process()}-{secrets.token_hex(3)}"
         self.problems: dict[str, str] = {}
         """controller to reason, for those that cannot be enforced here."""
         self._unified: Path | None = None
@@ -167,10 +167,16 @@ class Instance:
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def group(self, name: str, limits: Limits, overhead_pids: int) -> Group:
-        """Make the group of one sandbox, with its limits set. Raises EngineError.
+        """Make the group of one sandbox, with its limits set. Raises EngineError and PlanRefused.
 
         overhead_pids: processes of the engine itself that live in the group beside the tool.
         """
+        if limits.cpu_time_ms and not (self._unified or "cpuacct" in self._v1):
+            raise PlanRefused(
+                "limits.cpu_time cannot be enforced: no cgroup here counts CPU time",
+                "remove it from the manifest, or run where cgroups are delegated",
+                control="cpu_time",
+            )
         v1 = {controller: path / name for controller, path in self._v1.items()}
         unified = self._unified / name if self._unified else None
         v2 = self.layout.v2 - set(self.problems) if self._unified else frozenset[str]()
@@ -364,8 +370,9 @@ class Group:
 def sweep(layout: Layout) -> int:
     """Kill and remove what dead launchers left; returns how many instances were removed.
 
-    An instance whose lock is held belongs to a living launcher and is left alone; so is one of
-    another user, which only root may remove.
+    An instance whose lock is held, or whose process lives, belongs to a living launcher and is
+    left alone (the lock speaks for launchers in other PID namespaces); so is one of another
+    user, which only root may remove.
     """
     parents = {*layout.v1.values(), *layout.others}
     if unified := parent_in_unified(layout):
@@ -380,7 +387,7 @@ def sweep(layout: Layout) -> int:
     removed = 0
     for name in sorted(names):
         paths = [path for parent in parents if (path := parent / name).is_dir()]
-        if not any(_locked(path) for path in paths):
+        if not (_owner_lives(name) or any(_locked(path) for path in paths)):
             for path in paths:
                 remove_tree(path)
             removed += 1
@@ -401,6 +408,22 @@ def remove_tree(path: Path) -> None:
             _rmdir(Path(directory))
         if path.is_dir():
             time.sleep(0.005)
+
+
+def _own_process() -> str:
+    return f"{os.getpid()}-{proc.start_time(os.getpid())}"
+
+
+def _owner_lives(name: str) -> bool:
+    """Whether the launcher that an instance is named after still runs: it may have made the
+    directory and not yet locked it."""
+    words = name.removeprefix(PREFIX).split("-")
+    if len(words) != 3 or not (words[0].isdigit() and words[1].isdigit()):
+        return False
+    try:
+        return proc.start_time(int(words[0])) == int(words[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _locked(path: Path) -> bool:

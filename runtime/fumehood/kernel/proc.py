@@ -46,6 +46,12 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.split())
 
 
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot: with the PID it names one process."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[19])
+
+
 def namespaces(pid: int | str) -> dict[str, str]:
     """Identity (`user:[4026531837]`) of each of a process's namespaces."""
     return {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in NAMESPACES}

@@ -86,7 +86,8 @@ class Rooms:
 
 SCAN_INLINE_BYTES = 16 * 1024
 """Less output is scanned on the event loop (0.1 ms); more would keep the others waiting."""
-SCAN_THREADS = 2
+ADMIT_INLINE_BYTES = 64 * 1024
+WORKER_THREADS = 2
 
 
 class Supervisor:
@@ -96,7 +97,7 @@ class Supervisor:
         self._rooms = rooms
         self._version = version
         self._live: set[asyncio.Task[Result]] = set()
-        self._scanners = ThreadPoolExecutor(SCAN_THREADS, "scan")
+        self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
 
     async def invoke(self, request: Request) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
@@ -125,7 +126,7 @@ class Supervisor:
             task.cancel()
         if live:
             await asyncio.wait(live)
-        self._scanners.shutdown(wait=False, cancel_futures=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def _invoke(self, request: Request) -> Result:
         rooms = self._rooms
@@ -133,7 +134,7 @@ class Supervisor:
             raise rooms.audit.broken
         tool: RegisteredTool | None = None
         try:
-            admitted = rooms.admission.admit(request)
+            admitted = await self._admit(request)
             tool = admitted.tool
             with rooms.admission.quota.hold(request.caller.uid):
                 plan = rooms.plan(admitted)
@@ -147,6 +148,14 @@ class Supervisor:
         if result.status == "cancelled":
             raise asyncio.CancelledError
         return result
+
+    async def _admit(self, request: Request) -> Admitted:
+        """On the event loop where that takes microseconds; large arguments take up to 1.5 s."""
+        admit = self._rooms.admission.admit
+        if len(request.arguments_json) <= ADMIT_INLINE_BYTES:
+            return admit(request)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._workers, admit, request)
 
     async def _run(self, admitted: Admitted, plan: Plan) -> Result:
         """From a plan to a scanned result."""
@@ -180,7 +189,7 @@ class Supervisor:
         if _bytes_of(outcome) <= SCAN_INLINE_BYTES:
             return release()
         return await asyncio.shield(
-            asyncio.get_running_loop().run_in_executor(self._scanners, release)
+            asyncio.get_running_loop().run_in_executor(self._workers, release)
         )
 
     async def _refused(

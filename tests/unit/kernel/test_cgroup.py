@@ -132,7 +132,11 @@ def test_a_limit_that_somebody_changed_is_found(
 def test_a_sweep_kills_what_a_dead_launcher_left_and_spares_the_living(
     instance: cgroup.Instance, sleeper: subprocess.Popen[bytes]
 ) -> None:
-    dead = cgroup.Instance.create(instance.layout)
+    dead = cgroup.Instance(instance.layout)
+    dead.name = f"{cgroup.PREFIX}{sleeper.pid}-0-abcdef"  # a PID that was used again
+    if instance.layout.unified:
+        dead._create_unified(instance.layout.unified)
+    dead._create_v1()
     dead.group("aaaaaaaa", LIMITS, 0).attach(sleeper.pid)
     os.close(dead._lock)  # what the kernel does when the launcher dies
     living = instance.group("bbbbbbbb", LIMITS, 0)
@@ -156,3 +160,14 @@ def test_a_sweep_of_an_ordinary_user_leaves_the_instances_of_others(
     monkeypatch.undo()
     dead._lock = -1
     dead.close()
+
+
+def test_a_sweep_spares_a_launcher_that_has_not_locked_its_place_yet(
+    instance: cgroup.Instance,
+) -> None:
+    early = cgroup.Instance.create(instance.layout)
+    os.close(early._lock)
+    early._lock = -1
+    cgroup.sweep(instance.layout)
+    assert all(path.exists() for path in early._paths())
+    early.close()
