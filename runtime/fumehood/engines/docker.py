@@ -179,9 +179,10 @@ class Docker:
             self.images.get(api, HOST)
 
     def child_changed(self) -> None:
-        """SIGCHLD: some traced process stopped or ended; the sandboxes find out whose."""
-        for sandbox in list(self._sandboxes.values()):
-            sandbox.worker.nudge()
+        """Some traced process stopped or ended; the sandboxes find out whose. Any thread."""
+        with self._lock:
+            for sandbox in self._sandboxes.values():
+                sandbox.worker.nudge()
 
     def _forget(self, name: str) -> None:
         with self._lock:

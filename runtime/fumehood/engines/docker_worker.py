@@ -118,15 +118,15 @@ class Worker(threading.Thread):
         return found
 
     def nudge(self) -> None:
-        """Have the launcher's loop look at this sandbox; any thread, any signal handler."""
-        with contextlib.suppress(OSError):
-            os.eventfd_write(self.wake, 1)
-
-    def post(self, message: Message) -> None:
-        self._messages.put(message)
+        """Have the launcher's loop look at this sandbox; from any thread."""
         with self._lock:
             if self.wake >= 0:
-                self.nudge()
+                os.eventfd_write(self.wake, 1)
+
+    def post(self, message: Message) -> None:
+        """Tell the launcher's loop; from any thread."""
+        self._messages.put(message)
+        self.nudge()
 
     def dead(self) -> None:
         """Nothing runs in the container any more: it may be removed."""

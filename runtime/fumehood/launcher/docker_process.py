@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from fumehood.engines import docker_scratch, docker_seccomp, elf
@@ -102,11 +103,30 @@ def _make(
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    signal.signal(signal.SIGCHLD, lambda *_: engine.child_changed())
+    _watch_children(engine.child_changed)
     # Finds the daemon, sweeps its containers and loads the image before the first call does;
     # without a daemon the launcher lives all the same, and each call tells what is missing.
     threading.Thread(target=engine.warm, name="warm", daemon=True).start()
     return Launcher(channel, engine, limits, digests, images.has)
+
+
+def _watch_children(changed: Callable[[], None]) -> None:
+    """Call `changed` after each SIGCHLD: a traced process stopped or ended.
+
+    A handler written in Python would not do: a signal that arrives just before epoll_wait(2) is
+    noted and does not end the wait. The byte that the C handler writes is never lost.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def relay() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        while os.read(reading, 4096):
+            changed()
+
+    threading.Thread(target=relay, name="children", daemon=True).start()
 
 
 def find_init() -> str:
