@@ -112,9 +112,12 @@ with private.daemon(None):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_it_ends_with_the_command_however_that_ends(number: int) -> None:
+def test_it_ends_with_the_command_however_that_ends(number: int, tmp_path: Path) -> None:
     command = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, PACKAGE], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", COMMAND, PACKAGE],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},  # a killed command leaves its folder
     )
     assert command.stdout is not None
     assert int(command.stdout.readline())
