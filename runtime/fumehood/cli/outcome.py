@@ -26,7 +26,8 @@ EXIT: Final[Mapping[str, int]] = {
     "rejected": ExitStatus.REJECTED,
     "engine_error": ExitStatus.ENGINE,
 }
-_BYTE_CONTROLS: Final = {"memory", "output"}
+_BYTE_CONTROLS: Final = {"memory", "output", "scratch"}
+_TIME_CONTROLS: Final = {"timeout", "cpu_time"}
 _STDERR_LINES: Final = 200
 
 Result = Mapping[str, Any]
@@ -94,14 +95,15 @@ def _breach(breach: Mapping[str, Any] | None) -> None:
     if breach:
         control = str(breach["control"])
         limit, observed = (_amount(control, breach[key]) for key in ("limit", "observed"))
-        note("limit", f"{control}: allowed {limit}, observed {observed}")
+        detail = f" ({breach['detail']})" if breach.get("detail") else ""
+        note("limit", f"{control}: allowed {limit}, observed {observed}{detail}")
 
 
 def _amount(control: str, value: object) -> str:
     if isinstance(value, int | float):
         if control in _BYTE_CONTROLS:
             return size(value)
-        if control == "timeout":
+        if control in _TIME_CONTROLS:
             return seconds(value)
     return str(value)
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from fumehood.errors import EngineError
 from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
+from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, libc, openat2, pidfd, proc, rootfs
 from fumehood.kernel.meter import Meter
 from fumehood.kernel.readback import prove_confined, prove_mounts, prove_seccomp
@@ -270,6 +270,9 @@ class BubblewrapSandbox:
         """What opening, or the tool's own start ahead of the call, cost is not the caller's."""
         self._meter.begin()
 
+    def cpu_seconds(self) -> float | None:
+        return self._meter.cpu_seconds()
+
     def _try_started(self) -> list[Event]:
         if self._tool < 0:
             found = proc.children(self._init)
@@ -336,7 +339,8 @@ class BubblewrapSandbox:
 
     def _ended(self, *, executed: bool) -> Ended:
         code, signal = self._exit()
-        counters = self._meter.counters(self._scratch)
+        oom_kills = self.group.oom_kills()
+        counters = self._meter.counters(self._scratch, killed_for_memory=oom_kills > 0)
         fd = os.open(f"{self._scratch}/out", os.O_RDONLY | os.O_DIRECTORY)
         try:
             artifacts = openat2.collect(
@@ -351,7 +355,7 @@ class BubblewrapSandbox:
             cpu_seconds=self._meter.cpu_seconds(),
             memory_peak_bytes=self.group.memory_peak(),
             pids_peak=self.group.pids_peak(),
-            oom_kills=self.group.oom_kills(),
+            oom_kills=oom_kills,
             artifacts=tuple(artifacts),
             counters=counters,
         )

@@ -117,9 +117,9 @@ class DockerGroup:
     def cpu_seconds(self) -> float | None:
         return self._meter.cpu_seconds()
 
-    def counters(self, scratch: str) -> Counters:
+    def counters(self, scratch: str, *, killed_for_memory: bool) -> Counters:
         """See `kernel.meter.Meter.counters`."""
-        return self._meter.counters(scratch)
+        return self._meter.counters(scratch, killed_for_memory=killed_for_memory)
 
     def memory_peak(self) -> int | None:
         if self._peak >= 0:

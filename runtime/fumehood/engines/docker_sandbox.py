@@ -100,6 +100,9 @@ class DockerSandbox:
         """The call arrives: what was used before is not the caller's."""
         self.group.begin()
 
+    def cpu_seconds(self) -> float | None:
+        return self.group.cpu_seconds()
+
     def kill(self) -> None:
         """Kill everything in it; the end is reported as always."""
         if self.phase == "over":
@@ -278,6 +281,7 @@ class DockerSandbox:
             )
         finally:
             os.close(directory)
+        oom_kills = self.group.oom_kills()
         return Ended(
             exit_code=code,
             signal=signal,
@@ -285,9 +289,9 @@ class DockerSandbox:
             cpu_seconds=self.group.cpu_seconds(),
             memory_peak_bytes=self.group.memory_peak(),
             pids_peak=self.group.pids_peak(),
-            oom_kills=self.group.oom_kills(),
+            oom_kills=oom_kills,
             artifacts=tuple(artifacts),
-            counters=self.group.counters(self.scratch),
+            counters=self.group.counters(self.scratch, killed_for_memory=oom_kills > 0),
         )
 
     def _executed(self) -> bool:

@@ -81,6 +81,9 @@ class Sandbox(Protocol):
     def begin(self) -> None:
         """The call arrives: what was used before is not the caller's."""
 
+    def cpu_seconds(self) -> float | None:
+        """User and system time since the call began; None where nothing counts it."""
+
     def kill(self) -> None:
         """Kill everything in it; the end is reported as always. Harmless when already dead."""
 

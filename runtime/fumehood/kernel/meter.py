@@ -51,10 +51,11 @@ class Meter:
         found = self._cpu()
         return None if found is None else max(found.total - self._before.total, 0.0)
 
-    def counters(self, scratch: str = "") -> Counters:
+    def counters(self, scratch: str = "", *, killed_for_memory: bool = False) -> Counters:
         """Everything that is counted beside CPU, memory and pids; nothing is alive any more.
 
         scratch: where the sandbox's scratch space is still mounted.
+        killed_for_memory: tell also what the memory went into.
         """
         cpu, before = self._cpu(), self._before
         space = _space(scratch) if scratch else None
@@ -65,6 +66,7 @@ class Meter:
             pids_refused=self._refused(),
             scratch_bytes=space[0] if space else None,
             scratch_inodes=space[1] if space else None,
+            kernel_memory_peak_bytes=self._kernel_memory() if killed_for_memory else None,
         )
 
     # --- sources
@@ -98,6 +100,12 @@ class Meter:
         if "cpu" in self._group.v2:
             return _scaled(cgroup.counters(self._unified_cpu).get(b"throttled_usec"), 1e6)
         return None
+
+    def _kernel_memory(self) -> int | None:
+        """Peak bytes of pipes, sockets and other kernel objects; v2 keeps no peak of them."""
+        if (v1 := self._group.v1.get("memory")) is None:
+            return None
+        return cgroup.number(f"{v1}/memory.kmem.max_usage_in_bytes")
 
     def _refused(self) -> int | None:
         """Processes and threads that the pids limit refused. v1 counts them where they fork,

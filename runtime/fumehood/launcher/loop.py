@@ -18,13 +18,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import fumehood
 from fumehood.engines.protocol import Ended, Engine, Event, Failed, Opened, Sandbox, Started
 from fumehood.errors import EngineError, FumehoodError, PlanRefused, ProtocolError
 from fumehood.launcher import ceilings as ceiling
 from fumehood.launcher import messages as m
+from fumehood.launcher.budget import CpuBudget
 from fumehood.model.codec import decode
 from fumehood.model.plan import Ceilings, Plan
 
@@ -46,6 +47,8 @@ class Running:
     sandbox: Sandbox
     timeout: float
     deadline: float
+    budget: CpuBudget | None = None
+    stopped: Literal["", "cpu_time", "timeout"] = ""
     watched: set[int] = field(default_factory=set)
 
 
@@ -106,6 +109,7 @@ class Launcher:
         if any(item.sandbox.polling for item in self._running.values()):
             return _POLL_SECONDS
         deadlines = [item.deadline for item in self._running.values()]
+        deadlines += [item.budget.check for item in self._running.values() if item.budget]
         return max(min(deadlines) - time.monotonic(), 0.0) if deadlines else -1
 
     # --- the supervisor's side
@@ -166,6 +170,8 @@ class Launcher:
             if isinstance(message, m.Begin) or (isinstance(message, m.Start) and message.begin):
                 running.sandbox.begin()
                 running.deadline = time.monotonic() + running.timeout
+                if running.budget is not None:
+                    running.budget.begin(time.monotonic())
             if isinstance(message, m.Start):
                 running.sandbox.start()
             self._step(sandbox)
@@ -193,7 +199,10 @@ class Launcher:
         stdin, stdout, stderr = descriptors
         sandbox = self._engine.open(message.sandbox, message.plan, (stdin, stdout, stderr))
         timeout = message.plan.limits.timeout_ms / 1000 + DEADLINE_GRACE_SECONDS
-        self._running[message.sandbox] = Running(sandbox, timeout, time.monotonic() + IDLE_SECONDS)
+        budget = CpuBudget.of(message.plan.limits, enforced="cpu" not in self._unenforceable)
+        self._running[message.sandbox] = Running(
+            sandbox, timeout, time.monotonic() + IDLE_SECONDS, budget
+        )
         self._step(message.sandbox)
 
     def _check_engine(self, plan: Plan) -> None:
@@ -267,6 +276,7 @@ class Launcher:
                     for item in event.artifacts
                 ),
                 counters=event.counters,
+                stopped=self._running[name].stopped,
             ),
             descriptors,
         )
@@ -276,8 +286,20 @@ class Launcher:
         for name, running in list(self._running.items()):
             if now >= running.deadline:
                 running.deadline = now + DEADLINE_GRACE_SECONDS
-                running.sandbox.kill()
-                self._step(name)
+                self._stop(running, name, "timeout")
+            elif self._has_burnt_its_budget(running, now):
+                self._stop(running, name, "cpu_time")
+
+    def _has_burnt_its_budget(self, running: Running, now: float) -> bool:
+        budget = running.budget
+        if budget is None or now < budget.check:
+            return False
+        return budget.spent(running.sandbox.cpu_seconds() or 0.0, now)
+
+    def _stop(self, running: Running, name: str, reason: Literal["cpu_time", "timeout"]) -> None:
+        running.stopped = running.stopped or reason
+        running.sandbox.kill()
+        self._step(name)
 
     # --- sending, never blocking
 

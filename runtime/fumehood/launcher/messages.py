@@ -11,6 +11,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass, field
+from typing import Literal
 
 from fumehood.errors import ProtocolError
 from fumehood.model.codec import decode, encode
@@ -92,7 +93,11 @@ class ArtifactMessage:
 
 @dataclass(frozen=True, slots=True)
 class EndedMessage:
-    """Launcher: everything in the sandbox is dead and its cgroup removed."""
+    """Launcher: everything in the sandbox is dead and its cgroup removed.
+
+    stopped: why the launcher itself killed it: `cpu_time`, or `timeout` for a supervisor that
+        does not hold its deadline; empty when it did not.
+    """
 
     sandbox: str
     exit_code: int | None
@@ -104,6 +109,7 @@ class EndedMessage:
     oom_kills: int
     artifacts: tuple[ArtifactMessage, ...]
     counters: Counters = field(default_factory=Counters)
+    stopped: Literal["", "cpu_time", "timeout"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Must never fill a gap with "unlimited": each field has a default, a unit, a leas
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -75,8 +76,8 @@ Scratch = Annotated[Size, bounds(64 * KIB, 64 * GIB, format_size)]
 Output = Annotated[Size, bounds(1 * KIB, 1 * GIB, format_size)]
 
 
-class LimitsSpec(BaseModel):
-    """The `limits` of a manifest. Units as held: milliseconds, thousandths of a core, bytes.
+class _Limits(BaseModel):
+    """Limits that have a ceiling. Units as held: milliseconds, thousandths of a core, bytes.
 
     pids counts processes and threads together; below 4 no sandbox can start, because its own
     first processes count. scratch is /tmp and /out together; output is each of stdout and
@@ -106,7 +107,17 @@ class LimitsSpec(BaseModel):
         )
 
 
-class CeilingsSpec(LimitsSpec):
+class LimitsSpec(_Limits):
+    """The `limits` of a manifest. cpu_time has no ceiling of its own: timeout times cpu bounds
+    what a tool can burn."""
+
+    cpu_time: Timeout | None = Field(default=None, description="CPU time, user and system")
+
+    def to_plan(self) -> Limits:
+        return dataclasses.replace(super().to_plan(), cpu_time_ms=self.cpu_time or 0)
+
+
+class CeilingsSpec(_Limits):
     """The operator's `ceilings`: the most any manifest may ask for."""
 
     timeout: Timeout = Field(default=600_000, description="wall time from start to death")

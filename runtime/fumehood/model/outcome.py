@@ -23,13 +23,15 @@ Status = Literal[
 class Breach:
     """The limit that fired: which control, its limit, what was observed (same unit, in the name).
 
-    Controls: `timeout` (seconds), `memory` (bytes), `output` (bytes), `seccomp` (limit is the
-    profile's name, observed the signal).
+    Controls: `timeout` and `cpu_time` (seconds), `memory`, `output` and `scratch` (bytes),
+    `scratch_inodes`, `pids`, `seccomp` (limit is the profile's name, observed the signal).
+    detail: what else is known, for a person; numbers and names of ours, no words of the tool.
     """
 
     control: str
     limit: int | float | str
     observed: int | float | str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Counters:
     throttled_seconds: how long it was held back by its CPU limit, added up over the CPUs.
     pids_refused: processes and threads that the pids limit refused.
     scratch_bytes, scratch_inodes: in use in /tmp and /out when everything was dead.
+    kernel_memory_peak_bytes: of pipes, sockets and the like; only when memory ran out.
     """
 
     user_seconds: float | None = None
@@ -72,6 +75,17 @@ class Counters:
     pids_refused: int | None = None
     scratch_bytes: int | None = None
     scratch_inodes: int | None = None
+    kernel_memory_peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about a run that its status does not tell. `rule` names it, `message` has the
+    numbers; nothing in it is the tool's own words."""
+
+    rule: str
+    severity: Literal["low", "medium", "high"]
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +130,4 @@ class Outcome:
     artifacts: tuple[Artifact, ...] = ()
     proofs: tuple[Proof, ...] = ()
     error: str = ""
+    notices: tuple[Notice, ...] = ()

@@ -30,6 +30,8 @@ class Limits:
     pids: processes and threads together.
     scratch_bytes, scratch_inodes: /tmp and /out together.
     output_bytes: each of stdout and stderr, and all artifacts together.
+    cpu_time_ms: CPU time from start to death, user and system, milliseconds; 0 is no limit of
+        its own (timeout_ms and cpu_millis together bound it).
     """
 
     timeout_ms: int
@@ -39,6 +41,7 @@ class Limits:
     scratch_bytes: int
     scratch_inodes: int
     output_bytes: int
+    cpu_time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

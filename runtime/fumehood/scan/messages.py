@@ -24,11 +24,24 @@ def _tool_error(outcome: Outcome) -> str:
         return f"The tool was killed by {_signal_name(outcome.signal)}."
     if outcome.exit_code is None:
         return "The tool ended without an exit status."
-    return f"The tool ended with exit status {outcome.exit_code}."
+    said = f"The tool ended with exit status {outcome.exit_code}."
+    if outcome.breach is not None:
+        said += f" It had met limits.{outcome.breach.control.partition('_')[0]}{_detail(outcome)}."
+    return said
+
+
+def _detail(outcome: Outcome) -> str:
+    found = outcome.breach.detail if outcome.breach else ""
+    return f": {found}" if found else ""
 
 
 def _timeout(outcome: Outcome) -> str:
     limit, observed = _both(outcome.breach, _seconds)
+    if outcome.breach is not None and outcome.breach.control == "cpu_time":
+        return (
+            f"The tool was stopped when its CPU time of {limit} was used up ({observed}). Give it "
+            "less to do, or have the operator raise limits.cpu_time."
+        )
     return (
         f"The tool was stopped at its time limit of {limit} (it ran {observed}). Give it less "
         "to do, or have the operator raise limits.timeout."
@@ -38,8 +51,8 @@ def _timeout(outcome: Outcome) -> str:
 def _memory(outcome: Outcome) -> str:
     limit, observed = _both(outcome.breach, size)
     return (
-        f"The tool reached its memory limit of {limit} (peak {observed}). Give it less to do, "
-        "or have the operator raise limits.memory."
+        f"The tool reached its memory limit of {limit} (peak {observed}{_detail(outcome)}). Give "
+        "it less to do, or have the operator raise limits.memory."
     )
 
 

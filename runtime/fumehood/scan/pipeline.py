@@ -17,10 +17,10 @@ import structlog
 
 from fumehood.errors import EngineError, FumehoodError, Rejected, ScanFailed
 from fumehood.model.codec import encode
-from fumehood.model.outcome import Outcome, Status
+from fumehood.model.outcome import Notice, Outcome, Status
 from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted, RegisteredTool, Request
-from fumehood.model.result import Enforced, Result, Timing
+from fumehood.model.result import Enforced, Finding, Result, Timing
 from fumehood.scan import messages, schema
 from fumehood.scan.control import ControlDetector
 from fumehood.scan.detector import Detector
@@ -103,7 +103,7 @@ class Pipeline:
             structured=released.structured,
             truncated=released.truncated,
             breach=outcome.breach,
-            findings=released.findings,
+            findings=(*released.findings, *map(_noticed, outcome.notices)),
             usage=outcome.usage,
             enforced=_enforced(plan, outcome),
             timing=dataclasses.replace(timing, scanned_ms=scanned_ms),
@@ -159,6 +159,12 @@ class Pipeline:
         return Released(
             "withheld", withheld.message, (), None, "", outcome.truncated, withheld.findings
         )
+
+
+def _noticed(notice: Notice) -> Finding:
+    return Finding(
+        notice.rule, "behaviour", notice.severity, "sandbox", "flag", message=notice.message
+    )
 
 
 def _require_checker(admitted: Admitted, check_output: schema.Check | None) -> None:

@@ -18,7 +18,7 @@ from fumehood.launcher.client import End
 from fumehood.model.outcome import Counters, Outcome, Proof, Usage
 from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted
-from fumehood.supervisor import harvest
+from fumehood.supervisor import attribution, harvest
 from fumehood.supervisor.pool import Pool, Ready
 from fumehood.supervisor.watch import Reason, Watch, conclude
 
@@ -178,6 +178,7 @@ class _Invocation:
             artifacts=files,
             proofs=self._proofs,
             error=error,
+            notices=attribution.notices(self._plan.limits, message, usage, conclusion.breach),
         )
 
     def _usage(self, end: End | None) -> Usage:

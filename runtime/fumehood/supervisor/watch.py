@@ -13,6 +13,7 @@ from typing import Literal
 from fumehood.launcher.messages import EndedMessage
 from fumehood.model.outcome import Breach, Status, Usage
 from fumehood.model.plan import Plan
+from fumehood.supervisor import attribution
 
 Reason = Literal["timeout", "output", "cancelled"]
 
@@ -51,9 +52,11 @@ def conclude(
     if reason == "cancelled":
         return Conclusion("cancelled")
     if end.oom_kills:
-        observed = usage.memory_peak_bytes or limits.memory_bytes
-        return Conclusion("memory_exceeded", Breach("memory", limits.memory_bytes, observed))
-    if reason == "timeout":
+        return Conclusion("memory_exceeded", attribution.memory(limits, end, usage))
+    if reason is None and end.stopped == "cpu_time":
+        allowed, burnt = limits.cpu_time_ms / 1000, usage.cpu_seconds or 0.0
+        return Conclusion("timeout", Breach("cpu_time", allowed, burnt))
+    if "timeout" in (reason, end.stopped):
         return Conclusion(
             "timeout", Breach("timeout", limits.timeout_ms / 1000, usage.wall_seconds)
         )
@@ -64,4 +67,6 @@ def conclude(
         return Conclusion("syscall_killed", Breach("seccomp", plan.seccomp, "SIGSYS"))
     if not end.executed:
         return Conclusion("engine_error", error="the program could not be executed")
-    return Conclusion("ok" if end.exit_code == 0 else "tool_error")
+    if end.exit_code == 0:
+        return Conclusion("ok")
+    return Conclusion("tool_error", attribution.behind_failure(limits, end, usage))

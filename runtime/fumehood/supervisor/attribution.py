@@ -1,0 +1,78 @@
+"""Which limit stood behind an end, and what a run met that its status does not tell.
+
+Pure decisions over counters. It must never guess: what a counter does not prove is not said.
+"""
+
+from __future__ import annotations
+
+from fumehood.launcher.messages import EndedMessage
+from fumehood.model.outcome import Breach, Notice, Usage
+from fumehood.model.plan import Limits
+
+_MIB = 1 << 20
+_PAGE = 4096
+
+
+def memory(limits: Limits, end: EndedMessage, usage: Usage) -> Breach:
+    """The kernel killed for want of memory: what had taken it, and who was killed.
+
+    The page cache is given back before anybody is killed, so it is never the reason. Scratch
+    space is memory; what is still in it is known, and so is the kernel's part on v1. The rest
+    was the processes' own: heap, stacks and shared memory without a file.
+    """
+    scratch = usage.scratch_bytes or 0
+    known = end.counters.kernel_memory_peak_bytes
+    kernel = known or 0
+    if scratch * 2 >= limits.memory_bytes:
+        what = f"tmpfs: {_mib(scratch)} in /tmp, /out and /dev/shm"
+    elif kernel * 2 >= limits.memory_bytes:
+        what = f"kernel: {_mib(kernel)} of pipes, sockets and other kernel objects"
+    else:
+        name = "heap" if known is not None else "heap or kernel"
+        what = f"{name}: {_mib(limits.memory_bytes - scratch - kernel)} outside scratch space"
+    killed = f"{end.oom_kills} killed"
+    if end.executed and end.exit_code is not None:
+        killed += f", but not the tool itself, which ended with {end.exit_code}"
+    observed = usage.memory_peak_bytes or limits.memory_bytes
+    return Breach("memory", limits.memory_bytes, observed, f"{what}; processes: {killed}")
+
+
+def behind_failure(limits: Limits, end: EndedMessage, usage: Usage) -> Breach | None:
+    """The limit that a tool which failed by itself had met; it may have failed for that."""
+    if end.counters.pids_refused:
+        observed = limits.pids if usage.pids_peak is None else usage.pids_peak
+        detail = f"refused {end.counters.pids_refused} times"
+        return Breach("pids", limits.pids, observed, detail)
+    return _full(limits, usage)
+
+
+def _full(limits: Limits, usage: Usage) -> Breach | None:
+    """Scratch space that was full at the end; one that was emptied again is not known."""
+    used, inodes = usage.scratch_bytes, usage.scratch_inodes
+    if used is not None and limits.scratch_bytes - used < _PAGE:
+        return Breach("scratch", limits.scratch_bytes, used, "full at the end")
+    if inodes is not None and inodes >= limits.scratch_inodes:
+        return Breach("scratch_inodes", limits.scratch_inodes, inodes, "full at the end")
+    return None
+
+
+def notices(
+    limits: Limits, end: EndedMessage, usage: Usage, breach: Breach | None
+) -> tuple[Notice, ...]:
+    """What was met besides the breach."""
+    found = []
+    told = breach.control if breach else ""
+    refused = end.counters.pids_refused
+    if refused and told != "pids":
+        message = f"limits.pids of {limits.pids} refused {refused} processes or threads"
+        found.append(Notice("limit-pids", "medium", message))
+    full = _full(limits, usage)
+    if full is not None and told != full.control:
+        unit = "bytes" if full.control == "scratch" else "files"
+        message = f"limits.scratch was full at the end: {full.observed} {unit}"
+        found.append(Notice("limit-scratch", "medium", message))
+    return tuple(found)
+
+
+def _mib(count: int) -> str:
+    return f"{max(count, 0) / _MIB:.1f} MiB"

@@ -1,0 +1,93 @@
+"""Which limit stood behind an end, from counters alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fumehood.launcher.messages import EndedMessage
+from fumehood.model.outcome import Counters, Usage
+from fumehood.supervisor import attribution
+from fumehood.supervisor.watch import conclude
+from support.launcher import LIMITS, plan
+
+MIB = 1 << 20
+ENDED = EndedMessage("x", 1, None, True, 0.1, 64 * MIB, 32, 0, ())
+KILLED = replace(ENDED, exit_code=None, signal=9, oom_kills=1)
+FULL = Usage(memory_peak_bytes=64 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("scratch", "kernel", "begins"),
+    [
+        (60 * MIB, 1 * MIB, "tmpfs: 60.0 MiB"),
+        (0, 60 * MIB, "kernel: 60.0 MiB"),
+        (1 * MIB, 1 * MIB, "heap: 62.0 MiB"),
+        (1 * MIB, None, "heap or kernel: 63.0 MiB"),
+    ],
+)
+def test_what_the_memory_went_into(scratch: int, kernel: int | None, begins: str) -> None:
+    end = replace(KILLED, counters=Counters(kernel_memory_peak_bytes=kernel))
+    breach = attribution.memory(LIMITS, end, replace(FULL, scratch_bytes=scratch))
+    assert (breach.control, breach.limit, breach.observed) == ("memory", 64 * MIB, 64 * MIB)
+    assert breach.detail.startswith(begins)
+    assert breach.detail.endswith("1 killed")
+
+
+def test_a_child_that_alone_was_killed_is_told_apart() -> None:
+    end = replace(ENDED, exit_code=0, oom_kills=2)
+    assert "2 killed, but not the tool itself" in attribution.memory(LIMITS, end, FULL).detail
+
+
+def test_refused_processes_are_a_breach_of_a_tool_that_failed_and_a_notice_otherwise() -> None:
+    failed = replace(ENDED, counters=Counters(pids_refused=3))
+    conclusion = conclude(plan(), failed, FULL, None, exceeded=False)
+    assert conclusion.status == "tool_error"
+    assert conclusion.breach is not None
+    assert (conclusion.breach.control, conclusion.breach.limit) == ("pids", 32)
+    assert conclusion.breach.detail == "refused 3 times"
+    assert attribution.notices(LIMITS, failed, FULL, conclusion.breach) == ()
+    went_on = replace(failed, exit_code=0)
+    conclusion = conclude(plan(), went_on, FULL, None, exceeded=False)
+    assert (conclusion.status, conclusion.breach) == ("ok", None)
+    (notice,) = attribution.notices(LIMITS, went_on, FULL, None)
+    assert notice.rule == "limit-pids"
+    assert "refused 3 processes" in notice.message
+
+
+@pytest.mark.parametrize(
+    ("usage", "control", "observed"),
+    [
+        (Usage(scratch_bytes=8 * MIB, scratch_inodes=1), "scratch", 8 * MIB),
+        (Usage(scratch_bytes=8 * MIB - 100), "scratch", 8 * MIB - 100),
+        (Usage(scratch_bytes=4096, scratch_inodes=2048), "scratch_inodes", 2048),
+    ],
+)
+def test_full_scratch_space(usage: Usage, control: str, observed: int) -> None:
+    breach = conclude(plan(), ENDED, usage, None, exceeded=False).breach
+    assert breach is not None
+    assert (breach.control, breach.observed) == (control, observed)
+    (notice,) = attribution.notices(LIMITS, replace(ENDED, exit_code=0), usage, None)
+    assert notice.rule == "limit-scratch"
+
+
+def test_scratch_space_with_room_is_nothing() -> None:
+    usage = Usage(scratch_bytes=8 * MIB - 4096, scratch_inodes=2047)
+    assert conclude(plan(), ENDED, usage, None, exceeded=False).breach is None
+    assert attribution.notices(LIMITS, ENDED, usage, None) == ()
+
+
+def test_burnt_cpu_time_is_a_timeout_that_names_it() -> None:
+    wanted = plan(limits=replace(LIMITS, cpu_time_ms=500))
+    end = replace(ENDED, exit_code=None, signal=9, stopped="cpu_time")
+    conclusion = conclude(wanted, end, Usage(cpu_seconds=0.51), None, exceeded=False)
+    assert conclusion.status == "timeout"
+    assert conclusion.breach is not None
+    assert (conclusion.breach.control, conclusion.breach.limit) == ("cpu_time", 0.5)
+    assert conclusion.breach.observed == 0.51
+
+
+def test_a_deadline_that_only_the_launcher_held_is_a_timeout_too() -> None:
+    end = replace(KILLED, oom_kills=0, executed=False, stopped="timeout")
+    assert conclude(plan(), end, FULL, None, exceeded=False).status == "timeout"
