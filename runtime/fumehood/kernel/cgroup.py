@@ -23,6 +23,8 @@ from fumehood.model.outcome import Proof
 from fumehood.model.plan import Limits
 
 PREFIX = "fumehood-"
+DAEMON = "daemon"
+"""Where the processes of a delegated cgroup go, so that its controllers may be used."""
 CPU_PERIOD_US = 100_000
 CONTROLLERS = ("memory", "cpu", "pids")
 _V1_HIERARCHIES = ("memory", "cpu", "cpuacct", "pids")
@@ -140,7 +142,9 @@ class Instance:
         self._unified = path
         self._take_lock(path)
         if self.layout.v2 and parent != self.layout.unified:
-            _move_all(parent, path / "daemon")
+            # Beside the instance, never in it: a shell may be among them, and an instance is
+            # killed whole when its launcher ends.
+            _move_all(parent, parent / DAEMON)
         for controller in sorted(self.layout.v2):
             try:
                 for directory in (parent, path):

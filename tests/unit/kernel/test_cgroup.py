@@ -83,6 +83,17 @@ def test_v2_counters_are_read_by_name(tmp_path: Path) -> None:
     assert group.pids_peak() is None, "Linux before 6.1 has no pids.peak"
 
 
+def test_processes_of_a_delegated_cgroup_move_beside_the_instance(tmp_path: Path) -> None:
+    """A user's shell may be among them: it must not die with the launcher."""
+    (tmp_path / "cgroup.procs").write_text("4242\n")
+    layout = cgroup.Layout(unified=tmp_path / "top", v2=frozenset({"memory"}), v1={})
+    instance = cgroup.Instance(layout)
+    instance._create_unified(tmp_path)
+    assert (tmp_path / "daemon/cgroup.procs").read_text() == "4242"
+    assert not list((tmp_path / instance.name).rglob("daemon"))
+    os.close(instance._lock)
+
+
 @pytest.fixture
 def instance() -> Iterator[cgroup.Instance]:
     instance = cgroup.Instance.create(cgroup.discover())
