@@ -36,6 +36,7 @@ from fumehood.errors import EngineError, ExitStatus, FumehoodError, ProtocolErro
 from fumehood.gateway import socket as front
 from fumehood.gateway.bounds import Bounds
 from fumehood.gateway.mcp import Gateway
+from fumehood.images.pins import pin
 from fumehood.kernel import seccomp
 from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient
@@ -217,6 +218,7 @@ def _compose(
         authorizer=Authorizer(config, own_uid=os.geteuid() if rootless else None),
         quota=Quota(per_caller=config.per_caller),
         lint=partial(lint, ceilings=ceilings, profiles=_profile_names(ceilings.profiles)),
+        pin=partial(pin, Path(ceilings.image_store) if ceilings.image_store else None),
     )
     return Supervisor(
         Rooms(

@@ -41,8 +41,8 @@ MAY = {
     "gateway": {*BASE, "catalog", "admission", "supervisor"},
     # The composition root: joins the rooms into one process, and nobody imports it.
     "daemon": {
-        *BASE, "kernel", "catalog", "admission", "scan", "audit", "launcher", "supervisor",
-        "gateway",
+        *BASE, "kernel", "catalog", "admission", "scan", "audit", "images", "launcher",
+        "supervisor", "gateway",
     },
     # A running daemon is reached through `client` only. `serve` becomes the keeper, `doctor`
     # asks the kernel, `audit verify` reads the log on disk, `image` works on the store on disk.

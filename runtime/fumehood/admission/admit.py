@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from fumehood.admission.authorize import Authorizer
 from fumehood.admission.quota import Quota
@@ -21,6 +21,9 @@ from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
 MAX_COMPILED: Final = 1_024
 
 File = TypeVar("File", contravariant=True)
+
+
+Pin = Callable[[Manifest, Mapping[str, Any]], Manifest]
 
 
 class Registry(Protocol[File]):
@@ -42,6 +45,7 @@ class Admission:
         get: a catalog entry by name.
         lint: refuses a manifest that could not run here (`catalog.lint.lint`, with the
             ceilings given); raises ManifestError.
+        pin: gives a manifest the digest of its image (`images.pins.pin`).
     """
 
     def __init__(
@@ -51,11 +55,13 @@ class Admission:
         authorizer: Authorizer,
         quota: Quota,
         lint: Callable[[Manifest], None],
+        pin: Pin = lambda manifest, _: manifest,
     ) -> None:
         self.authorizer = authorizer
         self.quota = quota
         self._get = get
         self._lint = lint
+        self._pin = pin
         self._compiled: dict[str, _Compiled] = {}
 
     def admit(self, request: Request) -> Admitted:
@@ -100,9 +106,9 @@ class Admission:
         """Read a manifest, refuse what could not run here, and have it stored.
 
         Raises:
-            ManifestError, CatalogError
+            ManifestError, CatalogError, ImageError
         """
-        manifest = load_manifest(manifest_text, source="manifest")
+        manifest = self._pin(load_manifest(manifest_text, source="manifest"), files)
         self._lint(manifest)
         return registry.add(manifest, files)
 

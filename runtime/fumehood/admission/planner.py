@@ -50,7 +50,8 @@ def plan(
     limits = manifest.limits.to_plan()
     if (found := above(limits, ceilings.limits)) is not None:
         raise Rejected(f"limits.{found[0]}: {found[1]}", _REGISTER_AGAIN)
-    if manifest.run.image not in ceilings.images:
+    root = manifest.run.root
+    if root not in ceilings.images and not (ceilings.image_store and root.startswith("sha256:")):
         raise Rejected(f"run.image: there is no image {manifest.run.image!r}", _REGISTER_AGAIN)
     try:
         seccomp_digest = profile_digest(manifest.seccomp)
@@ -61,7 +62,7 @@ def plan(
     uid, gid = _account(tool, ceilings, own_gid)
     return Plan(
         engine=engine,
-        image=manifest.run.image,
+        image=root,
         argv=manifest.run.command,
         environment=_environment(manifest.run.environment),
         mounts=_mounts(tool.files),

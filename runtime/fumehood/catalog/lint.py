@@ -33,7 +33,8 @@ def lint(
     if (found := above(manifest.limits.to_plan(), ceilings.limits)) is not None:
         key, cause = found
         raise _error(f"limits.{key}", cause, "lower it, or raise `ceilings` in the configuration")
-    if manifest.run.image not in ceilings.images:
+    root = manifest.run.root
+    if root not in ceilings.images and not (ceilings.image_store and root.startswith("sha256:")):
         raise _error(
             "run.image",
             f"there is no image {shown(manifest.run.image)} here",

@@ -7,6 +7,7 @@ owner. They read archives of strangers, so they must never do more with them tha
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import sys
@@ -24,6 +25,7 @@ from fumehood.client import Client
 from fumehood.errors import DaemonUnreachable, ExitStatus, ImageError, UsageError
 
 if TYPE_CHECKING:
+    from fumehood.cli.pack import Package
     from fumehood.images.store import Image, ImageStore
 
 app = typer.Typer(no_args_is_help=True, help="Build, import, list, show and remove images.")
@@ -265,11 +267,21 @@ def verify(
 def derive(
     requirements: Annotated[
         Path,
-        typer.Argument(metavar="REQUIREMENTS", help="A requirements.txt with versions and hashes."),
+        typer.Argument(
+            metavar="FILE",
+            help="A requirements.txt with versions and hashes, or a manifest with "
+            "run.requirements.",
+        ),
     ],
     base: Annotated[
-        str, typer.Option("--base", metavar="IMAGE", help="The image to add them to.")
-    ] = "python",
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="IMAGE",
+            help="The image to add them to; the manifest's, or python.",
+            show_default=False,
+        ),
+    ] = None,
     wheels: Annotated[
         Path | None,
         typer.Option(
@@ -284,11 +296,28 @@ def derive(
     pip downloads wheels whose hashes are named; they are unpacked without running anything of
     them. A second time needs no network.
     """
-    image = prepare(_store(state), base, read_requirements(requirements), wheels)
+    if requirements.suffix in (".yaml", ".yml", ".json"):
+        text, named = _requirements_of(requirements)
+    else:
+        text, named = read_requirements(requirements), "python"
+    image = prepare(_store(state), base or named, text, wheels)
     if as_json:
         out_json(asdict(image))
     else:
         _tell("derived", image)
+
+
+def _requirements_of(manifest: Path) -> tuple[str, str]:
+    """A manifest's requirements, and its image."""
+    from fumehood.cli import pack
+
+    package = pack.load(manifest)
+    if package.requirements is None:
+        raise UsageError(f"{manifest} has no run.requirements", "name a requirements.txt")
+    file = package.files.get(package.requirements)
+    if file is None:
+        raise UsageError(f"run.files has no {package.requirements!r}", "put it beside the program")
+    return file.data.decode(errors="replace"), package.image
 
 
 def read_requirements(path: Path) -> str:
@@ -302,6 +331,23 @@ def read_requirements(path: Path) -> str:
         raise UsageError(f"{path}: {error.strerror}", "name a requirements.txt") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def ensure(package: Package, state: Path) -> None:
+    """Make the image of a tool with `run.requirements`, as far as we own the store; otherwise the
+    daemon refuses the tool and says what to do."""
+    if package.requirements is None or package.image == "host":
+        return
+    directory = state / "images"
+    try:
+        mine = directory.stat().st_uid == os.geteuid()
+        text = package.files[package.requirements].data.decode()
+    except (OSError, KeyError, UnicodeDecodeError):
+        return
+    if mine:
+        from fumehood.images.store import ImageStore
+
+        prepare(ImageStore(directory), package.image, text)
 
 
 def prepare(store: ImageStore, base: str, text: str, wheels: Path | None = None) -> Image:

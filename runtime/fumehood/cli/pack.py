@@ -31,11 +31,16 @@ class PackedFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What `tool add` sends: the manifest's text as it is, and the files by relative path."""
+    """What `tool add` sends: the manifest's text as it is, and the files by relative path.
+
+    image, requirements: as the manifest names them.
+    """
 
     manifest: str
     name: str
     files: dict[str, PackedFile]
+    image: str = "host"
+    requirements: str | None = None
 
 
 def load(path: Path) -> Package:
@@ -52,7 +57,7 @@ def load(path: Path) -> Package:
     text = _text(path)
     manifest = load_manifest(text, source=str(path))
     files = {} if manifest.run.files is None else folder(path.parent / manifest.run.files)
-    return Package(text, manifest.name, files)
+    return Package(text, manifest.name, files, manifest.run.image, manifest.run.requirements)
 
 
 def _text(path: Path) -> str:

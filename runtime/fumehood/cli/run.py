@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fumehood.cli import arguments, outcome, pack, private
+from fumehood.cli import arguments, image, outcome, pack, private
 from fumehood.cli.call import (
     ArgFileOption,
     ArgOption,
@@ -50,7 +50,12 @@ def command(
     package = pack.load(manifest)
     places = chosen(config=config)
     named = places.config if places.config_named else None
-    with private.daemon(named, accept_unenforced or ()) as socket, Client.connect(socket) as client:
+    images = places.state / "images"
+    image.ensure(package, places.state)
+    with (
+        private.daemon(named, accept_unenforced or (), images) as socket,
+        Client.connect(socket) as client,
+    ):
         client.add_tool(package.manifest, package.files)
         values = arguments.collect(
             document, arg or (), arg_file or (), lambda: input_schema(client, package.name)

@@ -50,6 +50,7 @@ def command(
     accept_unenforced: AcceptOption = None,
     ready_fd: Annotated[int, typer.Option("--ready-fd", hidden=True)] = -1,
     with_parent: Annotated[int, typer.Option("--with-parent", hidden=True)] = -1,
+    images: Annotated[Path | None, typer.Option("--images", hidden=True)] = None,
 ) -> None:
     """Run the daemon in the foreground; Ctrl-C or SIGTERM stops it and everything it runs.
 
@@ -59,17 +60,20 @@ def command(
     """
     if with_parent >= 0:
         _die_with(with_parent)
-    start(chosen(socket, state, config), accept=accept_unenforced or (), ready=ready_fd)
+    places = chosen(socket, state, config)
+    start(places, accept=accept_unenforced or (), ready=ready_fd, images=images)
 
 
-def start(places: Places, *, accept: Sequence[str], ready: int) -> NoReturn:
+def start(
+    places: Places, *, accept: Sequence[str], ready: int, images: Path | None = None
+) -> NoReturn:
     """Check, say what holds here, and become the keeper. Raises FumehoodError before that."""
     # The large imports of this command: configuration models and the socket's maker.
     from fumehood.gateway.socket import listen
     from fumehood.launcher import keeper
 
     config = configuration(places, accept)
-    settings = prepare(places, config)
+    settings = prepare(places, config, images)
     root = os.geteuid() == 0
     _make_parent(places.socket, root=root)
     listener = listen(places.socket, config.socket_group if root else None)
@@ -93,8 +97,11 @@ def configuration(places: Places, accept: Sequence[str] = ()) -> Config:
     return config.model_copy(update={"accept_unenforced": accepted})
 
 
-def prepare(places: Places, config: Config) -> Settings:
-    """What the keeper needs, with the state directory made. Raises ConfigError."""
+def prepare(places: Places, config: Config, images: Path | None = None) -> Settings:
+    """What the keeper needs, with the state directory made. Raises ConfigError.
+
+    images: another daemon's image store, for a private daemon; its own is made and verified.
+    """
     from fumehood.launcher.keeper import Settings
     from fumehood.model.plan import Ceilings
     from fumehood.resources import profile_directory
@@ -104,6 +111,9 @@ def prepare(places: Places, config: Config) -> Settings:
     root = os.geteuid() == 0
     uid, gid, groups = supervisor_account(config) if root else (-1, -1, ())
     _make_state(places.state, uid, gid)
+    image_store = images or places.state / "images"
+    if images is None:
+        _verify_images(image_store)
     ceilings = Ceilings(
         uid_first=config.accounts.first if root else 0,
         uid_count=config.accounts.count if root else 0,
@@ -114,6 +124,7 @@ def prepare(places: Places, config: Config) -> Settings:
         limits=config.ceilings.to_plan(),
         sandboxes=config.sandboxes + config.warm,
         accepted=tuple(sorted(config.accept_unenforced)),
+        image_store=str(image_store),
     )
     return Settings(
         ceilings=ceilings,
@@ -125,6 +136,17 @@ def prepare(places: Places, config: Config) -> Settings:
         socket=str(places.socket),
         config=config.model_dump_json(),
     )
+
+
+def _verify_images(directory: Path) -> None:
+    """Make the store where there is none; take away what is not what its digest promises."""
+    from fumehood.images.store import ImageStore
+
+    store = ImageStore(directory)
+    store.create()
+    for problem in store.quarantine():
+        where = f"/{problem.path} " if problem.path else ""
+        say(f"image {problem.digest} is not used: {where}{problem.what}; import it again")
 
 
 def supervisor_account(config: Config) -> tuple[int, int, tuple[int, ...]]:

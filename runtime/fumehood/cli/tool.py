@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fumehood.cli import pack
+from fumehood.cli import image, pack
 from fumehood.cli.complete import tool_names
-from fumehood.cli.options import JsonOption, SocketOption, chosen
+from fumehood.cli.options import JsonOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import out, out_json, say, size, table
 from fumehood.client import Client
 
@@ -33,6 +33,7 @@ def add(
     ],
     as_json: JsonOption = False,
     socket: SocketOption = None,
+    state: StateOption = None,
 ) -> None:
     """Register tools from their manifests and the folders beside them.
 
@@ -40,6 +41,8 @@ def add(
     Only operators may do this.
     """
     packages = [pack.load(path) for path in manifests]
+    for package in packages:
+        image.ensure(package, chosen(state=state).state)
     with Client.connect(chosen(socket).socket) as client:
         entries = [client.add_tool(package.manifest, package.files) for package in packages]
     if as_json:

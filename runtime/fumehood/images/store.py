@@ -154,6 +154,19 @@ class ImageStore:
                 for problem in self._verify(root, image)
             ]
 
+    def quarantine(self) -> builtins.list[Problem]:
+        """Verify everything, and take away each tree that differs from its digest: nothing can
+        use it then until it is imported again. Returns what was found."""
+        problems: builtins.list[Problem] = []
+        with disk_errors(), self._writable() as root:
+            for image in {item.digest: item for item in self._index(root).images}.values():
+                found = self._verify_tree(root, image)
+                if found:
+                    with disk.locked(root), _directory(root, _TREES) as trees:
+                        disk.set_aside(trees, image.hex, root)
+                problems += found
+        return problems
+
     # --- changing
 
     def import_(self, source: str | Path, name: str) -> Image:
@@ -264,6 +277,11 @@ class ImageStore:
             for file in files:
                 disk.set_aside(wheels, file.name, root)
                 os.link(file, file.name, dst_dir_fd=wheels)
+
+    def create(self) -> None:
+        """Make an empty store, where none is yet, so that a daemon sees what is imported later."""
+        with self._writable():
+            pass
 
     def sweep(self) -> None:
         """Delete what crashes left, and what no name leads to."""

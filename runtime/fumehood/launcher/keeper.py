@@ -246,6 +246,10 @@ def _confine_supervisor(settings: Settings) -> None:
     binds = [rootfs.Bind(path) for path in sorted(paths) if not path.startswith("/usr/")]
     binds += [rootfs.Bind("/etc"), rootfs.Bind("/sys")]
     binds += [rootfs.Bind(path, read_only=False) for path in (settings.state, settings.cache)]
+    # Over the state: what is a mount cannot be renamed or replaced from within.
+    images = settings.ceilings.image_store
+    if images and os.path.isdir(images) and not os.path.islink(images):
+        binds.append(rootfs.Bind(images))
     rootfs.private_namespace()
     rootfs.enter(binds, tmp_bytes=_SUPERVISOR_TMP_BYTES)
     libc.limit_capabilities(frozenset({libc.CAP_SETUID, libc.CAP_SETGID}))

@@ -62,6 +62,10 @@ RESERVED_PREFIXES: Final = ("LD_", "FUMEHOOD_")
 
 _NAME = r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?"
 _IMAGE = r"[a-z0-9][a-z0-9._-]{0,62}"
+_REFERENCE = (
+    r"([a-z0-9][a-z0-9._-]{0,62}(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?"
+    r"|sha256:[0-9a-f]{64})"
+)
 _VARIABLE = r"[A-Z_][A-Z0-9_]{0,63}"
 # semver.org, version 2.0.0, the grammar's own regular expression
 _SEMVER = (
@@ -131,6 +135,14 @@ def _files(path: str) -> str:
     return path
 
 
+def _requirements(path: str) -> str:
+    if (fault := relative_path_fault(path)) is not None or path == ".":
+        raise FieldError(
+            f"{shown(path)} {fault or 'is a folder'}", "name a file, such as requirements.txt"
+        )
+    return path
+
+
 def _environment(environment: dict[str, str]) -> dict[str, str]:
     if len(environment) > MAX_ENVIRONMENT:
         raise FieldError(f"has {len(environment)} variables; at most {MAX_ENVIRONMENT} are allowed")
@@ -156,6 +168,9 @@ def _object_schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 Name = Annotated[str, *_matching(_NAME, "a name of [a-z0-9-], 1 to 64 characters", most=64)]
 Version = Annotated[str, *_matching(_SEMVER, "a version such as 1.0.0 (semver.org)", most=64)]
+ImageReference = Annotated[
+    str, *_matching(_REFERENCE, "host, or an image such as python or python@sha256:…")
+]
 Slug = Annotated[str, *_matching(_IMAGE, "a name of [a-z0-9._-], 1 to 63 characters", most=63)]
 ObjectSchema = Annotated[
     dict[str, Any],
@@ -186,7 +201,14 @@ Warm = Literal["auto", "none", "opened", "started"]
 class Run(_Strict):
     """How the tool is started. `command[0]` is a name on the sandbox's PATH or absolute."""
 
-    image: Slug = Field(default="host", description="root file system; host is the host's /usr")
+    image: ImageReference = Field(
+        default="host",
+        description="root file system; host is the host's /usr; a name is pinned when registered",
+    )
+    requirements: Annotated[str, AfterValidator(_requirements)] | None = Field(
+        default=None,
+        description="requirements.txt in run.files, with versions and hashes: what the image gets",
+    )
     command: Annotated[
         tuple[Annotated[str, AfterValidator(_argument)], ...],
         AfterValidator(_command),
@@ -204,6 +226,11 @@ class Run(_Strict):
     warm: Warm = Field(
         default="auto", description="what is paid ahead of a call: auto, none, opened, started"
     )
+
+    @property
+    def root(self) -> str:
+        """What a plan names: `host`, or the digest of a pinned image."""
+        return self.image.rpartition("@")[2]
 
 
 class Manifest(_Strict):
