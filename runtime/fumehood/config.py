@@ -40,7 +40,42 @@ MAX_UID: Final = 2**31 - 3
 FIRST_FREE_UID: Final = 65_536
 """Below lie people, system accounts, systemd's dynamic users and `nobody` (65534, 65535)."""
 
-Control = Literal["service_account", "memory", "cpu", "pids", "scratch"]
+Engine = Literal["bubblewrap", "docker"]
+Runtime = Literal["runc", "runsc", "kata"]
+# Of the host; of runtimes that hide a tool from it (engines.docker.UNSEEN); of programs older
+# than a fix (engines.versions). A test holds the three lists together.
+Control = Literal[
+    "service_account",
+    "memory",
+    "cpu",
+    "pids",
+    "scratch",
+    "runsc.gate",
+    "runsc.memory",
+    "runsc.pids",
+    "runsc.readback",
+    "runsc.scratch",
+    "runsc.seccomp",
+    "kata.gate",
+    "kata.memory",
+    "kata.pids",
+    "kata.readback",
+    "kata.scratch",
+    "kata.seccomp",
+    "CVE-2017-5226",
+    "CVE-2019-14271",
+    "CVE-2019-16884",
+    "CVE-2019-5736",
+    "CVE-2020-15257",
+    "CVE-2020-5291",
+    "CVE-2021-30465",
+    "CVE-2021-41091",
+    "CVE-2022-23648",
+    "CVE-2022-29162",
+    "CVE-2022-36109",
+    "CVE-2023-27561",
+    "CVE-2024-21626",
+]
 
 # POSIX 3.437 User Name, with the $ that Debian allows at the end left out.
 _ACCOUNT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", re.ASCII)
@@ -111,6 +146,34 @@ class Accounts(_Strict):
         return self
 
 
+def _distinct(items: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(items)) != len(items):
+        raise FieldError("names one twice", "write each once")
+    return items
+
+
+def _socket_path(path: str) -> str:
+    # sockaddr_un(7): 108 bytes, the last one a NUL
+    if not path.startswith("/") or ".." in path.split("/") or not 1 < len(path.encode()) < 108:
+        raise FieldError(f"{shown(path)} is no absolute path of a Unix socket")
+    return path
+
+
+class DockerEngine(_Strict):
+    """Which Docker Engine the engine `docker` uses, and with which of its runtimes."""
+
+    socket: Annotated[str, AfterValidator(_socket_path)] = Field(
+        default="/var/run/docker.sock", description="the daemon's Unix socket"
+    )
+    runtimes: Annotated[
+        tuple[Runtime, ...], AfterValidator(_distinct), BeforeValidator(_listed)
+    ] = Field(
+        default=("runc",),
+        min_length=1,
+        description="runtimes that tools may name under run.runtime",
+    )
+
+
 class Config(_Strict):
     """What the operator decides. See docs/configuration.md."""
 
@@ -131,6 +194,14 @@ class Config(_Strict):
     accept_unenforced: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = Field(
         default=(), description="controls that may be missing on this host, by name"
     )
+    engines: Annotated[tuple[Engine, ...], AfterValidator(_distinct), BeforeValidator(_listed)] = (
+        Field(
+            default=("bubblewrap",),
+            min_length=1,
+            description="engines that run; the first one is for tools that name none",
+        )
+    )
+    docker: DockerEngine = Field(default_factory=DockerEngine)
     sandboxes: Annotated[int, *whole(1, 4_096)] = Field(default=64, description="sandboxes at once")
     warm: Annotated[int, *whole(0, 1_024)] = Field(
         default=16, description="sandboxes kept open ahead of calls; 0 opens each when it is called"
@@ -245,4 +316,4 @@ def _check_trust(path: Path, found: os.stat_result, trusted_uid: int, *, directo
 
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
-    return published_schema(Config, Config, Accounts, CeilingsSpec)
+    return published_schema(Config, Config, Accounts, CeilingsSpec, DockerEngine)

@@ -16,6 +16,7 @@ from fumehood.config import (
     FIRST_FREE_UID,
     MAX_UID,
     Config,
+    DockerEngine,
     Principals,
     load,
     places,
@@ -127,7 +128,9 @@ callers: {users: [ann, 1000], groups: [staff, 50]}
 operators: {users: [root]}
 accounts: {first: 700000, count: 5}
 ceilings: {timeout: 5m, cpu: 8, memory: 1GiB, pids: 64, scratch: 32MiB, output: 4MiB}
-accept_unenforced: [memory, service_account]
+accept_unenforced: [memory, service_account, runsc.seccomp, CVE-2024-21626]
+engines: [docker, bubblewrap]
+docker: {socket: /run/other.sock, runtimes: [runc, runsc]}
 sandboxes: 4
 warm: 2
 warm_per_tool: 1
@@ -142,7 +145,9 @@ idle_frame_timeout: 5s
     config = load(written(tmp_path, text), trusted_uid=UID)
     assert config.callers == Principals(users=("ann", 1000), groups=("staff", 50))
     assert config.ceilings.to_plan().cpu_millis == 8000
-    assert config.accept_unenforced == ("memory", "service_account")
+    assert config.accept_unenforced[:2] == ("memory", "service_account")
+    assert config.engines == ("docker", "bubblewrap")
+    assert config.docker == DockerEngine(socket="/run/other.sock", runtimes=("runc", "runsc"))
     assert (config.queue_timeout, config.idle_frame_timeout) == (120.0, 5.0)
     assert config.frame_bytes == 65_536
     assert set(re.findall(r"^(\w+):", text, re.MULTILINE)) == set(Config.model_fields)
@@ -164,6 +169,11 @@ def test_an_empty_list_is_not_the_default() -> None:
         ("callers: {user: []}", r"callers\.user: .*did you mean 'users'"),
         ("queue: true", "queue: expected a whole number, got true"),
         ("queue: -1", "queue: -1 is below the least allowed, 0"),
+        ("engines: []", "at least 1"),
+        ("engines: [docker, docker]", "engines: names one twice"),
+        ("engines: [podman]", "podman"),
+        ("docker: {socket: docker.sock}", "no absolute path of a Unix socket"),
+        ("docker: {runtimes: []}", "at least 1"),
         ("sandboxes: 0", "sandboxes: 0 is below the least allowed, 1"),
         ("sandboxes: 5000", "sandboxes: 5000 is above the most allowed, 4096"),
         ("sandboxes: .inf", "expected a whole number"),

@@ -1,0 +1,59 @@
+"""The launchers of all configured engines, as one: a plan goes to the launcher of its engine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+from fumehood.errors import EngineError
+from fumehood.launcher.client import LauncherClient, Sandbox
+from fumehood.model.plan import Plan
+
+
+class Launchers:
+    """One client for each engine, in the operator's order."""
+
+    def __init__(self, clients: Mapping[str, LauncherClient]) -> None:
+        self._clients = dict(clients)
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        return tuple(self._clients)
+
+    @property
+    def clients(self) -> tuple[LauncherClient, ...]:
+        return tuple(self._clients.values())
+
+    @property
+    def first(self) -> LauncherClient:
+        """Of the engine for tools that name none."""
+        return self.clients[0]
+
+    def open(self, name: str, plan: Plan, stdio: tuple[int, int, int]) -> Sandbox:
+        """See `LauncherClient.open`.
+
+        Raises:
+            EngineError: the engine is not configured, or has no launcher just now.
+            ProtocolError: the plan is too large to send.
+        """
+        client = self._clients.get(plan.engine)
+        if client is None:
+            raise EngineError(
+                f"the engine {plan.engine!r} does not run here",
+                f"name it under engines in the configuration; there is {', '.join(self.engines)}",
+                control="engine",
+            )
+        return client.open(name, plan, stdio)
+
+    def replace(self, engine: str, channel: socket.socket) -> None:
+        """Use a new launcher of an engine; whatever the old one held is over."""
+        client = self._clients.get(engine)
+        if client is None:
+            channel.close()
+            return
+        client.replace(channel)
+
+    def close(self) -> None:
+        """Let go of all launchers, which kill all their sandboxes and end."""
+        for client in self._clients.values():
+            client.close()
