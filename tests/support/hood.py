@@ -34,10 +34,28 @@ LIMITS = {
 }
 
 
+SOURCES = Path(fumehood.__file__).resolve().parent.parent
+ENVIRONMENT = Path(sys.executable).parent.parent
+AS_USER = """
+mount -t tmpfs -o mode=0755 none /mnt && mkdir /mnt/tree /mnt/env &&
+mount --bind "$1" /mnt/tree && mount --bind "$2" /mnt/env && user=$3 && shift 3 &&
+exec setpriv --reuid "$user" --regid "$user" --clear-groups -- "$@"
+"""
+
+
 def command(*words: str) -> list[str]:
     """argv of the command line, by this interpreter and this package."""
-    path = str(Path(fumehood.__file__).resolve().parent.parent)
-    return [sys.executable, "-I", "-c", CONSOLE.format(path=path), *words]
+    return [sys.executable, "-I", "-c", CONSOLE.format(path=str(SOURCES)), *words]
+
+
+def command_as(user: int, *words: str) -> list[str]:
+    """The same as another UID, for whom tree and interpreter are shown where anybody may look:
+    a clone may lie below a directory of root's."""
+    python = f"/mnt/env/bin/{Path(sys.executable).name}"
+    sources = f"/mnt/tree/{SOURCES.name}"
+    argv = [python, "-I", "-c", CONSOLE.format(path=sources), *words]
+    shell = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", AS_USER, "sh"]
+    return [*shell, str(SOURCES.parent), str(ENVIRONMENT), str(user), *argv]
 
 
 @dataclass
@@ -177,10 +195,11 @@ def hood(
         configuration = place / "config.yaml"
         configuration.write_text(json.dumps(dict(config or {})))
         log = place / "log"
-        argv = command(
+        options = [
             "serve", "--socket", str(place / "socket"), "--state", str(place / "state"),
             "--config", str(configuration), *words,
-        )  # fmt: skip
+        ]  # fmt: skip
+        argv = command(*options) if user is None else command_as(user, *options)
         if user is not None:
             os.chown(configuration, user, user)
         readable, writable = os.pipe()
@@ -192,10 +211,8 @@ def hood(
                 stderr=file,
                 pass_fds=(writable,),
                 start_new_session=True,
-                user=user,
-                group=user,
-                extra_groups=[] if user is not None else None,
                 cwd=place,
+                env=None if user is None else {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             )
         os.close(writable)
         ready, _, _ = select.select([readable], [], [], START_SECONDS)
