@@ -310,3 +310,19 @@ def test_many_at_once(containers: DockerProcess) -> None:
     for name in names:
         assert containers.talk(ends[name], name.encode())[0] == name.encode()
     assert {containers.last().sandbox for _ in names} == set(names)
+
+
+@pytest.mark.parametrize("target", ["/", "/etc", "/root"])
+def test_a_link_in_the_store_shows_nothing_of_the_host(
+    docker_engine: Engine, tmp_path: Path, target: str
+) -> None:
+    """The store is the supervisor's, and dockerd follows links."""
+    digest = "cd" * 48
+    (tmp_path / digest).symlink_to(target)
+    files = Mount("tool", f"sha384:{digest}", "/tool", True)
+    plan = docker_plan("ls", "/tool")
+    with docker_launcher(tmp_path, docker_engine) as process:
+        ends = process.open("aaaaaaaa-1", replace(plan, mounts=(files, *plan.mounts)))
+        end = process.last()
+        assert isinstance(end, m.Refused)
+        assert process.talk(ends, b"") == (b"", b"")

@@ -53,7 +53,6 @@ class Docker:
     accepted: frozenset[str]
     cgroups: cgroup.Instance
     scratch: ScratchSpaces
-    store: str
     images: DockerImages
     seccomp: Mapping[str, str]
     host_namespaces: Mapping[str, str]
@@ -92,7 +91,6 @@ class Docker:
                 image_environment=image.environment,
                 binds=binds,
                 scratch=self.scratch.directory,
-                store=self.store,
                 parent=group.parent,
                 runtime=self._offered(runtime),
                 seccomp=self.seccomp[plan.seccomp],
@@ -115,7 +113,7 @@ class Docker:
             host_namespaces=self.host_namespaces,
             traced=traced,
             unproven=unseen,
-            lost=self._forget,
+            released=self._forget,
         )
         with self._lock:
             self._sandboxes[name] = sandbox
@@ -185,6 +183,8 @@ class Docker:
                 sandbox.worker.nudge()
 
     def _forget(self, name: str) -> None:
+        """The scratch space first: without it Docker cannot start this container ever again."""
+        self.scratch.remove(name)
         with self._lock:
             self._sandboxes.pop(name, None)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fumehood.engines.docker_group import opening_limits
+from fumehood.engines.docker_scratch import TOOL
 from fumehood.kernel.cgroup import CPU_PERIOD_US
 from fumehood.model.plan import Plan
 
@@ -47,8 +48,8 @@ class Surroundings:
     """What a container needs from this host, besides its plan.
 
     image: Docker's ID of the image. binds: host paths shown read-only, by their target.
-    image_environment: names that the image sets, to be unset. scratch: the directory that holds
-    `tmp` and `out`. parent: the parent cgroup. runtime: as the daemon calls it. init: a static
+    image_environment: names that the image sets, to be unset. scratch: the directory of all
+    scratch spaces. parent: the parent cgroup. runtime: as the daemon calls it. init: a static
     init of the host. resolv: an empty file.
     """
 
@@ -56,7 +57,6 @@ class Surroundings:
     image_environment: Sequence[str]
     binds: Mapping[str, str]
     scratch: str
-    store: str
     parent: str
     runtime: str
     seccomp: str
@@ -157,8 +157,7 @@ def _mounts(name: str, plan: Plan, here: Surroundings) -> list[dict[str, Any]]:
         if mount.kind == "scratch":
             mounts.append(_bind(f"{scratch}{mount.target}", mount.target, read_only=False))
         else:
-            source = f"{here.store}/{mount.source.removeprefix('sha384:')}"
-            mounts.append(_bind(source, mount.target, read_only=True))
+            mounts.append(_bind(f"{scratch}{TOOL}", mount.target, read_only=True))
     mounts.append(_bind(f"{scratch}/tmp", "/dev/shm", read_only=False))  # noqa: S108
     return mounts
 

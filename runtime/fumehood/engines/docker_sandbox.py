@@ -6,7 +6,6 @@ only talks to Docker. A kill goes through our own cgroup and never waits for any
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from fumehood.engines.docker_group import DockerGroup
 from fumehood.engines.docker_worker import Broken, Created, StartReturned, StreamsOver, Worker
 from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
-from fumehood.kernel import libc, openat2, pidfd, proc
+from fumehood.kernel import openat2, pidfd, proc
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 
@@ -40,7 +39,7 @@ class DockerSandbox:
 
     traced: whether the runtime shows its processes to the host's kernel (runc does, gVisor and
     Kata do not); only those can be held at a gate and read back.
-    scratch: mounted already. lost: called once when nothing of the sandbox is left.
+    scratch: mounted already. released: called once when everything in the sandbox is dead.
     """
 
     name: str
@@ -51,7 +50,7 @@ class DockerSandbox:
     host_namespaces: Mapping[str, str]
     traced: bool
     unproven: Mapping[str, str]
-    lost: Callable[[str], None]
+    released: Callable[[str], None]
     phase: Phase = "opening"
     gate: Gate = field(default_factory=Gate)
     _container: str = ""
@@ -313,18 +312,13 @@ class DockerSandbox:
         return code, None
 
     def _release(self) -> None:
-        """The scratch space first: without it Docker cannot start this container ever again."""
         self.phase = "over"
-        with contextlib.suppress(OSError):
-            libc.umount2(self.scratch, libc.MNT_DETACH)
-        with contextlib.suppress(OSError):
-            os.rmdir(self.scratch)
+        self.released(self.name)
         for fd in (self._init_pidfd, self._tool_pidfd):
             if fd >= 0:
                 os.close(fd)
         self._init_pidfd = self._tool_pidfd = -1
         self.worker.close()
-        self.lost(self.name)
 
 
 _NOT_EXECUTED: Final = 127

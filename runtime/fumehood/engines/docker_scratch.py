@@ -20,13 +20,17 @@ from fumehood.model.plan import Plan
 
 BASE: Final = "/run/fumehood-docker"
 """One place for all instances on a host, so that each can tell which of the others live."""
+TOOL: Final = ".tool"
+"""Added to a sandbox's name: where its tool's files are bound."""
 
 
 class ScratchSpaces:
     """One launcher's directory below BASE, held by a lock for as long as the launcher lives."""
 
-    def __init__(self, instance: str) -> None:
-        """Raises OSError."""
+    def __init__(self, instance: str, store: str) -> None:
+        """store: directory of the tools' files, one directory for each digest. Raises OSError."""
+        # The supervisor owns the store: it is opened once, and never walked by name again.
+        self._store = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self.directory = f"{BASE}/{instance}"
         with _no_sweep():
             os.mkdir(self.directory, 0o700)
@@ -39,8 +43,8 @@ class ScratchSpaces:
     def make(self, name: str, plan: Plan) -> str:
         """Mount the scratch space of one sandbox; returns its directory. Raises OSError."""
         path = f"{self.directory}/{name}"
-        os.mkdir(path, 0o711)
         try:
+            os.mkdir(path, 0o711)
             rootfs.scratch(
                 path,
                 size=plan.limits.scratch_bytes,
@@ -48,14 +52,38 @@ class ScratchSpaces:
                 uid=plan.uid,
                 gid=plan.gid,
             )
+            for mount in plan.mounts:
+                if mount.kind == "tool":
+                    self._show_tool(f"{path}{TOOL}", mount.source.removeprefix("sha384:"))
         except OSError:
-            _remove(path)
+            self.remove(name)
             raise
         return path
+
+    def _show_tool(self, path: str, digest: str) -> None:
+        """Bind the files at a path of ours. dockerd would follow a link that whoever has taken
+        the supervisor over put in the store, and show the sandbox any directory of the host."""
+        resolve = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_XDEV
+        fd = libc.openat2(self._store, digest.encode(), os.O_PATH | os.O_DIRECTORY, resolve)
+        try:
+            os.mkdir(path, 0o700)
+            libc.mount(f"/proc/self/fd/{fd}", path, "", libc.MS_BIND)
+        finally:
+            os.close(fd)
+        rootfs.remount_read_only(path)
+
+    def remove(self, name: str) -> None:
+        """Unmount and remove what `make` made; harmless when there is nothing."""
+        for path in (f"{self.directory}/{name}{TOOL}", f"{self.directory}/{name}"):
+            with contextlib.suppress(OSError):
+                libc.umount2(path, libc.MNT_DETACH)
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
     def close(self) -> None:
         _remove(self.directory)
         os.close(self._lock)
+        os.close(self._store)
 
 
 def is_alive(instance: str) -> bool:

@@ -61,7 +61,7 @@ def prepare(channel: socket.socket, given: DockerLaunch) -> tuple[Launcher, str,
     init = find_init()
     cgroups = cgroup.Instance.create(layout)
     try:
-        scratch = ScratchSpaces(cgroups.name)
+        scratch = ScratchSpaces(cgroups.name, limits.store)
     except OSError:
         cgroups.close()
         raise
@@ -94,7 +94,6 @@ def _make(
         accepted=accepted,
         cgroups=cgroups,
         scratch=scratch,
-        store=limits.store,
         images=images,
         seccomp=documents,
         host_namespaces=proc.namespaces("self"),

@@ -16,7 +16,6 @@ HERE = Surroundings(
     image_environment=("PATH", "LD_PRELOAD", "HOSTNAME"),
     binds={"/usr": "/usr"},
     scratch="/run/fumehood-docker/fumehood-x",
-    store="/var/lib/fumehood/store",
     parent="/fumehood-x/aaaaaaaa",
     runtime="runc",
     seccomp="{}",
@@ -91,7 +90,7 @@ def test_mounts_are_the_plans_and_all_of_them_bounded_to_one_file_system() -> No
         "/out",
         "/dev/shm",
     }
-    assert found["/tool"]["Source"] == f"/var/lib/fumehood/store/{'a' * 96}"
+    assert found["/tool"]["Source"] == "/run/fumehood-docker/fumehood-x/aaaaaaaa.tool"
     assert found["/out"]["Source"] == "/run/fumehood-docker/fumehood-x/aaaaaaaa/out"
     assert all(item["BindOptions"]["NonRecursive"] for item in found.values())
 
