@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fumehood.errors import FumehoodError
 from fumehood.images.bounds import DEFAULT
 from fumehood.images.sbom import summarise
 from fumehood.images.sources import Workplace
@@ -18,6 +21,8 @@ from fumehood.images.tree import Tree
 from fumehood.launcher import messages as m
 from support import launcher as real
 from support.archives import entry, tar
+from support.hood import Hood
+from support.hood import hood as start_hood
 from support.images import base_store, build_base
 from support.launcher import Process, plan
 
@@ -203,3 +208,110 @@ def test_without_a_store_there_are_no_images(tmp_path: Path, base: Image) -> Non
             assert refusal(process, base.digest).control == "image"
             wanted = replace(plan("true"), image="host")
             assert process.run(next(_names), wanted)[0].exit_code == 0
+
+
+# --- through the daemon, as a user does it
+
+SCRIPT = 'cat >/dev/null; ls /usr/bin/dpkg /usr/bin/python3 2>&1 | sort; cat "$0" | head -1'
+
+
+@pytest.fixture(scope="module")
+def imported(hood: Hood, store: ImageStore, base: Image) -> str:
+    """The digest of `base` in the daemon's own store, imported while it runs."""
+    done = hood.cli("image", "import", str(store.path(base.digest)), "--name", "base", "--json")
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["digest"])
+
+
+def register(hood: Hood, name: str, image: str) -> dict[str, Any]:
+    return hood.register(
+        None,
+        name,
+        command=[],
+        files={"main.sh": SCRIPT},
+        run={"image": image, "command": ["bash", "/tool/main.sh"], "files": "."},
+    )
+
+
+def test_an_import_into_another_store_keeps_the_digest(imported: str, base: Image) -> None:
+    assert imported == base.digest
+
+
+def test_a_tool_is_pinned_to_the_digest_of_its_image_and_runs_in_it(
+    hood: Hood, imported: str
+) -> None:
+    entry = register(hood, "imaged", "base")
+    assert entry["manifest"]["run"]["image"] == f"base@{imported}"
+    result = hood.call("imaged")
+    assert result["status"] == "ok", result
+    text = result["content"][0]["text"]
+    assert "/usr/bin/dpkg\n" in text
+    assert "/usr/bin/python3\n" not in text
+
+
+def test_a_tag_that_moves_does_not_move_the_tool(hood: Hood, imported: str, tmp_path: Path) -> None:
+    register(hood, "steady", "base")
+    (tmp_path / "other.tar").write_bytes(tar(entry("usr/bin/other", b"no program")))
+    moved = hood.cli("image", "import", str(tmp_path / "other.tar"), "--name", "base")
+    assert moved.returncode == 0, moved.stderr
+    try:
+        assert hood.call("steady")["status"] == "ok"
+    finally:
+        tree = hood.state / "images" / "trees" / imported.removeprefix("sha256:")
+        again = hood.cli("image", "import", str(tree), "--name", "base")
+        assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("image", ["nosuch", "base:other", "sha256:" + "0" * 64])
+def test_a_tool_with_an_unknown_image_is_refused(hood: Hood, imported: str, image: str) -> None:
+    with pytest.raises(FumehoodError, match="there is no image") as caught:
+        register(hood, "lost", image)
+    assert "fumehood image list" in caught.value.remedy
+
+
+def test_an_image_in_use_is_not_removed(hood: Hood, imported: str) -> None:
+    register(hood, "user", "base")
+    refused = hood.cli("image", "remove", "base")
+    assert refused.returncode == 1
+    assert "a registered tool uses" in refused.stderr
+    assert hood.call("user")["status"] == "ok"
+
+
+def test_an_image_removed_by_force_refuses_calls_by_name_and_comes_back(
+    hood: Hood, store: ImageStore, base: Image, imported: str
+) -> None:
+    register(hood, "forced", "base")
+    assert hood.cli("image", "remove", imported, "--force").returncode == 0
+    result = hood.call("forced")
+    assert result["status"] in ("engine_error", "rejected"), result
+    back = hood.cli("image", "import", str(store.path(base.digest)), "--name", "base")
+    assert back.returncode == 0, back.stderr
+    assert hood.call("forced")["status"] == "ok"
+
+
+def test_a_daemon_does_not_start_a_tampered_image(
+    store: ImageStore, base: Image, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir(mode=0o755)
+    own = ImageStore(place / "state" / "images")
+    own.import_(store.path(base.digest), "base")
+    victim = own.path(base.digest) / "usr/bin/bash"
+    victim.chmod(0o755)
+    victim.write_bytes(b"#!/bin/sh\necho owned\n")
+    with start_hood(place) as running:
+        assert "is not used" in running.log.read_text()
+        with pytest.raises(FumehoodError, match="is missing"):
+            register(running, "tampered", "base")
+
+
+def test_a_single_run_uses_the_same_store(hood: Hood, imported: str, tmp_path: Path) -> None:
+    (tmp_path / "main.sh").write_text(SCRIPT)
+    (tmp_path / "tool.yaml").write_text(
+        "name: single\nversion: 1.0.0\ndescription: One run in an image.\n"
+        "inputSchema: {type: object}\n"
+        "run: {image: base, command: [bash, /tool/main.sh], files: .}\n"
+    )
+    done = hood.cli("run", str(tmp_path / "tool.yaml"), "{}", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "/usr/bin/dpkg" in done.stdout

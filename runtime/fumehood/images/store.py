@@ -96,6 +96,7 @@ class ImageStore:
                 )
             return HOST
         base = self.resolve(reference)
+        self.path(base.digest)
         if not requirements:
             return base.digest
         derived = self._index().derived(base.digest, requirements)
