@@ -1,6 +1,6 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Both set up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images test lint lock clean
+.PHONY: help setup demo images test lint bench lock clean
 BIN := .venv/bin
 
 help: ## show this help
@@ -24,11 +24,15 @@ lint: setup-dev ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+bench: setup ## compare with what a user would pick instead (ROUNDS=60; fewer are quicker)
+	@scripts/bench-setup
+	@.venv-bench/bin/python -m bench $(if $(ROUNDS),--rounds $(ROUNDS))
+
 lock: ## resolve pyproject.toml into the hashed lock files again
 	@scripts/lock
 
 clean: ## remove .venv and caches
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis runtime/*.egg-info
+	rm -rf .venv .venv-bench build .mypy_cache .ruff_cache .pytest_cache .hypothesis runtime/*.egg-info
 
 .PHONY: setup-dev
 setup-dev:

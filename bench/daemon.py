@@ -51,14 +51,11 @@ class Daemon:
 
     folder: Path
     process: subprocess.Popen[bytes]
+    state: Path
 
     @property
     def socket(self) -> Path:
         return self.folder / "socket"
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "state"
 
     def client(self) -> Client:
         return Client.connect(self.socket, timeout=60)
@@ -107,15 +104,20 @@ def daemon(
     *,
     config: Mapping[str, object] | None = None,
     argv: list[str] | None = None,
+    state: Path | None = None,
 ) -> Iterator[Daemon]:
-    """Start one below `place.folder` and stop it afterwards. argv: instead of `console()`."""
+    """Start one below `place.folder` and stop it afterwards.
+
+    argv: instead of `console()`. state: the state of an earlier one, instead of a new one.
+    """
     folder = place.path / name
     folder.mkdir()
     folder.chmod(0o755)
     (folder / "config.yaml").write_text(json.dumps(dict(config or {})))
     readable, writable = os.pipe()
     words = ["serve", "--ready-fd", str(writable), "--config", str(folder / "config.yaml")]
-    words += ["--socket", str(folder / "socket"), "--state", str(folder / "state")]
+    state = state or folder / "state"
+    words += ["--socket", str(folder / "socket"), "--state", str(state)]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             [*(argv or console()), *words],
@@ -132,8 +134,10 @@ def daemon(
     os.close(readable)
     try:
         if not began:
-            raise PeerUnavailable(f"the daemon did not start: {(folder / 'log').read_text()[-500:]}")
-        yield Daemon(folder, process)
+            raise PeerUnavailable(
+                f"the daemon did not start: {(folder / 'log').read_text()[-500:]}"
+            )
+        yield Daemon(folder, process, state)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -150,15 +154,15 @@ class Levels:
     def __init__(self, stack: contextlib.ExitStack, place: Place) -> None:
         self._stack = stack
         self._place = place
-        self._warm = stack.enter_context(daemon(place, "daemon"))
+        self.warm = stack.enter_context(daemon(place, "daemon"))
         self._cold: Daemon | None = None
 
     def offer(self, work: Work, level: str) -> Competitor | str:
         """Register `work` at `level`: our row for it, or why there is none."""
         name = f"{work.name}-{level}"
-        where = self._warm
+        where = self.warm
         try:
-            self._warm.add(work, name, warm=level)
+            self.warm.add(work, name, warm=level)
         except ManifestError as error:
             if "warm" not in str(error):
                 raise

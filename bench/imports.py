@@ -51,10 +51,11 @@ def run(place: Place, scale: Scale) -> Findings:
         rows = field.play(scale.of(ROUNDS, 2), burst=1, gap=SETTLE_SECONDS) + missing
     print(report.latency_table("2. A Python tool that imports pandas", rows, BWRAP))
     found = report.latency_rows(rows)
-    started, none = found.get("fumehood started"), found.get("fumehood none")
+    p50 = {name: summary.p50 for name, summary in found.items()}
+    measured = ratio(p50.get("fumehood started"), p50.get("fumehood none"))
     return Findings(
         data={"rows": report.rows_json(rows)},
-        verdicts=[_verdict(ratio(started and started.p50, none and none.p50))],
+        verdicts=[_verdict(measured)],
         plots={"pandas.svg": plot.bars("A Python tool that imports pandas", found)},
     )
 

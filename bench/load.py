@@ -50,8 +50,8 @@ def connect(path: Path, count: int) -> list[socket.socket]:
     made = []
     for _ in range(count):
         one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        one.connect(str(path))  # without a timeout: with one, a full backlog is an error at once
         one.settimeout(30)
-        one.connect(str(path))
         made.append(one)
     return made
 

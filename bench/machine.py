@@ -54,7 +54,7 @@ def steal_and_busy() -> tuple[float, float]:
 
 
 def _output(argv: list[str]) -> str:
-    done = subprocess.run(argv, capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run(argv, capture_output=True, check=False)
     text = done.stdout.decode(errors="replace").strip()
     return text.split("\n", 1)[0] if done.returncode == 0 and text else "unknown"
 

@@ -17,7 +17,7 @@ from bench import ROOT
 from bench.peers.base import Place
 from bench.peers.commands import Docker
 
-PARENT = "/var/tmp"  # noqa: S108  (llm-sandbox refuses to show anything below /tmp)
+PARENT = "/var/tmp"
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 _EMPTY = ("usr", "proc", "dev", "tmp", "etc", "tool", "sys", "sandbox")
 
@@ -71,6 +71,4 @@ def _start_docker(folder: Path, rootfs: Path) -> str:
 
 def _run(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
     # No pipe for stderr: a daemon that inherits it would keep us waiting for its end.
-    return subprocess.run(  # noqa: S603
-        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
-    )
+    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)

@@ -78,11 +78,8 @@ def lines(
         return left + width * math.log10(value / x_low) / span
 
     def y(value: float) -> float:
-        if log_y:
-            share = math.log10(value / y_low) / math.log10(y_high / y_low)
-        else:
-            share = value / y_high
-        return top + height * (1 - share)
+        logarithmic = math.log10(value / y_low) / math.log10(y_high / y_low) if log_y else 0.0
+        return top + height * (1 - (logarithmic if log_y else value / y_high))
 
     body = [_text(8, 20, title, "t"), _text(left, top - 14, y_name)]
     for mark in _marks(y_low, y_high, log=log_y):
@@ -100,7 +97,9 @@ def lines(
         body.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         body += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{color}"/>' for a, b in usable]
         at = top + number * 20
-        body.append(f'<rect x="{left + width + 14}" y="{at}" width="12" height="12" fill="{color}"/>')
+        body.append(
+            f'<rect x="{left + width + 14}" y="{at}" width="12" height="12" fill="{color}"/>'
+        )
         body.append(_text(left + width + 32, at + 11, name))
     return _svg(left + width + 260, top + height + 50, body)
 

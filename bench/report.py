@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench import ROOT, machine
+from bench import ROOT
 from bench.rounds import Row
 from bench.stats import Summary, summarise
 from bench.targets import Verdict
@@ -46,10 +46,10 @@ def latency_table(title: str, rows: Sequence[Row], base: str) -> str:
         if row.failures:
             notes.append(f"{name}: {len(row.failures)} calls failed, first: {row.failures[0]}")
         if not row.seconds:
-            lines.append([name, *["–"] * 6])
+            lines.append([name, *["-"] * 6])
             continue
         it = found[name]
-        against = f"{it.p50 / reference:.2f}" if reference else "–"
+        against = f"{it.p50 / reference:.2f}" if reference else "-"
         cells = [f"{value:.2f}" for value in (it.p50, it.p90, it.p99, it.mad)]
         lines.append([name, *cells, str(it.n), against])
     head = ["ms for one call", "p50", "p90", "p99", "MAD", "calls", f"÷ {base}"]
@@ -73,11 +73,18 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(["\nTargets", *(verdict.line() for verdict in verdicts)])
 
 
-def save(sections: Mapping[str, Any], verdicts: Sequence[Verdict], seconds: float) -> None:
+def save(
+    sections: Mapping[str, Any],
+    verdicts: Sequence[Verdict],
+    seconds: float,
+    facts: Mapping[str, str],
+    rounds: int,
+) -> None:
     """Write what was measured; sections that did not run this time keep no old numbers."""
     RESULTS.mkdir(exist_ok=True)
     whole = {
-        "machine": machine.facts(),
+        "machine": dict(facts),
+        "rounds": rounds,
         "seconds": round(seconds, 1),
         "sections": dict(sections),
         "targets": [verdict.to_json() for verdict in verdicts],

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from bench import ROOT
 from bench.peers import Competitor
@@ -52,7 +52,7 @@ class Worker:
         answer = self._ask(json.dumps(order))
         self.row.unavailable = str(answer.get("unavailable", ""))
 
-    def _ask(self, line: str) -> dict[str, object]:
+    def _ask(self, line: str) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -71,8 +71,8 @@ class Worker:
         if "unavailable" in answer:
             self.row.unavailable = str(answer["unavailable"])
         elif record:
-            self.row.seconds += answer["seconds"]  # type: ignore[operator]  # our own worker
-            self.row.failures += answer["failures"]  # type: ignore[operator]
+            self.row.seconds += answer["seconds"]
+            self.row.failures += answer["failures"]
 
     def close(self) -> None:
         if self._process.stdin is not None:
@@ -105,7 +105,7 @@ class Field:
 
     def play(self, rounds: int, *, burst: int, gap: float, seed: int = 1) -> list[Row]:
         """`rounds` rounds; a turn is `burst` calls in a row, `gap` seconds after the last."""
-        shuffled = random.Random(seed)  # noqa: S311  (an order, no secret)
+        shuffled = random.Random(seed)
         for number in range(rounds):
             turn = [w for w in self.workers if number % w.row.competitor.every == 0]
             shuffled.shuffle(turn)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import plot, report
+from bench import machine, plot, report
 from bench.peers.base import Place
 from bench.place import place
 from bench.targets import Verdict
@@ -50,13 +50,15 @@ def arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def alone(name: str, section: Section) -> None:
-    """Run one section from the command line."""
+def alone(name: str, section: Section, *, docker: bool = True) -> None:
+    """Run one section from the command line. docker: whether it needs an engine."""
     options = arguments(f"Fumehood's benchmark, section {name}")
     begin = time.monotonic()
-    with place(docker=not options.no_docker) as where:
+    facts = machine.facts()
+    with place(docker=docker and not options.no_docker) as where:
         found = section(where, Scale(options.rounds))
     if found.verdicts:
         print(report.verdict_table(found.verdicts))
-    report.save({name: found.data}, found.verdicts, time.monotonic() - begin)
+    seconds = time.monotonic() - begin
+    report.save({name: found.data}, found.verdicts, seconds, facts, options.rounds)
     plot.save(report.RESULTS, found.plots)

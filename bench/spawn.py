@@ -7,7 +7,7 @@ how it was started.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from bench.peers.base import PeerFailed
 
@@ -16,9 +16,7 @@ MOST_INPUT = 64 * 1024
 """What an empty pipe takes without a reader (pipe(7)); more would need a second hand."""
 
 
-def run(
-    argv: Sequence[str], data: bytes, environment: Mapping[str, str] = ENVIRONMENT
-) -> bytes:
+def run(argv: list[str], data: bytes, environment: Mapping[str, str] = ENVIRONMENT) -> bytes:
     """What the program wrote on stdout. Raises PeerFailed when it does not exit with 0."""
     if len(data) > MOST_INPUT:
         raise ValueError("the input does not fit in one pipe")

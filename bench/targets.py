@@ -14,7 +14,7 @@ class Verdict:
     most: float | None = None
     least: float | None = None
     measured: float | None = None
-    unit: str = "×"
+    unit: str = "x"
 
     @property
     def met(self) -> bool | None:
@@ -27,8 +27,8 @@ class Verdict:
     def line(self) -> str:
         sign, bound = ("≤", self.most) if self.most is not None else ("≥", self.least)
         word = {True: "met", False: "MISSED", None: "not measured"}[self.met]
-        measured = "–" if self.measured is None else f"{self.measured:.3g} {self.unit}"
-        text = f"{self.text:<58} {sign} {bound:<5g} {measured:>10}  {word}"
+        measured = "-" if self.measured is None else f"{self.measured:.3g} {self.unit}"
+        text = f"{self.text:<66} {sign} {bound:<5g} {measured:>10}  {word}"
         if self.met is False and bound:
             assert self.measured is not None
             text += f" ({self.measured / bound:.1f} times the target)"

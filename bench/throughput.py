@@ -15,13 +15,13 @@ from pathlib import Path
 
 from bench import machine, plot, report
 from bench.daemon import LEVELS, Levels
+from bench.latency import WORK
 from bench.load import drive, frame
 from bench.peers import Competitor
 from bench.peers.base import Place
 from bench.peers.commands import bwrap_argv
 from bench.section import Findings, Scale, alone
 from bench.spawn import ENVIRONMENT
-from bench.latency import WORK
 from bench.targets import Verdict, ratio
 
 CALLERS = (1, 2, 4, 8, 16, 32, 64)
@@ -61,7 +61,7 @@ def run(place: Place, scale: Scale) -> Findings:
             else:
                 measures[row.name] = _ours(row, seconds)
         cells = {(name, callers): Cell() for name in measures for callers in CALLERS}
-        shuffled = random.Random(1)  # noqa: S311  (an order, no secret)
+        shuffled = random.Random(1)
         for _ in range(scale.of(REPEATS)):
             order = list(cells)
             shuffled.shuffle(order)
@@ -117,7 +117,7 @@ def _bwrap(place: Place, callers: int, calls: int) -> tuple[int, float, int, str
 def _tables(names: list[str], cells: dict[tuple[str, int], Cell]) -> str:
     def row(callers: int, pick: Callable[[Cell], list[float]]) -> list[str]:
         picked = [pick(cells[name, callers]) for name in names]
-        return [str(callers), *(f"{statistics.median(v):.1f}" if v else "–" for v in picked)]
+        return [str(callers), *(f"{statistics.median(v):.1f}" if v else "-" for v in picked)]
 
     rates = [row(callers, lambda cell: cell.rates) for callers in CALLERS]
     cpu = [row(callers, lambda cell: cell.cpu_ms) for callers in CALLERS]
@@ -181,4 +181,4 @@ def _plots(cells: dict[tuple[str, int], Cell]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    alone("throughput", run)
+    alone("throughput", run, docker=False)

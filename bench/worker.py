@@ -1,4 +1,4 @@
-"""One competitor in a process of its own: what another one imports, forks or leaks costs it nothing.
+"""One competitor in a process of its own: what others import, fork or leak costs it nothing.
 
     python -m bench.worker      reads {"factory":…, "work":…, "place":…, "options":…}, then counts
 
@@ -16,7 +16,7 @@ import sys
 import time
 from typing import Any
 
-from bench.peers.base import PeerUnavailable, Peer, Place, Work
+from bench.peers.base import Peer, PeerUnavailable, Place, Work
 
 
 def main() -> int:

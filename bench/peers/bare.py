@@ -17,7 +17,7 @@ class Subprocess:
         self._stdin = work.stdin
 
     def call(self) -> bytes:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             self._argv, input=self._stdin, capture_output=True, check=True, env=ENVIRONMENT
         )
         return done.stdout

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 
-class PeerUnavailable(Exception):  # noqa: N818  (a finding for the table)
+class PeerUnavailable(Exception):
     """The competitor cannot be run here; the text goes into the table."""
 
 
-class PeerFailed(Exception):  # noqa: N818
+class PeerFailed(Exception):
     """One of its calls failed, or gave another answer than the others."""
 
 

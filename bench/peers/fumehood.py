@@ -54,7 +54,7 @@ class CommandLine:
         self._stdin = work.stdin
 
     def call(self) -> bytes:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             self._argv, input=self._stdin, capture_output=True, check=False, env=self._environment
         )
         if done.returncode:

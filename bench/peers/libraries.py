@@ -27,7 +27,7 @@ class Sandlock:
     def call(self) -> bytes:
         sandbox = self._sandbox(
             fs_readable=self._readable,
-            fs_writable=["/tmp"],  # noqa: S108
+            fs_writable=["/tmp"],
             max_memory=MEMORY,
             max_processes=32,
             clean_env=True,

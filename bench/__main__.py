@@ -1,0 +1,51 @@
+"""`make bench`: every section in one run, interleaved within itself; tables, targets, JSON, SVG."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from bench import ROOT, breakdown, growth, imports, latency, machine, plot, report, throughput
+from bench.place import place
+from bench.section import Scale, Section, arguments
+from bench.targets import Verdict
+
+SECTIONS: dict[str, Section] = {
+    "latency": latency.run,
+    "imports": imports.run,
+    "throughput": throughput.run,
+    "breakdown": breakdown.run,
+    "growth": growth.run,
+}
+
+
+def main() -> int:
+    options = arguments("Fumehood's benchmark, all sections")
+    scale = Scale(options.rounds)
+    begin = time.monotonic()
+    facts = machine.facts()
+    stolen, _ = machine.steal_and_busy()
+    print("\n".join(f"{name:<14} {value}" for name, value in facts.items()))
+    data: dict[str, Any] = {}
+    verdicts: list[Verdict] = []
+    plots: dict[str, str] = {}
+    with place(docker=not options.no_docker) as where:
+        for name, section in SECTIONS.items():
+            since = time.monotonic()
+            found = section(where, scale)
+            data[name] = {**found.data, "seconds": round(time.monotonic() - since, 1)}
+            verdicts += found.verdicts
+            plots |= found.plots
+            print(f"[{name}: {time.monotonic() - since:.0f} s]", flush=True)
+    seconds = time.monotonic() - begin
+    facts["stolen by the hypervisor"] = f"{machine.steal_and_busy()[0] - stolen:.1f} s of CPU"
+    print(report.verdict_table(verdicts))
+    report.save(data, verdicts, seconds, facts, options.rounds)
+    plot.save(report.RESULTS, plots)
+    print(f"\n{seconds:.0f} s; {report.LATEST.relative_to(ROOT)} and SVG files beside it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
