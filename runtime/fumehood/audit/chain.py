@@ -1,14 +1,16 @@
 """The writer of the audit log: append, then wait for the future before anything is answered.
 
 One thread writes groups of records with one fsync each. Must never report a record as written
-that is not on disk, and never write again after a failed write: from then on every append
-raises, so that nothing runs unrecorded.
+that is not on disk. When the disk fails, every future fails at once, so that nothing runs
+unrecorded; the records are kept, and written first and in order as soon as the disk takes them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -20,7 +22,7 @@ from typing import Final, Self
 
 from fumehood.audit.keys import sync_directory
 from fumehood.audit.record import Field, Position, Sealer, encode_fields
-from fumehood.audit.segments import Tail, claim, list_segments, write_whole
+from fumehood.audit.segments import Tail, Tampered, claim, list_segments, prune, write_whole
 from fumehood.audit.verify import Report, survey
 from fumehood.errors import AuditError
 
@@ -33,8 +35,27 @@ MAX_PENDING: Final = 8192
 MAX_GROUP: Final = 512
 """Records written with one fsync."""
 
+RETRY_SECONDS: Final = 1.0
+"""After a failed write the disk is tried again this often."""
+
+KEEP_BYTES: Final = 4 * 1024 * 1024 * 1024
+"""Older segments are removed when all together are larger, see `segments.prune`."""
+
+PRUNED: Final = "audit.pruned"
+"""The event that tells up to which record retention removed the log."""
+
 TORN: Final = "audit.torn_tail"
 """The event that tells of an unfinished last line, set aside when the log was opened."""
+
+
+_FAILING: Final = (
+    "the audit log cannot be written just now, and nothing runs unrecorded",
+    "the operator must see to the disk of the state directory; no restart is needed",
+)
+_BROKEN: Final = (
+    "the audit log cannot be written, and nothing runs unrecorded",
+    "the operator must see to the disk of the state directory, then restart the daemon",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +69,12 @@ class _Pending:
 class AuditLog:
     """An open chain. Thread safe; close it to give up the lock."""
 
-    def __init__(self, lock: int, tail: Tail, sealer: Sealer, last: Position) -> None:
+    def __init__(
+        self, directory: Path, lock: int, tail: Tail, sealer: Sealer, last: Position, keep: int
+    ) -> None:
         """Use `AuditLog.open`."""
+        self._directory = directory
+        self._keep = keep
         self._lock = lock
         self._tail = tail
         self._sealer = sealer
@@ -62,7 +87,14 @@ class AuditLog:
         self._writer.start()
 
     @classmethod
-    def open(cls, directory: Path, key: bytes, *, segment_bytes: int = SEGMENT_BYTES) -> Self:
+    def open(
+        cls,
+        directory: Path,
+        key: bytes,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        keep_bytes: int = KEEP_BYTES,
+    ) -> Self:
         """Open the log for writing, or begin one.
 
         Verifies the last segment, and how those before it hang together; `verify` does all.
@@ -78,9 +110,8 @@ class AuditLog:
             sealer = Sealer(key)
             report = _examined(directory, sealer)
             aside = _set_aside(directory, report) if report.torn_bytes else None
-            log = cls(
-                lock, Tail(directory, sealer, segment_bytes=segment_bytes), sealer, report.last
-            )
+            tail = Tail(directory, sealer, segment_bytes=segment_bytes)
+            log = cls(directory, lock, tail, sealer, report.last, keep_bytes)
         except OSError as error:
             os.close(lock)
             raise AuditError(
@@ -102,21 +133,22 @@ class AuditLog:
 
     @property
     def broken(self) -> AuditError | None:
-        """Why nothing can be written any more, or None."""
+        """Why nothing can be written just now, or None."""
         return self._broken
 
     def append(self, event: str, fields: Mapping[str, Field]) -> Future[Position]:
         """Queue a record; never blocks. The future is done when the record is on disk.
 
-        Cancelling the future gives up waiting; the record is written all the same.
+        Cancelling the future gives up waiting; the record is written all the same. While the
+        disk fails the future fails with AuditError at once, and the record is kept for later.
 
         Raises:
-            AuditError: the log is broken, closed or overrun, or the fields are no record.
+            AuditError: the log is closed, overrun or cannot recover, or the fields are no record.
         """
         text = encode_fields(event, fields)
         done: Future[Position] = Future()
         with self._wake:
-            if self._broken is not None:
+            if self._broken is not None and not self._writer.is_alive():
                 raise self._broken
             if self._closing:
                 raise AuditError("the audit log is closed")
@@ -124,6 +156,8 @@ class AuditLog:
                 raise AuditError(
                     f"{MAX_PENDING} audit records wait to be written", "try again in a moment"
                 )
+            if self._broken is not None:
+                done.set_exception(self._broken)
             self._queue.append(_Pending(_now(), event, text, done))
             self._wake.notify()
         return done
@@ -165,9 +199,10 @@ class AuditLog:
             try:
                 self._commit(group)
             except BaseException as error:
-                self._fail(group, error)
+                self._give_up(group, error)
                 if not isinstance(error, OSError):
                     raise
+                return
 
     def _next_group(self) -> list[_Pending]:
         with self._wake:
@@ -176,6 +211,7 @@ class AuditLog:
             return [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
 
     def _commit(self, group: list[_Pending]) -> None:
+        """Write a group, however long the disk takes. Raises OSError when that is for ever."""
         lines: list[bytes] = []
         positions: list[Position] = []
         last = self._last
@@ -183,26 +219,60 @@ class AuditLog:
             line, last = self._sealer.seal(last, record.time, record.event, record.fields)
             lines.append(line)
             positions.append(last)
-        self._tail.write(b"".join(lines), positions[0].seq, last)
+        data, first = b"".join(lines), positions[0].seq
+        while True:
+            try:
+                begun = self._tail.write(data, first, last)
+            except OSError as error:
+                if isinstance(error, Tampered):
+                    raise
+                self._fail(group, _FAILING, error)
+                if not self._may_try_again():
+                    raise
+            else:
+                break
         self._last = last
+        self._broken = None
         for record, position in zip(group, positions, strict=True):
-            if record.done.set_running_or_notify_cancel():
+            if not record.done.done() and record.done.set_running_or_notify_cancel():
                 record.done.set_result(position)
+        if begun:
+            self._prune()
 
-    def _fail(self, group: list[_Pending], error: BaseException) -> None:
-        broken = AuditError(
-            "the audit log cannot be written, and nothing runs unrecorded",
-            "the operator must see to the disk of the state directory, then restart the daemon",
-            detail=f"{type(error).__name__}: {error}",
-        )
+    def _prune(self) -> None:
+        try:
+            position = prune(self._directory, self._sealer, keep_bytes=self._keep)
+        except OSError:  # tried again with the next segment; what is there is whole
+            return
+        if position is not None:
+            with contextlib.suppress(AuditError):  # closing: the base says the same
+                self.append(PRUNED, {"last": position.seq, "last_mac": position.mac})
+
+    def _may_try_again(self) -> bool:
+        """Wait a moment. False when the log is being closed: that was the last attempt."""
+        with self._wake:
+            if self._closing:
+                return False
+            deadline = time.monotonic() + RETRY_SECONDS
+            while not self._closing and (left := deadline - time.monotonic()) > 0:
+                self._wake.wait(left)
+            return True
+
+    def _fail(self, group: list[_Pending], text: tuple[str, str], error: BaseException) -> None:
+        """Let nobody wait for what is not on disk. The records stay."""
+        broken = AuditError(*text, detail=f"{type(error).__name__}: {error}")
         broken.__cause__ = error
         with self._wake:
             self._broken = broken
             waiting = [*group, *self._queue]
-            self._queue.clear()
         for record in waiting:
             if not record.done.done() and record.done.set_running_or_notify_cancel():
                 record.done.set_exception(broken)
+
+    def _give_up(self, group: list[_Pending], error: BaseException) -> None:
+        self._fail(group, _BROKEN, error)
+        with self._wake:
+            self._queue.clear()
 
 
 def _now() -> str:

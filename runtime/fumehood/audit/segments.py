@@ -1,9 +1,10 @@
 """The files of an audit log: numbered segments, the head, the lock; must never decide what is true.
 
 `segment-<first seq>.jsonl` holds records, `head` the last one's number and MAC (itself sealed,
-so that a cut tail shows), `lock` is held by the one writer. The head is written after the
-records it names are on disk, in place and within one sector: a power cut leaves it as it was
-or as it is to be, and at most behind, never ahead.
+so that a cut tail shows), `base` likewise the last record that retention removed, `lock` is held
+by the one writer. The head is written after the records it names are on disk, in place and
+within one sector: a power cut leaves it as it was or as it is to be, and at most behind, never
+ahead. The base is on disk before what it stands for is removed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _LOOKS: Final = 3
 _NAME = re.compile(r"segment-([0-9]{16})\.jsonl")
 
 START: Final = Position(0, GENESIS)
+
+
+class Tampered(OSError):
+    """The segment is not as the writer left it: nobody may write to this log again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,10 @@ def last_line(path: Path) -> bytes:
     return end[end.rfind(b"\n", 0, -1) + 1 :]
 
 
-def render_head(sealer: Sealer, position: Position) -> bytes:
-    """The head's bytes, always of one length."""
+def render_head(sealer: Sealer, position: Position, kind: str = "head") -> bytes:
+    """The bytes of the head, or of the base, always of one length."""
     body = json.dumps(
-        {"head": position.seq, "last": position.mac, "alg": ALGORITHM, "key": sealer.key_id}
+        {kind: position.seq, "last": position.mac, "alg": ALGORITHM, "key": sealer.key_id}
     )
     text = json.dumps({"body": body, "mac": sealer.mac(body.encode())})
     return text.encode().ljust(_HEAD_BYTES - 1) + b"\n"
@@ -99,13 +104,24 @@ def no_head(directory: Path) -> bool:
         return True
 
 
+def read_base(directory: Path, sealer: Sealer) -> Position | None:
+    """The last record that retention removed; START when there is none, None when it was edited."""
+    if not (directory / "base").exists():
+        return START
+    return _look_at(directory / "base", sealer, "base")
+
+
 def _look_at_head(directory: Path, sealer: Sealer) -> Position | None:
+    return _look_at(directory / "head", sealer, "head")
+
+
+def _look_at(path: Path, sealer: Sealer, kind: str) -> Position | None:
     try:
-        raw = json.loads((directory / "head").read_bytes()[:_HEAD_BYTES])
+        raw = json.loads(path.read_bytes()[:_HEAD_BYTES])
         if sealer.mac(raw["body"].encode()) != raw["mac"]:
             return None
         body = json.loads(raw["body"])
-        return Position(body["head"], body["last"])
+        return Position(body[kind], body["last"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -152,8 +168,7 @@ def claim(directory: Path) -> int:
 class Tail:
     """The writing end: appends whole groups of lines and moves the head after them.
 
-    Not thread safe: only the writer thread uses it. Every method raises OSError, after which
-    nothing more may be written (a failed fsync leaves unknown what is on disk).
+    Not thread safe: only the writer thread uses it. Every method raises OSError.
     """
 
     def __init__(self, directory: Path, sealer: Sealer, *, segment_bytes: int) -> None:
@@ -162,6 +177,7 @@ class Tail:
         self._segment_bytes = segment_bytes
         self._fd = -1
         self._size = 0
+        self._doubtful = b""
         fresh = no_head(directory)
         self._head = os.open(
             directory / "head", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
@@ -170,21 +186,36 @@ class Tail:
             self._write_head(START)
             self.sync_head()
         if segments := list_segments(directory):
-            self._open(segments[-1].path)
+            self._fd, self._size = _open(segments[-1].path)
 
-    def write(self, lines: bytes, first: int, last: Position) -> None:
-        """Append lines numbered from `first`; they are on disk when this returns."""
+    def write(self, lines: bytes, first: int, last: Position) -> bool:
+        """Append lines numbered from `first`; they are on disk when this returns.
+
+        After an OSError other than Tampered the same lines may be given again, and nothing else:
+        they go to the same place. A failed fsync leaves unknown what is on disk, and pages that
+        the kernel counts as clean (fsync(2), errors): written anew, they are dirty again.
+
+        Returns:
+            Whether a new segment was begun.
+        """
         if self._fd >= 0 and self._size >= self._segment_bytes:
             self.sync_head()
             os.close(self._fd)
             self._fd = -1
         if self._fd < 0:
-            self._open(self._directory / segment_name(first))
-            sync_directory(self._directory)
+            self._fd, _ = _open(self._directory / segment_name(first))
+            self._size = 0
         self._check_untouched()
+        self._doubtful = lines
         self._append(lines)
         os.fdatasync(self._fd)
+        begun = not self._size
+        if begun:
+            sync_directory(self._directory)
         self._write_head(last)
+        self._size += len(lines)
+        self._doubtful = b""
+        return begun
 
     def sync_head(self) -> None:
         os.fsync(self._head)
@@ -195,28 +226,67 @@ class Tail:
                 os.close(fd)
         self._fd = self._head = -1
 
-    def _open(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(path, flags, 0o600)
-        self._size = os.fstat(self._fd).st_size
-
     def _check_untouched(self) -> None:
+        """Nothing stands there but what was confirmed, and a part of what just failed."""
         found = os.fstat(self._fd)
-        if found.st_nlink != 1 or found.st_size != self._size:
-            raise OSError("the segment was changed or removed by someone else")
+        more = found.st_size - self._size
+        if (
+            found.st_nlink != 1
+            or not 0 <= more <= len(self._doubtful)
+            or os.pread(self._fd, more, self._size) != self._doubtful[:more]
+        ):
+            raise Tampered("the segment was changed or removed by someone else")
 
     def _append(self, lines: bytes) -> None:
         done = 0
         try:
             while done < len(lines):
-                done += os.write(self._fd, memoryview(lines)[done:])
+                done += os.pwrite(self._fd, memoryview(lines)[done:], self._size + done)
         except OSError:
             if done:
                 os.ftruncate(self._fd, self._size)
             raise
-        self._size += done
 
     def _write_head(self, position: Position) -> None:
         head = render_head(self._sealer, position)
         if os.pwrite(self._head, head, 0) != len(head):
             raise OSError("the head was written only in part")
+
+
+def _open(path: Path) -> tuple[int, int]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    return fd, os.fstat(fd).st_size
+
+
+def prune(directory: Path, sealer: Sealer, *, keep_bytes: int) -> Position | None:
+    """Remove the oldest segments until the rest is at most `keep_bytes`, never the last one.
+
+    What is gone is named by the sealed base first, so that the rest still verifies.
+
+    Returns:
+        The last record removed now; None when nothing was.
+    """
+    _remove_leftovers(directory, sealer)
+    segments = list_segments(directory)
+    sizes = [segment.path.stat().st_size for segment in segments]
+    count = 0
+    while count < len(segments) - 1 and sum(sizes[count:]) > keep_bytes:
+        count += 1
+    if not count:
+        return None
+    position = sealer.open(last_line(segments[count - 1].path)[:-1]).position
+    write_whole(directory / "base.new", render_head(sealer, position, "base"))
+    os.replace(directory / "base.new", directory / "base")
+    sync_directory(directory)
+    _remove_leftovers(directory, sealer)
+    return position
+
+
+def _remove_leftovers(directory: Path, sealer: Sealer) -> None:
+    """Segments that the base stands for: a crash may have left some of them."""
+    base = read_base(directory, sealer)
+    for segment in list_segments(directory):
+        if base is not None and segment.first <= base.seq:
+            for torn in directory.glob(f"{segment.path.stem}.*.torn"):
+                torn.unlink()
+            segment.path.unlink()

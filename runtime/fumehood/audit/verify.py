@@ -1,7 +1,8 @@
 """Reads an audit log and says whether it is whole, and where not; must never change a byte.
 
 What a reader with the key learns: a record edited, deleted, moved, put in, or cut off at the
-end. What no file beside the log can show: the whole directory put back to an earlier state.
+end. What retention removed is named by the sealed base. What no file beside the log can show:
+the whole directory put back to an earlier state.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from fumehood.audit.record import Entry, Position, Sealer, Unsealed
 from fumehood.audit.segments import (
@@ -19,12 +20,25 @@ from fumehood.audit.segments import (
     last_line,
     list_segments,
     no_head,
+    read_base,
     read_head,
     read_lines,
 )
+from fumehood.errors import AuditError
+
+_LOOKS: Final = 3
+"""How often to look again when retention removes segments meanwhile."""
 
 Kind = Literal[
-    "edited", "deleted", "reordered", "forked", "truncated", "renamed", "head", "wrong_key"
+    "edited",
+    "deleted",
+    "reordered",
+    "forked",
+    "truncated",
+    "renamed",
+    "head",
+    "base",
+    "wrong_key",
 ]
 
 
@@ -71,10 +85,24 @@ def verify(directory: Path, key: bytes) -> Report:
 def survey(directory: Path, sealer: Sealer, *, whole: bool) -> Report:
     """`verify`, or, when not `whole`, every record of the last segment and only the first and
     last record of those before it: what a start can afford."""
+    for _ in range(_LOOKS):
+        base = read_base(directory, sealer)
+        try:
+            report = _survey(directory, sealer, base, whole=whole)
+        except FileNotFoundError:
+            continue
+        if report.ok or read_base(directory, sealer) == base:
+            return report
+    raise AuditError("the log's oldest segments are being removed just now", "verify again")
+
+
+def _survey(directory: Path, sealer: Sealer, base: Position | None, *, whole: bool) -> Report:
+    if base is None:
+        return Report(0, 0, START, Defect("base", "base", 0, "the base was edited"))
     # The head is read before the records: a live writer only ever adds to what it names.
     head = read_head(directory, sealer)
-    segments = list_segments(directory)
-    walk = _Walk(sealer, head or START)
+    segments = [s for s in list_segments(directory) if s.first > base.seq]
+    walk = _Walk(sealer, head or START, last=base)
     for segment in segments:
         walk.segment(segment, whole=whole or segment is segments[-1])
         if walk.defect:

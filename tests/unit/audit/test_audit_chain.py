@@ -1,4 +1,4 @@
-"""The writer: nothing is confirmed that is not on disk, and a failed write ends all writing."""
+"""The writer: nothing is confirmed that is not on disk, and a failed write loses nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from fumehood.audit import chain
+from fumehood.audit import chain, segments
 from fumehood.audit.chain import AuditLog
-from fumehood.audit.record import Position
+from fumehood.audit.record import Position, Sealer
 from fumehood.audit.segments import Tail
 from fumehood.audit.verify import verify
 from fumehood.errors import AuditError
@@ -161,27 +161,129 @@ def test_the_queue_is_bounded_and_overrun_is_an_error_at_once(
         assert log.append("test", {}).result(10).seq == 6
 
 
-def test_after_a_failed_write_nothing_is_accepted_until_reopened(
+class FailingDisk:
+    """fdatasync fails until it is mended; `appeared` tells of the first failure."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(chain, "RETRY_SECONDS", 0.01)
+        self.mended = False
+        self._real = os.fdatasync
+        monkeypatch.setattr(os, "fdatasync", self._fdatasync)
+
+    def _fdatasync(self, fd: int) -> None:
+        if not self.mended:
+            raise OSError(28, "No space left on device")
+        self._real(fd)
+
+
+def test_while_the_disk_fails_nothing_is_confirmed_and_afterwards_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path, 2)
+    disk = FailingDisk(monkeypatch)
+    with AuditLog.open(tmp_path, KEY) as log:
+        with pytest.raises(AuditError, match="nothing runs unrecorded") as failed:
+            log.append("test", {"n": 2}).result(10)
+        assert "No space left" in failed.value.detail
+        assert str(tmp_path) not in str(failed.value)
+        assert log.broken is not None
+        for n in (3, 4):
+            with pytest.raises(AuditError, match="just now"):
+                log.append("test", {"n": n}).result(0)
+        disk.mended = True
+        while log.broken is not None:
+            threading.Event().wait(0.01)
+        assert log.append("test", {"n": 5}).result(10).seq == 6
+    assert [record["n"] for record in records(tmp_path)] == [0, 1, 2, 3, 4, 5]
+    assert verify(tmp_path, KEY).ok
+
+
+def test_a_new_segment_that_cannot_be_made_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, 3)
+    disk = FailingDisk(monkeypatch)
+    with AuditLog.open(tmp_path, KEY, segment_bytes=100) as log:
+        with pytest.raises(AuditError):
+            log.append("test", {"n": 3}).result(10)
+        disk.mended = True
+        while log.broken is not None:
+            threading.Event().wait(0.01)
+    report = verify(tmp_path, KEY)
+    assert (report.ok, report.records, report.segments) == (True, 4, 2)
+
+
+def test_closing_while_the_disk_fails_tries_once_more_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, 2)
+    disk = FailingDisk(monkeypatch)
     log = AuditLog.open(tmp_path, KEY)
-
-    def broken_disk(_fd: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fdatasync", broken_disk)
-    with pytest.raises(AuditError, match="nothing runs unrecorded") as failed:
+    with pytest.raises(AuditError):
         log.append("test", {}).result(10)
-    assert "Input/output error" in failed.value.detail
-    assert str(tmp_path) not in str(failed.value)
-    monkeypatch.undo()
-    with pytest.raises(AuditError, match="nothing runs unrecorded"):
-        log.append("test", {})
-    assert log.broken is not None
     log.close()
+    disk.mended = True
     fill(tmp_path, 1)
     assert verify(tmp_path, KEY).ok
+
+
+def test_a_segment_changed_while_the_disk_fails_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, 2)
+    disk = FailingDisk(monkeypatch)
+    log = AuditLog.open(tmp_path, KEY)
+    with pytest.raises(AuditError):
+        log.append("test", {}).result(10)
+    add_to(next(tmp_path.glob("segment-*")))
+    disk.mended = True
+    log._writer.join(10)
+    with pytest.raises(AuditError, match="nothing runs unrecorded"):
+        log.append("test", {})
+    log.close()
+
+
+def test_retention_removes_the_oldest_segments_and_the_rest_verifies(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path, KEY, segment_bytes=1000, keep_bytes=4000) as log:
+        for n in range(40):
+            log.append("test", {"n": n}).result(10)
+    report = verify(tmp_path, KEY)
+    assert report.ok
+    assert sum(path.stat().st_size for path in tmp_path.glob("segment-*")) < 5500
+    pruned = [record for record in records(tmp_path) if record["event"] == chain.PRUNED]
+    assert pruned
+    assert fill(tmp_path, 1)[0].seq == report.last.seq + 1
+
+
+def test_a_crash_within_retention_leaves_a_log_that_verifies_and_is_tidied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        fill(tmp_path, 3, segment_bytes=1000)
+    sealer = Sealer(KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_: (_ for _ in ()).throw(OSError(5, "crash")))
+        with pytest.raises(OSError, match="crash"):
+            segments.prune(tmp_path, sealer, keep_bytes=1)
+    before = len(list(tmp_path.glob("segment-*")))
+    assert verify(tmp_path, KEY).ok
+    segments.prune(tmp_path, sealer, keep_bytes=1)
+    assert len(list(tmp_path.glob("segment-*"))) == 1 < before
+    assert verify(tmp_path, KEY).ok
+
+
+def test_a_base_that_was_edited_or_removed_is_seen(tmp_path: Path) -> None:
+    for _ in range(4):
+        fill(tmp_path, 3, segment_bytes=1000)
+    segments.prune(tmp_path, Sealer(KEY), keep_bytes=1)
+    base = tmp_path / "base"
+    text = base.read_bytes()
+    base.write_bytes(text.replace(b"base", b"bose", 1))
+    assert str(verify(tmp_path, KEY).first_bad).startswith("base:0: base")
+    base.unlink()
+    found = verify(tmp_path, KEY).first_bad
+    assert found is not None
+    assert found.kind == "deleted"
 
 
 def remove(path: Path) -> None:
@@ -334,7 +436,7 @@ FULL_DISK = """
     except AuditError as error:
         print(done, error.detail)
     try:
-        log.append("test", {})
+        log.append("test", {}).result(10)
         print("accepted")
     except AuditError:
         print("refused")
