@@ -290,6 +290,20 @@ class BubblewrapSandbox:
 
     # --- ending
 
+    def terminate(self) -> bool:
+        if self.phase != "running" or self._tool_pidfd < 0:
+            return False
+        # Its PID was read before it was opened: what has this PID must still be init's child, or
+        # the descriptor may hold a stranger that came after a tool that ended quickly.
+        try:
+            known = self._tool in proc.children(self._init)
+        except OSError:
+            return False
+        if not known:
+            return False
+        pidfd.terminate(self._tool_pidfd)
+        return True
+
     def kill(self) -> None:
         """Kill by cgroup and by init: each alone is enough where the other is missing."""
         if self.phase == "over":

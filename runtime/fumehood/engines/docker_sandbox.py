@@ -102,6 +102,12 @@ class DockerSandbox:
     def cpu_seconds(self) -> float | None:
         return self.group.cpu_seconds()
 
+    def terminate(self) -> bool:
+        if self.phase != "running" or self._tool_pidfd < 0:
+            return False
+        pidfd.terminate(self._tool_pidfd)
+        return True
+
     def kill(self) -> None:
         """Kill everything in it; the end is reported as always."""
         if self.phase == "over":

@@ -84,6 +84,9 @@ class Sandbox(Protocol):
     def cpu_seconds(self) -> float | None:
         """User and system time since the call began; None where nothing counts it."""
 
+    def terminate(self) -> bool:
+        """Ask the tool's own program to end; False when it does not run, or cannot be asked."""
+
     def kill(self) -> None:
         """Kill everything in it; the end is reported as always. Harmless when already dead."""
 

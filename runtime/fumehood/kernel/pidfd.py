@@ -25,6 +25,13 @@ def kill(pidfd: int) -> None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
+def terminate(pidfd: int) -> None:
+    """SIGTERM, and SIGCONT so that a stopped process gets it; one that is gone is fine."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+
+
 def has_ended(pidfd: int) -> bool:
     """True once the process is a zombie or gone."""
     poller = select.poll()

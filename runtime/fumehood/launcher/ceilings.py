@@ -25,11 +25,13 @@ _MINIMUM = Limits(
     scratch_bytes=4096,
     scratch_inodes=1,
     output_bytes=0,
+    grace_ms=0,
 )
 MAX_ARGUMENTS = 256
 MAX_ARGUMENT_BYTES = 4096
 MAX_VARIABLES = 64
 MAX_CPU_TIME_MS = 24 * 3_600_000
+MAX_GRACE_MS = 10_000
 
 
 def check_sandbox_name(name: str) -> None:
@@ -85,7 +87,7 @@ def _account(plan: Plan, ceilings: Ceilings) -> None:
 
 def _limits(wanted: Limits, most: Limits) -> None:
     # No ceiling: one that is too large never fires, since timeout and cpu have theirs.
-    most = dataclasses.replace(most, cpu_time_ms=MAX_CPU_TIME_MS)
+    most = dataclasses.replace(most, cpu_time_ms=MAX_CPU_TIME_MS, grace_ms=MAX_GRACE_MS)
     for item in dataclasses.fields(Limits):
         value = getattr(wanted, item.name)
         low, high = getattr(_MINIMUM, item.name), getattr(most, item.name)

@@ -53,6 +53,11 @@ class Sandbox:
         """A sandbox that was started ahead gets its call now."""
         self._send(m.Begin(self.name))
 
+    def stop(self) -> None:
+        """Ask the tool to end, and kill everything in it when its grace is over."""
+        if not self.ended.done():
+            self._send(m.Stop(self.name))
+
     def kill(self) -> None:
         """Kill everything in it; `ended` follows."""
         if not self.ended.done():

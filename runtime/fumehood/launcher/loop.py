@@ -42,11 +42,13 @@ S = TypeVar("S")
 
 @dataclass(slots=True)
 class Running:
-    """A sandbox and when it must be dead."""
+    """A sandbox and when it must be dead. asked: it was told to end, and `grace` runs."""
 
     sandbox: Sandbox
     timeout: float
     deadline: float
+    grace: float
+    asked: bool = False
     budget: CpuBudget | None = None
     stopped: Literal["", "cpu_time", "timeout"] = ""
     watched: set[int] = field(default_factory=set)
@@ -159,7 +161,7 @@ class Launcher:
                 return
             if descriptors:
                 raise ProtocolError("descriptors are allowed beside Open only")
-            if not isinstance(message, m.Start | m.Begin | m.Kill):
+            if not isinstance(message, m.Start | m.Begin | m.Stop | m.Kill):
                 raise ProtocolError("not a message for a launcher")
             running = self._running.get(message.sandbox)
             if running is None:
@@ -167,6 +169,8 @@ class Launcher:
             sandbox = message.sandbox
             if isinstance(message, m.Kill):
                 running.sandbox.kill()
+            if isinstance(message, m.Stop):
+                self._ask(running)
             if isinstance(message, m.Begin) or (isinstance(message, m.Start) and message.begin):
                 running.sandbox.begin()
                 running.deadline = time.monotonic() + running.timeout
@@ -198,10 +202,11 @@ class Launcher:
         )
         stdin, stdout, stderr = descriptors
         sandbox = self._engine.open(message.sandbox, message.plan, (stdin, stdout, stderr))
-        timeout = message.plan.limits.timeout_ms / 1000 + DEADLINE_GRACE_SECONDS
+        grace = message.plan.limits.grace_ms / 1000
+        timeout = message.plan.limits.timeout_ms / 1000 + grace + DEADLINE_GRACE_SECONDS
         budget = CpuBudget.of(message.plan.limits, enforced="cpu" not in self._unenforceable)
         self._running[message.sandbox] = Running(
-            sandbox, timeout, time.monotonic() + IDLE_SECONDS, budget
+            sandbox, timeout, time.monotonic() + IDLE_SECONDS, grace, budget=budget
         )
         self._step(message.sandbox)
 
@@ -286,7 +291,7 @@ class Launcher:
         for name, running in list(self._running.items()):
             if now >= running.deadline:
                 running.deadline = now + DEADLINE_GRACE_SECONDS
-                self._stop(running, name, "timeout")
+                self._stop(running, name, "" if running.asked else "timeout")
             elif self._has_burnt_its_budget(running, now):
                 self._stop(running, name, "cpu_time")
 
@@ -296,7 +301,20 @@ class Launcher:
             return False
         return budget.spent(running.sandbox.cpu_seconds() or 0.0, now)
 
-    def _stop(self, running: Running, name: str, reason: Literal["cpu_time", "timeout"]) -> None:
+    def _ask(self, running: Running) -> None:
+        """SIGTERM, and the kill when the grace is over; at once where nobody can be asked. Asking
+        again changes nothing."""
+        if running.asked:
+            return
+        running.asked = running.sandbox.terminate()
+        if running.asked:
+            running.deadline = min(running.deadline, time.monotonic() + running.grace)
+        else:
+            running.sandbox.kill()
+
+    def _stop(
+        self, running: Running, name: str, reason: Literal["", "cpu_time", "timeout"]
+    ) -> None:
         running.stopped = running.stopped or reason
         running.sandbox.kill()
         self._step(name)

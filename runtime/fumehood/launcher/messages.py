@@ -48,6 +48,13 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """Supervisor: ask the tool to end (SIGTERM), and kill the sandbox `grace_ms` later."""
+
+    sandbox: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """Supervisor: kill a sandbox; `EndedMessage` follows as for any other end."""
 
@@ -126,7 +133,7 @@ class Refused:
     detail: str
 
 
-ToLauncher = Open | Start | Begin | Kill
+ToLauncher = Open | Start | Begin | Stop | Kill
 FromLauncher = Hello | OpenedMessage | StartedMessage | EndedMessage | Refused
 
 _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
@@ -135,6 +142,7 @@ _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
         Open,
         Start,
         Begin,
+        Stop,
         Kill,
         Hello,
         OpenedMessage,
@@ -143,7 +151,7 @@ _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
         Refused,
     )
 }
-TO_LAUNCHER = frozenset({"Open", "Start", "Begin", "Kill"})
+TO_LAUNCHER = frozenset({"Open", "Start", "Begin", "Stop", "Kill"})
 FROM_LAUNCHER = frozenset(_TYPES) - TO_LAUNCHER
 
 

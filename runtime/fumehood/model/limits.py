@@ -69,6 +69,7 @@ def whole(least: int, most: int) -> tuple[BeforeValidator, AfterValidator, WithJ
 
 
 Timeout = Annotated[Milliseconds, bounds(10, 24 * 3_600_000, format_duration)]
+Grace = Annotated[Milliseconds, bounds(10, 10_000, format_duration)]
 Cores = Annotated[Cpu, bounds(10, 1_024_000, format_cpu)]
 Memory = Annotated[Size, bounds(4 * MIB, 1024 * GIB, format_size)]
 Pids = Annotated[int, *whole(4, 32_768)]
@@ -109,12 +110,15 @@ class _Limits(BaseModel):
 
 class LimitsSpec(_Limits):
     """The `limits` of a manifest. cpu_time has no ceiling of its own: timeout times cpu bounds
-    what a tool can burn."""
+    what a tool can burn; nor has grace, whose most is small."""
 
     cpu_time: Timeout | None = Field(default=None, description="CPU time, user and system")
+    grace: Grace = Field(default=500, description="from SIGTERM to the kill")
 
     def to_plan(self) -> Limits:
-        return dataclasses.replace(super().to_plan(), cpu_time_ms=self.cpu_time or 0)
+        return dataclasses.replace(
+            super().to_plan(), cpu_time_ms=self.cpu_time or 0, grace_ms=self.grace
+        )
 
 
 class CeilingsSpec(_Limits):

@@ -32,6 +32,7 @@ class Limits:
     output_bytes: each of stdout and stderr, and all artifacts together.
     cpu_time_ms: CPU time from start to death, user and system, milliseconds; 0 is no limit of
         its own (timeout_ms and cpu_millis together bound it).
+    grace_ms: between SIGTERM and the kill, when it is stopped at its deadline or cancelled.
     """
 
     timeout_ms: int
@@ -42,6 +43,7 @@ class Limits:
     scratch_inodes: int
     output_bytes: int
     cpu_time_ms: int = 0
+    grace_ms: int = 500
 
 
 @dataclass(frozen=True, slots=True)

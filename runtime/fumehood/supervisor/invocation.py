@@ -108,10 +108,10 @@ class _Invocation:
         try:
             await self._start(arguments)
             with self._deadline() as seconds:
-                await asyncio.wait([self._sandbox.ended], timeout=seconds + DEATH_SECONDS)
+                await asyncio.wait([self._sandbox.ended], timeout=seconds + self._death_seconds)
         except asyncio.CancelledError:
-            self._kill("cancelled")
-            await asyncio.wait([self._sandbox.ended], timeout=DEATH_SECONDS)
+            self._stop("cancelled")
+            await self._death()
         if not self._sandbox.ended.done():
             raise EngineError("the sandbox did not die in time", control="kill")
         return self._sandbox.ended.result()
@@ -138,18 +138,33 @@ class _Invocation:
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[float]:
         seconds = self._plan.limits.timeout_ms / 1000
-        timer = asyncio.get_running_loop().call_later(seconds, self._kill, "timeout")
+        timer = asyncio.get_running_loop().call_later(seconds, self._stop, "timeout")
         try:
             yield seconds
         finally:
             timer.cancel()
 
     def _flooded(self) -> None:
-        self._kill("output")
+        """Also a tool that floods in its grace is killed at once."""
+        self._watch.note("output")
+        self._sandbox.kill()
 
-    def _kill(self, reason: Reason) -> None:
+    def _stop(self, reason: Reason) -> None:
+        """SIGTERM, then the kill when the grace is over: the launcher holds that time."""
         if self._watch.note(reason):
+            self._sandbox.stop()
+
+    @property
+    def _death_seconds(self) -> float:
+        return self._plan.limits.grace_ms / 1000 + DEATH_SECONDS
+
+    async def _death(self) -> None:
+        """Wait for the end of a sandbox that was stopped; cancelled again, kill it at once."""
+        try:
+            await asyncio.wait([self._sandbox.ended], timeout=self._death_seconds)
+        except asyncio.CancelledError:
             self._sandbox.kill()
+            await asyncio.wait([self._sandbox.ended], timeout=DEATH_SECONDS)
 
     async def _drain(self) -> None:
         """Read what the pipes still hold; every writer is dead, so it ends."""
