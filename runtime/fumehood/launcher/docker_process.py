@@ -21,6 +21,7 @@ from fumehood.engines import docker_scratch, docker_seccomp, elf
 from fumehood.engines.docker_scratch import ScratchSpaces
 from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, libc, proc, seccomp
+from fumehood.launcher.denials import Denials
 from fumehood.launcher.loop import Launcher, serve
 from fumehood.model.plan import Ceilings, DockerLaunch
 
@@ -83,6 +84,7 @@ def _make(
     from fumehood.engines.docker_images import DockerImages
     from fumehood.engines.docker_link import Link
 
+    denials = Denials.open()  # forks, so before there are threads
     limits = given.ceilings
     accepted = frozenset(limits.accepted)
     digests, documents = load_profiles(limits)
@@ -106,7 +108,7 @@ def _make(
     # Finds the daemon, sweeps its containers and loads the image before the first call does;
     # without a daemon the launcher lives all the same, and each call tells what is missing.
     threading.Thread(target=engine.warm, name="warm", daemon=True).start()
-    return Launcher(channel, engine, limits, digests, images.has)
+    return Launcher(channel, engine, limits, digests, images.has, denials)
 
 
 def _watch_children(changed: Callable[[], None]) -> None:

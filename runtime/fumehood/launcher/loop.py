@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import stat
 import sys
@@ -26,6 +27,7 @@ from fumehood.errors import EngineError, FumehoodError, PlanRefused, ProtocolErr
 from fumehood.launcher import ceilings as ceiling
 from fumehood.launcher import messages as m
 from fumehood.launcher.budget import CpuBudget
+from fumehood.launcher.denials import Denials
 from fumehood.model.codec import decode
 from fumehood.model.plan import Ceilings, Plan
 
@@ -45,6 +47,7 @@ class Running:
     """A sandbox and when it must be dead. asked: it was told to end, and `grace` runs."""
 
     sandbox: Sandbox
+    uid: int
     timeout: float
     deadline: float
     grace: float
@@ -64,8 +67,10 @@ class Launcher:
         limits: Ceilings,
         profiles: dict[str, str],
         trees: Callable[[str], bool],
+        denials: Denials,
     ) -> None:
         """profiles: digest by name. trees: whether the image store has a tree."""
+        self._denials = denials
         self._channel = channel
         self._engine = engine
         self._ceilings = limits
@@ -76,6 +81,7 @@ class Launcher:
         self._queue: deque[tuple[bytes, list[int]]] = deque()
         self._epoll = select.epoll()
         self._epoll.register(channel.fileno(), select.EPOLLIN)
+        self._hears_denials = False
         self._owners: dict[int, str] = {}
         self._ending = False
         channel.setblocking(False)
@@ -96,16 +102,33 @@ class Launcher:
     def run(self) -> None:
         """Serve until the supervisor is gone and everything is dead."""
         while not (self._ending and not self._running):
+            self._hear_denials()
             ready = self._epoll.poll(self._wait_seconds())
             for fd, events in ready:
                 if fd == self._channel.fileno():
                     self._on_channel(events)
+                elif fd == self._denials.fd:
+                    self._denials.receive()
             names = {self._owners[fd] for fd, _ in ready if fd in self._owners}
             names |= {name for name, item in self._running.items() if item.sandbox.polling}
             for name in names:
                 self._step(name)
             self._hold_deadlines()
         self._engine.close()
+
+    def _hear_denials(self) -> None:
+        """Wake up for denied calls, but only while some sandbox may have made them, and within
+        the bound that a flood of them has."""
+        wanted = (
+            self._denials.fd >= 0
+            and bool(self._running)
+            and time.monotonic() >= self._denials.paused_until
+        )
+        if wanted and not self._hears_denials:
+            self._epoll.register(self._denials.fd, select.EPOLLIN)
+        elif self._hears_denials and not wanted:
+            self._epoll.unregister(self._denials.fd)
+        self._hears_denials = wanted
 
     def _wait_seconds(self) -> float:
         if any(item.sandbox.polling for item in self._running.values()):
@@ -177,6 +200,7 @@ class Launcher:
                 if running.budget is not None:
                     running.budget.begin(time.monotonic())
             if isinstance(message, m.Start):
+                self._denials.started(message.sandbox, running.uid)
                 running.sandbox.start()
             self._step(sandbox)
         except FumehoodError as error:
@@ -206,7 +230,12 @@ class Launcher:
         timeout = message.plan.limits.timeout_ms / 1000 + grace + DEADLINE_GRACE_SECONDS
         budget = CpuBudget.of(message.plan.limits, enforced="cpu" not in self._unenforceable)
         self._running[message.sandbox] = Running(
-            sandbox, timeout, time.monotonic() + IDLE_SECONDS, grace, budget=budget
+            sandbox,
+            message.plan.uid,
+            timeout,
+            time.monotonic() + IDLE_SECONDS,
+            grace,
+            budget=budget,
         )
         self._step(message.sandbox)
 
@@ -258,6 +287,7 @@ class Launcher:
                 self._send(m.StartedMessage(name, proofs))
                 return False
             case Failed(control, cause, detail):
+                self._denials.ended(name, killed=False)
                 self._send(m.Refused(name, "engine_error", control, cause, detail[:1024]))
                 return True
             case Ended():
@@ -282,6 +312,7 @@ class Launcher:
                 ),
                 counters=event.counters,
                 stopped=self._running[name].stopped,
+                syscalls=self._denials.ended(name, killed=event.signal == signal.SIGSYS),
             ),
             descriptors,
         )

@@ -15,7 +15,7 @@ from typing import Literal
 
 from fumehood.errors import ProtocolError
 from fumehood.model.codec import decode, encode
-from fumehood.model.outcome import Counters, Proof
+from fumehood.model.outcome import Counters, Proof, Syscalls
 from fumehood.model.plan import Plan
 
 MAX_MESSAGE = 128 * 1024
@@ -117,6 +117,7 @@ class EndedMessage:
     artifacts: tuple[ArtifactMessage, ...]
     counters: Counters = field(default_factory=Counters)
     stopped: Literal["", "cpu_time", "timeout"] = ""
+    syscalls: Syscalls = field(default_factory=Syscalls)
 
 
 @dataclass(frozen=True, slots=True)

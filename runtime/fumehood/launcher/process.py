@@ -16,6 +16,7 @@ from fumehood.engines.bubblewrap import BWRAP, Bubblewrap, Stage
 from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, libc, proc, rootfs, seccomp
 from fumehood.launcher import image_trees
+from fumehood.launcher.denials import Denials
 from fumehood.launcher.loop import Launcher, code_paths, serve
 from fumehood.model.plan import Ceilings
 
@@ -56,6 +57,7 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
         raise EngineError(f"{BWRAP} is missing", "apt-get install bubblewrap", control="engine")
     if not rootless:
         accounts.check_range(limits.uid_first, limits.uid_count)
+    denials = Denials.open(rootless=rootless)
     profiles, filters = _load_profiles(limits.profiles)
     layout = cgroup.discover()
     swept = cgroup.sweep(layout)
@@ -70,7 +72,8 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (value, value))
     engine = Bubblewrap(stage, cgroups, filters, host, rootless)
-    return Launcher(channel, engine, limits, profiles, image_trees.has), layout.mode, swept
+    launcher = Launcher(channel, engine, limits, profiles, image_trees.has, denials)
+    return launcher, layout.mode, swept
 
 
 def _load_profiles(directory: str) -> tuple[dict[str, str], dict[str, bytes]]:

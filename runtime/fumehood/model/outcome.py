@@ -79,6 +79,47 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
+class SyscallCount:
+    """How often one system call met one action of the filter: `kill` (the process), `log`, ….
+
+    architecture: `x86_64`, `i386`, `x32`, …: of the ABI that the call was made through.
+    """
+
+    syscall: str
+    architecture: str
+    action: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Syscalls:
+    """What the kernel told of system calls that the seccomp filter did not simply allow.
+
+    seen: the most frequent first. others: kills of further calls, counted without a name.
+    kills_visible, denials_visible: whether calls that were killed, or answered with an error,
+        would be in `seen`.
+    complete: false when records were lost, so that there may have been more.
+    reason: why something is not visible or not complete.
+    """
+
+    seen: tuple[SyscallCount, ...] = ()
+    others: int = 0
+    kills_visible: bool = False
+    denials_visible: bool = False
+    complete: bool = True
+    reason: str = ""
+
+    def killed(self) -> str:
+        """The calls that were killed, for a person: `ptrace (x86_64), 3 times`; or empty."""
+        killed = [item for item in self.seen if item.action.startswith("kill")]
+        return "; ".join(
+            f"{item.syscall} ({item.architecture})"
+            + (f", {item.count} times" if item.count > 1 else "")
+            for item in killed[:4]
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something about a run that its status does not tell. `rule` names it, `message` has the
     numbers; nothing in it is the tool's own words."""
@@ -131,3 +172,4 @@ class Outcome:
     proofs: tuple[Proof, ...] = ()
     error: str = ""
     notices: tuple[Notice, ...] = ()
+    syscalls: Syscalls | None = None

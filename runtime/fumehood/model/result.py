@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fumehood.model.codec import encode
-from fumehood.model.outcome import Breach, Status, Usage
+from fumehood.model.outcome import Breach, Status, Syscalls, Usage
 
 Action = Literal["pass", "flag", "redact", "withhold"]
 
@@ -79,6 +79,7 @@ class Result:
     findings: tuple[Finding, ...] = ()
     usage: Usage = field(default_factory=Usage)
     enforced: Enforced | None = None
+    syscalls: Syscalls | None = None
     timing: Timing = field(default_factory=Timing)
     stderr: str = ""
     message: str = ""
@@ -120,6 +121,7 @@ class Result:
             "findings": [encode(f) for f in self.findings],
             "usage": encode(self.usage),
             "enforced": enforced,
+            "syscalls": encode(self.syscalls) if self.syscalls else None,
             "timing": encode(self.timing),
             "stderr": self.stderr,
             "message": self.message,

@@ -66,9 +66,10 @@ def _output(outcome: Outcome) -> str:
 
 def _syscall(outcome: Outcome) -> str:
     profile = outcome.breach.limit if outcome.breach else "its"
+    made = outcome.syscalls.killed() if outcome.syscalls else ""
     return (
         f"The tool made a system call that the seccomp profile `{profile}` does not allow, "
-        "and was killed."
+        f"and was killed{f': {made}' if made else ''}."
     )
 
 

@@ -106,6 +106,7 @@ class Pipeline:
             findings=(*released.findings, *map(_noticed, outcome.notices)),
             usage=outcome.usage,
             enforced=_enforced(plan, outcome),
+            syscalls=outcome.syscalls,
             timing=dataclasses.replace(timing, scanned_ms=scanned_ms),
             stderr=released.stderr,
             message=released.message,

@@ -71,6 +71,9 @@ def notices(
         unit = "bytes" if full.control == "scratch" else "files"
         message = f"limits.scratch was full at the end: {full.observed} {unit}"
         found.append(Notice("limit-scratch", "medium", message))
+    if told != "seccomp" and (killed := end.syscalls.killed()):
+        message = f"processes were killed for system calls that no tool may make: {killed}"
+        found.append(Notice("syscall-killed", "high", message))
     return tuple(found)
 
 

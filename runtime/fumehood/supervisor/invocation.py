@@ -193,6 +193,7 @@ class _Invocation:
             artifacts=files,
             proofs=self._proofs,
             error=error,
+            syscalls=message.syscalls,
             notices=attribution.notices(self._plan.limits, message, usage, conclusion.breach),
         )
 

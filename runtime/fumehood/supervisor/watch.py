@@ -64,7 +64,8 @@ def conclude(
         observed = max(usage.stdout_bytes, usage.stderr_bytes)
         return Conclusion("output_exceeded", Breach("output", limits.output_bytes, observed))
     if end.signal == signal.SIGSYS:
-        return Conclusion("syscall_killed", Breach("seccomp", plan.seccomp, "SIGSYS"))
+        detail = end.syscalls.killed() or end.syscalls.reason
+        return Conclusion("syscall_killed", Breach("seccomp", plan.seccomp, "SIGSYS", detail))
     if not end.executed:
         return Conclusion("engine_error", error="the program could not be executed")
     if end.exit_code == 0:

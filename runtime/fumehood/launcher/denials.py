@@ -1,0 +1,170 @@
+"""Which system calls the processes of each sandbox were killed for.
+
+Standard library only. Records are attributed by the sandbox's account, which is exact as long
+as no two sandboxes that run at once share one; where two do, nothing is said of either. What it
+costs is bounded: records a second, kinds of call for each sandbox, and memory (the socket's).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from fumehood.errors import EngineError
+from fumehood.kernel import audit_stream, syscalls
+from fumehood.kernel.audit_stream import Record, Stream
+from fumehood.model.outcome import SyscallCount, Syscalls
+
+RECORDS_PER_SECOND: Final = 2_000
+"""10 µs each; past it the kernel drops the rest until the second is over."""
+MAX_KINDS: Final = 32
+"""Different calls told for one sandbox; more are only counted."""
+EXPECTED_SECONDS: Final = 0.02
+"""How long to wait for the record of a kill that is known to have happened (0.05 ms usually)."""
+NO_ERRORS: Final = (
+    "calls answered with an error are not recorded: the filter is loaded without "
+    "SECCOMP_FILTER_FLAG_LOG"
+)
+ROOTLESS: Final = "only root may read the kernel's audit stream"
+SHARED: Final = "another sandbox ran as the same account at the same time"
+MISSED: Final = "there were more records than are read in a second; some are missing"
+_ACTIONS: Final = {
+    0x80000000: "kill",
+    0x00000000: "kill_thread",
+    0x00030000: "trap",
+    0x00050000: "errno",
+    0x7FF00000: "trace",
+    0x7FFC0000: "log",
+}
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is known of one running sandbox. others: counted without a name."""
+
+    uid: int
+    missed: int
+    counts: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    others: int = 0
+    shared: bool = False
+
+    def add(self, record: Record) -> None:
+        key = (record.architecture, record.number, record.action)
+        if key in self.counts or len(self.counts) < MAX_KINDS:
+            self.counts[key] = self.counts.get(key, 0) + 1
+        else:
+            self.others += 1
+
+
+class Denials:
+    """The launcher's book of denied calls. `fd` is to be watched for reading, -1 when there is
+    nothing to watch; while `paused_until` (time.monotonic()) is ahead, not even then."""
+
+    def __init__(self, stream: Stream | None, reason: str = "") -> None:
+        """reason: why there is no stream."""
+        self._stream = stream
+        self._reason = reason
+        self._running: dict[str, _Tally] = {}
+        self._by_uid: dict[int, _Tally] = {}
+        self._second = 0.0
+        self._read = 0
+        self._pauses = 0
+        self.paused_until = 0.0
+
+    @classmethod
+    def open(cls, *, rootless: bool = False) -> Denials:
+        """Subscribe, and prove that a kill is seen. Never raises: without the stream nothing is
+        enforced less, and each result says what it cannot tell."""
+        if rootless:
+            return cls(None, ROOTLESS)
+        try:
+            stream = Stream()
+        except OSError as error:
+            return cls(None, f"the kernel's audit stream cannot be read: {error.strerror}")
+        try:
+            audit_stream.prove(stream)
+        except EngineError as error:
+            stream.close()
+            sys.stderr.write(f"fumehood-launcher: {error}\n")
+            return cls(None, error.cause)
+        return cls(stream)
+
+    @property
+    def fd(self) -> int:
+        return self._stream.fd if self._stream else -1
+
+    def started(self, name: str, uid: int) -> None:
+        """The sandbox's program is about to run. Records until now are not its own, but those of
+        whoever had the account before."""
+        if self._stream is None:
+            return
+        self.receive()
+        tally = _Tally(uid, self._missed)
+        self._running[name] = tally
+        if (other := self._by_uid.get(uid)) is not None:
+            other.shared = tally.shared = True
+        self._by_uid[uid] = tally
+
+    def receive(self) -> None:
+        """Read what has arrived, within the bound; never waits."""
+        if self._stream is None:
+            return
+        now = time.monotonic()
+        if now < self.paused_until:
+            return
+        if now - self._second >= 1.0:
+            self._second, self._read = now, 0
+        while (left := RECORDS_PER_SECOND - self._read) > 0:
+            records = self._stream.read(min(left, 100))
+            self._read += len(records)
+            for record in records:
+                if (tally := self._by_uid.get(record.uid)) is not None:
+                    tally.add(record)
+            if len(records) < min(left, 100):
+                return
+        self._pauses += 1
+        self.paused_until = self._second + 1.0
+
+    @property
+    def _missed(self) -> int:
+        """Changes whenever something may have been missed."""
+        stream = self._stream
+        return self._pauses + (stream.overflows + stream.malformed if stream else 0)
+
+    def ended(self, name: str, *, killed: bool) -> Syscalls:
+        """Everything that is known of a sandbox whose processes are all dead.
+
+        killed: its own program certainly was, so its record is waited for.
+        """
+        if self._stream is None:
+            return Syscalls(reason=self._reason)
+        self.receive()
+        tally = self._running.pop(name, None)
+        if tally is None:
+            return Syscalls(kills_visible=True, reason=NO_ERRORS)  # it never ran
+        awaited = killed and not tally.counts and tally.missed == self._missed
+        if awaited and self._stream.wait(EXPECTED_SECONDS):
+            self.receive()
+        if self._by_uid.get(tally.uid) is tally:
+            del self._by_uid[tally.uid]
+        if tally.shared:
+            return Syscalls(reason=SHARED)
+        complete = tally.missed == self._missed
+        return Syscalls(
+            seen=_named(tally.counts),
+            others=tally.others,
+            kills_visible=True,
+            complete=complete,
+            reason=NO_ERRORS if complete else f"{MISSED}; {NO_ERRORS}",
+        )
+
+
+def _named(counts: dict[tuple[int, int, int], int]) -> tuple[SyscallCount, ...]:
+    """The most frequent first."""
+    found = []
+    for (architecture, number, action), count in counts.items():
+        where, call = syscalls.name(architecture, number)
+        found.append(SyscallCount(call, where, _ACTIONS.get(action, f"{action:#x}"), count))
+    return tuple(sorted(found, key=lambda item: (-item.count, item.syscall, item.architecture)))
