@@ -40,6 +40,7 @@ from fumehood.images.pins import pin
 from fumehood.kernel import seccomp
 from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient
+from fumehood.launcher.clients import Launchers
 from fumehood.launcher.keeper import Settings
 from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
@@ -54,17 +55,18 @@ HELLO_SECONDS = 15.0
 
 
 def main(argv: list[str]) -> int:
-    """`daemon LISTENER CONTROL CHANNEL SETTINGS READY`: descriptors; READY may be -1."""
+    """`daemon LISTENER CONTROL SETTINGS READY CHANNEL…`: descriptors; READY may be -1, and there
+    is one channel for each of the settings' engines, in their order."""
     for word in argv:
         if int(word) >= 0:
             os.set_inheritable(int(word), False)
-    listener, control, channel = (socket.socket(fileno=int(word)) for word in argv[:3])
+    listener, control, *channels = (socket.socket(fileno=int(w)) for w in (*argv[:2], *argv[4:]))
     _configure_log()
-    with os.fdopen(int(argv[3]), "rb") as file:
+    with os.fdopen(int(argv[2]), "rb") as file:
         file.seek(0)
         settings = decode(Settings, json.load(file))
     try:
-        return asyncio.run(_serve(settings, listener, control, channel, int(argv[4])))
+        return asyncio.run(_serve(settings, listener, control, channels, int(argv[3])))
     except FumehoodError as error:
         sys.stderr.write(f"error: {error.cause}\n")
         if error.remedy:
@@ -76,27 +78,29 @@ async def _serve(
     settings: Settings,
     listener: socket.socket,
     control: socket.socket,
-    channel: socket.socket,
+    channels: list[socket.socket],
     ready: int,
 ) -> int:
     config = Config.from_json(settings.config)
     state = Path(settings.state)
-    launcher = LauncherClient(channel, _on_hello)
+    clients = (LauncherClient(channel, _on_hello) for channel in channels)
+    launchers = Launchers(dict(zip(settings.engines, clients, strict=True)))
     root = state / "keys" / "root.json"
     pipeline = _pipeline(settings)
     rules = asyncio.get_running_loop().run_in_executor(None, pipeline.load)
     audit = AuditLog.open(state / "audit", keys.load_or_create(root, "audit").bytes)
     try:
-        await _first_hello(launcher, config)
-        supervisor = _compose(launcher, audit, pipeline, settings, config)
+        for launcher in launchers.clients:
+            await _first_hello(launcher, config)
+        supervisor = _compose(launchers, audit, pipeline, settings, config)
         await rules  # no call is answered by a scanner that is not there yet
         await _recorded(audit, "supervisor.started", {"version": fumehood.__version__})
         stop = _Stop()
-        _follow_keeper(control, launcher, stop)
+        _follow_keeper(control, launchers, stop)
         await _until_stopped(supervisor, config, listener, ready, stop)
         await _recorded(audit, "supervisor.stopped", {"reason": stop.reason})
     finally:
-        launcher.close()
+        launchers.close()
         audit.close()
     return ExitStatus.OK
 
@@ -121,7 +125,7 @@ class _Stop:
         self.asked.set()
 
 
-def _follow_keeper(control: socket.socket, launcher: LauncherClient, stop: _Stop) -> None:
+def _follow_keeper(control: socket.socket, launchers: Launchers, stop: _Stop) -> None:
     """The keeper passes the channel of each new launcher; its end of file is our end."""
     loop = asyncio.get_running_loop()
     control.setblocking(False)
@@ -137,8 +141,9 @@ def _follow_keeper(control: socket.socket, launcher: LauncherClient, stop: _Stop
             loop.remove_reader(control)
             stop.ask("the keeper ended")
         elif descriptors:
-            log.warning("launcher replaced")
-            launcher.replace(socket.socket(fileno=descriptors[0]))
+            engine = data.decode("ascii")
+            log.warning("launcher replaced", engine=engine)
+            launchers.replace(engine, socket.socket(fileno=descriptors[0]))
 
     loop.add_reader(control, read)
 
@@ -195,7 +200,7 @@ def _pipeline(settings: Settings) -> Pipeline:
 
 
 def _compose(
-    launcher: LauncherClient,
+    launchers: Launchers,
     audit: AuditLog,
     pipeline: Pipeline,
     settings: Settings,
@@ -217,17 +222,28 @@ def _compose(
         catalog.get,
         authorizer=Authorizer(config, own_uid=os.geteuid() if rootless else None),
         quota=Quota(per_caller=config.per_caller),
-        lint=partial(lint, ceilings=ceilings, profiles=_profile_names(ceilings.profiles)),
+        lint=partial(
+            lint,
+            ceilings=ceilings,
+            profiles=_profile_names(ceilings.profiles),
+            engines=settings.engines,
+        ),
         pin=partial(pin, Path(ceilings.image_store) if ceilings.image_store else None),
     )
     return Supervisor(
         Rooms(
             catalog=catalog,
             admission=admission,
-            plan=partial(plan, ceilings=ceilings, profile_digest=digest_of, own_gid=os.getegid()),
+            plan=partial(
+                plan,
+                ceilings=ceilings,
+                profile_digest=digest_of,
+                engines=settings.engines,
+                own_gid=os.getegid(),
+            ),
             slots=Slots(config.sandboxes, config.queue, config.queue_timeout),
-            launcher=launcher,
-            pool=Pool(launcher, uuid7, most=config.warm, most_each=config.warm_per_tool),
+            launchers=launchers,
+            pool=Pool(launchers, uuid7, most=config.warm, most_each=config.warm_per_tool),
             pipeline=pipeline,
             audit=audit,
             digest=partial(keys.mac, digests.bytes),

@@ -5,7 +5,7 @@ Must never put anything of the caller into a plan: arguments reach a tool on std
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from fumehood.errors import Rejected
@@ -31,7 +31,7 @@ def plan(
     *,
     ceilings: Ceilings,
     profile_digest: Callable[[str], str],
-    engine: str = "bubblewrap",
+    engines: Sequence[str] = ("bubblewrap",),
     own_gid: int = -1,
 ) -> Plan:
     """The one plan of an admitted call: equal tools and ceilings give equal plans.
@@ -39,6 +39,7 @@ def plan(
     Args:
         profile_digest: `sha384:<hex>` of a seccomp profile's file by its name; raises
             LookupError when there is none.
+        engines: those that run here; the first one is for tools that name none.
         own_gid: the daemon's GID when rootless (`ceilings.uid_own` is set), else unused.
 
     Raises:
@@ -59,6 +60,9 @@ def plan(
         raise Rejected(
             f"seccomp: there is no profile {manifest.seccomp!r}", _REGISTER_AGAIN
         ) from None
+    engine = manifest.run.engine or engines[0]
+    if engine not in engines:
+        raise Rejected(f"run.engine: {engine} does not run here", _REGISTER_AGAIN)
     uid, gid = _account(tool, ceilings, own_gid)
     return Plan(
         engine=engine,
@@ -73,6 +77,7 @@ def plan(
         network=manifest.network,
         limits=limits,
         accepted=tuple(sorted(ceilings.accepted)),
+        runtime=manifest.run.runtime or "",
     )
 
 

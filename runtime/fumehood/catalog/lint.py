@@ -19,12 +19,17 @@ from fumehood.model.schema import check_schema
 
 
 def lint(
-    manifest: Manifest, ceilings: Ceilings, *, profiles: Collection[str] | None = None
+    manifest: Manifest,
+    ceilings: Ceilings,
+    *,
+    profiles: Collection[str] | None = None,
+    engines: Collection[str] | None = None,
 ) -> None:
     """Refuse what this installation does not allow.
 
     Args:
         profiles: names of the seccomp profiles there are; None leaves that to the planner.
+        engines: those that run here; None as above.
 
     Raises:
         ManifestError: naming the key and, for a limit, both numbers.
@@ -39,6 +44,13 @@ def lint(
             "run.image",
             f"there is no image {shown(manifest.run.image)} here",
             nearest(manifest.run.image, ceilings.images),
+        )
+    engine = manifest.run.engine
+    if engines is not None and engine is not None and engine not in engines:
+        raise _error(
+            "run.engine",
+            f"the engine {engine} does not run here",
+            f"leave it out, or add {engine} to engines in the configuration",
         )
     if profiles is not None and manifest.seccomp not in profiles:
         raise _error(

@@ -103,12 +103,16 @@ def prepare(places: Places, config: Config, images: Path | None = None) -> Setti
     images: another daemon's image store, for a private daemon; its own is made and verified.
     """
     from fumehood.launcher.keeper import Settings
-    from fumehood.model.plan import Ceilings
+    from fumehood.model.plan import Ceilings, DockerSettings
     from fumehood.resources import profile_directory
 
-    if not os.access(ENGINE_BUBBLEWRAP, os.X_OK):
+    if "bubblewrap" in config.engines and not os.access(ENGINE_BUBBLEWRAP, os.X_OK):
         raise ConfigError(f"{ENGINE_BUBBLEWRAP} is missing", "apt-get install bubblewrap")
     root = os.geteuid() == 0
+    if "docker" in config.engines and not root:
+        raise ConfigError(
+            "engines: docker needs root", "run Fumehood as root, or leave docker out of engines"
+        )
     uid, gid, groups = supervisor_account(config) if root else (-1, -1, ())
     _make_state(places.state, uid, gid)
     image_store = images or places.state / "images"
@@ -135,6 +139,8 @@ def prepare(places: Places, config: Config, images: Path | None = None) -> Setti
         cache=str(_make_cache(places.state, uid, gid)),
         socket=str(places.socket),
         config=config.model_dump_json(),
+        engines=config.engines,
+        docker=DockerSettings(config.docker.socket, config.docker.runtimes),
     )
 
 

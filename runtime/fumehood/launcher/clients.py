@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 
 from fumehood.errors import EngineError
+from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient, Sandbox
 from fumehood.model.plan import Plan
 
@@ -24,10 +25,12 @@ class Launchers:
     def clients(self) -> tuple[LauncherClient, ...]:
         return tuple(self._clients.values())
 
-    @property
-    def first(self) -> LauncherClient:
-        """Of the engine for tools that name none."""
-        return self.clients[0]
+    def hellos(self) -> dict[str, m.Hello | None]:
+        """What each engine's launcher said of itself; None: there is none just now."""
+        return {
+            engine: client.hello.result() if client.hello.done() else None
+            for engine, client in self._clients.items()
+        }
 
     def open(self, name: str, plan: Plan, stdio: tuple[int, int, int]) -> Sandbox:
         """See `LauncherClient.open`.

@@ -21,7 +21,7 @@ import fumehood
 from fumehood.kernel import cgroup, libc, proc, rootfs
 from fumehood.launcher.loop import code_paths, keep_descriptors
 from fumehood.model.codec import decode, encode
-from fumehood.model.plan import Ceilings
+from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 MAX_RESTARTS = 5
@@ -40,6 +40,7 @@ class Settings:
     state, cache: the supervisor's directories; the only places besides /tmp that it may write.
     socket: path of the listening socket, removed at the end; empty when somebody else's.
     config: the operator's configuration as JSON, already checked.
+    engines: one launcher runs for each. docker: for the one of that name.
     """
 
     ceilings: Ceilings
@@ -50,6 +51,8 @@ class Settings:
     cache: str
     socket: str
     config: str
+    engines: tuple[str, ...]
+    docker: DockerSettings
 
 
 def exec_keeper(settings: Settings, *, listener: int, ready: int) -> NoReturn:
@@ -84,16 +87,17 @@ def main(argv: list[str]) -> int:
 
 
 class Keeper:
-    """Two children and what joins them."""
+    """The supervisor, one launcher for each engine, and what joins them."""
 
     def __init__(self, settings: Settings, listener: int, ready: int) -> None:
         self._settings = settings
         self._listener = listener
         self._ready = ready
-        self._launcher = -1
+        self._launchers: dict[str, int] = {}
+        """PID by engine, of those that live."""
         self._supervisor = -1
         self._control: socket.socket | None = None
-        self._starts: list[float] = []
+        self._starts: dict[str, list[float]] = {engine: [] for engine in settings.engines}
         self._stops = 0
         # Another supervisor may take the path over once ours is dead: remove our own only.
         self._socket = _inode(settings.socket) if settings.socket else None
@@ -102,10 +106,10 @@ class Keeper:
         """Until the supervisor ends; returns its exit status."""
         own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = own
-        channel = self._start_launcher()
-        self._start_supervisor(theirs, channel)
-        theirs.close()
-        channel.close()
+        channels = [self._start_launcher(engine) for engine in self._settings.engines]
+        self._start_supervisor(theirs, channels)
+        for given in (theirs, *channels):
+            given.close()
         for fd in (self._listener, self._ready):
             if fd >= 0:
                 os.close(fd)
@@ -124,14 +128,15 @@ class Keeper:
 
     # --- starting
 
-    def _start_launcher(self) -> socket.socket:
+    def _start_launcher(self, engine: str) -> socket.socket:
         """Start a launcher; returns the supervisor's end of its channel."""
-        self._starts.append(time.monotonic())
+        self._starts[engine].append(time.monotonic())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        memory = _memory_file(encode(self._settings.ceilings))
-        self._launcher = os.posix_spawn(
+        memory = _memory_file(encode(_launch(self._settings, engine)))
+        role, bare = _LAUNCHERS[engine]
+        self._launchers[engine] = os.posix_spawn(
             sys.executable,
-            _python("process", "3", "4", bare=True),
+            _python(role, "3", "4", bare=bare),
             _environment(),
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
@@ -143,7 +148,7 @@ class Keeper:
         os.close(memory)
         return ours
 
-    def _start_supervisor(self, control: socket.socket, channel: socket.socket) -> None:
+    def _start_supervisor(self, control: socket.socket, channels: list[socket.socket]) -> None:
         """Fork, confine, exec. Forking is fine here: the keeper is small and has no thread."""
         settings = _memory_file(encode(self._settings))
         pid = os.fork()
@@ -154,12 +159,12 @@ class Keeper:
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             os.setsid()
-            descriptors = [self._listener, control.fileno(), channel.fileno(), settings]
-            if self._ready >= 0:
-                descriptors.append(self._ready)
+            descriptors = [self._listener, control.fileno(), settings, self._ready]
+            descriptors += [channel.fileno() for channel in channels]
             for fd in descriptors:
-                os.set_inheritable(fd, True)
-            words = [str(fd) for fd in descriptors] + ([] if self._ready >= 0 else ["-1"])
+                if fd >= 0:
+                    os.set_inheritable(fd, True)
+            words = [str(fd) for fd in descriptors]
             if self._settings.supervisor_uid >= 0:
                 _confine_supervisor(self._settings)
             libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
@@ -185,34 +190,39 @@ class Keeper:
             if pid == self._supervisor:
                 self._supervisor = -1
                 result = _exit_status(status)
-            elif pid == self._launcher:
-                self._launcher = -1
+            elif (engine := self._engine_of(pid)) is not None:
+                del self._launchers[engine]
                 failed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == CANNOT_START
-                if failed or not self._may_restart():
+                if failed or not self._may_restart(engine):
                     self._stops += 1
                     self._signal(self._supervisor, signal.SIGKILL)
-                    _say("the launcher cannot run; stopping")
+                    _say(f"the launcher of {engine} cannot run; stopping")
         self._kill_strays()
-        if result is None and self._launcher < 0 and not self._stops:
-            self._replace_launcher()
+        if result is None and not self._stops:
+            for engine in self._settings.engines:
+                if engine not in self._launchers:
+                    self._replace_launcher(engine)
         return result
 
-    def _may_restart(self) -> bool:
-        since = time.monotonic() - RESTART_WINDOW_SECONDS
-        self._starts = [start for start in self._starts if start > since]
-        return len(self._starts) < MAX_RESTARTS
+    def _engine_of(self, pid: int) -> str | None:
+        return next((engine for engine, own in self._launchers.items() if own == pid), None)
 
-    def _replace_launcher(self) -> None:
-        channel = self._start_launcher()
+    def _may_restart(self, engine: str) -> bool:
+        since = time.monotonic() - RESTART_WINDOW_SECONDS
+        self._starts[engine] = [start for start in self._starts[engine] if start > since]
+        return len(self._starts[engine]) < MAX_RESTARTS
+
+    def _replace_launcher(self, engine: str) -> None:
+        channel = self._start_launcher(engine)
         assert self._control is not None  # noqa: S101  (set before any child exists)
         with contextlib.suppress(OSError):  # the supervisor is ending too
-            socket.send_fds(self._control, [b"launcher"], [channel.fileno()])
+            socket.send_fds(self._control, [engine.encode()], [channel.fileno()])
         channel.close()
 
     def _kill_strays(self) -> None:
         """Orphans become our children; none of them is meant to live."""
         for pid in proc.children(os.getpid()):
-            if pid not in (self._launcher, self._supervisor):
+            if pid not in (*self._launchers.values(), self._supervisor):
                 self._signal(pid, signal.SIGKILL)
 
     def _signal(self, pid: int, number: int) -> None:
@@ -221,13 +231,14 @@ class Keeper:
                 os.kill(pid, number)
 
     def clean_up(self) -> None:
-        """Wait for the launcher to finish its killing, then make sure of it."""
+        """Wait for the launchers to finish their killing, then make sure of it."""
         deadline = time.monotonic() + STOP_SECONDS
         self._signal(self._supervisor, signal.SIGKILL)
-        while self._launcher > 0:
+        while self._launchers:
             left = deadline - time.monotonic()
             if left <= 0:
-                self._signal(self._launcher, signal.SIGKILL)
+                for pid in self._launchers.values():
+                    self._signal(pid, signal.SIGKILL)
             signal.sigtimedwait({signal.SIGCHLD}, max(left, 0.1))
             self._stops += 1
             self._on_children()
@@ -259,6 +270,15 @@ def _confine_supervisor(settings: Settings) -> None:
     os.setresuid(uid, uid, uid)
 
 
+def _launch(settings: Settings, engine: str) -> Ceilings | DockerLaunch:
+    """What a launcher is started with."""
+    if engine == "docker":
+        return DockerLaunch(settings.ceilings, settings.docker)
+    return settings.ceilings
+
+
+_LAUNCHERS = {"bubblewrap": ("process", True), "docker": ("docker_process", False)}
+"""Module of each engine's launcher, and whether it runs without any installed package."""
 _MODULES = {
     "keeper": "fumehood.launcher.keeper",
     "process": "fumehood.launcher.process",

@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 
 from fumehood.errors import ManifestError
@@ -226,6 +227,19 @@ class Run(_Strict):
     warm: Warm = Field(
         default="auto", description="what is paid ahead of a call: auto, none, opened, started"
     )
+    engine: Literal["bubblewrap", "docker"] | None = Field(
+        default=None, description="what makes its sandboxes; unset: the installation's first engine"
+    )
+    runtime: Literal["runc", "runsc", "kata"] | None = Field(
+        default=None,
+        description="what runs its containers, where the engine is docker; unset: runc",
+    )
+
+    @model_validator(mode="after")
+    def _runtime_fits(self) -> Run:
+        if self.runtime is not None and self.engine != "docker":
+            raise FieldError("run.runtime needs engine: docker", "set run.engine: docker")
+        return self
 
     @property
     def root(self) -> str:

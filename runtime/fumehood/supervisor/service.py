@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from fumehood.audit.chain import AuditLog
 from fumehood.audit.record import Field
 from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.errors import Rejected, Unauthorized, UnknownTool
-from fumehood.launcher.client import LauncherClient
+from fumehood.launcher.clients import Launchers
 from fumehood.model.codec import encode
 from fumehood.model.outcome import Outcome
 from fumehood.model.plan import Plan
@@ -40,7 +40,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """How the supervisor is. `not_enforced` maps a control to the reason it is missing here."""
+    """How the supervisor is. `not_enforced` maps a control to the reason it is missing here;
+    `engines` an engine to its launcher's PID, 0 when there is none just now."""
 
     version: str
     engine: str
@@ -52,6 +53,7 @@ class StatusReport:
     tools: int
     not_enforced: Mapping[str, str]
     audit_seq: int
+    engines: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,6 +67,7 @@ class StatusReport:
             "tools": self.tools,
             "not_enforced": dict(self.not_enforced),
             "audit_seq": self.audit_seq,
+            "engines": dict(self.engines),
         }
 
 
@@ -77,7 +80,7 @@ class Rooms:
     admission: Admission
     plan: Callable[[Admitted], Plan]
     slots: Slots
-    launcher: LauncherClient
+    launchers: Launchers
     pool: Pool
     pipeline: Pipeline
     audit: AuditLog
@@ -264,7 +267,8 @@ class Supervisor:
 
     def status(self, caller: Caller) -> StatusReport:  # noqa: ARG002  (the same for everybody)
         rooms = self._rooms
-        hello = rooms.launcher.hello.result() if rooms.launcher.hello.done() else None
+        hellos = rooms.launchers.hellos()
+        hello = hellos[rooms.launchers.engines[0]]
         return StatusReport(
             version=self._version,
             engine=hello.engine if hello else "none",
@@ -276,6 +280,7 @@ class Supervisor:
             tools=len(rooms.catalog.list()),
             not_enforced=dict(hello.unenforceable) if hello else {},
             audit_seq=rooms.audit.last.seq,
+            engines={name: said.pid if said else 0 for name, said in hellos.items()},
         )
 
 
