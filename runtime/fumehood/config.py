@@ -29,7 +29,7 @@ from pydantic import (
 from fumehood.errors import ConfigError
 from fumehood.model.document import MAX_BYTES, DocumentError, dotted, parse, shown
 from fumehood.model.faults import explain, nearest
-from fumehood.model.limits import KIB, MIB, CeilingsSpec, bounds, whole
+from fumehood.model.limits import GIB, KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.published import published_schema
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
 from fumehood.places import Places as Places
@@ -174,6 +174,52 @@ class DockerEngine(_Strict):
     )
 
 
+Percent = Annotated[int, *whole(1, 100)]
+
+
+class Pressure(_Strict):
+    """What of the host must stay free for calls to be taken. See docs/operations.md."""
+
+    memory_commit: Annotated[int, *whole(1, 1_000)] = Field(
+        default=80,
+        description="percent of the host's memory that the limits of running sandboxes may sum to",
+    )
+    memory_free: Percent = Field(
+        default=5, description="percent of memory; with less available calls are refused"
+    )
+    memory_stall: Percent = Field(
+        default=40, description="percent of time that everything waited for memory (PSI full)"
+    )
+    io_stall: Percent = Field(
+        default=95, description="percent of time that everything waited for disks (PSI full)"
+    )
+    cpu_load: Annotated[int, *whole(1, 10_000)] = Field(
+        default=64, description="load average for each CPU"
+    )
+
+
+class Storage(_Strict):
+    """What the state directory may hold, and what its disk must keep free."""
+
+    free: Annotated[Size, bounds(64 * KIB, 1024 * GIB, format_size)] = Field(
+        default=64 * MIB, description="with less free on the state's disk calls are refused"
+    )
+    audit: Annotated[Size, bounds(128 * MIB, 1024 * GIB, format_size)] = Field(
+        default=4 * GIB, description="audit log; its oldest segments of 64 MiB go first"
+    )
+    tools: Annotated[Size, bounds(1 * MIB, 1024 * GIB, format_size)] = Field(
+        default=4 * GIB, description="files of registered tools"
+    )
+
+
+class Shutdown(_Strict):
+    """How the daemon ends."""
+
+    grace: Annotated[Seconds, bounds(0.01, 3_600, _show_seconds)] = Field(
+        default=10.0, description="running calls may end within this time; then they are cancelled"
+    )
+
+
 class Config(_Strict):
     """What the operator decides. See docs/configuration.md."""
 
@@ -218,6 +264,12 @@ class Config(_Strict):
     per_caller: Annotated[int, *whole(1, 65_536)] = Field(
         default=160, description="invocations of one caller, running and waiting together"
     )
+    per_tool: Annotated[int, *whole(1, 4_096)] = Field(
+        default=64, description="invocations of one tool that run at once; more of them wait"
+    )
+    pressure: Pressure = Field(default_factory=Pressure)
+    storage: Storage = Field(default_factory=Storage)
+    shutdown: Shutdown = Field(default_factory=Shutdown)
     frame_bytes: Annotated[Size, bounds(4 * KIB, 64 * MIB, format_size)] = Field(
         default=16 * MIB, description="longest message on the socket"
     )
@@ -316,4 +368,5 @@ def _check_trust(path: Path, found: os.stat_result, trusted_uid: int, *, directo
 
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
-    return published_schema(Config, Config, Accounts, CeilingsSpec, DockerEngine)
+    parts = (Accounts, CeilingsSpec, DockerEngine, Pressure, Storage, Shutdown)
+    return published_schema(Config, Config, *parts)

@@ -141,6 +141,20 @@ class OverQuota(Rejected):
         self.retry_after = retry_after
 
 
+class Unavailable(Rejected):
+    """No call is taken just now, whoever asks: the host is short of something, or the supervisor
+    stops. `retry_after` is in seconds."""
+
+    code = "unavailable"
+    jsonrpc_code = -32005
+
+    def __init__(
+        self, cause: str, remedy: str = "", *, retry_after: float = 1.0, detail: str = ""
+    ) -> None:
+        super().__init__(cause, remedy, detail=detail)
+        self.retry_after = retry_after
+
+
 class EngineError(FumehoodError):
     """The sandbox could not be made, or not proven. `control` names the promise that failed."""
 

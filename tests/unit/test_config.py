@@ -141,6 +141,10 @@ frame_bytes: 64KiB
 connections: 9
 in_flight_per_connection: 2
 idle_frame_timeout: 5s
+per_tool: 2
+pressure: {memory_commit: 50, memory_free: 10, memory_stall: 20, io_stall: 30, cpu_load: 8}
+storage: {free: 1GiB, audit: 256MiB, tools: 1GiB}
+shutdown: {grace: 3s}
 """
     config = load(written(tmp_path, text), trusted_uid=UID)
     assert config.callers == Principals(users=("ann", 1000), groups=("staff", 50))

@@ -63,6 +63,7 @@ class Result:
     content: MCP content blocks, as JSON objects. structured: the parsed result when the tool
     has an outputSchema. stderr: scanned diagnostics, shown to a person when the tool failed.
     message: one line for a person: why the status is what it is; empty when ok.
+    retry_after: seconds after which a call that was refused for want of room may succeed.
     """
 
     invocation: str
@@ -83,6 +84,7 @@ class Result:
     timing: Timing = field(default_factory=Timing)
     stderr: str = ""
     message: str = ""
+    retry_after: float | None = None
 
     @property
     def is_error(self) -> bool:
@@ -125,4 +127,5 @@ class Result:
             "timing": encode(self.timing),
             "stderr": self.stderr,
             "message": self.message,
+            "retry_after": self.retry_after,
         }

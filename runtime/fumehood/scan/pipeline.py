@@ -15,7 +15,14 @@ from pathlib import Path
 
 import structlog
 
-from fumehood.errors import EngineError, FumehoodError, Rejected, ScanFailed
+from fumehood.errors import (
+    EngineError,
+    FumehoodError,
+    OverQuota,
+    Rejected,
+    ScanFailed,
+    Unavailable,
+)
 from fumehood.model.codec import encode
 from fumehood.model.outcome import Notice, Outcome, Status
 from fumehood.model.plan import Plan
@@ -25,6 +32,7 @@ from fumehood.scan import messages, schema
 from fumehood.scan.control import ControlDetector
 from fumehood.scan.detector import Detector
 from fumehood.scan.output import Output, Released
+from fumehood.scan.partial import Partial
 from fumehood.scan.pieces import Secrets
 from fumehood.scan.policy import Withhold
 from fumehood.scan.private_keys import PrivateKeysDetector
@@ -112,6 +120,10 @@ class Pipeline:
             message=released.message,
         )
 
+    def partial(self) -> Partial:
+        """For a stream that is shown before it ends: what `feed` returns may be shown."""
+        return Partial(self._searcher, self._fingerprints)
+
     def refuse(self, request: Request, error: FumehoodError, tool: RegisteredTool | None) -> Result:
         """The result of a request that was not run."""
         status: Status
@@ -132,6 +144,7 @@ class Pipeline:
             tool_digest=tool.digest if tool else "",
             status=status,
             message=shown[:MAX_MESSAGE],
+            retry_after=error.retry_after if isinstance(error, OverQuota | Unavailable) else None,
         )
 
     def _scanned(

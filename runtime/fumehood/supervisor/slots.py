@@ -1,96 +1,174 @@
-"""Sandboxes for invocations: bounded in number, fair between callers, bounded in waiting.
+"""Sandboxes for invocations: bounded in number, memory and waiting; fair between callers.
 
 A caller with a thousand waiting calls does not starve another's one: free slots go round the
-callers, not along the calls.
+callers, not along the calls. Nothing here knows what a slot is used for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-from fumehood.errors import OverQuota
+from fumehood.errors import OverQuota, Unavailable
 
 Key = int
+UNBOUNDED = 1 << 62
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A call that waits, and what it needs."""
+
+    tool: str
+    memory: int
+    granted: asyncio.Future[None]
 
 
 class Slots:
-    """At most `size` at once; at most `queue` waiting, each at most `patience` seconds."""
+    """At most `size` at once; at most `queue` waiting, each at most `patience` seconds.
 
-    def __init__(self, size: int, queue: int, patience: float) -> None:
+    per_tool: of one tool at once; its further calls wait, those of other tools pass them.
+    memory: bytes that all slots together may hold. A call that needs more than is left waits,
+        and nobody passes it, so that a large one is not starved by small ones. One that needs
+        more than there is runs alone.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        queue: int,
+        patience: float,
+        *,
+        per_tool: int = UNBOUNDED,
+        memory: int = UNBOUNDED,
+    ) -> None:
         self._free = size
         self._queue = queue
         self._patience = patience
-        self._waiting: OrderedDict[Key, deque[asyncio.Future[None]]] = OrderedDict()
+        self._per_tool = per_tool
+        self._memory = self._memory_left = memory
+        self._tools: Counter[str] = Counter()
+        self._waiting: OrderedDict[Key, deque[_Turn]] = OrderedDict()
+        self._closed = False
         self.waiting = 0
         self.taken = 0
 
     @contextlib.asynccontextmanager
-    async def slot(self, caller: Key) -> AsyncIterator[None]:
+    async def slot(self, caller: Key, tool: str = "", memory: int = 0) -> AsyncIterator[None]:
         """Hold one place.
 
         Raises:
             OverQuota: the queue is full, or no place became free in time.
+            Unavailable: the supervisor stops.
         """
-        await self._take(caller)
+        turn = _Turn(tool, min(memory, self._memory), asyncio.get_running_loop().create_future())
+        await self._take(caller, turn)
         self.taken += 1
         try:
             yield
         finally:
             self.taken -= 1
-            self._give_back()
+            self._give_back(turn)
 
-    async def _take(self, caller: Key) -> None:
-        if self._free and not self.waiting:
-            self._free -= 1
+    def close(self) -> None:
+        """Refuse whoever waits, and whoever comes. Places that are held stay held."""
+        self._closed = True
+        for queue in self._waiting.values():
+            for turn in queue:
+                if not turn.granted.done():
+                    turn.granted.set_exception(_stopping())
+        self._waiting.clear()
+        self.waiting = 0
+
+    async def _take(self, caller: Key, turn: _Turn) -> None:
+        if self._closed:
+            raise _stopping()
+        if not self.waiting and self._fits(turn):
+            self._hold(turn)
             return
         if self.waiting >= self._queue:
             raise OverQuota(
                 f"the queue of {self._queue} invocations is full",
-                "call again later",
+                f"call again in {self._patience / 4:g} s",
                 retry_after=self._patience / 4,
             )
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
         self.waiting += 1
+        self._serve()  # what waits may be held up by what this one does not need
         try:
             async with asyncio.timeout(self._patience):
-                await turn
+                await turn.granted
         except TimeoutError:
             self._leave(caller, turn)
             raise OverQuota(
                 f"no sandbox became free within {self._patience:g} seconds",
-                "call again later",
+                f"call again in {self._patience / 2:g} s",
                 retry_after=self._patience / 2,
             ) from None
         except asyncio.CancelledError:
             self._leave(caller, turn)
             raise
 
-    def _leave(self, caller: Key, turn: asyncio.Future[None]) -> None:
+    def _fits(self, turn: _Turn) -> bool:
+        return (
+            self._free > 0
+            and self._tools[turn.tool] < self._per_tool
+            and turn.memory <= self._memory_left
+        )
+
+    def _hold(self, turn: _Turn) -> None:
+        self._free -= 1
+        self._memory_left -= turn.memory
+        self._tools[turn.tool] += 1
+
+    def _give_back(self, turn: _Turn) -> None:
+        self._free += 1
+        self._memory_left += turn.memory
+        self._tools[turn.tool] -= 1
+        if not self._tools[turn.tool]:
+            del self._tools[turn.tool]
+        self._serve()
+
+    def _leave(self, caller: Key, turn: _Turn) -> None:
         """Give up waiting; a slot that was just handed over goes to the next."""
-        if turn.done() and not turn.cancelled():
-            self._give_back()
+        if turn.granted.done() and not turn.granted.cancelled():
+            if turn.granted.exception() is None:
+                self._give_back(turn)
             return
         queue = self._waiting.get(caller)
         if queue is not None and turn in queue:
-            queue.remove(turn)
-            self.waiting -= 1
-            if not queue:
-                del self._waiting[caller]
+            self._drop(caller, queue, turn)
+            self._serve()
 
-    def _give_back(self) -> None:
-        while self._waiting:
-            caller, queue = next(iter(self._waiting.items()))
-            turn = queue.popleft()
-            self.waiting -= 1
-            if queue:
-                self._waiting.move_to_end(caller)
-            else:
-                del self._waiting[caller]
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+    def _serve(self) -> None:
+        """Hand out what is free, one place to each caller in turn."""
+        served = True
+        while served and self._free and self._waiting:
+            served = False
+            for caller, queue in list(self._waiting.items()):
+                turn = next((t for t in queue if self._tools[t.tool] < self._per_tool), None)
+                if turn is None:
+                    continue
+                if not self._fits(turn):
+                    return
+                self._drop(caller, queue, turn)
+                if not turn.granted.done():
+                    self._hold(turn)
+                    turn.granted.set_result(None)
+                served = True
+                break
+
+    def _drop(self, caller: Key, queue: deque[_Turn], turn: _Turn) -> None:
+        queue.remove(turn)
+        self.waiting -= 1
+        if queue:
+            self._waiting.move_to_end(caller)
+        else:
+            del self._waiting[caller]
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("the supervisor is stopping", "call again in 5 s", retry_after=5.0)
