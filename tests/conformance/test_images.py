@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -23,8 +24,9 @@ from support import launcher as real
 from support.archives import entry, tar
 from support.hood import Hood
 from support.hood import hood as start_hood
-from support.images import base_store, build_base
+from support.images import base_store, build_base, python_image
 from support.launcher import Process, plan
+from support.wheels import NAME, wheel
 
 
 @pytest.fixture(scope="module")
@@ -315,3 +317,61 @@ def test_a_single_run_uses_the_same_store(hood: Hood, imported: str, tmp_path: P
     done = hood.cli("run", str(tmp_path / "tool.yaml"), "{}", "--json")
     assert done.returncode == 0, done.stderr
     assert "/usr/bin/dpkg" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def libraries(hood: Hood, store: ImageStore) -> str:
+    """The image `python` in the daemon's store; returns its digest."""
+    tree = store.path(python_image().digest)
+    done = hood.cli("image", "import", str(tree), "--name", "python", "--json")
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["digest"])
+
+
+PROGRAM = """
+import importlib.metadata, json, os, sys
+import lib
+json.dump({
+    "answer": lib.main(), "version": importlib.metadata.version("lib"),
+    "compiled": os.path.exists(lib.__cached__), "python": sys.version_info[:2],
+}, sys.stdout)
+"""
+
+
+def test_a_tool_gets_its_hashed_requirements(hood: Hood, libraries: str, tmp_path: Path) -> None:
+    data = wheel()
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / NAME).write_bytes(data)
+    text = f"lib==1.0 --hash=sha256:{hashlib.sha256(data).hexdigest()}\n"
+    files = {"main.py": PROGRAM, "requirements.txt": text}
+    run = {
+        "image": "python",
+        "requirements": "requirements.txt",
+        "command": ["python3", "/tool/main.py"],
+        "files": ".",
+    }
+    with pytest.raises(FumehoodError, match="not installed over python") as caught:
+        hood.register(None, "libraries", command=[], files=files, run=run)
+    assert "fumehood image derive" in caught.value.remedy
+    (tmp_path / "requirements.txt").write_text(text)
+    derived = hood.cli(
+        "image", "derive", str(tmp_path / "requirements.txt"),
+        "--wheels", str(tmp_path / "wheels"), "--json",
+    )  # fmt: skip
+    assert derived.returncode == 0, derived.stderr
+    image = json.loads(derived.stdout)
+    assert image["base"] == libraries
+    added = hood.register(None, "libraries", command=[], files=files, run=run)
+    assert added["manifest"]["run"]["image"] == f"python@{image['digest']}"
+    result = hood.call("libraries")
+    assert result["status"] == "ok", result
+    answer = json.loads(result["content"][0]["text"])
+    assert answer == {"answer": 0, "version": "1.0", "compiled": True, "python": [3, 11]}
+
+
+def test_the_python_image_has_the_whole_standard_library(hood: Hood, libraries: str) -> None:
+    script = "import ssl, sqlite3, decimal, zoneinfo, lzma, xml.dom, asyncio; print('whole')"
+    run = {"image": "python", "command": ["python3", "-c", script]}
+    hood.register(None, "whole", command=[], run=run)
+    result = hood.call("whole")
+    assert (result["status"], result["content"][0]["text"]) == ("ok", "whole\n"), result

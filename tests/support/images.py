@@ -25,9 +25,19 @@ def base_store() -> ImageStore:
     return store
 
 
+@functools.cache
+def python_image() -> Image:
+    """`python` in the same store."""
+    return _built(base_store(), "python", "python")
+
+
 def build_base(store: ImageStore, name: str) -> Image:
     """Build it as `fumehood image build images/base` does."""
-    wanted = recipe.load(RECIPES / "base")
+    return _built(store, "base", name)
+
+
+def _built(store: ImageStore, which: str, name: str) -> Image:
+    wanted = recipe.load(RECIPES / which)
     return store.add(
         lambda place: build.build(wanted, place, lambda _: None), name, source="built for tests"
     )

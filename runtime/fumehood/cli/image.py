@@ -27,6 +27,7 @@ from fumehood.errors import DaemonUnreachable, ExitStatus, ImageError, UsageErro
 if TYPE_CHECKING:
     from fumehood.cli.pack import Package
     from fumehood.images.store import Image, ImageStore
+    from fumehood.places import Places
 
 app = typer.Typer(no_args_is_help=True, help="Build, import, list, show and remove images.")
 
@@ -300,7 +301,7 @@ def derive(
         text, named = _requirements_of(requirements)
     else:
         text, named = read_requirements(requirements), "python"
-    image = prepare(_store(state), base or named, text, wheels)
+    image = prepare(chosen(state=state), base or named, text, wheels)
     if as_json:
         out_json(asdict(image))
     else:
@@ -333,28 +334,35 @@ def read_requirements(path: Path) -> str:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
 
 
-def ensure(package: Package, state: Path) -> None:
+def ensure(package: Package, places: Places) -> None:
     """Make the image of a tool with `run.requirements`, as far as we own the store; otherwise the
     daemon refuses the tool and says what to do."""
     if package.requirements is None or package.image == "host":
         return
-    directory = state / "images"
     try:
-        mine = directory.stat().st_uid == os.geteuid()
+        mine = (places.state / "images").stat().st_uid == os.geteuid()
         text = package.files[package.requirements].data.decode()
     except (OSError, KeyError, UnicodeDecodeError):
         return
     if mine:
-        from fumehood.images.store import ImageStore
-
-        prepare(ImageStore(directory), package.image, text)
+        prepare(places, package.image, text)
 
 
-def prepare(store: ImageStore, base: str, text: str, wheels: Path | None = None) -> Image:
+def prepare(places: Places, base: str, text: str, wheels: Path | None = None) -> Image:
     """The image of a tool with `run.requirements`, made where it is missing."""
+    from fumehood.cli.bytecode import compiler
+    from fumehood.cli.serve import configuration
     from fumehood.images.derive import derive as derive_image
+    from fumehood.images.store import ImageStore
 
-    return derive_image(store, base, text, wheels=wheels, progress=say)
+    return derive_image(
+        ImageStore(places.state / "images"),
+        base,
+        text,
+        wheels=wheels,
+        compiler=compiler(places, configuration(places)),
+        progress=say,
+    )
 
 
 @app.command("export")

@@ -51,7 +51,7 @@ def command(
     places = chosen(config=config)
     named = places.config if places.config_named else None
     images = places.state / "images"
-    image.ensure(package, places.state)
+    image.ensure(package, places)
     with (
         private.daemon(named, accept_unenforced or (), images) as socket,
         Client.connect(socket) as client,

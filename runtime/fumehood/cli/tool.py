@@ -42,7 +42,7 @@ def add(
     """
     packages = [pack.load(path) for path in manifests]
     for package in packages:
-        image.ensure(package, chosen(state=state).state)
+        image.ensure(package, chosen(socket, state))
     with Client.connect(chosen(socket).socket) as client:
         entries = [client.add_tool(package.manifest, package.files) for package in packages]
     if as_json:

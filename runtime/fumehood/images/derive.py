@@ -12,7 +12,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +27,9 @@ from fumehood.images.sbom import installed
 from fumehood.images.sources import Workplace
 from fumehood.images.spool import Spool
 from fumehood.images.store import ImageStore
-from fumehood.images.streams import CHUNK
-from fumehood.images.tree import Tree
+from fumehood.images.streams import CHUNK, Reader
+from fumehood.images.tar import Member, TarReader
+from fumehood.images.tree import File, Tree, split
 from fumehood.images.wheel import Python, install
 
 PIP_SECONDS: Final = 1800.0
@@ -42,18 +44,25 @@ _PASSED_ON = ("PIP_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LI
               "PIP_INDEX_URL", "PIP_PROXY", "PIP_TRUSTED_HOST")  # fmt: skip
 
 
+Compiler = Callable[[Image, Python], AbstractContextManager[Reader]]
+"""Gives a tar archive of the bytecode of an image's site directory."""
+_BARE = "without-bytecode"
+
+
 def derive(
     store: ImageStore,
     base: str,
     text: str,
     *,
     wheels: Path | None = None,
+    compiler: Compiler | None = None,
     progress: Callable[[str], None] = lambda _: None,
     bounds: Bounds = DEFAULT,
 ) -> Image:
     """The image that adds `text` (a requirements file) to `base`, made unless it is there.
 
     wheels: a folder that is searched for wheels too; with it nothing needs to be fetched.
+    compiler: makes bytecode inside a sandbox; without one, each call compiles what it imports.
 
     Raises:
         ImageError: the requirements are malformed, the base has no Python, wheels cannot be had,
@@ -63,29 +72,75 @@ def derive(
     below, wanted = store.resolve(base), key(requirements)
     if (known := store.derived(below.digest, wanted)) is not None:
         return known
-    tree_path = store.path(below.digest)
-
-    def fill(place: Workplace) -> Tree:
-        fd = os.open(tree_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            python = find_python(fd)
-            glibc = _glibc(fd)
-            links = [folder for folder in (store.wheels(), wheels) if folder is not None]
-            files = _fetch(requirements, place.copies, links, python, glibc, progress)
-            tree = Tree(Spool(place.contents, bounds), bounds)
-            tree.adopt(fd)
-        finally:
-            os.close(fd)
-        for path in files:
-            progress(f"unpacking {path.name}")
-            install(tree, path, python, bounds)
-        store.keep_wheels(files)
-        return tree
-
     name = f"{below.name.split(':')[0]}:requirements-{wanted.removeprefix('sha256:')[:12]}"
-    return store.add(
-        fill, name, source=f"requirements over {below.name}", base=below.digest, requirements=wanted
-    )
+    source = f"requirements over {below.name}"
+    with _opened(store.path(below.digest)) as base_fd:
+        python = find_python(base_fd)
+
+        def unpacked(place: Workplace) -> Tree:
+            links = [folder for folder in (store.wheels(), wheels) if folder is not None]
+            files = _fetch(requirements, place.copies, links, python, _glibc(base_fd), progress)
+            tree = Tree(Spool(place.contents, bounds), bounds)
+            tree.adopt(base_fd)
+            for path in files:
+                progress(f"unpacking {path.name}")
+                install(tree, path, python, bounds)
+            store.keep_wheels(files)
+            return tree
+
+        if compiler is None:
+            return store.add(unpacked, name, source=source, base=below.digest, requirements=wanted)
+        # Under a name of its own first: a sandbox runs only what is in the store.
+        bare = store.add(unpacked, f"{name}-{_BARE}", source=source)
+    try:
+        progress("compiling in a sandbox")
+        with compiler(bare, python) as archive, _opened(store.path(bare.digest)) as bare_fd:
+
+            def compiled(place: Workplace) -> Tree:
+                tree = Tree(Spool(place.contents, bounds), bounds)
+                tree.adopt(bare_fd)
+                tree.apply(_Bytecode(TarReader(archive, bounds), tree, bounds), whiteouts=False)
+                return tree
+
+            return store.add(compiled, name, source=source, base=below.digest, requirements=wanted)
+    finally:
+        store.remove(bare.name, force=True)
+
+
+class _Bytecode:
+    """What a compiler delivered, held to what it may: new `.pyc` files beside their sources."""
+
+    def __init__(self, reader: TarReader, tree: Tree, bounds: Bounds) -> None:
+        self._reader = reader
+        self._tree = tree
+        self._bounds = bounds
+
+    def __iter__(self) -> Iterator[Member]:
+        for member in self._reader:
+            parts = split(member.name, self._bounds)
+            source = [*parts[:-2], f"{parts[-1].split('.')[0]}.py"] if len(parts) > 2 else []
+            fine = (
+                member.kind == "file"
+                and parts[-2:-1] == ["__pycache__"]
+                and parts[-1].endswith(".pyc")
+                and isinstance(self._tree.find(source), File)
+                and self._tree.find(parts) is None
+            )
+            if not fine:
+                raise ImageError(f"{member.name[:256]!r} is no bytecode of the image")
+            yield member
+
+    def content(self) -> Iterator[bytes]:
+        return self._reader.content()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def find_python(tree: int) -> Python:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import os
 import stat
 import subprocess
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,40 +20,12 @@ from fumehood.images.bounds import DEFAULT
 from fumehood.images.derive import derive
 from fumehood.images.sources import Workplace
 from fumehood.images.spool import Spool
-from fumehood.images.store import ImageStore
+from fumehood.images.store import Image, ImageStore
 from fumehood.images.tree import Tree
 from fumehood.images.wheel import Python
 from fumehood.images.wheel import install as install_wheel
-from support.archives import DIRECTORY, SYMLINK, entry, tar
-
-SITE = "usr/local/lib/python3.11/dist-packages"
-NAME = "lib-1.0-py3-none-any.whl"
-INFO = "lib-1.0.dist-info"
-FILES: dict[str, bytes] = {
-    "lib/__init__.py": b"def main(): return 0\n",
-    "lib-1.0.data/scripts/tool": b"#!python -E\nprint()\n",
-    "lib-1.0.data/data/share/x.txt": b"data",
-    f"{INFO}/METADATA": b"Metadata-Version: 2.1\nName: lib\nVersion: 1.0\n",
-    f"{INFO}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    f"{INFO}/entry_points.txt": b"[console_scripts]\nlib-run = lib:main\n",
-}
-
-
-def wheel(files: Mapping[str, bytes] = FILES, *, record: str | None = None) -> bytes:
-    target = io.BytesIO()
-    lines = [f"{name},sha256={_b64(data)},{len(data)}" for name, data in files.items()]
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            info = zipfile.ZipInfo(name)
-            info.external_attr = (stat.S_IFREG | 0o644) << 16
-            archive.writestr(info, data)
-        text = record if record is not None else "\n".join([*lines, f"{INFO}/RECORD,,"])
-        archive.writestr(f"{INFO}/RECORD", text)
-    return target.getvalue()
-
-
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+from support.archives import DIRECTORY, FIFO, HARDLINK, SYMLINK, entry, tar
+from support.wheels import FILES, INFO, NAME, SITE, b64, wheel
 
 
 @pytest.fixture
@@ -159,7 +132,7 @@ def test_an_image_without_python_is_refused(store: ImageStore, tmp_path: Path) -
 
 
 def _record() -> str:
-    return "\n".join(f"{name},sha256={_b64(data)},1" for name, data in FILES.items())
+    return "\n".join(f"{name},sha256={b64(data)},1" for name, data in FILES.items())
 
 
 HOSTILE: dict[str, tuple[str, bytes]] = {
@@ -177,7 +150,7 @@ HOSTILE: dict[str, tuple[str, bytes]] = {
     "not in RECORD": ("is not in RECORD", wheel({**FILES, "lib/more.py": b""}, record=_record())),
     "another hash in RECORD": (
         "not what RECORD says",
-        wheel(record=_record().replace(_b64(b"data"), _b64(b"other"))),
+        wheel(record=_record().replace(b64(b"data"), b64(b"other"))),
     ),
     "weak hash in RECORD": ("only sha256", wheel(record=_record().replace("sha256", "md5"))),
     "missing file": ("in RECORD and not in the wheel", wheel(record=_record() + "\nx,sha256=AA,1")),
@@ -222,3 +195,58 @@ def test_a_directory_that_claims_gigabytes_is_not_read(
     data[at + 12 : at + 16] = (0xFFFFFFF0).to_bytes(4, "little")
     with pytest.raises(ImageError, match="a directory of more"):
         unpack(store, tmp_path, bytes(data))
+
+
+# --- bytecode
+
+
+CACHE = f"{SITE}/lib/__pycache__/__init__.cpython-311.pyc"
+
+
+def compiled(store: ImageStore, tmp_path: Path, archive: bytes) -> Image:
+    """Derive with a stand-in for the compiler, which is believed nothing."""
+    data = wheel()
+    (tmp_path / NAME).write_bytes(data)
+
+    @contextmanager
+    def compiler(bare: Image, python: Python) -> Iterator[io.BytesIO]:
+        assert store.path(bare.digest).is_dir()
+        assert (python.version, python.site) == ("3.11", SITE)
+        yield io.BytesIO(archive)
+
+    text = f"lib==1.0 --hash=sha256:{hashlib.sha256(data).hexdigest()}\n"
+    return derive(store, "python", text, wheels=tmp_path, compiler=compiler)
+
+
+def test_bytecode_is_put_beside_its_source(store: ImageStore, python: str, tmp_path: Path) -> None:
+    image = compiled(store, tmp_path, tar(entry(CACHE, b"code")))
+    assert (store.path(image.digest) / CACHE).read_bytes() == b"code"
+    assert [item.name for item in store.list()] == ["python:latest", image.name]
+    assert len(os.listdir(store.directory / "trees")) == 2
+    assert store.pin("python", image.requirements) == image.digest
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [entry("usr/bin/evil", b"x")],
+        [entry("../evil", b"x")],
+        [entry(f"{SITE}/lib/__init__.py", b"x")],
+        [entry(f"{SITE}/lib/__pycache__/other.cpython-311.pyc", b"x")],
+        [entry(f"{SITE}/lib/__pycache__/__init__.py", b"x")],
+        [entry(CACHE, kind=SYMLINK, link="/etc/passwd")],
+        [entry(CACHE, kind=HARDLINK, link="usr/bin/python3.11")],
+        [entry(CACHE, kind=FIFO)],
+        [entry(CACHE, b"x"), entry(CACHE, b"y")],
+        [entry("__pycache__/x.pyc", b"x")],
+        [entry("x.pyc", b"x")],
+        [entry("", b"x")],
+    ],
+)
+def test_a_compiler_can_deliver_nothing_but_bytecode(
+    store: ImageStore, python: str, tmp_path: Path, entries: list[Any]
+) -> None:
+    with pytest.raises(ImageError):
+        compiled(store, tmp_path, tar(*entries))
+    assert [item.name for item in store.list()] == ["python:latest"]
+    assert os.listdir(store.directory / "trees") == [python[7:]]
