@@ -329,6 +329,7 @@ class BubblewrapSandbox:
         if not self._all_dead():
             return []
         events: list[Event] = []
+        self._read_status()  # what the monitor wrote last, between our last look and its end
         executed = self._reported("exit-code") is not None
         if executed and not self._seccomp_proven and self._failure is None:
             # The tool was quicker than we: init is a zombie of ours and still tells.
@@ -349,7 +350,7 @@ class BubblewrapSandbox:
     def _all_dead(self) -> bool:
         """The death of a PID namespace's init is reported only once all its processes are dead
         (zap_pid_ns_processes), so these two descriptors speak for everything."""
-        return all(fd < 0 or pidfd.has_ended(fd) for fd in (self._pidfd, self._init_pidfd))
+        return not self._living()
 
     def _ended(self, *, executed: bool) -> Ended:
         code, signal = self._exit()
@@ -428,8 +429,18 @@ class BubblewrapSandbox:
     def descriptors(self) -> tuple[int, ...]:
         if self.phase == "over":
             return ()
+        if self.phase == "dying":  # the dead stay readable: watched, they would keep us spinning
+            return self._living()
         return tuple(fd for fd in (self._status, self._pidfd, self._init_pidfd) if fd >= 0)
+
+    def _living(self) -> tuple[int, ...]:
+        return tuple(
+            fd for fd in (self._pidfd, self._init_pidfd) if fd >= 0 and not pidfd.has_ended(fd)
+        )
 
     @property
     def polling(self) -> bool:
-        return self.phase in ("opening", "starting", "dying")
+        # Of a dying sandbox the descriptors tell, until only its cgroup is left to empty.
+        return self.phase in ("opening", "starting") or (
+            self.phase == "dying" and not self._living()
+        )

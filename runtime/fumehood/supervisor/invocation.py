@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fumehood.errors import EngineError, FumehoodError
+from fumehood.audit.record import Position
+from fumehood.errors import AuditError, EngineError, FumehoodError
 from fumehood.launcher.client import End
 from fumehood.model.outcome import Counters, Outcome, Proof, Usage
 from fumehood.model.plan import Plan
@@ -41,14 +42,20 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An outcome and its steps."""
+    """An outcome, its steps, and the plan of its sandbox: the caller's, but for the account."""
 
     outcome: Outcome
     steps: Steps
+    plan: Plan
 
 
-async def run(pool: Pool, admitted: Admitted, plan: Plan) -> Run:
+async def run(
+    pool: Pool, admitted: Admitted, plan: Plan, journal: asyncio.Future[Position]
+) -> Run:
     """Run one invocation in a sandbox of its own.
+
+    journal: done when the launch is on record. A sandbox is opened meanwhile; nothing of the tool
+    runs for this call before that, so that no crash leaves a run that nobody knows of.
 
     Cancelling the task once cancels the invocation: the sandbox is killed, and the outcome
     (status `cancelled`) is returned all the same, so that it can be recorded; the caller
@@ -58,15 +65,19 @@ async def run(pool: Pool, admitted: Admitted, plan: Plan) -> Run:
     try:
         ready = pool.take(plan, tool=admitted.tool.digest, warm=admitted.tool.manifest.run.warm)
     except FumehoodError as error:
-        return Run(_failed(error, Usage(), (), b""), Steps(began, began, time.monotonic()))
-    return await _Invocation(ready, began).run(admitted.request.arguments_json)
+        return Run(_failed(error, Usage(), (), b""), Steps(began, began, time.monotonic()), plan)
+    try:
+        return await _Invocation(ready, began, journal).run(admitted.request.arguments_json)
+    finally:
+        pool.tend_soon()
 
 
 class _Invocation:
     """The state of `run` between its steps."""
 
-    def __init__(self, ready: Ready, began: float) -> None:
+    def __init__(self, ready: Ready, began: float, journal: asyncio.Future[Position]) -> None:
         pipes = ready.pipes
+        self._journal = journal
         self._sandbox = ready.sandbox
         self._launched = ready.launched
         self._plan = ready.sandbox.plan
@@ -91,11 +102,11 @@ class _Invocation:
             self._sandbox.kill()
             await self._drain()
             outcome = _failed(error, self._usage(None), self._proofs, self._stderr.kept)
-            return Run(outcome, self._steps())
+            return Run(outcome, self._steps(), self._plan)
         finally:
             self._close()
         try:
-            return Run(self._outcome(end), self._steps())
+            return Run(self._outcome(end), self._steps(), self._plan)
         finally:
             end.close()
 
@@ -120,6 +131,7 @@ class _Invocation:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 self._proofs = await asyncio.shield(self._sandbox.opened)
+                await asyncio.shield(self._journal)
                 if self._launched:
                     self._sandbox.begin()
                 else:
@@ -127,6 +139,10 @@ class _Invocation:
                 self._proofs += await asyncio.shield(self._sandbox.started)
         except TimeoutError:
             raise EngineError("the sandbox did not open in time", control="sandbox") from None
+        except AuditError as error:
+            raise EngineError(
+                "the launch could not be recorded", control="audit", detail=error.detail
+            ) from error
         except EngineError:
             if self._sandbox.ended.done() and self._sandbox.ended.exception() is None:
                 return  # it ended between two messages; its end is the better account

@@ -12,15 +12,18 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import psutil
 import structlog
 
 from fumehood.errors import EngineError, FumehoodError
 from fumehood.launcher.client import LauncherClient, Sandbox
+from fumehood.launcher.clients import Launchers
 from fumehood.model.manifest import Warm
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
+from fumehood.supervisor.leases import Leases
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +64,11 @@ class Pipes:
 class Ready:
     """A sandbox, opened or on its way there, with our ends of its pipes; the taker owns both."""
 
-    def __init__(self, sandbox: Sandbox, pipes: Pipes, *, ahead: bool) -> None:
-        """ahead: start the tool's program as soon as the sandbox is open."""
+    def __init__(
+        self, sandbox: Sandbox, pipes: Pipes, *, ahead: Callable[[str], None] | None
+    ) -> None:
+        """ahead: start the tool's program as soon as the sandbox is open, and call this when the
+        tool turns out not to be fit for that."""
         self.sandbox = sandbox
         self.pipes = pipes
         self.since = time.monotonic()
@@ -72,7 +78,8 @@ class Ready:
         """Why a tool that was started ahead must not be: it wrote, or ended, unfed."""
         self._loop = asyncio.get_running_loop()
         self._watched = False
-        if ahead:
+        self._on_unfit = ahead
+        if ahead is not None:
             sandbox.opened.add_done_callback(self._start_ahead)
 
     @property
@@ -98,6 +105,8 @@ class Ready:
         """Output, or the end of it, of a program that was not fed yet."""
         self.unfit = "it wrote or ended before it was fed"
         self._unwatch()
+        if self._on_unfit is not None:
+            self._on_unfit(self.unfit)
 
     def _unwatch(self) -> None:
         if self._watched:
@@ -122,6 +131,7 @@ class _Shelf:
     """The ready sandboxes of one plan, and how often it is called."""
 
     plan: Plan
+    tool: str
     ahead: bool
     ready: list[Ready] = field(default_factory=list)
     called: float = 0.0
@@ -135,9 +145,15 @@ class Pool:
     """
 
     def __init__(
-        self, launcher: LauncherClient, new_name: Callable[[], str], most: int, most_each: int
+        self,
+        launcher: Launchers | LauncherClient,
+        new_name: Callable[[], str],
+        most: int,
+        most_each: int,
+        leases: Leases,
     ) -> None:
         self._launcher = launcher
+        self._leases = leases
         self._new_name = new_name
         self._most = most
         self._most_each = min(most, most_each)
@@ -165,37 +181,36 @@ class Pool:
             EngineError, ProtocolError: none could be asked for.
         """
         if warm == "none" or not self._most:
-            return self._open(plan, ahead=False)
+            return self._open(plan)
         now = time.monotonic()
         key = plan.digest()
         shelf = self._shelves.get(key)
         if shelf is None:
             ahead = warm == "started" and tool not in self._unfit
-            shelf = self._shelves[key] = _Shelf(plan, ahead)
+            shelf = self._shelves[key] = _Shelf(plan, tool, ahead)
         if shelf.called:
             gap = min(now - shelf.called, IDLE_SECONDS)
             shelf.interval += RATE_WEIGHT * (gap - shelf.interval)
         shelf.called = now
-        taken = self._from(shelf, tool) or self._open(plan, ahead=False)
+        taken = self._from(shelf) or self._open(plan)
         taken.take()
-        self._tend_soon()
         return taken
 
-    def _from(self, shelf: _Shelf, tool: str) -> Ready | None:
+    def _from(self, shelf: _Shelf) -> Ready | None:
         while shelf.ready:
             candidate = shelf.ready.pop(0)
             if candidate.alive:
                 return candidate
-            self._note_unfit(shelf, candidate, tool)
             candidate.discard()
         return None
 
-    def _note_unfit(self, shelf: _Shelf, candidate: Ready, tool: str) -> None:
+    def _note_unfit(self, shelf: _Shelf, reason: str) -> None:
         """A tool's own doing, not an engine's failure: from now on it is only opened."""
-        if candidate.unfit and shelf.ahead:
+        if shelf.ahead:
             shelf.ahead = False
-            self._unfit[tool] = candidate.unfit
-            log.warning("tool is not started ahead any more", tool=tool, reason=candidate.unfit)
+            self._unfit[shelf.tool] = reason
+            log.warning("tool is not started ahead any more", tool=shelf.tool, reason=reason)
+            self.tend_soon()
 
     def _wanted(self, shelf: _Shelf, now: float) -> int:
         """How many to keep: one for the next call, and what arrives while one is opened."""
@@ -204,18 +219,23 @@ class Pool:
         arriving = OPENING_SECONDS / max(shelf.interval, OPENING_SECONDS / self._most_each)
         return min(1 + int(arriving), self._most_each)
 
-    def _open(self, plan: Plan, *, ahead: bool) -> Ready:
+    def _open(self, plan: Plan, ahead: Callable[[str], None] | None = None) -> Ready:
+        plan = self._leases.lease(plan)
         pipes = Pipes()
         try:
             sandbox = self._launcher.open(self._new_name(), plan, pipes.theirs)
         except FumehoodError:
+            self._leases.give_back(plan.uid)
             pipes.close_ours()
             raise
         finally:
             pipes.close_theirs()
+        sandbox.ended.add_done_callback(lambda _: self._leases.give_back(plan.uid))
         return Ready(sandbox, pipes, ahead=ahead)
 
-    def _tend_soon(self) -> None:
+    def tend_soon(self) -> None:
+        """A sandbox ended. Opening the next one keeps the launcher busy (10-18 ms on an idle
+        host), so it comes after the call, never between its start and its end."""
         if not self._tending and not self._closed:
             self._tending = True
             asyncio.get_running_loop().call_soon(self._tend)
@@ -248,16 +268,15 @@ class Pool:
     def _fill(self, shelf: _Shelf, missing: int) -> None:
         for _ in range(missing):
             try:
-                shelf.ready.append(self._open(shelf.plan, ahead=shelf.ahead))
+                ahead = partial(self._note_unfit, shelf) if shelf.ahead else None
+                shelf.ready.append(self._open(shelf.plan, ahead))
             except EngineError as error:
                 log.warning("no sandbox could be opened ahead", error=str(error))
                 return
 
     def _weed(self, shelf: _Shelf, keep: int, now: float) -> None:
-        """Drop the dead, the old and the surplus. An unfit one is kept for `take` to note."""
-        fresh = [
-            r for r in shelf.ready if (r.alive or r.unfit) and now - r.since < RECYCLE_SECONDS
-        ][:keep]
+        """Drop the dead, the old and the surplus."""
+        fresh = [r for r in shelf.ready if r.alive and now - r.since < RECYCLE_SECONDS][:keep]
         for item in shelf.ready:
             if item not in fresh:
                 item.discard()
