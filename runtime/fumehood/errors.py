@@ -108,6 +108,14 @@ class UnknownTool(Rejected):
     jsonrpc_code = -32602
 
 
+class UnknownInvocation(FumehoodError):
+    """No such invocation, or none that this caller may know of: the two look the same."""
+
+    code = "unknown_invocation"
+    exit_status = ExitStatus.REJECTED
+    jsonrpc_code = -32602
+
+
 class InvalidArguments(Rejected):
     """Arguments that break the inputSchema, or are no strict JSON. `pointer` is a JSON pointer."""
 

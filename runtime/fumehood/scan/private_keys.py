@@ -13,6 +13,9 @@ MAX_KEY_BYTES: Final = 64 * 1024
 MIN_KEY_BYTES: Final = 40
 """Between BEGIN and END; Ed25519, the shortest, has 64. Less is somebody's documentation."""
 
+_MAY_FOLLOW: Final = 256
+"""Bytes behind key material that say nothing yet: the line may only have begun."""
+
 _BEGIN: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END: Final = re.compile(rb"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 
@@ -38,6 +41,17 @@ class PrivateKeysDetector:
             if at > begin.end():
                 matches.append(Match("private-key", "secret", "high", begin.start(), at))
         return matches
+
+
+def unfinished(data: bytes) -> int | None:
+    """Where the last key begins when it may go on behind the end of `data`, else None."""
+    last, at = None, 0
+    while (begin := _next_begin(data, at)) is not None:
+        last, at = begin, begin.end()
+    if last is None or _END.search(data, last.end()) is not None:
+        return None
+    goes_on = _end_of_material(data, last.end()) >= len(data) - _MAY_FOLLOW
+    return last.start() if goes_on else None
 
 
 def _next_begin(data: bytes, at: int) -> re.Match[bytes] | None:

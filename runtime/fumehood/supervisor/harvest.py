@@ -29,6 +29,8 @@ class Drain:
         self._fd = fd
         self._cap = cap
         self._on_exceeded = on_exceeded
+        self.on_data: Callable[[bytes], None] | None = None
+        """Sees what is read, kept or not; must be quick."""
         self._loop = asyncio.get_running_loop()
         self._kept = bytearray()
         self.count = 0
@@ -45,6 +47,14 @@ class Drain:
     def kept(self) -> bytes:
         return bytes(self._kept)
 
+    def part(self, start: int, most: int) -> bytes:
+        """At most `most` of the bytes kept so far, from `start`."""
+        return bytes(self._kept[start : start + most])
+
+    def last(self, most: int) -> bytes:
+        """The last `most` of the bytes kept so far."""
+        return bytes(self._kept[-most:])
+
     def _read(self) -> None:
         try:
             data = os.read(self._fd, CHUNK)
@@ -57,6 +67,8 @@ class Drain:
         self.count += len(data)
         if before < self._cap:
             self._kept += data[: self._cap - before]
+        if self.on_data is not None:
+            self.on_data(data)
         most = self._cap * DRAIN_FACTOR
         if before <= most < self.count:
             self._on_exceeded()

@@ -1,0 +1,94 @@
+"""What a living sandbox uses right now, read by whoever may only look; it must never be the meter.
+
+Standard library only. The launcher names the cgroup's files in its proofs; the account of an
+ended sandbox comes from `kernel.meter`, through the launcher.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fumehood.kernel import cgroup
+from fumehood.model.outcome import Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """CPU seconds since the gauge was made, memory in use (tmpfs and page cache included),
+    processes and threads (the sandbox's own first ones included); None: not known here."""
+
+    cpu_seconds: float | None = None
+    memory_bytes: int | None = None
+    pids: int | None = None
+
+
+class Gauge:
+    """The files of one sandbox's cgroup."""
+
+    def __init__(self, proofs: Iterable[Proof], layout: cgroup.Layout) -> None:
+        """proofs: of the opened sandbox. layout: of this host, as this process sees it."""
+        places = {proof.control: Path(proof.source).parent for proof in proofs}
+        self._memory = _first(
+            places, {"memory.max": "memory.current", _V1_LIMIT: "memory.usage_in_bytes"}
+        )
+        self._pids = _first(places, {"pids.max": "pids.current"})
+        self._cpu, self._unit = _cpu(places, layout)
+        self._before = self._cpu_now() or 0.0
+
+    def read(self) -> Reading:
+        """Cheap (30 µs). What has ended meanwhile is no longer known."""
+        cpu = self._cpu_now()
+        return Reading(
+            None if cpu is None else max(cpu - self._before, 0.0),
+            _number(self._memory),
+            _number(self._pids),
+        )
+
+    def _cpu_now(self) -> float | None:
+        if self._cpu is None:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            if self._unit == _NANOSECONDS:
+                found = cgroup.number(self._cpu)
+            else:
+                found = cgroup.counters(self._cpu).get(b"usage_usec")
+            return None if found is None else found / self._unit
+        return None
+
+
+_V1_LIMIT = "memory.limit_in_bytes"
+_NANOSECONDS, _MICROSECONDS = 1e9, 1e6
+
+
+def _first(places: dict[str, Path], files: dict[str, str]) -> Path | None:
+    return next((places[name] / file for name, file in files.items() if name in places), None)
+
+
+def _cpu(places: dict[str, Path], layout: cgroup.Layout) -> tuple[Path | None, float]:
+    """v2 counts CPU time in every group; on v1 `cpuacct` does, at the same place in its own
+    hierarchy as the one that was proven."""
+    for control in ("memory.max", "pids.max", "cpu.max"):
+        path = places.get(control)
+        if path is not None and (path / "cpu.stat").exists() and not layout.v1:
+            return path / "cpu.stat", _MICROSECONDS
+    known = places.get(_V1_LIMIT) or places.get("pids.max")
+    if known is None:
+        return None, _MICROSECONDS
+    below = Path(known.parent.name, known.name)
+    if "cpuacct" in layout.v1:
+        return layout.v1["cpuacct"] / below / "cpuacct.usage", _NANOSECONDS
+    if layout.unified is not None:
+        return layout.unified / below / "cpu.stat", _MICROSECONDS
+    return None, _MICROSECONDS
+
+
+def _number(path: Path | None) -> int | None:
+    if path is None:
+        return None
+    try:
+        return cgroup.number(path)
+    except (OSError, ValueError):
+        return None

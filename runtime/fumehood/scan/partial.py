@@ -1,0 +1,127 @@
+"""What may be shown of output that has not ended; must never show part of a secret in it.
+
+Complete lines are shown, once they were searched together with what came before them. What is
+a secret only because of something that is written later cannot be known; the whole output is
+scanned again at its end, and that result counts.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import structlog
+
+from fumehood.scan.pieces import within
+from fumehood.scan.policy import Withhold
+from fumehood.scan.private_keys import MAX_KEY_BYTES, unfinished
+from fumehood.scan.redact import MIN_REPEATED, Fingerprints, Literals, Span, merged, redact_text
+from fumehood.scan.search import CHUNK, MAX_SECRETS, OVERLAP, Budget, Searcher
+from fumehood.scan.visible import is_clean, visible
+
+log = structlog.get_logger(__name__)
+
+SECONDS: Final = 5.0
+"""CPU time for all of one stream; then no more of it is shown before its end."""
+FEED_SECONDS: Final = 2.0
+"""The same for what is added at once."""
+MAX_HELD: Final = 2 * (MAX_KEY_BYTES + OVERLAP)
+"""Bytes that may wait for their line, or their key, to end."""
+LONG_LINE: Final = CHUNK
+"""A line of more bytes is shown before it ends, but for its last OVERLAP."""
+
+
+class Partial:
+    """One stream. To be used by one thread at a time."""
+
+    def __init__(self, searcher: Searcher, fingerprints: Fingerprints) -> None:
+        """Use `Pipeline.partial`."""
+        self._searcher = searcher
+        self._fingerprints = fingerprints
+        self._literals = Literals()
+        self._secrets = 0
+        self._spent = 0.0
+        self._shown = b""
+        self._held = b""
+        self.over = False
+        """Nothing more will be shown: a detector failed, or a bound was met."""
+
+    def feed(self, data: bytes) -> str:
+        """More of the stream; what of it, and of what was held back, may be shown now."""
+        if self.over:
+            return ""
+        self._held += data
+        began = time.thread_time()
+        text, withheld = "", None
+        try:
+            text = self._release()
+        except Withhold as withhold:
+            withheld = withhold
+        except Exception as error:  # noqa: BLE001  (recorded: not looked at is not shown)
+            withheld = Withhold.failed("partial", error)
+        if withheld is not None:
+            log.warning("partial output withheld", reason=withheld.message, detail=withheld.detail)
+        self._spent += time.thread_time() - began
+        if withheld is not None or self._spent > SECONDS or len(self._held) > MAX_HELD:
+            self._give_up()
+        return text
+
+    def _give_up(self) -> None:
+        self.over = True
+        self._shown = self._held = b""
+
+    def _release(self) -> str:
+        end = self._held.rfind(b"\n") + 1
+        if not end and len(self._held) >= LONG_LINE:
+            end = _between_characters(self._held, len(self._held) - OVERLAP)
+        if not end:
+            return ""
+        window, base = self._shown + self._held, len(self._shown)
+        spans = self._search(window)
+        end = self._before_secrets(window, base + end, spans)
+        if end <= base:
+            return ""
+        raw = window[base:end]
+        self._shown, self._held = window[max(0, end - OVERLAP) : end], window[end:]
+        return visible(redact_text(raw, within(spans, base, end)))[0]
+
+    def _search(self, window: bytes) -> list[Span]:
+        found = self._searcher.find(window, Budget(FEED_SECONDS), clean=is_clean(window))
+        spans = [self._fingerprints.span(match, window) for match in found]
+        for match, span in zip(found, spans, strict=True):
+            for literal in (window[match.start : match.end], match.value):
+                if len(literal) >= MIN_REPEATED and literal not in self._literals:
+                    self._secrets += 1
+                    self._literals.add(literal, span)
+        if self._secrets > MAX_SECRETS:
+            raise Withhold.too_many_secrets()
+        return merged([*spans, *self._literals.find(window)])
+
+    def _before_secrets(self, window: bytes, end: int, spans: list[Span]) -> int:
+        """`end`, moved before what it would cut in two: a secret, or a key that goes on."""
+        begin = unfinished(window)
+        if begin is not None:
+            end = min(end, begin)
+        for span in reversed(spans):
+            if span.start < end < span.end:
+                end = span.start
+        return end
+
+
+def tail(partial: Partial, data: bytes, most: int) -> str:
+    """About the last `most` bytes of a stream, as they may be shown. `partial`: a fresh one."""
+    start = max(0, len(data) - most - OVERLAP)
+    if start:
+        # What it begins with may be the end of a secret, and is not shown.
+        partial.feed(data[start : start + OVERLAP])
+        start += OVERLAP
+    return partial.feed(data[start:])
+
+
+def _between_characters(data: bytes, at: int) -> int:
+    """`at`, moved back to where a UTF-8 character begins (one has at most 4 bytes)."""
+    for _ in range(3):
+        if data[at] & 0xC0 != 0x80:
+            break
+        at -= 1
+    return at

@@ -1,0 +1,244 @@
+"""The invocations that have not ended, and for a while those that have: what is known of each.
+
+In memory only, bounded in number, size and time. It must never hold output that was not scanned
+longer than the invocation itself does, and decides for nobody what to see: `control` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fumehood.kernel import cgroup
+from fumehood.kernel.gauge import Gauge, Reading
+from fumehood.model.codec import encode
+from fumehood.model.live import Progress, State
+from fumehood.model.outcome import Proof
+from fumehood.model.plan import Plan
+from fumehood.model.request import RegisteredTool, Request
+from fumehood.model.result import Result
+from fumehood.scan.partial import Partial, tail
+from fumehood.supervisor.harvest import Drain
+from fumehood.supervisor.progress import MAX_MESSAGE, ProgressLines, Said
+
+STDERR_BYTES: Final = 64 * 1024
+"""Of the stderr of a running tool, its end."""
+RECENT: Final = 256
+"""Ended invocations that are remembered."""
+RECENT_SECONDS: Final = 600.0
+RECENT_CHARACTERS: Final = 4 * 1024 * 1024
+"""Characters of stderr of all of them together."""
+
+
+class Live:
+    """One invocation that has not ended. Every wait on it is somebody else's."""
+
+    __slots__ = (
+        "_gauge", "_messages", "_progress", "_said", "_state", "_words", "cancelled_by", "changed",
+        "plan", "request", "started", "stderr", "stdout", "task", "tool",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, messages: Callable[[], Partial]) -> None:
+        """messages: makes the scanner of the tool's progress messages."""
+        self.request = request
+        self.tool: RegisteredTool | None = None
+        self.plan: Plan | None = None
+        self.task: asyncio.Task[Result] | None = None
+        self.started: float | None = None
+        self.stdout: Drain | None = None
+        self.stderr: Drain | None = None
+        self.cancelled_by = ""
+        """Who cancelled it; empty while nobody did."""
+        self.changed = asyncio.Event()
+        """Set when there may be something new to tell."""
+        self._state: State = "admitting"
+        self._gauge: Gauge | None = None
+        self._words = ProgressLines()
+        self._messages = messages
+        self._said: Partial | None = None
+        self._progress: tuple[Said, Progress] | None = None
+
+    # --- what happens to it, told by the corridor
+
+    @property
+    def state(self) -> State:
+        return "ending" if self.cancelled_by and self._state == "running" else self._state
+
+    def enter(self, state: State) -> None:
+        self._state = state
+
+    def streams(self, stdout: Drain, stderr: Drain) -> None:
+        """It has a sandbox, whose output is read by these."""
+        self.stdout, self.stderr = stdout, stderr
+        stdout.on_data = self._wrote
+        stderr.on_data = self._wrote_progress
+        self._state = "opening"
+
+    def opened(self, proofs: tuple[Proof, ...]) -> None:
+        """Its sandbox is proven."""
+        self._gauge = Gauge(proofs, layout())
+
+    def begin(self) -> None:
+        """Its tool runs."""
+        self.started = time.monotonic()
+        self._state = "running"
+
+    def _wrote(self, _data: bytes) -> None:
+        self.changed.set()
+
+    def _wrote_progress(self, data: bytes) -> None:
+        if self._words.feed(data):
+            self.changed.set()
+
+    # --- what is known of it
+
+    def cancel(self, by: str) -> None:
+        """Cancel it; the first who does is kept, and doing it again changes nothing."""
+        if not self.cancelled_by and self.task is not None:
+            self.cancelled_by = by
+            self.task.cancel()
+
+    def progress(self) -> Progress | None:
+        """What the tool said last of how far it is, its message scanned."""
+        said = self._words.latest
+        if said is None:
+            return None
+        if self._progress is None or self._progress[0] is not said:
+            message = self._scanned(said.message) if said.message else ""
+            self._progress = said, Progress(said.value, said.total, message)
+        return self._progress[1]
+
+    def _scanned(self, message: bytes) -> str:
+        # One scanner for all messages of an invocation: it sees each together with those before.
+        if self._said is None:
+            self._said = self._messages()
+        lines = self._said.feed(message + b"\n").splitlines()
+        return lines[-1][:MAX_MESSAGE] if lines else ""
+
+    def stderr_shown(self, partial: Partial) -> str:
+        """The end of its diagnostics so far, scanned. partial: a fresh one."""
+        if self.stderr is None:
+            return ""
+        return tail(partial, self.stderr.last(2 * STDERR_BYTES), STDERR_BYTES)
+
+    def reading(self) -> Reading:
+        """What its sandbox uses now."""
+        return self._gauge.read() if self._gauge and self._state == "running" else Reading()
+
+    def to_json(self) -> dict[str, Any]:
+        now, reading, progress = time.monotonic(), self.reading(), self.progress()
+        limits = self.plan.limits if self.plan else None
+        return {
+            "invocation": self.request.invocation,
+            "tool": self.request.tool[:64],
+            "version": self.tool.manifest.version if self.tool else "",
+            "caller": {
+                "uid": self.request.caller.uid,
+                "pid": self.request.caller.pid,
+                "name": self.request.caller.name,
+            },
+            "state": self.state,
+            "age_seconds": round(now - self.request.received, 3),
+            "running_seconds": None if self.started is None else round(now - self.started, 3),
+            "timeout_seconds": limits.timeout_ms / 1000 if limits else None,
+            "cpu_seconds": reading.cpu_seconds,
+            "memory_bytes": reading.memory_bytes,
+            "memory_limit_bytes": limits.memory_bytes if limits else None,
+            "pids": reading.pids,
+            "stdout_bytes": self.stdout.count if self.stdout else 0,
+            "stderr_bytes": self.stderr.count if self.stderr else 0,
+            "progress": encode(progress) if progress else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is still known of an invocation that has ended: nothing that was not scanned."""
+
+    invocation: str
+    tool: str
+    version: str
+    uid: int
+    status: str
+    when: float
+    stderr: str
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "invocation": self.invocation,
+            "tool": self.tool,
+            "version": self.version,
+            "state": self.status,
+            "ended_seconds_ago": round(time.monotonic() - self.when, 3),
+            "message": self.message,
+        }
+
+
+class Registry:
+    """All of them, by name."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, Live] = {}
+        self._ended: OrderedDict[str, Ended] = OrderedDict()
+        self._characters = 0
+
+    def __iter__(self) -> Iterator[Live]:
+        """Those that live, the oldest first."""
+        return iter(list(self._live.values()))
+
+    def add(self, live: Live) -> None:
+        self._live[live.request.invocation] = live
+
+    def remove(self, live: Live, result: Result | None) -> None:
+        """It has ended; result: None where there is none to remember."""
+        request = live.request
+        self._live.pop(request.invocation, None)
+        self._remember(
+            Ended(
+                invocation=request.invocation,
+                tool=request.tool[:64],
+                version=live.tool.manifest.version if live.tool else "",
+                uid=request.caller.uid,
+                status=result.status if result else "cancelled" if live.cancelled_by else "",
+                when=time.monotonic(),
+                stderr=result.stderr if result else "",
+                message=result.message if result else "",
+            )
+        )
+
+    def live(self, invocation: str) -> Live | None:
+        return self._live.get(invocation)
+
+    def ended(self, invocation: str) -> Ended | None:
+        self._forget()
+        return self._ended.get(invocation)
+
+    def _remember(self, ended: Ended) -> None:
+        self._ended[ended.invocation] = ended
+        self._characters += len(ended.stderr)
+        self._forget()
+
+    def _forget(self) -> None:
+        oldest = time.monotonic() - RECENT_SECONDS
+        while self._ended:
+            first = next(iter(self._ended.values()))
+            too_many = len(self._ended) > RECENT or self._characters > RECENT_CHARACTERS
+            if not too_many and first.when >= oldest:
+                return
+            self._characters -= len(first.stderr)
+            del self._ended[first.invocation]
+
+
+_layout: list[cgroup.Layout] = []
+
+
+def layout() -> cgroup.Layout:
+    """The host's cgroups, as this process sees them; read once."""
+    if not _layout:
+        _layout.append(cgroup.discover())
+    return _layout[0]
