@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from fumehood.errors import EngineError
 from fumehood.kernel import cgroup
 from fumehood.kernel.meter import Meter
 from fumehood.model.outcome import Counters, Proof
@@ -109,6 +110,8 @@ class DockerGroup:
     def take(self, pids: list[int]) -> None:
         """Move processes in that a runtime started outside."""
         for pid in pids:
+            if pid <= 1:
+                raise EngineError("PID 1 is nobody's to move", control="cgroup")
             with contextlib.suppress(ProcessLookupError):
                 self._group.attach(pid)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from fumehood.engines import docker_proof
+from fumehood.engines.docker_api import Ending
 from fumehood.engines.docker_gate import Gate
 from fumehood.engines.docker_group import DockerGroup
 from fumehood.engines.docker_worker import Broken, Created, StartReturned, StreamsOver, Worker
@@ -64,6 +65,8 @@ class DockerSandbox:
     _init_pidfd: int = -1
     _tool_pidfd: int = -1
     _deadline: float = field(default_factory=lambda: time.monotonic() + OPEN_SECONDS)
+    _unseen_end: bool = False
+    """It ended before a process of it could be looked at."""
     _died: float = 0.0
     _last: Event | None = None
 
@@ -135,8 +138,8 @@ class DockerSandbox:
                     self._container, self._binds = container, binds
                 case StartReturned(ending):
                     self._start_returned = True
-                    if ending is not None and ending.pid > 0:
-                        self._adopt(ending.pid)
+                    if ending is not None:
+                        self._adopt(ending)
                 case StreamsOver(ending):
                     self._streams_over = True
                     self._exit_code = ending.exit_code
@@ -168,6 +171,10 @@ class DockerSandbox:
     def _has_ended(self) -> bool:
         if self.gate.init_status is not None:
             return True
+        if not self.traced and self.phase != "running":
+            return False  # it may be over already, and is reported in the usual order
+        if self._unseen_end:
+            return True
         return self._init_pidfd >= 0 and pidfd.has_ended(self._init_pidfd)
 
     def _try_open(self) -> list[Event]:
@@ -178,7 +185,7 @@ class DockerSandbox:
         if not self._start_returned:
             return []
         if not self.traced:
-            return self._open_unseen() if self._init_pidfd >= 0 else []
+            return self._open_unseen()
         if self.gate.state == "looking":
             raise EngineError("the program could not be held at its start", control="gate")
         if self.gate.state != "held":
@@ -197,10 +204,21 @@ class DockerSandbox:
 
     # --- runtimes that show nothing
 
-    def _adopt(self, pid: int) -> None:
+    def _adopt(self, ending: Ending) -> None:
         """Bring the processes of a runtime that ignores cgroups into ours, all of them."""
-        self._init_pidfd = os.pidfd_open(pid)
-        top = proc.parent(pid)
+        try:
+            self._init_pidfd = os.pidfd_open(ending.pid) if ending.pid > 0 else -1
+            top = proc.parent(ending.pid)
+            shim = proc.command(top)
+        except ProcessLookupError:
+            shim = ""
+        if self._init_pidfd < 0 or pidfd.has_ended(self._init_pidfd):
+            self._unseen_end = True  # quicker than we; that is what `gate` being missing means
+            return
+        if not shim.startswith("containerd-shim"):
+            raise EngineError(
+                "the runtime's processes cannot be told from others", control="cgroup", detail=shim
+            )
         for _ in range(100):
             outside = sorted(set(proc.descendants(top)) - set(self.group.members()))
             if not outside:
@@ -210,14 +228,21 @@ class DockerSandbox:
 
     def _open_unseen(self) -> list[Event]:
         """The program runs already; what can be said of it is said, and what cannot as well."""
-        pid = self.group.members()
-        if not pid:
-            raise EngineError("the sandbox is not in its cgroup", control="cgroup")
-        proofs = self.group.read_back(pid[0], "")
+        self._unseen_end = self._unseen_end or pidfd.has_ended(self._init_pidfd)
+        proofs = [] if self._unseen_end else self._read_back_unseen()
         proofs += [Proof(f"unproven.{name}", why, "docs") for name, why in self.unproven.items()]
         self.phase = "opened"
         self._proofs = []
         return [Opened(tuple(proofs))]
+
+    def _read_back_unseen(self) -> list[Proof]:
+        members = self.group.members()
+        if not members:
+            raise EngineError("the sandbox is not in its cgroup", control="cgroup")
+        # A runtime that heeds Docker's parent group makes one of its own in it.
+        paths = proc.cgroups(members[0]).values()
+        own = any(path.endswith(f"/{self._container}") for path in paths)
+        return self.group.read_back(members[0], self._container if own else "")
 
     # --- the end
 

@@ -64,12 +64,26 @@ def children(pid: int) -> tuple[int, ...]:
 
 
 def parent(pid: int) -> int:
-    """The parent of a process, as it is now."""
+    """The parent of a process, as it is now; 0 when the process is gone."""
     return _parents().get(pid, 0)
 
 
+def command(pid: int) -> str:
+    """The name of a process's program as the kernel keeps it, at most 15 bytes; empty: gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def descendants(pid: int) -> tuple[int, ...]:
-    """Children, their children and so on, of a process with any number of threads."""
+    """Children, their children and so on, of a process with any number of threads.
+
+    Nothing for PID 0 and 1: what has no parent any more is nobody's to count.
+    """
+    if pid <= 1:
+        return ()
     by_parent: dict[int, list[int]] = {}
     for child, above in _parents().items():
         by_parent.setdefault(above, []).append(child)

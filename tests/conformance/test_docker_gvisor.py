@@ -1,0 +1,115 @@
+"""gVisor by way of Docker: what it cannot keep must be accepted by name, and the rest holds.
+
+Debian's runsc stands in dockerd's own configuration (see scripts/dockerd-for-tests).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fumehood.engines.docker import UNSEEN
+from fumehood.kernel import proc
+from fumehood.launcher import messages as m
+from fumehood.model.plan import Plan
+from support.docker import DockerProcess, Engine, docker_launcher, docker_plan
+
+ACCEPTED = tuple(sorted(f"runsc.{control}" for control in UNSEEN))
+
+
+@pytest.fixture(scope="module")
+def gvisor(
+    docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DockerProcess]:
+    assert shutil.which("runsc"), "apt-get install runsc"
+    store = tmp_path_factory.mktemp("store")
+    runtimes = ("runc", "runsc")
+    with docker_launcher(store, docker_engine, runtimes=runtimes, accepted=ACCEPTED) as process:
+        yield process
+
+
+def plan(*argv: str, **changes: object) -> Plan:
+    return docker_plan(*argv, **({"runtime": "runsc", "accepted": ACCEPTED} | changes))
+
+
+def test_the_kernel_is_not_the_hosts(gvisor: DockerProcess) -> None:
+    call = gvisor.call("aaaaaaaa-1", plan("sh", "-c", "cat; cat /proc/version; echo x >/out/f"))
+    host = Path("/proc/version").read_bytes()
+    assert call.out.startswith(b"{}Linux")
+    assert not call.out.endswith(host)
+    assert isinstance(call.end, m.EndedMessage)
+    assert [item.name for item in call.end.artifacts] == ["f"]
+
+
+def test_what_is_not_proven_is_said(gvisor: DockerProcess) -> None:
+    call = gvisor.call("aaaaaaaa-1", plan("cat"))
+    assert {f"unproven.{name}" for name in ACCEPTED} <= set(call.proofs)
+    assert not {"uid", "capabilities", "seccomp", "no_new_privs"} & set(call.proofs)
+    assert call.proofs["cgroup"] == "member"
+
+
+@pytest.mark.parametrize("missing", ACCEPTED)
+def test_each_missing_control_must_be_accepted_by_name(gvisor: DockerProcess, missing: str) -> None:
+    accepted = tuple(name for name in ACCEPTED if name != missing)
+    ends = gvisor.open("aaaaaaaa-1", plan("cat", accepted=accepted))
+    end = gvisor.last()
+    assert isinstance(end, m.Refused)
+    assert (end.code, end.control) == ("plan_refused", missing)
+    gvisor.talk(ends, b"")
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "signal"), [("exit 0", 0, None), ("exit 7", 7, None), ("kill $$", None, 15)]
+)
+def test_ends_are_told_however_quick(
+    gvisor: DockerProcess, script: str, code: int | None, signal: int | None
+) -> None:
+    end = gvisor.call("aaaaaaaa-1", plan("sh", "-c", script)).end
+    assert isinstance(end, m.EndedMessage)
+    assert (end.exit_code, end.signal) == (code, signal)
+
+
+def test_no_network(gvisor: DockerProcess) -> None:
+    script = "import socket; socket.create_connection(('127.0.0.1', 22), 2)"
+    end = gvisor.call("aaaaaaaa-1", plan("python3", "-c", script)).end
+    assert isinstance(end, m.EndedMessage)
+    assert end.exit_code == 1
+
+
+def test_too_much_memory_kills_the_whole_sandbox(gvisor: DockerProcess) -> None:
+    end = gvisor.call("aaaaaaaa-1", plan("python3", "-c", "bytearray(300 << 20)")).end
+    assert isinstance(end, m.EndedMessage)
+    assert end.oom_kills
+
+
+def test_a_kill_leaves_nothing(gvisor: DockerProcess) -> None:
+    ends, _ = gvisor.opened("aaaaaaaa-1", plan("sh", "-c", "sleep 1000 & sleep 1000"))
+    gvisor.start("aaaaaaaa-1")
+    inside = _members()
+    assert inside
+    gvisor.send(m.Kill("aaaaaaaa-1"))
+    assert isinstance(gvisor.last(), m.EndedMessage)
+    gvisor.talk(ends, b"")
+    assert not [pid for pid in inside if proc.command(pid)]
+
+
+def _members() -> list[int]:
+    """Processes in a cgroup of the one sandbox that runs."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cgroup"):
+        try:
+            text = path.read_text()
+        except OSError:
+            continue
+        if "/aaaaaaaa-1" in text:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_only_the_shims_children_are_ever_moved() -> None:
+    """Whoever has no parent any more would stand for every process of the host."""
+    assert proc.descendants(0) == proc.descendants(1) == ()
+    assert proc.parent(2**22 + 1) == 0
