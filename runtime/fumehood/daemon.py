@@ -45,6 +45,7 @@ from fumehood.launcher.keeper import Settings
 from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
 from fumehood.scan.pipeline import Pipeline
+from fumehood.supervisor.leases import Leases, divide
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.service import Rooms, Supervisor
 from fumehood.supervisor.slots import Slots
@@ -210,8 +211,8 @@ def _compose(
     root = state / "keys" / "root.json"
     digests = keys.load_or_create(root, "digest")
     rootless = ceilings.uid_own >= 0
-    accounts = None if rootless else (ceilings.uid_first, ceilings.uid_count)
-    catalog = Catalog(state, accounts, os.geteuid())
+    own, leased = divide(ceilings)
+    catalog = Catalog(state, None if rootless else own, os.geteuid())
     for problem in catalog.problems:
         log.error("a row of the catalog cannot be read", problem=problem)
     for tool in catalog.verify():
@@ -243,7 +244,13 @@ def _compose(
             ),
             slots=Slots(config.sandboxes, config.queue, config.queue_timeout),
             launchers=launchers,
-            pool=Pool(launchers, uuid7, most=config.warm, most_each=config.warm_per_tool),
+            pool=Pool(
+                launchers,
+                uuid7,
+                most=config.warm,
+                most_each=config.warm_per_tool,
+                leases=Leases(*leased),
+            ),
             pipeline=pipeline,
             audit=audit,
             digest=partial(keys.mac, digests.bytes),

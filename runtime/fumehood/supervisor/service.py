@@ -184,7 +184,7 @@ class Supervisor:
         release = partial(
             rooms.pipeline.release,
             admitted,
-            plan,
+            run.plan,
             outcome,
             timing=timing,
             check_output=rooms.admission.output_check(admitted.tool),
@@ -221,8 +221,8 @@ class Supervisor:
             "breach": encode(result.breach) if result.breach else None,
             "usage": encode(result.usage),
             "findings": [f"{f.kind}:{f.rule}:{f.action}" for f in result.findings],
-            "plan": plan.digest(),
-            "uid": plan.uid,
+            "plan": result.enforced.plan if result.enforced else plan.digest(),
+            "uid": result.enforced.uid if result.enforced else plan.uid,
             "seccomp": plan.seccomp_digest,
             "arguments": self._rooms.digest(request.arguments_json),
         }

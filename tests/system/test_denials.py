@@ -1,0 +1,145 @@
+"""Killed system calls are named, counted, and attributed to the invocation that made them."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from support.hood import Hood
+
+NUMBERS = {"x86_64": {"bpf": 321, "keyctl": 250}, "aarch64": {"bpf": 280, "keyctl": 219}}
+NATIVE = platform.machine()
+CALL = "import ctypes; call = ctypes.CDLL(None).syscall\n"
+CHILDREN = """
+import os
+for _ in range({count}):
+    if os.fork() == 0: call({number}, 0, 0, 0); os._exit(0)
+    os.wait()
+"""
+
+
+def number(name: str) -> int:
+    return NUMBERS[NATIVE][name]
+
+
+def run(hood: Hood, script: str, **limits: object) -> Mapping[str, Any]:
+    name = f"denied-{abs(hash((script, str(limits)))):x}"
+    hood.register(None, name, command=["python3", "-c", CALL + script], limits=limits)
+    return hood.call(name)
+
+
+def named(result: Mapping[str, Any]) -> dict[tuple[str, str, str], int]:
+    seen = result["syscalls"]["seen"]
+    return {(i["syscall"], i["architecture"], i["action"]): i["count"] for i in seen}
+
+
+@pytest.mark.parametrize("name", ["bpf", "keyctl"])
+def test_the_call_that_killed_a_tool_is_named(hood: Hood, name: str) -> None:
+    result = run(hood, f"call({number(name)}, 0, 0, 0)")
+    assert (result["status"], result["breach"]["control"]) == ("syscall_killed", "seccomp")
+    assert named(result) == {(name, NATIVE, "kill"): 1}
+    assert result["breach"]["detail"] == f"{name} ({NATIVE})"
+    assert f"{name} ({NATIVE})" in result["message"]
+    assert result["findings"] == []
+
+
+@pytest.mark.skipif(NATIVE != "x86_64", reason="only x86-64 has other ABIs of its own")
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        # mov eax, 20; int 0x80 (getpid of i386)
+        ("b8 14 00 00 00 cd 80 c3", ("getpid", "i386", "kill")),
+        # mov eax, 0x40000027; syscall (getpid of x32)
+        ("b8 27 00 00 40 0f 05 c3", ("getpid", "x32", "kill")),
+    ],
+    ids=["i386", "x32"],
+)
+def test_another_abi_is_named_too(hood: Hood, code: str, expected: tuple[str, str, str]) -> None:
+    script = f"""
+import mmap
+page = mmap.mmap(-1, 4096, prot=7)
+page.write(bytes.fromhex({code!r}))
+ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+"""
+    result = run(hood, script)
+    assert result["status"] == "syscall_killed"
+    assert named(result) == {expected: 1}
+
+
+def test_children_that_are_killed_are_told_although_the_tool_goes_on(hood: Hood) -> None:
+    result = run(hood, CHILDREN.format(count=3, number=number("bpf")))
+    assert (result["status"], result["breach"]) == ("ok", None)
+    assert named(result) == {("bpf", NATIVE, "kill"): 3}
+    (finding,) = result["findings"]
+    assert (finding["rule"], finding["kind"], finding["place"]) == (
+        "syscall-killed", "behaviour", "sandbox",
+    )  # fmt: skip
+    assert f"bpf ({NATIVE}), 3 times" in finding["message"]
+
+
+def test_the_last_kill_before_the_end_is_not_missed(hood: Hood) -> None:
+    """A child is killed and the tool ends at once: thirty times, and never too late."""
+    script = f"import os\nif os.fork() == 0: call({number('bpf')}, 0, 0, 0)\nos.wait(); os._exit(0)"
+    for _ in range(30):
+        assert named(run_again(hood, script)) == {("bpf", NATIVE, "kill"): 1}
+
+
+def run_again(hood: Hood, script: str) -> Mapping[str, Any]:
+    hood.register(None, "last-kill", command=["python3", "-c", CALL + script])
+    return hood.call("last-kill")
+
+
+def test_what_is_not_visible_is_said(hood: Hood) -> None:
+    """socket(AF_VSOCK) is answered EPERM, which the kernel does not report."""
+    result = run(hood, "call(41 if True else 0, 40, 1, 0)")
+    assert result["status"] == "ok"
+    told = result["syscalls"]
+    assert (told["seen"], told["kills_visible"], told["denials_visible"]) == ([], True, False)
+    assert "SECCOMP_FILTER_FLAG_LOG" in told["reason"]
+
+
+def test_a_flood_of_kills_costs_little_and_is_counted_or_said_to_be_incomplete(hood: Hood) -> None:
+    script = CHILDREN.format(count=100_000, number=number("bpf"))
+    before = cpu(hood.launcher)
+    result = run(hood, script, timeout="4s")
+    spent = cpu(hood.launcher) - before
+    assert result["status"] == "timeout"
+    count = named(result)["bpf", NATIVE, "kill"]
+    assert count > 100
+    assert result["syscalls"]["complete"] or count <= 2_000 * 6
+    assert spent < 0.4, f"{spent} CPU seconds in 4 s, {count} records"
+
+
+def cpu(pid: int) -> float:
+    with open(f"/proc/{pid}/schedstat") as file:
+        return int(file.read().split()[0]) / 1e9
+
+
+def test_two_invocations_of_one_tool_at_once_are_told_apart(hood: Hood) -> None:
+    """Each makes as many forbidden calls as it is told, while the other does."""
+    script = f"""
+import json, os, sys
+for _ in range(json.load(sys.stdin)['count']):
+    if os.fork() == 0: call({number("bpf")}, 0, 0, 0)
+    os.wait()
+"""
+    hood.register(None, "twins", command=["python3", "-c", CALL + script])
+    wanted = [3, 11, 20, 29, 40]
+    found: dict[int, Mapping[str, Any]] = {}
+
+    def call(count: int) -> None:
+        found[count] = hood.call("twins", {"count": count})
+
+    threads = [threading.Thread(target=call, args=(count,)) for count in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for count in wanted:
+        assert named(found[count]) == {("bpf", NATIVE, "kill"): count}, found[count]["syscalls"]
+    accounts = [result["enforced"]["uid"] for result in found.values()]
+    assert len(set(accounts)) == len(accounts)
