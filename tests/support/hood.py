@@ -144,8 +144,19 @@ class Hood:
             return int(client.show_tool(tool)["account"])
 
     def alive(self, tool: str) -> list[int]:
-        """PIDs that run as the tool's account, the waiting bubblewraps of the pool left out."""
-        return [pid for pid in processes_of(self.account(tool)) if comm(pid) not in ("bwrap", "")]
+        """PIDs that run as the tool's account or a leased one, which may be another tool's; the
+        waiting bubblewraps of the pool left out."""
+        found = processes_of(self.account(tool)) + processes_of(*self.leased)
+        return [pid for pid in found if comm(pid) not in ("bwrap", "")]
+
+    @property
+    def leased(self) -> tuple[int, int]:
+        """The accounts for leases: first and count, as `supervisor.leases.divide` has it."""
+        config = json.loads((self.place / "config.yaml").read_text())
+        accounts = {"first": 1_900_000_000, "count": 10_000, **config.get("accounts", {})}
+        wanted = config.get("sandboxes", 64) + config.get("warm", 16)
+        spare = min(wanted, accounts["count"] // 2)
+        return accounts["first"] + accounts["count"] - spare, spare
 
     @property
     def supervisor(self) -> int:
@@ -245,15 +256,16 @@ def comm(pid: int) -> str:
         return ""
 
 
-def processes_of(uid: int) -> list[int]:
-    """Living processes (no zombies) with this real UID."""
+def processes_of(uid: int, count: int = 1) -> list[int]:
+    """Living processes (no zombies) with this real UID, or one of `count` from it on."""
     found = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 text = Path(entry.path, "status").read_text()
                 fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-                if fields["Uid"].split()[0] == str(uid) and not fields["State"].startswith("Z"):
+                real = int(fields["Uid"].split()[0])
+                if uid <= real < uid + count and not fields["State"].startswith("Z"):
                     found.append(int(entry.name))
     return found
 

@@ -19,7 +19,8 @@ from support.hood import Hood, cgroups, eventually, hood, processes_of
 
 CALLS = 20
 GONE_SECONDS = 2.0
-FIRST_ACCOUNT = 1_950_000_000
+ACCOUNTS = (1_950_000_000, 50)
+"""First and count: twenty-five for tools, as many for leases."""
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def place() -> Iterator[Path]:
 
 
 def config() -> dict[str, object]:
-    return {"accounts": {"first": FIRST_ACCOUNT, "count": 10}}
+    return {"accounts": {"first": ACCOUNTS[0], "count": ACCOUNTS[1]}}
 
 
 class Calls:
@@ -39,7 +40,6 @@ class Calls:
 
     def __init__(self, running: Hood) -> None:
         running.register(None, "sleeper", command=["sleep", "60"], limits={"timeout": "60s"})
-        self.account = running.account("sleeper")
         self.ends: list[dict[str, Any] | FumehoodError] = []
         self._threads = [threading.Thread(target=self._call, args=(running,)) for _ in range(CALLS)]
         for thread in self._threads:
@@ -55,7 +55,7 @@ class Calls:
     def sleeping(self) -> int:
         return sum(
             Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
-            for pid in processes_of(self.account)
+            for pid in processes_of(*ACCOUNTS)
             if Path(f"/proc/{pid}").exists()
         )
 
@@ -88,7 +88,7 @@ def test_kill_of_the_supervisor_leaves_nothing_and_the_next_daemon_works(place: 
     with hood(place, config=config()) as running:
         calls, instance = Calls(running), running.instance
         os.kill(running.supervisor, signal.SIGKILL)
-        eventually(lambda: not processes_of(calls.account), GONE_SECONDS, "no process is left")
+        eventually(lambda: not processes_of(*ACCOUNTS), GONE_SECONDS, "no process is left")
         eventually(lambda: not cgroups(instance), GONE_SECONDS, "no cgroup is left")
         calls.join()
         assert all(isinstance(end, FumehoodError) for end in calls.ends)
@@ -105,7 +105,7 @@ def test_kill_of_the_launcher_is_an_engine_error_and_a_new_one_serves(place: Pat
         calls, instance = Calls(running), running.instance
         first = running.launcher
         os.kill(first, signal.SIGKILL)
-        eventually(lambda: not processes_of(calls.account), GONE_SECONDS, "no process is left")
+        eventually(lambda: not processes_of(*ACCOUNTS), GONE_SECONDS, "no process is left")
         calls.join()
         statuses = [end["status"] if isinstance(end, dict) else repr(end) for end in calls.ends]
         assert statuses == ["engine_error"] * CALLS
@@ -123,7 +123,7 @@ def test_kill_of_the_keeper_ends_everything(place: Path) -> None:
     with hood(place, config=config()) as running:
         calls, instance = Calls(running), running.instance
         running.process.kill()
-        eventually(lambda: not processes_of(calls.account), 5, "no process is left")
+        eventually(lambda: not processes_of(*ACCOUNTS), 5, "no process is left")
         eventually(lambda: not cgroups(instance), 5, "no cgroup is left")
         calls.join()
     with hood(place, config=config()) as running:
@@ -136,7 +136,7 @@ def test_kill_of_all_three_at_once_leaves_no_process_and_the_next_start_sweeps(p
         pids = [running.process.pid, running.launcher, running.supervisor]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not processes_of(calls.account), GONE_SECONDS, "no process is left")
+        eventually(lambda: not processes_of(*ACCOUNTS), GONE_SECONDS, "no process is left")
         calls.join()
     with hood(place, config=config()) as running:
         assert not cgroups(instance)
@@ -147,7 +147,7 @@ def test_a_stop_cancels_what_runs_and_records_it(place: Path) -> None:
     with hood(place, config=config()) as running:
         calls, instance = Calls(running), running.instance
         assert running.stop() == 0
-        assert not processes_of(calls.account)
+        assert not processes_of(*ACCOUNTS)
         assert not cgroups(instance)
         calls.join()
         assert not running.socket.exists()
