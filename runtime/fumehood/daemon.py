@@ -7,6 +7,7 @@ module; it is the one place that knows every room.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
@@ -26,7 +27,7 @@ from fumehood.admission.admit import Admission
 from fumehood.admission.authorize import Authorizer
 from fumehood.admission.planner import plan
 from fumehood.admission.quota import Quota
-from fumehood.audit import keys
+from fumehood.audit import keys, replay
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.record import Field
 from fumehood.catalog.lint import lint
@@ -41,18 +42,21 @@ from fumehood.kernel import seccomp
 from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.clients import Launchers
-from fumehood.launcher.keeper import Settings
+from fumehood.launcher.keeper import ALIVE, READY, Settings
 from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor.leases import Leases, divide
 from fumehood.supervisor.pool import Pool
+from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
 from fumehood.supervisor.service import Rooms, Supervisor
 from fumehood.supervisor.slots import Slots
 
 log = structlog.get_logger("fumehood")
 
 HELLO_SECONDS = 15.0
+ANSWER_SECONDS = 2.0
+"""When everything has ended its answers still go out; a peer that does not read them loses them."""
 
 
 def main(argv: list[str]) -> int:
@@ -89,16 +93,23 @@ async def _serve(
     root = state / "keys" / "root.json"
     pipeline = _pipeline(settings)
     rules = asyncio.get_running_loop().run_in_executor(None, pipeline.load)
-    audit = AuditLog.open(state / "audit", keys.load_or_create(root, "audit").bytes)
+    audit = AuditLog.open(
+        state / "audit",
+        keys.load_or_create(root, "audit").bytes,
+        keep_bytes=config.storage.audit,
+    )
     try:
+        interrupted = _end_interrupted(audit, state / "audit")
         for launcher in launchers.clients:
             await _first_hello(launcher, config)
         supervisor = _compose(launchers, audit, pipeline, settings, config)
         await rules  # no call is answered by a scanner that is not there yet
-        await _recorded(audit, "supervisor.started", {"version": fumehood.__version__})
+        started: dict[str, Field] = {"version": fumehood.__version__, "interrupted": interrupted}
+        await _recorded(audit, replay.STARTED, started)
         stop = _Stop()
         _follow_keeper(control, launchers, stop)
-        await _until_stopped(supervisor, config, listener, ready, stop)
+        keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
+        await _until_stopped(supervisor, config, listener, keeper, stop)
         await _recorded(audit, "supervisor.stopped", {"reason": stop.reason})
     finally:
         launchers.close()
@@ -110,12 +121,51 @@ async def _recorded(audit: AuditLog, event: str, fields: Mapping[str, Field]) ->
     await asyncio.wrap_future(audit.append(event, fields))
 
 
+def _end_interrupted(audit: AuditLog, directory: Path) -> int:
+    """Give what a crash cut short its one terminal record; how many there were."""
+    cut = replay.unfinished(directory)
+    for item in cut:
+        audit.append(
+            "invocation.ended", {**item.fields, "status": "engine_error", "reason": "interrupted"}
+        )
+    if cut:
+        log.warning("invocations were interrupted by the last end", count=len(cut))
+    return len(cut)
+
+
+class _KeeperLine:
+    """What the supervisor tells of itself: to the keeper, and to whoever waits for the start."""
+
+    def __init__(self, control: socket.socket, watchdog_us: int, ready: int) -> None:
+        self._control = control
+        self._seconds = watchdog_us / 2_000_000
+        self._ready = ready
+
+    def ready(self) -> None:
+        if self._ready >= 0:
+            os.write(self._ready, b"1")
+            os.close(self._ready)
+            self._ready = -1
+        self._say(READY)
+
+    async def beat(self) -> None:
+        """As long as the event loop turns, twice in the watchdog's time."""
+        while self._seconds:
+            self._say(ALIVE)
+            await anyio.sleep(self._seconds)
+
+    def _say(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # the end of the keeper is seen elsewhere
+            self._control.send(word)
+
+
 class _Stop:
     """Why and when to stop. The second signal needs no handler: the keeper kills then."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.reason = ""
+        self.at_once = False
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.ask, signal.Signals(number).name)
@@ -140,6 +190,7 @@ def _follow_keeper(control: socket.socket, launchers: Launchers, stop: _Stop) ->
             data, descriptors = b"", []
         if not data:
             loop.remove_reader(control)
+            stop.at_once = True
             stop.ask("the keeper ended")
         elif descriptors:
             engine = data.decode("ascii")
@@ -150,9 +201,13 @@ def _follow_keeper(control: socket.socket, launchers: Launchers, stop: _Stop) ->
 
 
 async def _until_stopped(
-    supervisor: Supervisor, config: Config, listener: socket.socket, ready: int, stop: _Stop
+    supervisor: Supervisor,
+    config: Config,
+    listener: socket.socket,
+    keeper: _KeeperLine,
+    stop: _Stop,
 ) -> None:
-    """Accept callers until somebody asks to stop; then cancel what runs, and wait for it."""
+    """Accept callers until somebody asks to stop; then let what runs end, or cancel it."""
     bounds = Bounds(
         frame_bytes=config.frame_bytes,
         frame_seconds=config.idle_frame_timeout,
@@ -162,16 +217,17 @@ async def _until_stopped(
     gateway = Gateway(supervisor, bounds)
     may_connect = supervisor.may_connect
     async with anyio.create_task_group() as group:
-        serve = partial(front.serve, bounds=bounds, may_connect=may_connect)
+        accepting = anyio.CancelScope()
+        serve = partial(front.serve, bounds=bounds, may_connect=may_connect, accepting=accepting)
         group.start_soon(serve, listener, gateway.serve)
-        if ready >= 0:
-            os.write(ready, b"1")
-            os.close(ready)
+        group.start_soon(keeper.beat)
+        keeper.ready()
         log.info("ready", not_enforced=sorted(config.accept_unenforced))
         await stop.asked.wait()
         log.info("stopping", reason=stop.reason)
-        listener.close()
-        await supervisor.stop()
+        accepting.cancel()
+        await supervisor.stop(0.0 if stop.at_once else config.shutdown.grace)
+        await gateway.answered(ANSWER_SECONDS)
         group.cancel_scope.cancel()
 
 
@@ -242,7 +298,14 @@ def _compose(
                 engines=settings.engines,
                 own_gid=os.getegid(),
             ),
-            slots=Slots(config.sandboxes, config.queue, config.queue_timeout),
+            slots=Slots(
+                config.sandboxes,
+                config.queue,
+                config.queue_timeout,
+                per_tool=config.per_tool,
+                memory=memory_total() * config.pressure.memory_commit // 100,
+            ),
+            gate=Gate(audit, lambda: short_of(look(state), config.pressure, config.storage)),
             launchers=launchers,
             pool=Pool(
                 launchers,

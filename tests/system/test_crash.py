@@ -144,7 +144,7 @@ def test_kill_of_all_three_at_once_leaves_no_process_and_the_next_start_sweeps(p
 
 
 def test_a_stop_cancels_what_runs_and_records_it(place: Path) -> None:
-    with hood(place, config=config()) as running:
+    with hood(place, config={**config(), "shutdown": {"grace": "100ms"}}) as running:
         calls, instance = Calls(running), running.instance
         assert running.stop() == 0
         assert not processes_of(*ACCOUNTS)

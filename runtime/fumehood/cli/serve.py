@@ -11,11 +11,13 @@ import os
 import pwd
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, get_args
 
 import typer
 
+from fumehood.cli import activation
 from fumehood.cli.options import ConfigOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import say
 from fumehood.errors import ConfigError, UsageError
@@ -74,9 +76,16 @@ def start(
 
     config = configuration(places, accept)
     settings = prepare(places, config, images)
+    manager = activation.manager(os.environ, pid=os.getpid(), grace=config.shutdown.grace)
+    settings = replace(settings, manager=manager)
     root = os.geteuid() == 0
-    _make_parent(places.socket, root=root)
-    listener = listen(places.socket, config.socket_group if root else None)
+    listener = activation.listener(os.environ, pid=os.getpid())
+    if listener is not None:  # the service manager's own, also after our end
+        settings = replace(settings, socket="")
+        places = replace(places, socket=Path(activation.path(listener)))
+    else:
+        _make_parent(places.socket, root=root)
+        listener = listen(places.socket, config.socket_group if root else None)
     for line in summary(places, config):
         say(line)
     keeper.exec_keeper(settings, listener=listener.detach(), ready=ready)

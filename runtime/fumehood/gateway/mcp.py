@@ -47,6 +47,8 @@ _MCP_FIELDS: Final = {
     "name", "title", "description", "inputSchema", "outputSchema", "annotations",
 }  # fmt: skip
 
+_ANSWERED_SECONDS = 0.01
+
 Context = ServerRequestContext[None, Arrival]
 
 
@@ -63,6 +65,12 @@ class Gateway:
         self._server.middleware.clear()
         self._server.add_request_handler("tools/list", PaginatedRequestParams, self._list_tools)
         self._server.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
+
+    async def answered(self, seconds: float) -> None:
+        """Wait until no request is without an answer, at most `seconds`."""
+        with anyio.move_on_after(seconds):
+            while self.held.taken:  # noqa: ASYNC110  (an event would cost every answer something)
+                await anyio.sleep(_ANSWERED_SECONDS)
 
     async def serve(self, sock: socket.socket, caller: Caller) -> None:
         """Serve one accepted connection until it ends, and close it; raises nothing."""

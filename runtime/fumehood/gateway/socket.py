@@ -90,8 +90,12 @@ async def serve(
     *,
     bounds: Bounds,
     may_connect: Callable[[Caller], bool],
+    accepting: anyio.CancelScope | None = None,
 ) -> None:
     """Accept until cancelled; `handle` owns and closes each connection it is given.
+
+    accepting: cancelling it ends the accepting alone: the listener is closed, and what was
+        accepted goes on.
 
     One who may not connect, or finds no room, gets one JSON-RPC error and is closed.
     """
@@ -106,22 +110,24 @@ async def serve(
             room.give(caller.uid, 1)
 
     async with anyio.create_task_group() as group:
-        while True:
-            connection = await _accept(listener)
-            try:
-                caller = peer(connection)
-                if not may_connect(caller):
-                    raise Unauthorized("you may not use this supervisor", "ask its operator")
-                if not room.take(caller.uid, 1):
-                    raise OverQuota("no more connections are taken now", "close some, or retry")
-            except FumehoodError as error:
-                log.info("connection refused", code=error.code, uid=caller.uid, pid=caller.pid)
-                _turn_away(connection, error)
-            except OSError as error:
-                log.warning("connection without credentials", error=str(error))
-                connection.close()
-            else:
-                group.start_soon(attend, connection, caller)
+        with accepting or anyio.CancelScope():
+            while True:
+                connection = await _accept(listener)
+                try:
+                    caller = peer(connection)
+                    if not may_connect(caller):
+                        raise Unauthorized("you may not use this supervisor", "ask its operator")
+                    if not room.take(caller.uid, 1):
+                        raise OverQuota("no more connections are taken now", "close some, or retry")
+                except FumehoodError as error:
+                    log.info("connection refused", code=error.code, uid=caller.uid, pid=caller.pid)
+                    _turn_away(connection, error)
+                except OSError as error:
+                    log.warning("connection without credentials", error=str(error))
+                    connection.close()
+                else:
+                    group.start_soon(attend, connection, caller)
+        listener.close()
 
 
 async def _accept(listener: socket.socket) -> socket.socket:

@@ -8,22 +8,26 @@ the subreaper of all of them it kills whatever a crash leaves without a parent.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import fumehood
 from fumehood.kernel import cgroup, libc, proc, rootfs
 from fumehood.launcher.loop import code_paths, keep_descriptors
+from fumehood.launcher.notify import Manager
 from fumehood.model.codec import decode, encode
 from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings
 
-SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO}
+READY, ALIVE = b"ready", b"alive"
+"""All that a supervisor says to its keeper: calls are answered; its event loop turns."""
 MAX_RESTARTS = 5
 RESTART_WINDOW_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -41,6 +45,7 @@ class Settings:
     socket: path of the listening socket, removed at the end; empty when somebody else's.
     config: the operator's configuration as JSON, already checked.
     engines: one launcher runs for each. docker: for the one of that name.
+    manager: the service manager to report to.
     """
 
     ceilings: Ceilings
@@ -53,6 +58,7 @@ class Settings:
     config: str
     engines: tuple[str, ...]
     docker: DockerSettings
+    manager: Manager = field(default_factory=Manager)
 
 
 def exec_keeper(settings: Settings, *, listener: int, ready: int) -> NoReturn:
@@ -106,6 +112,9 @@ class Keeper:
         """Until the supervisor ends; returns its exit status."""
         own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = own
+        # SIGIO joins what the supervisor says with the signals waited for below (fcntl(2)).
+        fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
         channels = [self._start_launcher(engine) for engine in self._settings.engines]
         self._start_supervisor(theirs, channels)
         for given in (theirs, *channels):
@@ -118,13 +127,31 @@ class Keeper:
             info = signal.sigwaitinfo(SIGNALS)
             if info.si_signo == signal.SIGCHLD:
                 status = self._on_children()
+            elif info.si_signo == signal.SIGIO:
+                self._hear()
             elif info.si_signo == signal.SIGHUP:
                 self._signal(self._supervisor, signal.SIGHUP)
             else:
                 self._stops += 1
                 stop = signal.SIGTERM if self._stops == 1 else signal.SIGKILL
                 self._signal(self._supervisor, stop)
+                manager = self._settings.manager
+                manager.tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={manager.stop_us}")
         return status
+
+    def _hear(self) -> None:
+        """Pass on what the supervisor says of itself. A stalled one says nothing."""
+        while self._control is not None:
+            try:
+                word = self._control.recv(16)
+            except OSError:
+                return
+            if word == READY:
+                self._settings.manager.tell("READY=1")
+            elif word == ALIVE:
+                self._settings.manager.tell("WATCHDOG=1")
+            elif not word:
+                return
 
     # --- starting
 

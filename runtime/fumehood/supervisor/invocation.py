@@ -62,6 +62,7 @@ async def run(
     re-raises. Errors of the engine become an outcome too: there is exactly one for each.
     """
     began = time.monotonic()
+    journal.add_done_callback(_seen)
     try:
         ready = pool.take(plan, tool=admitted.tool.digest, warm=admitted.tool.manifest.run.warm)
     except FumehoodError as error:
@@ -70,6 +71,12 @@ async def run(
         return await _Invocation(ready, began, journal).run(admitted.request.arguments_json)
     finally:
         pool.tend_soon()
+
+
+def _seen(journal: asyncio.Future[Position]) -> None:
+    """A launch that fails before it is awaited fails for a better known reason."""
+    if not journal.cancelled():
+        journal.exception()
 
 
 class _Invocation:

@@ -9,6 +9,7 @@ terminal status, and no answer leaves before its record is in the audit log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from fumehood.admission.admit import Admission
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.record import Field
 from fumehood.catalog.store import Catalog, ToolFile
-from fumehood.errors import Rejected, Unauthorized, UnknownTool
+from fumehood.errors import AuditError, Rejected, Unauthorized, Unavailable, UnknownTool
 from fumehood.launcher.clients import Launchers
 from fumehood.model.codec import encode
 from fumehood.model.outcome import Outcome
@@ -33,6 +34,7 @@ from fumehood.model.result import Result, Timing
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import invocation
 from fumehood.supervisor.pool import Pool
+from fumehood.supervisor.pressure import Gate
 from fumehood.supervisor.slots import Slots
 
 log = structlog.get_logger(__name__)
@@ -80,6 +82,7 @@ class Rooms:
     admission: Admission
     plan: Callable[[Admitted], Plan]
     slots: Slots
+    gate: Gate
     launchers: Launchers
     pool: Pool
     pipeline: Pipeline
@@ -121,20 +124,26 @@ class Supervisor:
         """Whether `caller` may use the socket at all."""
         return self._rooms.admission.authorizer.may_connect(caller)
 
-    async def stop(self) -> None:
-        """Cancel what still runs and wait until it is dead and recorded."""
+    async def stop(self, grace: float) -> None:
+        """Take no more calls and refuse those that wait; what runs may end within `grace` seconds,
+        then it is cancelled. Returns when everything is dead and recorded."""
+        self._rooms.gate.stop()
+        self._rooms.slots.close()
         self._rooms.pool.close()
-        live = list(self._live)
-        for task in live:
-            task.cancel()
-        if live:
-            await asyncio.wait(live)
+        if self._live:
+            _, late = await asyncio.wait(self._live, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def _invoke(self, request: Request) -> Result:
         rooms = self._rooms
-        if rooms.audit.broken is not None:
-            raise rooms.audit.broken
+        try:
+            rooms.gate.check()
+        except Unavailable as error:
+            return rooms.pipeline.refuse(request, error, None)
         tool: RegisteredTool | None = None
         try:
             admitted = await self._admit(request)
@@ -145,7 +154,10 @@ class Supervisor:
         except Rejected as error:
             return await self._refused(request, error, tool)
         except asyncio.CancelledError:
-            await self._record("invocation.cancelled", _who(request))
+            await self._record("invocation.cancelled", {**_who(request), "status": "cancelled"})
+            raise
+        except Exception as error:
+            await self._failed(request, error)
             raise
         await self._record("invocation.ended", self._account(admitted, plan, result))
         if result.status == "cancelled":
@@ -163,13 +175,14 @@ class Supervisor:
     async def _run(self, admitted: Admitted, plan: Plan) -> Result:
         """From a plan to a scanned result."""
         rooms, request = self._rooms, admitted.request
-        async with rooms.slots.slot(request.caller.uid):
+        memory = plan.limits.memory_bytes
+        async with rooms.slots.slot(request.caller.uid, admitted.tool.manifest.name, memory):
             launched = time.monotonic()
-            rooms.audit.append(
+            journal = rooms.audit.append(
                 "invocation.launched",
                 {**_who(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
-            run = await invocation.run(rooms.pool, admitted, plan)
+            run = await invocation.run(rooms.pool, admitted, plan, asyncio.wrap_future(journal))
         outcome, steps = run.outcome, run.steps
         if outcome.error:
             log.error(
@@ -198,11 +211,24 @@ class Supervisor:
     async def _refused(
         self, request: Request, error: Rejected, tool: RegisteredTool | None
     ) -> Result:
-        fields = {**_who(request), "code": error.code, "cause": error.cause}
+        fields: dict[str, Field] = {
+            **_who(request),
+            "status": "rejected",
+            "code": error.code,
+            "cause": error.cause,
+        }
         await self._record("invocation.rejected", fields)
         if isinstance(error, UnknownTool):
             raise error
         return self._rooms.pipeline.refuse(request, error, tool)
+
+    async def _failed(self, request: Request, error: Exception) -> None:
+        """A fault of ours is an end like any other, and has its record."""
+        with contextlib.suppress(AuditError):  # `error` tells of that; the log keeps the record
+            await self._record(
+                "invocation.ended",
+                {**_who(request), "status": "engine_error", "reason": type(error).__name__},
+            )
 
     async def _record(self, event: str, fields: Mapping[str, Field]) -> None:
         """Wait until a record is on disk, also when the caller no longer waits."""
