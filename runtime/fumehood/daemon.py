@@ -29,6 +29,7 @@ from fumehood.admission.planner import plan
 from fumehood.admission.quota import Quota
 from fumehood.audit import keys, replay
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.find import find
 from fumehood.audit.record import Field
 from fumehood.catalog.lint import lint
 from fumehood.catalog.store import Catalog
@@ -316,6 +317,7 @@ def _compose(
             ),
             pipeline=pipeline,
             audit=audit,
+            records=partial(find, state / "audit", keys.load_or_create(root, "audit").bytes),
             digest=partial(keys.mac, digests.bytes),
         ),
         fumehood.__version__,

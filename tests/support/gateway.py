@@ -18,10 +18,11 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
 from fumehood.catalog.store import ToolFile
-from fumehood.errors import CatalogError, FumehoodError, UnknownTool
+from fumehood.errors import CatalogError, FumehoodError, UnknownInvocation, UnknownTool
 from fumehood.gateway import socket as front
 from fumehood.gateway.bounds import Bounds
 from fumehood.gateway.mcp import Gateway
+from fumehood.model.live import Listener
 from fumehood.model.manifest import load_manifest
 from fumehood.model.request import Caller, RegisteredTool, Request
 from fumehood.model.result import Result
@@ -67,6 +68,14 @@ class Status:
         return {"running": self.running}
 
 
+@dataclass(frozen=True)
+class Said:
+    value: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return self.value
+
+
 class FakeSupervisor:
     """Runs behaviours instead of sandboxes: `echo` and `wait` exist, tests add their own."""
 
@@ -75,6 +84,7 @@ class FakeSupervisor:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.listeners: dict[str, Listener | None] = {}
         self.running: set[str] = set()
         self.most_running = 0
         self.cancelled: list[str] = []
@@ -84,7 +94,8 @@ class FakeSupervisor:
         self.catalog = {name: registered(name) for name in ("wait", "echo")}
         self.files: Mapping[str, ToolFile] = {}
 
-    async def invoke(self, request: Request) -> Result:
+    async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
+        self.listeners[request.invocation] = listener
         if request.tool not in self.behaviours:
             raise UnknownTool("no such tool", "see the list of tools")
         self.requests.append(request)
@@ -126,6 +137,20 @@ class FakeSupervisor:
 
     def status(self, caller: Caller) -> Status:
         return Status(len(self.running))
+
+    def invocations(self, caller: Caller) -> Said:
+        return Said({"invocations": [{"invocation": name} for name in sorted(self.running)]})
+
+    async def cancel(self, caller: Caller, invocation: str) -> Said:
+        return Said({"invocation": self._known(invocation), "status": "cancelled"})
+
+    async def logs(self, caller: Caller, invocation: str) -> Said:
+        return Said({"stderr": "", "invocation": {"invocation": self._known(invocation)}})
+
+    def _known(self, invocation: str) -> str:
+        if invocation not in self.running:
+            raise UnknownInvocation("no such invocation")
+        return invocation
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something here has changed so that `condition` holds; 10 s at most."""

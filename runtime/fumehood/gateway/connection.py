@@ -44,11 +44,15 @@ _FLUSH_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message with who sent it, and `received`, the time.monotonic() its frame was complete."""
+    """A message with who sent it, and `received`, the time.monotonic() its frame was complete.
+
+    notify: sends that peer a frame which answers nothing; see `Connection.notify`.
+    """
 
     message: Message
     caller: Caller
     received: float
+    notify: Callable[[bytes], Awaitable[None]]
 
 
 Route = Callable[[Arrival], Awaitable[Mapping[str, Any]]]
@@ -178,7 +182,7 @@ class Connection:
         except NotStrictJSON as error:
             self._refuse(error, None)
             return None
-        return Arrival(message, self.caller, received)
+        return Arrival(message, self.caller, received, self.notify)
 
     def _passes(self, arrival: Arrival, size: int, commas: int) -> bool:
         """Whether the protocol loop gets this message; if not, it has been dealt with."""

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from fumehood.catalog.store import ToolFile
+from fumehood.model.live import Listener
 from fumehood.model.request import Caller, RegisteredTool, Request
 from fumehood.model.result import Result
 
 
-class StatusReport(Protocol):
-    """How the supervisor is: what it enforces here, what runs, what waits."""
+class Report(Protocol):
+    """Something that the supervisor tells: how it is, what runs, what it knows of a call."""
 
     def to_json(self) -> dict[str, Any]: ...
 
@@ -19,9 +20,9 @@ class StatusReport(Protocol):
 class Supervisor(Protocol):
     """Every method raises FumehoodError subclasses, and decides itself what `caller` may do."""
 
-    async def invoke(self, request: Request) -> Result:
-        """Run one invocation. Cancelling the task cancels it: the sandbox is dead and that is
-        recorded before CancelledError leaves.
+    async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
+        """Run one invocation, and tell `listener` of it meanwhile. Cancelling the task cancels
+        it: the sandbox is dead and that is recorded before CancelledError leaves.
 
         Raises:
             UnknownTool: other refusals are a Result with status `rejected`.
@@ -40,4 +41,16 @@ class Supervisor(Protocol):
 
     def show_tool(self, caller: Caller, name: str) -> RegisteredTool: ...
 
-    def status(self, caller: Caller) -> StatusReport: ...
+    def status(self, caller: Caller) -> Report: ...
+
+    def invocations(self, caller: Caller) -> Report:
+        """What runs and waits, of those `caller` may know of."""
+        ...
+
+    async def cancel(self, caller: Caller, invocation: str) -> Report:
+        """Cancel one; returns when it is dead and recorded. Raises UnknownInvocation."""
+        ...
+
+    async def logs(self, caller: Caller, invocation: str) -> Report:
+        """What is known of one that runs or has run. Raises UnknownInvocation."""
+        ...

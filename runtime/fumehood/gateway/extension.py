@@ -1,4 +1,4 @@
-"""The methods of `fumehood/*`: the catalog and the supervisor's state, for operators.
+"""The methods of `fumehood/*`: the catalog, what runs, and the supervisor's state.
 
 They share the socket, its bounds and its caller with MCP and are answered beside it, in
 either protocol era and before any handshake. Nothing is decided here: the supervisor is asked.
@@ -44,7 +44,24 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
         _params(arrival)
         return {"status": supervisor.status(arrival.caller).to_json(), "resultType": "complete"}
 
+    async def invocations(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        return {**supervisor.invocations(arrival.caller).to_json(), "resultType": "complete"}
+
+    async def cancel(arrival: Arrival) -> dict[str, Any]:
+        name = _text(_params(arrival, "invocation"), "invocation", 64)
+        stopped = await supervisor.cancel(arrival.caller, name)
+        return {"stopped": stopped.to_json(), "resultType": "complete"}
+
+    async def logs(arrival: Arrival) -> dict[str, Any]:
+        name = _text(_params(arrival, "invocation"), "invocation", 64)
+        found = await supervisor.logs(arrival.caller, name)
+        return {"logs": found.to_json(), "resultType": "complete"}
+
     return {
+        "fumehood/invocations/list": invocations,
+        "fumehood/invocations/cancel": cancel,
+        "fumehood/invocations/logs": logs,
         "fumehood/tools/add": add,
         "fumehood/tools/show": show,
         "fumehood/tools/remove": remove,

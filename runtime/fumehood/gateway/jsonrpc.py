@@ -19,6 +19,7 @@ from fumehood.errors import (
     ProtocolError,
     Rejected,
     ScanFailed,
+    UnknownInvocation,
     UsageError,
 )
 from fumehood.gateway.bounds import Bounds
@@ -29,7 +30,9 @@ RequestId = str | int
 METHOD_CHARACTERS: Final = 128
 ID_CHARACTERS: Final = 128
 
-_OWN_FAULT = (Rejected, UsageError, ManifestError, CatalogError, ProtocolError, Cancelled)
+_OWN_FAULT = (
+    Rejected, UsageError, ManifestError, CatalogError, ProtocolError, Cancelled, UnknownInvocation,
+)  # fmt: skip
 _GENERIC: Mapping[type[FumehoodError], str] = {
     EngineError: "the sandbox could not be made, or not proven",
     AuditError: "the call could not be recorded, so it has no answer",
@@ -143,6 +146,11 @@ def internal() -> dict[str, Any]:
 def result_frame(request_id: RequestId, result: Mapping[str, Any]) -> bytes:
     """A response, with its newline. Raises ValueError for what JSON cannot carry."""
     return strict_json.dumps({"jsonrpc": "2.0", "id": request_id, "result": result}) + b"\n"
+
+
+def notification_frame(method: str, params: Mapping[str, Any]) -> bytes:
+    """A notification, with its newline."""
+    return strict_json.dumps({"jsonrpc": "2.0", "method": method, "params": params}) + b"\n"
 
 
 def error_frame(request_id: RequestId | None, error: Mapping[str, Any]) -> bytes:

@@ -35,6 +35,7 @@ from fumehood.gateway import extension, jsonrpc
 from fumehood.gateway.bounds import Bounds, Shares
 from fumehood.gateway.connection import Arrival, Connection, logged, outlived
 from fumehood.gateway.corridor import Supervisor
+from fumehood.gateway.listening import hearing
 from fumehood.model import strict_json
 from fumehood.model.ids import uuid7
 from fumehood.model.request import Caller, RegisteredTool, Request
@@ -111,7 +112,8 @@ class Gateway:
                 caller=arrival.caller,
                 received=arrival.received,
             )
-            return call_result(await outlived(self._supervisor.invoke(request)))
+            listener = hearing(arrival.message, arrival.notify)
+            return call_result(await outlived(self._supervisor.invoke(request, listener)))
 
 
 def describe(tool: RegisteredTool) -> dict[str, Any]:

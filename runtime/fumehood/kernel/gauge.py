@@ -72,7 +72,7 @@ def _cpu(places: dict[str, Path], layout: cgroup.Layout) -> tuple[Path | None, f
     hierarchy as the one that was proven."""
     for control in ("memory.max", "pids.max", "cpu.max"):
         path = places.get(control)
-        if path is not None and (path / "cpu.stat").exists() and not layout.v1:
+        if path is not None and not layout.v1:
             return path / "cpu.stat", _MICROSECONDS
     known = places.get(_V1_LIMIT) or places.get("pids.max")
     if known is None:

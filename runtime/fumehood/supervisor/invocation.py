@@ -20,6 +20,7 @@ from fumehood.model.outcome import Counters, Outcome, Proof, Usage
 from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted
 from fumehood.supervisor import attribution, harvest
+from fumehood.supervisor.live import Live
 from fumehood.supervisor.pool import Pool, Ready
 from fumehood.supervisor.watch import Reason, Watch, conclude
 
@@ -50,12 +51,13 @@ class Run:
 
 
 async def run(
-    pool: Pool, admitted: Admitted, plan: Plan, journal: asyncio.Future[Position]
+    pool: Pool, admitted: Admitted, plan: Plan, journal: asyncio.Future[Position], live: Live
 ) -> Run:
     """Run one invocation in a sandbox of its own.
 
     journal: done when the launch is on record. A sandbox is opened meanwhile; nothing of the tool
     runs for this call before that, so that no crash leaves a run that nobody knows of.
+    live: is told how it goes on.
 
     Cancelling the task once cancels the invocation: the sandbox is killed, and the outcome
     (status `cancelled`) is returned all the same, so that it can be recorded; the caller
@@ -68,7 +70,7 @@ async def run(
     except FumehoodError as error:
         return Run(_failed(error, Usage(), (), b""), Steps(began, began, time.monotonic()), plan)
     try:
-        return await _Invocation(ready, began, journal).run(admitted.request.arguments_json)
+        return await _Invocation(ready, began, journal, live).run(admitted.request.arguments_json)
     finally:
         pool.tend_soon()
 
@@ -82,9 +84,12 @@ def _seen(journal: asyncio.Future[Position]) -> None:
 class _Invocation:
     """The state of `run` between its steps."""
 
-    def __init__(self, ready: Ready, began: float, journal: asyncio.Future[Position]) -> None:
+    def __init__(
+        self, ready: Ready, began: float, journal: asyncio.Future[Position], live: Live
+    ) -> None:
         pipes = ready.pipes
         self._journal = journal
+        self._live = live
         self._sandbox = ready.sandbox
         self._launched = ready.launched
         self._plan = ready.sandbox.plan
@@ -97,6 +102,7 @@ class _Invocation:
         cap = self._plan.limits.output_bytes
         self._stdout = harvest.Drain(pipes.stdout, cap, self._flooded)
         self._stderr = harvest.Drain(pipes.stderr, cap, self._flooded)
+        live.streams(self._stdout, self._stderr)
         self._proofs: tuple[Proof, ...] = ()
 
     async def run(self, arguments: bytes) -> Run:
@@ -138,6 +144,7 @@ class _Invocation:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 self._proofs = await asyncio.shield(self._sandbox.opened)
+                self._live.opened(self._proofs)
                 await asyncio.shield(self._journal)
                 if self._launched:
                     self._sandbox.begin()
@@ -155,6 +162,7 @@ class _Invocation:
                 return  # it ended between two messages; its end is the better account
             raise
         self._started = time.monotonic()
+        self._live.begin()
         self._feed = harvest.Feed(self._stdin, arguments)
         self._stdin = -1
 
@@ -175,6 +183,7 @@ class _Invocation:
     def _stop(self, reason: Reason) -> None:
         """SIGTERM, then the kill when the grace is over: the launcher holds that time."""
         if self._watch.note(reason):
+            self._live.enter("ending")
             self._sandbox.stop()
 
     @property

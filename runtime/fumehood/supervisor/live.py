@@ -38,8 +38,8 @@ class Live:
     """One invocation that has not ended. Every wait on it is somebody else's."""
 
     __slots__ = (
-        "_gauge", "_messages", "_progress", "_said", "_state", "_words", "cancelled_by", "changed",
-        "plan", "request", "started", "stderr", "stdout", "task", "tool",
+        "_gauge", "_messages", "_progress", "_said", "_words", "cancelled_by", "changed",
+        "plan", "request", "result", "started", "state", "stderr", "stdout", "task", "tool",
     )  # fmt: skip
 
     def __init__(self, request: Request, messages: Callable[[], Partial]) -> None:
@@ -48,6 +48,7 @@ class Live:
         self.tool: RegisteredTool | None = None
         self.plan: Plan | None = None
         self.task: asyncio.Task[Result] | None = None
+        self.result: Result | None = None
         self.started: float | None = None
         self.stdout: Drain | None = None
         self.stderr: Drain | None = None
@@ -55,7 +56,7 @@ class Live:
         """Who cancelled it; empty while nobody did."""
         self.changed = asyncio.Event()
         """Set when there may be something new to tell."""
-        self._state: State = "admitting"
+        self.state: State = "admitting"
         self._gauge: Gauge | None = None
         self._words = ProgressLines()
         self._messages = messages
@@ -64,19 +65,15 @@ class Live:
 
     # --- what happens to it, told by the corridor
 
-    @property
-    def state(self) -> State:
-        return "ending" if self.cancelled_by and self._state == "running" else self._state
-
     def enter(self, state: State) -> None:
-        self._state = state
+        self.state = state
 
     def streams(self, stdout: Drain, stderr: Drain) -> None:
         """It has a sandbox, whose output is read by these."""
         self.stdout, self.stderr = stdout, stderr
         stdout.on_data = self._wrote
         stderr.on_data = self._wrote_progress
-        self._state = "opening"
+        self.state = "opening"
 
     def opened(self, proofs: tuple[Proof, ...]) -> None:
         """Its sandbox is proven."""
@@ -85,7 +82,7 @@ class Live:
     def begin(self) -> None:
         """Its tool runs."""
         self.started = time.monotonic()
-        self._state = "running"
+        self.state = "running"
 
     def _wrote(self, _data: bytes) -> None:
         self.changed.set()
@@ -127,7 +124,8 @@ class Live:
 
     def reading(self) -> Reading:
         """What its sandbox uses now."""
-        return self._gauge.read() if self._gauge and self._state == "running" else Reading()
+        running = self.state in ("running", "ending")
+        return self._gauge.read() if self._gauge and running else Reading()
 
     def to_json(self) -> dict[str, Any]:
         now, reading, progress = time.monotonic(), self.reading(), self.progress()
@@ -194,10 +192,15 @@ class Registry:
     def add(self, live: Live) -> None:
         self._live[live.request.invocation] = live
 
-    def remove(self, live: Live, result: Result | None) -> None:
-        """It has ended; result: None where there is none to remember."""
-        request = live.request
+    def tasks(self) -> list[asyncio.Task[Result]]:
+        return [live.task for live in self._live.values() if live.task is not None]
+
+    def remove(self, live: Live) -> None:
+        """It has ended. One that was refused is not remembered."""
+        request, result = live.request, live.result
         self._live.pop(request.invocation, None)
+        if live.tool is None:
+            return
         self._remember(
             Ended(
                 invocation=request.invocation,

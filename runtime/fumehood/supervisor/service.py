@@ -22,20 +22,25 @@ import structlog
 
 from fumehood.admission.admit import Admission
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.find import Found
 from fumehood.audit.record import Field
 from fumehood.catalog.store import Catalog, ToolFile
-from fumehood.errors import AuditError, Rejected, Unauthorized, Unavailable, UnknownTool
+from fumehood.errors import AuditError, Cancelled, Rejected, Unauthorized, Unavailable, UnknownTool
 from fumehood.launcher.clients import Launchers
 from fumehood.model.codec import encode
+from fumehood.model.live import Listener
 from fumehood.model.outcome import Outcome
 from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
 from fumehood.model.result import Result, Timing
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import invocation
+from fumehood.supervisor.control import Control
+from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate
 from fumehood.supervisor.slots import Slots
+from fumehood.supervisor.telling import telling
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +81,8 @@ class StatusReport:
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """What the supervisor is composed of. `plan` joins a call with the operator's ceilings;
-    `digest` is the keyed digest under which arguments and results are recorded."""
+    `digest` is the keyed digest under which arguments and results are recorded; `records` searches
+    the audit log for an invocation, and blocks."""
 
     catalog: Catalog
     admission: Admission
@@ -87,6 +93,7 @@ class Rooms:
     pool: Pool
     pipeline: Pipeline
     audit: AuditLog
+    records: Callable[[str], Found]
     digest: Callable[[bytes], str]
 
 
@@ -102,22 +109,37 @@ class Supervisor:
     def __init__(self, rooms: Rooms, version: str) -> None:
         self._rooms = rooms
         self._version = version
-        self._live: set[asyncio.Task[Result]] = set()
+        self._live = Registry()
+        self._control = Control(
+            self._live,
+            rooms.admission.authorizer.is_operator,
+            rooms.pipeline.partial,
+            rooms.records,
+        )
+        self.invocations = self._control.invocations
+        self.cancel = self._control.cancel
+        self.logs = self._control.logs
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
 
-    async def invoke(self, request: Request) -> Result:
+    async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
-        task = asyncio.get_running_loop().create_task(self._invoke(request))
-        self._live.add(task)
-        task.add_done_callback(self._live.discard)
+        live = Live(request, self._rooms.pipeline.partial)
+        task = asyncio.get_running_loop().create_task(self._invoke(live, listener))
+        live.task = task
+        self._live.add(live)
+        task.add_done_callback(lambda _: self._live.remove(live))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.cancel()
+            others = live.cancelled_by
+            live.cancel("its caller")
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([task])
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.exception("a cancelled invocation failed", exc_info=error)
+            if others.startswith("uid ") and not _is_cancelled():
+                who = "you" if others == f"uid {request.caller.uid}" else "an operator"
+                raise Cancelled(f"{who} cancelled the invocation") from None
             raise
 
     def may_connect(self, caller: Caller) -> bool:
@@ -130,16 +152,17 @@ class Supervisor:
         self._rooms.gate.stop()
         self._rooms.slots.close()
         self._rooms.pool.close()
-        if self._live:
-            _, late = await asyncio.wait(self._live, timeout=grace)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+        if tasks := self._live.tasks():
+            await asyncio.wait(tasks, timeout=grace)
+        for live in self._live:
+            live.cancel("shutdown")
+        if late := self._live.tasks():
+            await asyncio.wait(late)
+        self._control.close()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    async def _invoke(self, request: Request) -> Result:
-        rooms = self._rooms
+    async def _invoke(self, live: Live, listener: Listener | None) -> Result:
+        rooms, request = self._rooms, live.request
         try:
             rooms.gate.check()
         except Unavailable as error:
@@ -147,19 +170,23 @@ class Supervisor:
         tool: RegisteredTool | None = None
         try:
             admitted = await self._admit(request)
-            tool = admitted.tool
+            live.tool = tool = admitted.tool
             with rooms.admission.quota.hold(request.caller.uid):
-                plan = rooms.plan(admitted)
-                result = await self._run(admitted, plan)
+                live.plan = plan = rooms.plan(admitted)
+                live.result = result = await self._run(live, listener, admitted, plan)
         except Rejected as error:
             return await self._refused(request, error, tool)
         except asyncio.CancelledError:
-            await self._record("invocation.cancelled", {**_who(request), "status": "cancelled"})
+            fields = {**_who(request), "status": "cancelled", "cancelled_by": live.cancelled_by}
+            await self._record("invocation.cancelled", fields)
             raise
         except Exception as error:
             await self._failed(request, error)
             raise
-        await self._record("invocation.ended", self._account(admitted, plan, result))
+        account = self._account(admitted, plan, result)
+        if live.cancelled_by:
+            account["cancelled_by"] = live.cancelled_by
+        await self._record("invocation.ended", account)
         if result.status == "cancelled":
             raise asyncio.CancelledError
         return result
@@ -172,17 +199,23 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._workers, admit, request)
 
-    async def _run(self, admitted: Admitted, plan: Plan) -> Result:
+    async def _run(
+        self, live: Live, listener: Listener | None, admitted: Admitted, plan: Plan
+    ) -> Result:
         """From a plan to a scanned result."""
         rooms, request = self._rooms, admitted.request
         memory = plan.limits.memory_bytes
+        live.enter("waiting")
         async with rooms.slots.slot(request.caller.uid, admitted.tool.manifest.name, memory):
             launched = time.monotonic()
             journal = rooms.audit.append(
                 "invocation.launched",
                 {**_who(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
-            run = await invocation.run(rooms.pool, admitted, plan, asyncio.wrap_future(journal))
+            written = asyncio.wrap_future(journal)
+            with telling(live, listener, rooms.pipeline.partial, self._workers):
+                run = await invocation.run(rooms.pool, admitted, plan, written, live)
+        live.enter("scanning")
         outcome, steps = run.outcome, run.steps
         if outcome.error:
             log.error(
@@ -308,6 +341,11 @@ class Supervisor:
             audit_seq=rooms.audit.last.seq,
             engines={name: said.pid if said else 0 for name, said in hellos.items()},
         )
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _bytes_of(outcome: Outcome) -> int:

@@ -7,12 +7,18 @@ was scanned; all of the output comes with the answer in any case.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import Final
+
+import structlog
 
 from fumehood.model.live import Listener, Progress, Update
 from fumehood.scan.partial import Partial
 from fumehood.supervisor.live import Live
+
+log = structlog.get_logger(__name__)
 
 EVERY_SECONDS: Final = 0.2
 """At most one update in this time."""
@@ -20,6 +26,28 @@ OUTPUT_BYTES: Final = 128 * 1024
 """Of stdout in one update: 640 KiB/s of it are shown, the rest comes with the answer."""
 INLINE_BYTES: Final = 16 * 1024
 """Less is scanned on the event loop (0.1 ms)."""
+
+
+@contextlib.contextmanager
+def telling(
+    live: Live, listener: Listener | None, output: Callable[[], Partial], workers: Executor
+) -> Iterator[None]:
+    """While inside, the listener is told; nothing more once this is left."""
+    if listener is None:
+        yield
+        return
+    teller = Teller(live, listener, output(), workers)
+    task = asyncio.get_running_loop().create_task(teller.run())
+    task.add_done_callback(_recorded)
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _recorded(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a listener is not told any more", exc_info=error)
 
 
 class Teller:
