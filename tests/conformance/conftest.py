@@ -1,35 +1,12 @@
-"""One private Docker Engine for all tests that only use it; tests that kill start their own."""
+"""A Docker launcher for the tests of one module."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from support.docker import DockerProcess, Engine, docker_launcher
-
-
-def _engine() -> Iterator[Engine]:
-    folder = Path(tempfile.mkdtemp(prefix="fh-dockerd-", dir="/tmp"))
-    engine = Engine(folder)
-    engine.start()
-    try:
-        yield engine
-    finally:
-        engine.stop()
-
-
-@pytest.fixture(scope="session")
-def docker_engine() -> Iterator[Engine]:
-    yield from _engine()
-
-
-@pytest.fixture
-def own_docker_engine() -> Iterator[Engine]:
-    """For tests that stop, kill or restart it."""
-    yield from _engine()
 
 
 @pytest.fixture(scope="module")
