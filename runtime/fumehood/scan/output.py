@@ -28,6 +28,7 @@ SHOWN_NAME: Final = 256
 """Characters of a file's name or of a JSON pointer in a finding or a message."""
 
 # A stream that was cut may end within a secret, of which no rule sees half.
+CUT_TOKEN_BYTES: Final = 256
 _CUT_TOKEN: Final = re.compile(rb"[^\s\"',;:<>(){}\[\]]{1,256}\Z")
 
 
@@ -227,7 +228,10 @@ def _place(piece: Piece, start: int, end: int, leaves: Leaves | None) -> str:
 
 
 def _uncut(kept: bytes, written: int) -> bytes:
-    return kept if written <= len(kept) else _CUT_TOKEN.sub(b"", kept)
+    if written <= len(kept):
+        return kept
+    # The pattern is tried at every byte: 13 s for 1 MiB without a space, 3 ms for the last 256.
+    return kept[:-CUT_TOKEN_BYTES] + _CUT_TOKEN.sub(b"", kept[-CUT_TOKEN_BYTES:])
 
 
 def _text_block(text: str) -> dict[str, Any]:
