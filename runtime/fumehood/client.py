@@ -52,8 +52,13 @@ _BY_CODE: Mapping[str, type[FumehoodError]] = {
     if isinstance(kind, type) and issubclass(kind, FumehoodError) and kind is not FumehoodError
 }
 
+STOP_SECONDS: Final = 45.0
+"""How long `cancel_invocation` waits: the longest grace, and what killing takes."""
+
 Progress = Callable[[float, float | None, str], None]
 """Called with (progress, total or None, message)."""
+Output = Callable[[str], None]
+"""Called with more of stdout."""
 
 
 class Client:
@@ -95,6 +100,7 @@ class Client:
         arguments: Mapping[str, object],
         *,
         on_progress: Progress | None = None,
+        on_output: Output | None = None,
         timeout: float | None = None,
     ) -> dict[str, Any]:
         """Call a tool; returns the result object, whatever its status.
@@ -104,6 +110,9 @@ class Client:
         CANCEL_SECONDS for its end; a second Ctrl-C does not wait.
 
         Args:
+            on_progress: hears how far the tool says it is, at most five times a second.
+            on_output: hears stdout as it comes, scanned as far as it is known; the result has
+                all of it, scanned as a whole.
             timeout: seconds after which to cancel; None leaves it to the tool's own limit.
 
         Raises:
@@ -112,7 +121,9 @@ class Client:
         """
         params = {"name": tool, "arguments": dict(arguments)}
         with self._interruptible():
-            answer = self._request("tools/call", params, timeout=timeout, on_progress=on_progress)
+            answer = self._request(
+                "tools/call", params, timeout=timeout, hear=(on_progress, on_output)
+            )
         meta = answer.get("_meta")
         result = meta.get("fumehood/result") if isinstance(meta, dict) else None
         if not isinstance(result, dict):
@@ -154,6 +165,23 @@ class Client:
         """Remove a tool from the catalog; returns the entry it had."""
         return self._extension("tools/remove", "tool", name=name)
 
+    def invocations(self) -> dict[str, Any]:
+        """What runs and waits of what this caller may see, the oldest first, under `invocations`;
+        `host` tells operators how the host is."""
+        return self._request("fumehood/invocations/list", {}, timeout=self._timeout)
+
+    def cancel_invocation(self, invocation: str) -> dict[str, Any]:
+        """Cancel an invocation, whoever made it; returns when it is dead and recorded, with the
+        `status` it ended with. Raises UnknownInvocation."""
+        return self._extension(
+            "invocations/cancel", "stopped", timeout=STOP_SECONDS, invocation=invocation
+        )
+
+    def logs(self, invocation: str) -> dict[str, Any]:
+        """What is known of an invocation: its state, its scanned stderr while it is kept, and for
+        operators its records. Raises UnknownInvocation."""
+        return self._extension("invocations/logs", "logs", invocation=invocation)
+
     def status(self) -> dict[str, Any]:
         """How the supervisor is: what it enforces on this host, what runs, what waits."""
         return self._extension("status", "status")
@@ -172,8 +200,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _extension(self, method: str, key: str, **params: object) -> dict[str, Any]:
-        answer = self._request(f"fumehood/{method}", params, timeout=self._timeout).get(key)
+    def _extension(
+        self, method: str, key: str, *, timeout: float = 0.0, **params: object
+    ) -> dict[str, Any]:
+        timeout = max(timeout, self._timeout)
+        answer = self._request(f"fumehood/{method}", params, timeout=timeout).get(key)
         if not isinstance(answer, dict):
             raise ProtocolError(f"the answer holds no {key}", "is this a supervisor?")
         return answer
@@ -184,11 +215,15 @@ class Client:
         params: Mapping[str, object],
         *,
         timeout: float | None,
-        on_progress: Progress | None = None,
+        hear: tuple[Progress | None, Output | None] = (None, None),
     ) -> dict[str, Any]:
         """Send one request and wait for its answer; only one is ever outstanding."""
         self._last_id += 1
-        meta = {**_ENVELOPE, "progressToken": self._last_id} if on_progress else _ENVELOPE
+        meta = dict(_ENVELOPE)
+        if hear[0] is not None:
+            meta["progressToken"] = self._last_id
+        if hear[1] is not None:
+            meta["fumehood/follow"] = True
         self._forget_cancel()
         self._send({"id": self._last_id, "method": method, "params": {**params, "_meta": meta}})
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -198,7 +233,7 @@ class Client:
             for message in self._messages():
                 if message.get("id") == self._last_id or "error" in message:
                     return _result(message, cancelled)
-                _report(message, on_progress)
+                _report(message, *hear)
             if self._ended:
                 raise DaemonUnreachable(
                     "the supervisor ended the connection before it answered", "see its log"
@@ -313,11 +348,17 @@ def _error(error: Mapping[str, Any]) -> FumehoodError:
     return raised
 
 
-def _report(message: Mapping[str, Any], on_progress: Progress | None) -> None:
-    params = message.get("params")
-    if on_progress is None or message.get("method") != "notifications/progress":
+def _report(
+    message: Mapping[str, Any], on_progress: Progress | None, on_output: Output | None
+) -> None:
+    method, params = message.get("method"), message.get("params")
+    if not isinstance(params, dict):
         return
-    if isinstance(params, dict) and isinstance(params.get("progress"), int | float):
+    if method == "notifications/fumehood/output" and on_output is not None:
+        on_output(str(params.get("text", "")))
+    if method != "notifications/progress" or on_progress is None:
+        return
+    if isinstance(params.get("progress"), int | float):
         total = params.get("total")
         on_progress(
             float(params["progress"]),

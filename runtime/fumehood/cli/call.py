@@ -6,6 +6,7 @@ Starts fast: must never import mcp, pydantic or anyio (a test measures it).
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,11 @@ import typer
 
 from fumehood.cli import arguments, elapsed, outcome
 from fumehood.cli.complete import tool_names
+from fumehood.cli.follow import Followed
 from fumehood.cli.options import JsonOption, SocketOption, chosen
+from fumehood.cli.present import is_terminal
 from fumehood.client import Client
-from fumehood.errors import UnknownTool
+from fumehood.errors import UnknownTool, UsageError
 
 ArgumentsArgument = Annotated[
     str | None,
@@ -48,6 +51,10 @@ OutOption = Annotated[
     typer.Option("--out", metavar="DIR", help="Save artifacts there.", show_default=False),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Let --out overwrite files.")]
+FollowOption = Annotated[
+    bool,
+    typer.Option("--follow", "-f", help="Show the answer while the tool writes it, scanned."),
+]
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also show usage, what was enforced, and timing.")
 ]
@@ -66,6 +73,7 @@ def command(
     arg: ArgOption = None,
     arg_file: ArgFileOption = None,
     as_json: JsonOption = False,
+    follow: FollowOption = False,
     verbose: VerboseOption = False,
     out: OutOption = None,
     force: ForceOption = False,
@@ -83,20 +91,36 @@ def command(
         values = arguments.collect(
             document, arg or (), arg_file or (), lambda: input_schema(client, tool)
         )
-        result = invoke(client, tool, values)
+        result = invoke(client, tool, values, follow=follow, as_json=as_json)
     raise typer.Exit(
         outcome.show(result, as_json=as_json, verbose=verbose, directory=out, force=force)
     )
 
 
-def invoke(client: Client, tool: str, values: dict[str, object]) -> dict[str, Any]:
-    """Call with a live line on a terminal; SIGTERM cancels as Ctrl-C does."""
+def invoke(
+    client: Client,
+    tool: str,
+    values: dict[str, object],
+    *,
+    follow: bool = False,
+    as_json: bool = False,
+) -> dict[str, Any]:
+    """Call with a live line on a terminal; SIGTERM cancels as Ctrl-C does.
+
+    follow: show stdout as it comes; the result returned has the rest of it.
+    """
+    if follow and as_json:
+        raise UsageError("--follow and --json cannot be used together", "leave one of them away")
+    followed = Followed()
+    on_output = followed.show if follow else None
     previous = signal.signal(signal.SIGTERM, lambda _number, _frame: client.cancel())
     try:
-        with elapsed.shown(tool):
-            return client.call(tool, values)
+        with elapsed.shown(tool, hidden=follow and is_terminal(sys.stdout)) as line:
+            on_progress = line.progress if is_terminal(sys.stderr) else None
+            result = client.call(tool, values, on_progress=on_progress, on_output=on_output)
     finally:
         signal.signal(signal.SIGTERM, previous)
+    return followed.rest_of(result)
 
 
 def input_schema(client: Client, tool: str) -> arguments.Schema:

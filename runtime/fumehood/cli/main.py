@@ -86,6 +86,30 @@ def _status(app: typer.Typer) -> None:
     app.command("status")(status.command)
 
 
+def _ps(app: typer.Typer) -> None:
+    from fumehood.cli import ps
+
+    app.command("ps")(ps.command)
+
+
+def _top(app: typer.Typer) -> None:
+    from fumehood.cli import top
+
+    app.command("top")(top.command)
+
+
+def _cancel(app: typer.Typer) -> None:
+    from fumehood.cli import cancel
+
+    app.command("cancel")(cancel.command)
+
+
+def _logs(app: typer.Typer) -> None:
+    from fumehood.cli import logs
+
+    app.command("logs")(logs.command)
+
+
 def _doctor(app: typer.Typer) -> None:
     from fumehood.cli import doctor
 
@@ -112,6 +136,10 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "serve": _serve,
     "call": _call,
     "run": _run,
+    "ps": _ps,
+    "top": _top,
+    "logs": _logs,
+    "cancel": _cancel,
     "status": _status,
     "doctor": _doctor,
     "version": _version_command,

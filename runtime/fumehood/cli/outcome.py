@@ -29,6 +29,8 @@ EXIT: Final[Mapping[str, int]] = {
 _BYTE_CONTROLS: Final = {"memory", "output", "scratch"}
 _TIME_CONTROLS: Final = {"timeout", "cpu_time"}
 _STDERR_LINES: Final = 200
+_PROGRESS: Final = "::progress "
+"""Lines of stderr that say how far a tool is; they were shown while it ran."""
 
 Result = Mapping[str, Any]
 
@@ -109,7 +111,9 @@ def _amount(control: str, value: object) -> str:
 
 
 def _tool_stderr(text: str) -> None:
-    lines = text.splitlines()
+    lines = [line for line in text.splitlines() if not line.startswith(_PROGRESS)]
+    if not lines:
+        return
     say("--- stderr of the tool")
     for line in lines[:_STDERR_LINES]:
         say(line)

@@ -55,6 +55,11 @@ def out(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")
 
 
+def out_part(text: str) -> None:
+    """Part of a tool's text on stdout, with more of it to come."""
+    sys.stdout.write(printable(text) if is_terminal(sys.stdout) else text)
+
+
 def out_json(value: object) -> None:
     """Indented JSON on stdout, the same for people and machines."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
@@ -106,6 +111,23 @@ def size(count: int | float | None) -> str:
         if count >= unit:
             return f"{count / unit:.1f}".removesuffix(".0") + f" {name}"
     return f"{count} B"
+
+
+def percent(value: float, total: float | None) -> str:
+    """`42 %`; `37` of nobody knows how many."""
+    return f"{value:g}" if total is None else f"{value / (total or 1):.0%}".replace("%", " %")
+
+
+def age(value: float | None) -> str:
+    """`0.4s`, `12s`, `3m05s`, `2h07m`; `-` for None."""
+    if value is None:
+        return "-"
+    if value < 10:
+        return f"{value:.1f}s"
+    minutes, rest = divmod(int(value), 60)
+    if minutes < 1:
+        return f"{rest}s"
+    return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
 def seconds(value: float | None) -> str:

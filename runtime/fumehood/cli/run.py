@@ -16,6 +16,7 @@ from fumehood.cli.call import (
     ArgFileOption,
     ArgOption,
     ArgumentsArgument,
+    FollowOption,
     ForceOption,
     OutOption,
     VerboseOption,
@@ -36,6 +37,7 @@ def command(
     arg: ArgOption = None,
     arg_file: ArgFileOption = None,
     as_json: JsonOption = False,
+    follow: FollowOption = False,
     verbose: VerboseOption = False,
     out: OutOption = None,
     force: ForceOption = False,
@@ -60,7 +62,7 @@ def command(
         values = arguments.collect(
             document, arg or (), arg_file or (), lambda: input_schema(client, package.name)
         )
-        result = invoke(client, package.name, values)
+        result = invoke(client, package.name, values, follow=follow, as_json=as_json)
     raise typer.Exit(
         outcome.show(result, as_json=as_json, verbose=verbose, directory=out, force=force)
     )

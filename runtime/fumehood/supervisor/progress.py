@@ -1,6 +1,6 @@
 """Reads how far a tool says it is out of its stderr; must never hold more than one line of it.
 
-A line `::progress VALUE[/TOTAL] [MESSAGE]`. Why there, and why so: docs/decisions/0004.
+A line `::progress VALUE[/TOTAL] [MESSAGE]`. Why there, and why so: docs/decisions/0005.
 """
 
 from __future__ import annotations
