@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fumehood.launcher import messages as m
+from fumehood.launcher.docker_process import _KEEP
 from fumehood.model.plan import Mount
 from support.docker import ACCOUNT, DockerProcess, Engine, docker_launcher, docker_plan
 from support.launcher import LIMITS
@@ -326,3 +327,16 @@ def test_a_link_in_the_store_shows_nothing_of_the_host(
         end = process.last()
         assert isinstance(end, m.Refused)
         assert process.talk(ends, b"") == (b"", b"")
+
+
+def test_no_thread_of_the_launcher_keeps_what_it_does_not_need(containers: DockerProcess) -> None:
+    """Capabilities are each thread's own (capabilities(7))."""
+    containers.call("aaaaaaaa-1", docker_plan("true"))
+    mask = sum(1 << capability for capability in _KEEP)
+    threads = list(Path(f"/proc/{containers.pid}/task").iterdir())
+    assert len(threads) > 1
+    for thread in threads:
+        fields = dict(line.split(":", 1) for line in (thread / "status").read_text().splitlines())
+        assert int(fields["CapPrm"], 16) == int(fields["CapEff"], 16) == mask, thread
+        assert int(fields["CapBnd"], 16) & ~mask == 0
+        assert fields["NoNewPrivs"].strip() == "1"

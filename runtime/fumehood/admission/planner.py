@@ -76,8 +76,18 @@ def plan(
         seccomp_digest=seccomp_digest,
         network=manifest.network,
         limits=limits,
-        accepted=tuple(sorted(ceilings.accepted)),
+        accepted=_accepted(ceilings, manifest.run.runtime or ""),
         runtime=manifest.run.runtime or "",
+    )
+
+
+def _accepted(ceilings: Ceilings, runtime: str) -> tuple[str, ...]:
+    """What this plan may lack: the host's controls, and those of its own runtime; the faults of
+    old programs (CVE-…) are the launcher's business, not a plan's."""
+    return tuple(
+        name
+        for name in sorted(ceilings.accepted)
+        if not name.startswith("CVE-") and ("." not in name or name.startswith(f"{runtime}."))
     )
 
 

@@ -145,11 +145,10 @@ class Api:
             raise EngineError("the image declares volumes", control="image", detail=identity)
         return tuple(str(item).split("=")[0] for item in config.get("Env") or ())
 
-    def image_labelled(self, label: str) -> str:
-        """ID of the newest image with a label; empty: there is none."""
+    def images_labelled(self, label: str) -> list[str]:
+        """IDs of the images with a label, the newest first."""
         with self._within(QUICK_SECONDS, "images"):
-            found = self._client.images(filters={"label": label})
-            return str(found[0]["Id"]) if found else ""
+            return [str(item["Id"]) for item in self._client.images(filters={"label": label})]
 
     def load_image(self, archive: IO[bytes]) -> None:
         """`docker load`."""

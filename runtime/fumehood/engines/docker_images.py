@@ -42,6 +42,7 @@ class DockerImages:
     link: Link
     store: str
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _known: dict[str, Image] = field(default_factory=dict)
     _generation: int = -1
 
@@ -51,17 +52,19 @@ class DockerImages:
         Raises:
             EngineError: the store has no such image, or Docker ended up with another tree.
         """
+        with self._lock_of(name):  # loading one image holds up no tool of another
+            found = self._known.get(name)
+            if found is None or api.image(found.identity) is None:  # somebody may have removed it
+                found = self._load_host(api) if name == HOST else self._load(api, name)
+                self._known[name] = found
+            return found
+
+    def _lock_of(self, name: str) -> threading.Lock:
         with self._lock:
             if self._generation != self.link.generation:
                 self._known.clear()
                 self._generation = self.link.generation
-            found = self._known.get(name)
-            if found is not None and api.image(found.identity) is None:
-                found = None  # somebody removed it
-            if found is None:
-                found = self._load_host(api) if name == HOST else self._load(api, name)
-                self._known[name] = found
-            return found
+            return self._locks.setdefault(name, threading.Lock())
 
     def has(self, tree: str) -> bool:
         """Whether the image store has the tree of a digest (64 hex digits) now."""
@@ -70,7 +73,11 @@ class DockerImages:
     def _load_host(self, api: Api) -> Image:
         data, digest = docker_image.archive(rootfs.alternatives())
         label = f"{LABEL_DIGEST}={digest}"
-        identity = api.image_labelled(label) or api.import_image(data, label)
+        held = api.images_labelled(label)
+        identity = held[0] if held else api.import_image(data, label)
+        for other in api.images_labelled(LABEL_DIGEST):
+            if other != identity:  # of an earlier state of this host
+                api.remove_image(other)
         return self._inspected(api, identity)
 
     def _load(self, api: Api, name: str) -> Image:

@@ -66,10 +66,10 @@ def prepare(channel: socket.socket, given: DockerLaunch) -> tuple[Launcher, str,
     except OSError:
         cgroups.close()
         raise
-    launcher = _make(channel, given, cgroups, scratch, init)
+    # Before there is a second thread: capabilities are each thread's own.
     os.setgroups([])
     libc.limit_capabilities(_KEEP)
-    return launcher, layout.mode, swept
+    return _make(channel, given, cgroups, scratch, init), layout.mode, swept
 
 
 def _make(
@@ -148,16 +148,14 @@ def find_init() -> str:
 
 
 def load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, str]]:
-    """Digest and Docker's document of every profile in the directory."""
+    """Digest and Docker's document of every profile, shipped or the operator's."""
     digests, documents = {}, {}
     names = docker_seccomp.known_calls()
-    for entry in sorted(os.listdir(limits.profiles)):
-        if entry.endswith(".json"):
-            path = os.path.join(limits.profiles, entry)
-            profile = seccomp.load_profile(path)
-            seccomp.compile_bpf(profile)  # refuses what could not be enforced as written
-            with open(path, "rb") as file:
-                data = file.read()
-            digests[profile.name] = profile.digest
-            documents[profile.name] = docker_seccomp.seccomp_document(data, names)
+    for path in profile_files.find(limits.profiles, limits.own_profiles).values():
+        profile = seccomp.load_profile(path)
+        seccomp.compile_bpf(profile)  # refuses what could not be enforced as written
+        with open(path, "rb") as file:
+            data = file.read()
+        digests[profile.name] = profile.digest
+        documents[profile.name] = docker_seccomp.seccomp_document(data, names)
     return digests, documents
