@@ -39,13 +39,14 @@ from fumehood.gateway import socket as front
 from fumehood.gateway.bounds import Bounds
 from fumehood.gateway.mcp import Gateway
 from fumehood.images.pins import pin
-from fumehood.kernel import seccomp
+from fumehood.kernel import profile_files
 from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.clients import Launchers
 from fumehood.launcher.keeper import ALIVE, READY, Settings
 from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
+from fumehood.model.plan import Ceilings
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor.leases import Leases, divide
 from fumehood.supervisor.pool import Pool
@@ -275,7 +276,7 @@ def _compose(
     for tool in catalog.verify():
         log.error("tool quarantined: its files changed", tool=tool.manifest.name)
         audit.append("tool.quarantined", {"tool": tool.manifest.name, "tool_digest": tool.digest})
-    digest_of = _profile_digest(ceilings.profiles)
+    digest_of = _profile_digest(ceilings)
     admission = Admission(
         catalog.get,
         authorizer=Authorizer(config, own_uid=os.geteuid() if rootless else None),
@@ -283,7 +284,7 @@ def _compose(
         lint=partial(
             lint,
             ceilings=ceilings,
-            profiles=_profile_names(ceilings.profiles),
+            profiles=profile_files.find(ceilings.profiles, ceilings.own_profiles),
             engines=settings.engines,
         ),
         pin=partial(pin, Path(ceilings.image_store) if ceilings.image_store else None),
@@ -324,18 +325,12 @@ def _compose(
     )
 
 
-def _profile_names(directory: str) -> frozenset[str]:
-    return frozenset(path.stem for path in Path(directory).glob("*.json"))
-
-
-def _profile_digest(directory: str) -> Callable[[str], str]:
+def _profile_digest(ceilings: Ceilings) -> Callable[[str], str]:
     """The digest of a profile by name, as it was when this process started."""
 
     @functools.cache
     def digest(name: str) -> str:
-        if name not in _profile_names(directory):
-            raise LookupError(name)
-        return seccomp.load_named(directory, name).digest
+        return profile_files.load(ceilings.profiles, ceilings.own_profiles, name).digest
 
     return digest
 

@@ -36,7 +36,10 @@ _FAILURES: Final[Mapping[int, type[FumehoodError]]] = {
 
 @contextlib.contextmanager
 def daemon(
-    config: Path | None, accept: Sequence[str] = (), images: Path | None = None
+    config: Path | None,
+    accept: Sequence[str] = (),
+    images: Path | None = None,
+    profiles: Path | None = None,
 ) -> Iterator[Path]:
     """Start a daemon, give the path of its socket once it answers, stop it in the end.
 
@@ -44,13 +47,14 @@ def daemon(
         config: the operator's configuration when one was named: its ceilings hold here too.
         accept: controls accepted as not enforced, besides the configuration's.
         images: the image store to use, if it is there.
+        profiles: folder of profiles to use in place of the operator's.
 
     Raises:
         EngineError, ConfigError: it did not start; with its own words.
     """
     previous = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        with _daemon(config, accept, images) as socket:
+        with _daemon(config, accept, images, profiles) as socket:
             yield socket
     finally:
         for number, handler in previous.items():
@@ -63,12 +67,15 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _daemon(config: Path | None, accept: Sequence[str], images: Path | None) -> Iterator[Path]:
+def _daemon(
+    config: Path | None, accept: Sequence[str], images: Path | None, profiles: Path | None
+) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fumehood-") as name, tempfile.TemporaryFile() as log:
         place = Path(name)
         words = ["--socket", str(place / "socket"), "--state", str(place / "state")]
         words += ["--config", str(config)] if config else []
         words += ["--images", str(images)] if images is not None and images.is_dir() else []
+        words += ["--profiles", str(profiles)] if profiles is not None else []
         words += [word for control in accept for word in ("--accept-unenforced", control)]
         process = _start(words, log)
         try:

@@ -11,7 +11,7 @@ import os
 import pwd
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, get_args
 
@@ -20,7 +20,8 @@ import typer
 from fumehood.cli import activation
 from fumehood.cli.options import ConfigOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import say
-from fumehood.errors import ConfigError, UsageError
+from fumehood.errors import ConfigError, EngineError, UsageError
+from fumehood.kernel import profile_files
 from fumehood.places import Places, cache
 
 if TYPE_CHECKING:
@@ -32,6 +33,16 @@ STORE_MODE: Final = 0o755
 """Sandboxes read the store as accounts of their own; no other account gets past the state."""
 IMAGES: Final = ("host",)
 ENGINE_BUBBLEWRAP: Final = "/usr/bin/bwrap"
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What a private daemon uses of another: its image store, which it does not verify again, and
+    profiles in place of the operator's."""
+
+    images: Path | None = None
+    profiles: Path | None = None
+
 
 AcceptOption = Annotated[
     list[str] | None,
@@ -53,6 +64,7 @@ def command(
     ready_fd: Annotated[int, typer.Option("--ready-fd", hidden=True)] = -1,
     with_parent: Annotated[int, typer.Option("--with-parent", hidden=True)] = -1,
     images: Annotated[Path | None, typer.Option("--images", hidden=True)] = None,
+    profiles: Annotated[Path | None, typer.Option("--profiles", hidden=True)] = None,
 ) -> None:
     """Run the daemon in the foreground; Ctrl-C or SIGTERM stops it and everything it runs.
 
@@ -63,11 +75,12 @@ def command(
     if with_parent >= 0:
         _die_with(with_parent)
     places = chosen(socket, state, config)
-    start(places, accept=accept_unenforced or (), ready=ready_fd, images=images)
+    lent = Lent(images, profiles)
+    start(places, accept=accept_unenforced or (), ready=ready_fd, lent=lent)
 
 
 def start(
-    places: Places, *, accept: Sequence[str], ready: int, images: Path | None = None
+    places: Places, *, accept: Sequence[str], ready: int, lent: Lent | None = None
 ) -> NoReturn:
     """Check, say what holds here, and become the keeper. Raises FumehoodError before that."""
     # The large imports of this command: configuration models and the socket's maker.
@@ -75,7 +88,7 @@ def start(
     from fumehood.launcher import keeper
 
     config = configuration(places, accept)
-    settings = prepare(places, config, images)
+    settings = prepare(places, config, lent or Lent())
     manager = activation.manager(os.environ, pid=os.getpid(), grace=config.shutdown.grace)
     settings = replace(settings, manager=manager)
     root = os.geteuid() == 0
@@ -106,11 +119,8 @@ def configuration(places: Places, accept: Sequence[str] = ()) -> Config:
     return config.model_copy(update={"accept_unenforced": accepted})
 
 
-def prepare(places: Places, config: Config, images: Path | None = None) -> Settings:
-    """What the keeper needs, with the state directory made. Raises ConfigError.
-
-    images: another daemon's image store, for a private daemon; its own is made and verified.
-    """
+def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
+    """What the keeper needs, with the state directory made. Raises ConfigError."""
     from fumehood.launcher.keeper import Settings
     from fumehood.model.plan import Ceilings, DockerSettings
     from fumehood.resources import profile_directory
@@ -124,8 +134,8 @@ def prepare(places: Places, config: Config, images: Path | None = None) -> Setti
         )
     uid, gid, groups = supervisor_account(config) if root else (-1, -1, ())
     _make_state(places.state, uid, gid)
-    image_store = images or places.state / "images"
-    if images is None:
+    image_store = lent.images or places.state / "images"
+    if lent.images is None:
         _verify_images(image_store)
     ceilings = Ceilings(
         uid_first=config.accounts.first if root else 0,
@@ -138,6 +148,7 @@ def prepare(places: Places, config: Config, images: Path | None = None) -> Setti
         sandboxes=config.sandboxes + config.warm,
         accepted=tuple(sorted(config.accept_unenforced)),
         image_store=str(image_store),
+        own_profiles=own_profiles(lent.profiles or places.config.parent / profile_files.FOLDER),
     )
     return Settings(
         ceilings=ceilings,
@@ -151,6 +162,19 @@ def prepare(places: Places, config: Config, images: Path | None = None) -> Setti
         engines=config.engines,
         docker=DockerSettings(config.docker.socket, config.docker.runtimes),
     )
+
+
+def own_profiles(directory: Path) -> str:
+    """The operator's profiles, where there are any; raises ConfigError for what is not safe."""
+    from fumehood.resources import profile_directory
+
+    if not os.path.lexists(directory):
+        return ""
+    try:
+        profile_files.find(str(profile_directory()), str(directory))
+    except EngineError as error:
+        raise ConfigError(error.cause, error.remedy) from None
+    return str(directory)
 
 
 def _verify_images(directory: Path) -> None:

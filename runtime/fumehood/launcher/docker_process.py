@@ -20,7 +20,7 @@ from typing import Final
 from fumehood.engines import docker_scratch, docker_seccomp, elf
 from fumehood.engines.docker_scratch import ScratchSpaces
 from fumehood.errors import EngineError
-from fumehood.kernel import accounts, cgroup, libc, proc, seccomp
+from fumehood.kernel import accounts, cgroup, libc, proc, profile_files, seccomp
 from fumehood.launcher.denials import Denials
 from fumehood.launcher.loop import Launcher, serve
 from fumehood.model.plan import Ceilings, DockerLaunch

@@ -280,7 +280,8 @@ class Keeper:
 def _confine_supervisor(settings: Settings) -> None:
     """The process that parses everything hostile sees /usr, its code and its state, nothing else,
     and owns no capability. That also lets it run from a clone below a directory of root's."""
-    paths = {settings.ceilings.profiles, *code_paths()}
+    own = settings.ceilings.own_profiles
+    paths = {settings.ceilings.profiles, *([own] if own else []), *code_paths()}
     binds = [rootfs.Bind(path) for path in sorted(paths) if not path.startswith("/usr/")]
     binds += [rootfs.Bind("/etc"), rootfs.Bind("/sys")]
     binds += [rootfs.Bind(path, read_only=False) for path in (settings.state, settings.cache)]

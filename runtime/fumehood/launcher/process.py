@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fumehood.engines.bubblewrap import BWRAP, Bubblewrap, Stage
 from fumehood.errors import EngineError
-from fumehood.kernel import accounts, cgroup, libc, proc, rootfs, seccomp
+from fumehood.kernel import accounts, cgroup, libc, proc, profile_files, rootfs, seccomp
 from fumehood.launcher import image_trees
 from fumehood.launcher.denials import Denials
 from fumehood.launcher.loop import Launcher, code_paths, serve
@@ -58,7 +58,7 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
     if not rootless:
         accounts.check_range(limits.uid_first, limits.uid_count)
     denials = Denials.open(rootless=rootless)
-    profiles, filters = _load_profiles(limits.profiles)
+    profiles, filters = _load_profiles(limits)
     layout = cgroup.discover()
     swept = cgroup.sweep(layout)
     cgroups = cgroup.Instance.create(layout)
@@ -76,14 +76,12 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
     return launcher, layout.mode, swept
 
 
-def _load_profiles(directory: str) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Digest and compiled filter of every profile in the directory."""
+def _load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Digest and compiled filter of every profile, shipped or the operator's."""
     digests, filters = {}, {}
-    for entry in sorted(os.listdir(directory)):
-        if entry.endswith(".json"):
-            profile = seccomp.load_profile(os.path.join(directory, entry))
-            name = entry.removesuffix(".json")
-            digests[name], filters[name] = profile.digest, seccomp.compile_bpf(profile)
+    for name, path in profile_files.find(limits.profiles, limits.own_profiles).items():
+        profile = seccomp.load_profile(path)
+        digests[name], filters[name] = profile.digest, seccomp.compile_bpf(profile)
     return digests, filters
 
 

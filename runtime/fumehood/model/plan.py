@@ -104,6 +104,7 @@ class Ceilings:
     sandboxes: how many may exist at once.
     accepted: controls that the operator accepted as not enforced (rootless hosts).
     image_store: directory of the image store; images come from nowhere else. Empty: there is none.
+    own_profiles: directory of the operator's seccomp profiles. Empty: there is none.
     """
 
     uid_first: int
@@ -116,6 +117,7 @@ class Ceilings:
     sandboxes: int
     accepted: tuple[str, ...] = ()
     image_store: str = ""
+    own_profiles: str = ""
 
 
 @dataclass(frozen=True, slots=True)
