@@ -24,13 +24,15 @@ from support import launcher as real
 from support.archives import entry, tar
 from support.hood import Hood
 from support.hood import hood as start_hood
-from support.images import base_store, build_base, python_image
+from support.images import base_again, base_store, python_image, start
 from support.launcher import Process, plan
 from support.wheels import NAME, wheel
 
 
 @pytest.fixture(scope="module")
 def store() -> ImageStore:
+    for which, name in (("base", "base"), ("base", "base-again"), ("python", "python")):
+        start(which, name)
     return base_store()
 
 
@@ -61,8 +63,9 @@ def refusal(process: Process, image: str) -> m.Refused:
     return answer
 
 
-def test_two_builds_have_one_digest(store: ImageStore, base: Image) -> None:
-    assert build_base(store, "base-again").digest == base.digest
+def test_two_builds_have_one_digest(base: Image) -> None:
+    again = base_again()
+    assert (again.name, again.digest) == ("base-again:latest", base.digest)
 
 
 def test_a_built_image_is_what_its_digest_says(store: ImageStore) -> None:
@@ -158,8 +161,15 @@ def test_images_come_and_go_while_the_launcher_runs(
 
 
 def test_an_image_without_the_program_is_a_failed_call(process: Process, base: Image) -> None:
-    ended, _ = process.run(next(_names), plan("python3", image=base.digest))
-    assert not ended.executed or ended.exit_code not in (0, None)
+    name = next(_names)
+    process.open(name, plan("python3", image=base.digest))
+    assert isinstance(process.receive(), m.OpenedMessage)
+    process.send(m.Start(name))
+    message = process.receive()
+    while isinstance(message, m.StartedMessage):  # whether it is seen depends on who is quicker
+        message = process.receive()
+    assert isinstance(message, m.EndedMessage)
+    assert not message.executed or message.exit_code not in (0, None)
 
 
 def test_a_store_that_others_can_write_stops_the_launcher(

@@ -1,4 +1,4 @@
-"""The image `base`, really built from Debian's packages, once for a whole run of tests."""
+"""The images `base` and `python`, really built from Debian's packages, once for a run of tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import atexit
 import functools
 import shutil
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from fumehood.images import build, recipe
@@ -15,29 +16,42 @@ RECIPES = Path(__file__).parents[2] / "images"
 
 
 @functools.cache
-def base_store() -> ImageStore:
-    """A store with `base` in it. Tests may add to it and must leave `base` alone."""
+def _store() -> ImageStore:
     place = Path(tempfile.mkdtemp(prefix="fh-images-", dir="/tmp"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     place.chmod(0o755)
-    store = ImageStore(place / "images")
-    build_base(store, "base")
-    return store
+    return ImageStore(place / "images")
 
 
 @functools.cache
-def python_image() -> Image:
-    """`python` in the same store."""
-    return _built(base_store(), "python", "python")
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(3)
 
 
-def build_base(store: ImageStore, name: str) -> Image:
-    """Build it as `fumehood image build images/base` does."""
-    return _built(store, "base", name)
-
-
-def _built(store: ImageStore, which: str, name: str) -> Image:
+@functools.cache
+def start(which: str, name: str) -> Future[Image]:
+    """Begin to build, as `fumehood image build` does. Builds mostly wait for each other's disk
+    and network, so they are begun together where all will be needed."""
     wanted = recipe.load(RECIPES / which)
-    return store.add(
-        lambda place: build.build(wanted, place, lambda _: None), name, source="built for tests"
+    return _pool().submit(
+        _store().add,
+        lambda place: build.build(wanted, place, lambda _: None),
+        name,
+        source="built for tests",
     )
+
+
+def base_store() -> ImageStore:
+    """A store with `base` in it. Tests may add to it and must leave `base` alone."""
+    start("base", "base").result()
+    return _store()
+
+
+def base_again() -> Image:
+    """Another build of the same recipe."""
+    return start("base", "base-again").result()
+
+
+def python_image() -> Image:
+    """`python`, in the same store."""
+    return start("python", "python").result()
