@@ -270,7 +270,9 @@ def _compose(
     digests = keys.load_or_create(root, "digest")
     rootless = ceilings.uid_own >= 0
     own, leased = divide(ceilings)
-    catalog = Catalog(state, None if rootless else own, os.geteuid())
+    catalog = Catalog(
+        state, None if rootless else own, os.geteuid(), most_bytes=config.storage.tools
+    )
     for problem in catalog.problems:
         log.error("a row of the catalog cannot be read", problem=problem)
     for tool in catalog.verify():

@@ -42,6 +42,8 @@ MAX_TOOLS: Final = 10_000
 ACTIVE: Final = "active"
 QUARANTINED: Final = "quarantined"
 LOCK_SECONDS: Final = 5.0
+BLOCK: Final = 4096
+UNBOUNDED: Final = 1 << 62
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -65,6 +67,7 @@ class Catalog:
         accounts: first UID and count of the service accounts; None when rootless.
         own_uid: the account of every tool when rootless.
         wait: seconds that a predecessor, just ending, may still hold the catalog.
+        most_bytes: what the files of all tools may take on disk.
 
     `problems` says which rows could not be read at opening, for the log.
 
@@ -79,7 +82,9 @@ class Catalog:
         own_uid: int,
         *,
         wait: float = LOCK_SECONDS,
+        most_bytes: int = UNBOUNDED,
     ) -> None:
+        self._most_bytes = most_bytes
         self._store = directory / "store"
         self._accounts = accounts
         self._own_uid = own_uid
@@ -274,6 +279,7 @@ class Catalog:
                 if stored_digest(final) == digest:
                     return
             self._discard(final)
+        self._check_room(files)
         new = self._store / f".new-{secrets.token_hex(8)}"
         new.mkdir(mode=0o700)
         try:
@@ -283,6 +289,17 @@ class Catalog:
             shutil.rmtree(new, ignore_errors=True)
             raise
         _sync(self._store)
+
+    def _check_room(self, files: Mapping[str, ToolFile]) -> None:
+        taken = sum(_allocated(path) for path in self._store.rglob("*"))
+        # A file takes whole blocks, and an entry in its folder.
+        wanted = sum(-(-len(file.data) // BLOCK) * BLOCK + BLOCK for file in files.values())
+        if taken + wanted > self._most_bytes:
+            raise CatalogError(
+                f"the tool's files need {wanted} bytes; of {self._most_bytes} for all tools "
+                f"{taken} are taken",
+                "remove tools, or have the operator raise storage.tools",
+            )
 
     def _discard(self, entry: Path) -> None:
         """Rename first: a half-deleted tree must not stand under a digest."""
@@ -307,6 +324,14 @@ class Catalog:
         """All tools by name, quarantined ones too."""
         tools = self._tools
         return [tools[name] for name in sorted(tools)]
+
+
+def _allocated(path: Path) -> int:
+    """Bytes on disk; 0 for what was removed meanwhile."""
+    try:
+        return path.lstat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def _open(path: Path, wait: float) -> sqlite3.Connection:

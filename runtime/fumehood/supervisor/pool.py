@@ -168,6 +168,12 @@ class Pool:
         """How many sandboxes wait for a call."""
         return sum(len(shelf.ready) for shelf in self._shelves.values())
 
+    @property
+    def trees(self) -> set[str]:
+        """Digests of the files that ready sandboxes have mounted."""
+        plans = [shelf.plan for shelf in self._shelves.values() if shelf.ready]
+        return {mount.source for plan in plans for mount in plan.mounts if mount.kind == "tool"}
+
     def unfit(self, tool: str) -> str:
         """Why the tool with this digest is not started ahead any more; empty when it may be."""
         return self._unfit.get(tool, "")

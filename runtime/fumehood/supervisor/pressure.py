@@ -112,11 +112,7 @@ class Gate:
         """Raise Unavailable while no call is taken."""
         if self._stopping:
             raise Unavailable("the supervisor is stopping", "call again in 5 s", retry_after=5.0)
-        now = time.monotonic()
-        if now - self._looked >= LOOK_SECONDS or self._audit.broken is not None:
-            self._looked = now
-            self._turn(self._why())
-        if not self.reason:
+        if not self.look():
             return
         self._refused += 1
         kind = self.reason.partition(":")[0]
@@ -126,6 +122,14 @@ class Gate:
             retry_after=RETRY_SECONDS,
             detail=self.reason,
         )
+
+    def look(self) -> str:
+        """Why no call is taken now; empty when calls are. The host is not asked each time."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS or self._audit.broken is not None:
+            self._looked = now
+            self._turn(self._why())
+        return self.reason
 
     def _why(self) -> str:
         broken = self._audit.broken

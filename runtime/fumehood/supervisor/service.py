@@ -48,7 +48,8 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class StatusReport:
     """How the supervisor is. `not_enforced` maps a control to the reason it is missing here;
-    `engines` an engine to its launcher's PID, 0 when there is none just now."""
+    `engines` an engine to its launcher's PID, 0 when there is none just now; `refusing` says why
+    no call is taken just now, empty when calls are."""
 
     version: str
     engine: str
@@ -60,6 +61,7 @@ class StatusReport:
     tools: int
     not_enforced: Mapping[str, str]
     audit_seq: int
+    refusing: str = ""
     engines: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -74,6 +76,7 @@ class StatusReport:
             "tools": self.tools,
             "not_enforced": dict(self.not_enforced),
             "audit_seq": self.audit_seq,
+            "refusing": self.refusing,
             "engines": dict(self.engines),
         }
 
@@ -101,6 +104,8 @@ SCAN_INLINE_BYTES = 16 * 1024
 """Less output is scanned on the event loop (0.1 ms); more would keep the others waiting."""
 ADMIT_INLINE_BYTES = 64 * 1024
 WORKER_THREADS = 2
+TIDY_SECONDS = 90.0
+"""By then no sandbox is kept ready for a version that is gone (`pool.IDLE_SECONDS`)."""
 
 
 class Supervisor:
@@ -120,6 +125,7 @@ class Supervisor:
         self.cancel = self._control.cancel
         self.logs = self._control.logs
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
+        self._tidying: asyncio.TimerHandle | None = None
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
@@ -159,6 +165,8 @@ class Supervisor:
         if late := self._live.tasks():
             await asyncio.wait(late)
         self._control.close()
+        if self._tidying is not None:
+            self._tidying.cancel()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def _invoke(self, live: Live, listener: Listener | None) -> Result:
@@ -303,9 +311,11 @@ class Supervisor:
         self, caller: Caller, manifest_text: str, files: Mapping[str, ToolFile]
     ) -> RegisteredTool:
         await self._operator_only(caller, "tool.add_refused")
+        self._rooms.gate.check()
         tool = self._rooms.admission.register(self._rooms.catalog, manifest_text, files)
         await self._record("tool.added", {**_caller(caller), **_tool(tool)})
         log.info("tool added", tool=tool.manifest.name, version=tool.manifest.version)
+        self._tidy_later()
         return tool
 
     async def remove_tool(self, caller: Caller, name: str) -> RegisteredTool:
@@ -313,7 +323,25 @@ class Supervisor:
         tool = self._rooms.catalog.remove(name)
         await self._record("tool.removed", {**_caller(caller), **_tool(tool)})
         log.info("tool removed", tool=name)
+        self._tidy_later()
         return tool
+
+    def _tidy_later(self) -> None:
+        """Delete the files of versions that are gone, once nothing runs from them."""
+        if self._tidying is None:
+            loop = asyncio.get_running_loop()
+            self._tidying = loop.call_later(TIDY_SECONDS, self._tidy)
+
+    def _tidy(self) -> None:
+        self._tidying = None
+        catalog = self._rooms.catalog
+        running = {live.tool.files for live in self._live if live.tool and live.tool.files}
+        in_use = running | self._rooms.pool.trees
+        current = {tool.files for tool in catalog.list()}
+        work = asyncio.get_running_loop().run_in_executor(self._workers, catalog.collect, in_use)
+        work.add_done_callback(_tidied)
+        if in_use - current:
+            self._tidy_later()
 
     async def _operator_only(self, caller: Caller, event: str) -> None:
         if self._rooms.admission.authorizer.is_operator(caller):
@@ -339,8 +367,14 @@ class Supervisor:
             tools=len(rooms.catalog.list()),
             not_enforced=dict(hello.unenforceable) if hello else {},
             audit_seq=rooms.audit.last.seq,
+            refusing=rooms.gate.look(),
             engines={name: said.pid if said else 0 for name, said in hellos.items()},
         )
+
+
+def _tidied(work: asyncio.Future[int]) -> None:
+    if not work.cancelled() and (error := work.exception()) is not None:
+        log.error("old files of tools cannot be deleted", error=str(error))
 
 
 def _is_cancelled() -> bool:

@@ -391,3 +391,19 @@ def test_any_sequence_keeps_accounts_apart_and_trees_whole(
         assert {tool.manifest.name for tool in catalog.list()} == expected
     assert catalog.verify() == ()
     catalog.close()
+
+
+def test_files_beyond_the_quota_are_refused_with_both_numbers_and_fit_after_a_removal(
+    tmp_path: Path,
+) -> None:
+    catalog = Catalog(tmp_path, RANGE, own_uid=0, most_bytes=100_000)
+    big = {"main.py": ToolFile(b"x" * 60_000, False)}
+    other = {"main.py": ToolFile(b"y" * 60_000, False)}
+    catalog.add(manifest(name="first"), big)
+    with pytest.raises(CatalogError, match="100000 for all tools") as refused:
+        catalog.add(manifest(name="second"), other)
+    assert "storage.tools" in refused.value.remedy
+    assert catalog.get("second") is None
+    catalog.remove("first")
+    catalog.collect(())
+    assert catalog.add(manifest(name="second"), other).state == "active"

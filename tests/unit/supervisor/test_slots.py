@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fumehood.errors import OverQuota
+from fumehood.errors import OverQuota, Unavailable
 from fumehood.supervisor.slots import Slots
 
 
@@ -82,5 +82,88 @@ def test_a_cancelled_waiter_loses_no_place_even_when_it_was_just_given_one() -> 
         await asyncio.gather(waiter, return_exceptions=True)
         async with asyncio.timeout(5), slots.slot(3):
             assert slots.taken == 1
+
+    asyncio.run(scenario())
+
+
+async def use(slots: Slots, caller: int, tool: str, memory: int, order: list[str]) -> None:
+    async with slots.slot(caller, tool, memory):
+        order.append(f"{caller}{tool}")
+        await asyncio.sleep(0)
+
+
+def test_calls_beyond_a_tools_own_limit_wait_and_those_of_other_tools_pass_them() -> None:
+    async def scenario() -> list[str]:
+        slots, order, gate = Slots(3, 100, 10, per_tool=1), list[str](), asyncio.Event()
+
+        async def hog() -> None:
+            async with slots.slot(1, "a"):
+                await gate.wait()
+
+        first = asyncio.create_task(hog())
+        await settle()
+        tasks = [asyncio.create_task(use(slots, 1, "a", 0, order)) for _ in range(3)]
+        await settle()
+        tasks.append(asyncio.create_task(use(slots, 1, "b", 0, order)))
+        await settle()
+        gate.set()
+        await asyncio.gather(first, *tasks)
+        assert (slots.taken, slots.waiting) == (0, 0)
+        return order
+
+    assert asyncio.run(scenario()) == ["1b", "1a", "1a", "1a"]
+
+
+def test_memory_is_promised_once_and_a_large_call_is_not_passed_by_small_ones() -> None:
+    async def scenario() -> list[str]:
+        slots, order, gate = Slots(10, 100, 10, memory=100), list[str](), asyncio.Event()
+
+        async def hog() -> None:
+            async with slots.slot(1, "hog", 60):
+                await gate.wait()
+
+        first = asyncio.create_task(hog())
+        await settle()
+        tasks = [asyncio.create_task(use(slots, 2, "large", 90, order))]
+        await settle()
+        tasks += [asyncio.create_task(use(slots, 3, "small", 10, order)) for _ in range(3)]
+        await settle()
+        assert order == []
+        gate.set()
+        await asyncio.gather(first, *tasks)
+        return order
+
+    assert asyncio.run(scenario())[0] == "2large"
+
+
+def test_a_call_that_wants_more_memory_than_there_is_runs_alone() -> None:
+    async def scenario() -> None:
+        slots = Slots(10, 100, 1, memory=100)
+        async with slots.slot(1, "huge", 1000):
+            assert slots.taken == 1
+            with pytest.raises(OverQuota):
+                async with asyncio.timeout(5), slots.slot(2, "small", 1):
+                    pass
+        async with slots.slot(2, "small", 1):
+            assert slots.taken == 1
+
+    asyncio.run(scenario())
+
+
+def test_closing_refuses_those_who_wait_and_those_who_come() -> None:
+    async def scenario() -> None:
+        slots, gate = Slots(1, 10, 10), asyncio.Event()
+        holder = asyncio.create_task(hold(slots, 1, [], gate))
+        await settle()
+        waiter = asyncio.create_task(hold(slots, 2, [], gate))
+        await settle()
+        slots.close()
+        with pytest.raises(Unavailable, match="stopping"):
+            await waiter
+        with pytest.raises(Unavailable, match="stopping"):
+            await hold(slots, 3, [], gate)
+        gate.set()
+        await holder
+        assert (slots.taken, slots.waiting) == (0, 0)
 
     asyncio.run(scenario())
