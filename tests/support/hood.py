@@ -192,10 +192,14 @@ def hood(
     config: Mapping[str, object] | None = None,
     user: int | None = None,
     words: Sequence[str] = (),
+    entry: Callable[..., list[str]] = command,
+    environ: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
 ) -> Iterator[Hood]:
     """Start a daemon and stop it afterwards.
 
     place: its folder, kept; a temporary one when None. user: start it as this UID.
+    entry: makes its argv. environ: added to the environment. descriptors: inherited.
     """
     with contextlib.ExitStack() as stack:
         if place is None:
@@ -210,7 +214,7 @@ def hood(
             "serve", "--socket", str(place / "socket"), "--state", str(place / "state"),
             "--config", str(configuration), *words,
         ]  # fmt: skip
-        argv = command(*options) if user is None else command_as(user, *options)
+        argv = entry(*options) if user is None else command_as(user, *options)
         if user is not None:
             os.chown(configuration, user, user)
         readable, writable = os.pipe()
@@ -220,10 +224,12 @@ def hood(
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                pass_fds=(writable,),
+                pass_fds=(writable, *descriptors),
                 start_new_session=True,
                 cwd=place,
-                env=None if user is None else {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                env={**os.environ, **(environ or {})}
+                if user is None
+                else {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             )
         os.close(writable)
         ready, _, _ = select.select([readable], [], [], START_SECONDS)
