@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import sys
 import time
 from typing import Any
 
 from bench import ROOT, breakdown, growth, imports, latency, machine, plot, report, throughput
 from bench.place import place
-from bench.section import Scale, Section, arguments
+from bench.section import Findings, Scale, Section, arguments
 from bench.targets import Verdict
 
 SECTIONS: dict[str, Section] = {
@@ -22,6 +24,16 @@ SECTIONS: dict[str, Section] = {
 
 def main() -> int:
     options = arguments("Fumehood's benchmark, all sections")
+    tee = report.Tee(sys.stdout)
+    with contextlib.redirect_stdout(tee):
+        failed = _run(options)
+    tee.save()
+    return 1 if failed else 0
+
+
+def _run(options: argparse.Namespace) -> list[str]:
+    """Run and print everything; the names of the sections that failed."""
+    failed: list[str] = []
     scale = Scale(options.rounds)
     begin = time.monotonic()
     facts = machine.facts()
@@ -33,18 +45,23 @@ def main() -> int:
     with place(docker=not options.no_docker) as where:
         for name, section in SECTIONS.items():
             since = time.monotonic()
-            found = section(where, scale)
+            try:
+                found = section(where, scale)
+            except Exception as error:  # noqa: BLE001  (recorded; the other sections still count)
+                print(f"\n{name} failed: {type(error).__name__}: {error}")
+                found = Findings(data={"failed": str(error)})
+                failed.append(name)
             data[name] = {**found.data, "seconds": round(time.monotonic() - since, 1)}
             verdicts += found.verdicts
             plots |= found.plots
-            print(f"[{name}: {time.monotonic() - since:.0f} s]", flush=True)
+            print(f"[{name}: {data[name]['seconds']:.0f} s]", flush=True)
     seconds = time.monotonic() - begin
     facts["stolen by the hypervisor"] = f"{machine.steal_and_busy()[0] - stolen:.1f} s of CPU"
     print(report.verdict_table(verdicts))
     report.save(data, verdicts, seconds, facts, options.rounds)
     plot.save(report.RESULTS, plots)
     print(f"\n{seconds:.0f} s; {report.LATEST.relative_to(ROOT)} and SVG files beside it")
-    return 0
+    return failed
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +111,7 @@ def daemon(
 
     argv: instead of `console()`. state: the state of an earlier one, instead of a new one.
     """
-    folder = place.path / name
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=place.folder))
     folder.chmod(0o755)
     (folder / "config.yaml").write_text(json.dumps(dict(config or {})))
     readable, writable = os.pipe()

@@ -25,6 +25,7 @@ SUPERVISOR = {
     "admitted": ("fumehood.admission.admit", "Admission.admit", "exit"),
     "taken": ("fumehood.supervisor.pool", "Pool.take", "exit"),
     "start sent": ("fumehood.launcher.client", "Sandbox.start", "exit"),
+    "begin sent": ("fumehood.launcher.client", "Sandbox.begin", "exit"),
     "fed": ("fumehood.supervisor.harvest", "Feed.__init__", "exit"),
     "run over": ("fumehood.supervisor.invocation", "run", "exit"),
     "scanned": ("fumehood.scan.pipeline", "Pipeline.release", "exit"),
@@ -34,11 +35,11 @@ SUPERVISOR = {
 LAUNCHER = {
     "open asked": ("fumehood.engines.bubblewrap", "BubblewrapSandbox.spawn", "enter"),
     "spawned": ("fumehood.engines.bubblewrap", "BubblewrapSandbox.spawn", "exit"),
-    "opened": ("fumehood.launcher.process", "Launcher._report", "Opened"),
+    "opened": ("fumehood.launcher.loop", "Launcher._report", "Opened"),
     "let go": ("fumehood.engines.bubblewrap", "BubblewrapSandbox.start", "exit"),
-    "started": ("fumehood.launcher.process", "Launcher._report", "Started"),
+    "started": ("fumehood.launcher.loop", "Launcher._report", "Started"),
     "end seen": ("fumehood.engines.bubblewrap", "BubblewrapSandbox._monitor_ended", "enter"),
-    "end sent": ("fumehood.launcher.process", "Launcher._send_ended", "exit"),
+    "end sent": ("fumehood.launcher.loop", "Launcher._send_ended", "exit"),
 }
 _ROLES = {"fumehood.daemon": SUPERVISOR, "fumehood.launcher.process": LAUNCHER}
 

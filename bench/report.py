@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from bench import ROOT
 from bench.rounds import Row
@@ -13,6 +13,27 @@ from bench.targets import Verdict
 
 RESULTS = ROOT / "bench" / "results"
 LATEST = RESULTS / "latest.json"
+TRANSCRIPT = RESULTS / "latest.txt"
+
+
+class Tee:
+    """A text stream that also keeps what was written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._kept: list[str] = []
+
+    def write(self, text: str) -> int:
+        self._kept.append(text)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def save(self) -> None:
+        """Write everything into the transcript."""
+        RESULTS.mkdir(exist_ok=True)
+        TRANSCRIPT.write_text("".join(self._kept))
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
