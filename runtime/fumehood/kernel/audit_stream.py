@@ -155,6 +155,44 @@ class Stream:
         self._socket.close()
 
 
+class Kauditd:
+    """The kernel thread that sends records on. When it sleeps, everything that was recorded
+    before has been sent: recording wakes it at once (kernel/audit.c, audit_log_end), and it
+    sleeps only when its queue is empty."""
+
+    def __init__(self, pid: int) -> None:
+        self._fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+
+    @classmethod
+    def find(cls) -> Kauditd | None:
+        """None where it is not visible: in another PID namespace than the first."""
+        for name in os.listdir("/proc"):
+            if name.isdigit() and _is_kernel_thread(name, b"kauditd"):
+                return cls(int(name))
+        return None
+
+    def sleeps(self) -> bool:
+        """5 µs."""
+        return _stat(os.pread(self._fd, 512, 0))[0] == b"S"
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _is_kernel_thread(pid: str, name: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return False
+    return b" (" + name + b") " in text and _stat(text)[1] == b"2"  # kthreadd's children
+
+
+def _stat(text: bytes) -> list[bytes]:
+    """State, parent and so on (proc(5)); a name in parentheses may hold anything."""
+    return text.rpartition(b")")[2].split()
+
+
 def prove(stream: Stream) -> None:
     """See with our own eyes that a kill is reported: other network namespaces than the first get
     nothing at all, and `kernel.seccomp.actions_logged` may leave kills out.

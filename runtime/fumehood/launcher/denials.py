@@ -14,21 +14,25 @@ from typing import Final
 
 from fumehood.errors import EngineError
 from fumehood.kernel import audit_stream, syscalls
-from fumehood.kernel.audit_stream import Record, Stream
+from fumehood.kernel.audit_stream import Kauditd, Record, Stream
 from fumehood.model.outcome import SyscallCount, Syscalls
 
 RECORDS_PER_SECOND: Final = 2_000
 """10 µs each; past it the kernel drops the rest until the second is over."""
 MAX_KINDS: Final = 32
 """Different calls told for one sandbox; more are only counted."""
+SETTLE_SECONDS: Final = 0.5
+"""How long the end of a sandbox waits for the kernel to send on what it recorded; it usually has
+(0.05 ms), and a host with more work than CPUs may need some time."""
 EXPECTED_SECONDS: Final = 0.02
-"""How long to wait for the record of a kill that is known to have happened (0.05 ms usually)."""
+"""How long to wait for a record that must come, where the kernel's sender is not visible."""
 NO_ERRORS: Final = (
     "calls answered with an error are not recorded: the filter is loaded without "
     "SECCOMP_FILTER_FLAG_LOG"
 )
 ROOTLESS: Final = "only root may read the kernel's audit stream"
 SHARED: Final = "another sandbox ran as the same account at the same time"
+LATE: Final = "the kernel was late with its records; some may be missing"
 MISSED: Final = "there were more records than are read in a second; some are missing"
 _ACTIONS: Final = {
     0x80000000: "kill",
@@ -62,9 +66,12 @@ class Denials:
     """The launcher's book of denied calls. `fd` is to be watched for reading, -1 when there is
     nothing to watch; while `paused_until` (time.monotonic()) is ahead, not even then."""
 
-    def __init__(self, stream: Stream | None, reason: str = "") -> None:
-        """reason: why there is no stream."""
+    def __init__(
+        self, stream: Stream | None, reason: str = "", sender: Kauditd | None = None
+    ) -> None:
+        """reason: why there is no stream. sender: None where it is not visible."""
         self._stream = stream
+        self._sender = sender
         self._reason = reason
         self._running: dict[str, _Tally] = {}
         self._by_uid: dict[int, _Tally] = {}
@@ -89,7 +96,7 @@ class Denials:
             stream.close()
             sys.stderr.write(f"fumehood-launcher: {error}\n")
             return cls(None, error.cause)
-        return cls(stream)
+        return cls(stream, sender=Kauditd.find())
 
     @property
     def fd(self) -> int:
@@ -133,10 +140,17 @@ class Denials:
         stream = self._stream
         return self._pauses + (stream.overflows + stream.malformed if stream else 0)
 
-    def ended(self, name: str, *, killed: bool) -> Syscalls:
+    def settled(self, name: str) -> bool:
+        """Whether everything that was recorded of a dead sandbox has been sent to us; at most
+        SETTLE_SECONDS are worth waiting for that."""
+        if self._sender is None or name not in self._running:
+            return True
+        return self._sender.sleeps()
+
+    def ended(self, name: str, *, killed: bool, late: bool = False) -> Syscalls:
         """Everything that is known of a sandbox whose processes are all dead.
 
-        killed: its own program certainly was, so its record is waited for.
+        killed: its own program certainly was. late: it never settled.
         """
         if self._stream is None:
             return Syscalls(reason=self._reason)
@@ -145,19 +159,20 @@ class Denials:
         if tally is None:
             return Syscalls(kills_visible=True, reason=NO_ERRORS)  # it never ran
         awaited = killed and not tally.counts and tally.missed == self._missed
-        if awaited and self._stream.wait(EXPECTED_SECONDS):
+        if awaited and self._sender is None and self._stream.wait(EXPECTED_SECONDS):
             self.receive()
         if self._by_uid.get(tally.uid) is tally:
             del self._by_uid[tally.uid]
         if tally.shared:
             return Syscalls(reason=SHARED)
-        complete = tally.missed == self._missed
+        reasons = [LATE] if late else []
+        reasons += [MISSED] if tally.missed != self._missed else []
         return Syscalls(
             seen=_named(tally.counts),
             others=tally.others,
             kills_visible=True,
-            complete=complete,
-            reason=NO_ERRORS if complete else f"{MISSED}; {NO_ERRORS}",
+            complete=not reasons,
+            reason="; ".join([*reasons, NO_ERRORS]),
         )
 
 

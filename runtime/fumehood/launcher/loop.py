@@ -27,7 +27,7 @@ from fumehood.errors import EngineError, FumehoodError, PlanRefused, ProtocolErr
 from fumehood.launcher import ceilings as ceiling
 from fumehood.launcher import messages as m
 from fumehood.launcher.budget import CpuBudget
-from fumehood.launcher.denials import Denials
+from fumehood.launcher.denials import SETTLE_SECONDS, Denials
 from fumehood.model.codec import decode
 from fumehood.model.plan import Ceilings, Plan
 
@@ -82,6 +82,9 @@ class Launcher:
         self._epoll = select.epoll()
         self._epoll.register(channel.fileno(), select.EPOLLIN)
         self._hears_denials = False
+        self._settling: dict[str, tuple[Ended, float]] = {}
+        """Dead sandboxes, told of when the kernel has sent all it recorded of them, or at that
+        time (time.monotonic()) in any case."""
         self._owners: dict[int, str] = {}
         self._ending = False
         channel.setblocking(False)
@@ -114,6 +117,7 @@ class Launcher:
             for name in names:
                 self._step(name)
             self._hold_deadlines()
+            self._settle()
         self._engine.close()
 
     def _hear_denials(self) -> None:
@@ -131,7 +135,7 @@ class Launcher:
         self._hears_denials = wanted
 
     def _wait_seconds(self) -> float:
-        if any(item.sandbox.polling for item in self._running.values()):
+        if self._settling or any(item.sandbox.polling for item in self._running.values()):
             return _POLL_SECONDS
         deadlines = [item.deadline for item in self._running.values()]
         deadlines += [item.budget.check for item in self._running.values() if item.budget]
@@ -187,7 +191,7 @@ class Launcher:
             if not isinstance(message, m.Start | m.Begin | m.Stop | m.Kill):
                 raise ProtocolError("not a message for a launcher")
             running = self._running.get(message.sandbox)
-            if running is None:
+            if running is None or message.sandbox in self._settling:
                 return  # it ended while the message was on its way
             sandbox = message.sandbox
             if isinstance(message, m.Kill):
@@ -290,11 +294,23 @@ class Launcher:
                 self._denials.ended(name, killed=False)
                 self._send(m.Refused(name, "engine_error", control, cause, detail[:1024]))
                 return True
-            case Ended():
+            case Ended() if self._denials.settled(name):
                 self._send_ended(name, event)
                 return True
+            case Ended():
+                self._settling[name] = event, time.monotonic() + SETTLE_SECONDS
+                return False
 
-    def _send_ended(self, name: str, event: Ended) -> None:
+    def _settle(self) -> None:
+        for name, (event, until) in list(self._settling.items()):
+            late = time.monotonic() >= until
+            if late or self._denials.settled(name):
+                self._send_ended(name, event, late=late)
+                del self._settling[name]
+                self._watch(self._running[name], name, set())
+                del self._running[name]
+
+    def _send_ended(self, name: str, event: Ended, *, late: bool = False) -> None:
         descriptors = [item.fd for item in event.artifacts if item.fd >= 0]
         self._send(
             m.EndedMessage(
@@ -312,7 +328,7 @@ class Launcher:
                 ),
                 counters=event.counters,
                 stopped=self._running[name].stopped,
-                syscalls=self._denials.ended(name, killed=event.signal == signal.SIGSYS),
+                syscalls=self._denials.ended(name, killed=event.signal == signal.SIGSYS, late=late),
             ),
             descriptors,
         )
@@ -320,6 +336,8 @@ class Launcher:
     def _hold_deadlines(self) -> None:
         now = time.monotonic()
         for name, running in list(self._running.items()):
+            if name in self._settling:
+                continue
             if now >= running.deadline:
                 running.deadline = now + DEADLINE_GRACE_SECONDS
                 self._stop(running, name, "" if running.asked else "timeout")

@@ -153,3 +153,14 @@ def test_a_kernel_that_reports_nothing_is_found_out(
     with pytest.raises(EngineError) as caught:
         audit_stream.prove(stream)
     assert caught.value.control == "audit_stream"
+
+
+def test_the_kernels_sender_sleeps_when_all_is_sent(stream: Stream) -> None:
+    sender = audit_stream.Kauditd.find()
+    assert sender is not None
+    for _ in range(20):
+        pid = killed()
+        while not sender.sleeps():
+            stream.wait(0.001)
+        assert pid in {record.pid for record in stream.read(1000)}, "nothing is waited for"
+    sender.close()

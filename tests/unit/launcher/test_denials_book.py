@@ -1,0 +1,166 @@
+"""Denied calls are booked to the sandbox that made them, at a bounded cost, or not at all."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import cast
+
+import pytest
+
+from fumehood.kernel.audit_stream import Kauditd, Record, Stream
+from fumehood.launcher import denials
+from fumehood.launcher.denials import LATE, MISSED, NO_ERRORS, SHARED, Denials
+from fumehood.model.outcome import SyscallCount
+
+X86_64, I386 = 0xC000003E, 0x40000003
+KILL = 0x80000000
+ONE, TWO = 1_900_000_001, 1_900_000_002
+
+
+class FakeStream:
+    """What the kernel would send."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Record] = deque()
+        self.overflows = 0
+        self.malformed = 0
+        self.fd = 99
+        self.reads = 0
+
+    def send(self, uid: int, number: int = 321, *, count: int = 1, arch: int = X86_64) -> None:
+        self.waiting.extend([Record(uid, 1, arch, number, KILL)] * count)
+
+    def read(self, most: int) -> list[Record]:
+        self.reads += 1
+        return [self.waiting.popleft() for _ in range(min(most, len(self.waiting)))]
+
+    def wait(self, seconds: float) -> bool:
+        return bool(self.waiting)
+
+
+class FakeSender:
+    def __init__(self) -> None:
+        self.idle = True
+
+    def sleeps(self) -> bool:
+        return self.idle
+
+
+@pytest.fixture
+def stream() -> FakeStream:
+    return FakeStream()
+
+
+@pytest.fixture
+def sender() -> FakeSender:
+    return FakeSender()
+
+
+@pytest.fixture
+def book(stream: FakeStream, sender: FakeSender) -> Denials:
+    return Denials(cast(Stream, stream), sender=cast(Kauditd, sender))
+
+
+def test_each_sandbox_gets_its_own(book: Denials, stream: FakeStream) -> None:
+    book.started("a", ONE)
+    book.started("b", TWO)
+    stream.send(ONE, count=2)
+    stream.send(TWO, 102, arch=I386)
+    stream.send(0)
+    first = book.ended("a", killed=True)
+    assert first.seen == (SyscallCount("bpf", "x86_64", "kill", 2),)
+    assert (first.kills_visible, first.denials_visible, first.complete) == (True, False, True)
+    assert first.reason == NO_ERRORS
+    assert book.ended("b", killed=False).seen == (SyscallCount("socketcall", "i386", "kill", 1),)
+
+
+def test_what_came_before_the_start_belongs_to_somebody_else(
+    book: Denials, stream: FakeStream
+) -> None:
+    book.started("a", ONE)
+    book.ended("a", killed=False)
+    stream.send(ONE)
+    book.started("b", ONE)
+    assert book.ended("b", killed=False).seen == ()
+
+
+def test_a_shared_account_says_nothing_of_either(book: Denials, stream: FakeStream) -> None:
+    book.started("a", ONE)
+    book.started("b", ONE)
+    stream.send(ONE, count=5)
+    for name in ("a", "b"):
+        told = book.ended(name, killed=False)
+        assert (told.seen, told.kills_visible, told.reason) == ((), False, SHARED)
+    book.started("c", ONE)
+    stream.send(ONE)
+    assert book.ended("c", killed=False).seen[0].count == 1
+
+
+def test_kinds_of_calls_are_bounded_and_the_rest_is_counted(
+    book: Denials, stream: FakeStream
+) -> None:
+    book.started("a", ONE)
+    for number in range(denials.MAX_KINDS + 10):
+        stream.send(ONE, number)
+    told = book.ended("a", killed=False)
+    assert (len(told.seen), told.others) == (denials.MAX_KINDS, 10)
+
+
+def test_a_flood_is_read_no_faster_than_the_bound_and_said_to_be_incomplete(
+    book: Denials, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("fumehood.launcher.denials.time.monotonic", lambda: now)
+    book.started("a", ONE)
+    stream.send(ONE, count=3 * denials.RECORDS_PER_SECOND)
+    book.receive()
+    assert book.paused_until == pytest.approx(now + 1.0)
+    reads = stream.reads
+    book.receive()
+    assert stream.reads == reads, "paused: not even looked at"
+    told = book.ended("a", killed=False)
+    assert told.seen[0].count == denials.RECORDS_PER_SECOND
+    assert not told.complete
+    assert told.reason.startswith(MISSED)
+    book.started("b", TWO)
+    now += 1.5
+    stream.waiting.clear()
+    stream.send(TWO)
+    book.receive()
+    assert book.ended("b", killed=False).seen[0].count == 1
+
+
+def test_an_overflow_makes_only_those_incomplete_that_ran_then(
+    book: Denials, stream: FakeStream
+) -> None:
+    book.started("a", ONE)
+    stream.overflows += 1
+    book.started("b", TWO)
+    assert not book.ended("a", killed=False).complete
+    assert book.ended("b", killed=False).complete
+
+
+def test_an_end_waits_for_the_kernels_sender(book: Denials, sender: FakeSender) -> None:
+    book.started("a", ONE)
+    sender.idle = False
+    assert not book.settled("a")
+    assert book.settled("never started")
+    sender.idle = True
+    assert book.settled("a")
+    late = book.ended("a", killed=False, late=True)
+    assert not late.complete
+    assert late.reason.startswith(LATE)
+
+
+def test_without_a_stream_it_says_why() -> None:
+    book = Denials(None, "no")
+    assert book.fd == -1
+    book.started("a", ONE)
+    book.receive()
+    assert book.settled("a")
+    told = book.ended("a", killed=True)
+    assert (told.kills_visible, told.reason) == (False, "no")
+
+
+def test_rootless_nothing_is_tried() -> None:
+    assert Denials.open(rootless=True).ended("a", killed=False).reason == denials.ROOTLESS
