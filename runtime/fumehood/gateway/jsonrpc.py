@@ -41,7 +41,7 @@ _GENERIC: Mapping[type[FumehoodError], str] = {
 _DETAILS = ("field", "pointer", "retry_after", "control")
 
 
-class InvalidFrame(ProtocolError):  # noqa: N818  (the house names errors by what happened)
+class InvalidFrame(ProtocolError):
     """A frame that is JSON but no request of ours. `request_id` is its id, if usable."""
 
     def __init__(
