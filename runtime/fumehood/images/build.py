@@ -22,6 +22,12 @@ from fumehood.images.tree import Directory, Tree
 BUILD_SECONDS: Final = 1800.0
 Progress = Callable[[str], None]
 
+_REMEDY: Final = "check that Debian's archive can be reached, and the names of the packages"
+_REMEDY_ROOTLESS: Final = (
+    "an ordinary user needs uidmap and a range of UIDs in /etc/subuid and /etc/subgid for this; "
+    "or build as root, `fumehood image export` it, and import the file"
+)
+
 _MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 # What only installing needs, what differs between two builds, and what a program never reads.
 _REMOVED: Final = (
@@ -68,6 +74,7 @@ def build(recipe: Recipe, place: Workplace, progress: Progress, bounds: Bounds =
         _argv(recipe, archive),
         lambda line: _stage(line, progress),
         seconds=BUILD_SECONDS,
+        remedy=_REMEDY if os.geteuid() == 0 else _REMEDY_ROOTLESS,
         extra={"SOURCE_DATE_EPOCH": epoch(), "DEBIAN_FRONTEND": "noninteractive"},
     )
     progress("reading the result")

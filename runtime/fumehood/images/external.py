@@ -132,6 +132,7 @@ def follow(
     progress: Callable[[str], None],
     *,
     seconds: float,
+    remedy: str,
     extra: dict[str, str] | None = None,
 ) -> None:
     """Run a program that tells on stderr how far it is, line by line.
@@ -163,7 +164,7 @@ def follow(
             said = [line for line in last if line.startswith(("E:", "dpkg: error"))] or list(last)
             raise ImageError(
                 f"{Path(argv[0]).name} failed: {'; '.join(said[-3:])}",
-                "check that Debian's archive can be reached, and the names of the packages",
+                remedy,
                 detail=" ".join(argv),
             )
     finally:

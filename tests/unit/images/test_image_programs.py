@@ -115,5 +115,5 @@ def test_progress_is_told_line_by_line_and_a_failure_by_its_errors(
     script(program, "echo 'I: one...' >&2; printf 'a\\rb\\n' >&2; echo 'E: broken' >&2; exit 1")
     seen: list[str] = []
     with pytest.raises(ImageError, match="failed: E: broken"):
-        external.follow([str(program)], seen.append, seconds=20)
+        external.follow([str(program)], seen.append, seconds=20, remedy="x")
     assert seen == ["I: one...", "a", "b", "E: broken"]
