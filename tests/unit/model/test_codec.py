@@ -127,6 +127,7 @@ def test_one_changed_field_is_refused_or_is_another_plan(plan: Plan, data: st.Da
         ({"text": None}, "text: expected str"),
         ({"ratio": "1"}, "ratio: expected float"),
         ({"ratio": True}, "ratio: expected float"),
+        ({"ratio": 10**400}, "ratio: expected float"),
         ({"pair": [1]}, "pair: expected 2 items"),
         ({"pair": {"0": 1}}, "pair: expected a list"),
         ({"pair": [1, 2]}, r"pair\[1\]: expected str"),
