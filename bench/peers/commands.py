@@ -139,7 +139,8 @@ class Runc:
         write_spec(self._bundle, work, place)
         self._argv = [runtime, "--root", str(state), *self.flags, "run"]
         self._argv += ["--bundle", str(self._bundle)]
-        self._names = (f"fumehood-bench-{os.getpid()}-{number}" for number in itertools.count())
+        # Their cgroups carry these names; `fumehood-` is what our launchers sweep at their start.
+        self._names = (f"bench-{os.getpid()}-{number}" for number in itertools.count())
         self._stdin = work.stdin
 
     def call(self) -> bytes:
