@@ -84,6 +84,7 @@ def main(argv: list[str]) -> int:
         file.seek(0)
         settings = decode(Settings, json.load(file))
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    os.umask(0o022)  # folders made on the way to a mount must let other accounts pass
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     keeper = Keeper(settings, listener, ready)
     try:
