@@ -1,7 +1,7 @@
 """Which account each sandbox runs as: the tool's own, or a leased one while that is taken.
 
 Two sandboxes that run at once never share an account while there are any left, so that what the
-kernel reports or counts for an account is one sandbox's (docs/decisions/0004). Must never give
+kernel reports or counts for an account is one sandbox's (docs/decisions/0007). Must never give
 out an account that belongs to a tool.
 """
 
