@@ -128,6 +128,12 @@ def _image(app: typer.Typer) -> None:
     app.add_typer(image.app, name="image")
 
 
+def _profile(app: typer.Typer) -> None:
+    from fumehood.cli import profile
+
+    app.add_typer(profile.app, name="profile")
+
+
 def _version_command(app: typer.Typer) -> None:
     app.command("version", help="Show the version.")(lambda: _version())
 
@@ -146,6 +152,7 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "tool": _tool,
     "image": _image,
     "audit": _audit,
+    "profile": _profile,
 }
 
 

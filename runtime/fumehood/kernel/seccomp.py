@@ -37,9 +37,12 @@ __all__ = [
     "Profile",
     "Rule",
     "compile_bpf",
+    "is_name",
     "library_version",
     "load_named",
     "load_profile",
+    "native",
+    "parse",
     "unknown_calls",
 ]
 
@@ -91,13 +94,18 @@ def load_named(directory: str, name: str) -> Profile:
     Raises:
         EngineError: control `seccomp`, when it is absent, unsafe or breaks a rule.
     """
-    if not _PROFILE_NAME.fullmatch(name):
+    if not is_name(name):
         raise EngineError(
             f"seccomp: {name!r} is no profile name",
             "use lower case letters, digits and hyphens, at most 64",
             control="seccomp",
         )
     return load_profile(os.path.join(directory, name + ".json"))
+
+
+def is_name(text: str) -> bool:
+    """Whether a profile may have this name."""
+    return _PROFILE_NAME.fullmatch(text) is not None
 
 
 def load_profile(path: str) -> Profile:
@@ -182,6 +190,15 @@ def unknown_calls(profile: Profile, *, architecture: str = "") -> tuple[str, ...
     token = _token(profile, architecture)
     names = {name for rule in profile.rules for name in rule.names}
     return tuple(sorted(name for name in names if _resolve(name, token) is None))
+
+
+def native() -> str:
+    """The OCI name of this machine's ABI; raises EngineError for one that has no profiles."""
+    token = libseccomp.seccomp_arch_native()
+    for name, known in ARCHITECTURES.items():
+        if known == token:
+            return name
+    raise EngineError(f"no seccomp profile is for {token:#x}", control="seccomp")
 
 
 def _token(profile: Profile, architecture: str) -> int:
