@@ -17,8 +17,12 @@ from fumehood.model.outcome import Proof
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """CPU seconds since the gauge was made, memory in use (tmpfs and page cache included),
-    processes and threads (the sandbox's own first ones included); None: not known here."""
+    """None: not known here.
+
+    cpu_seconds: since the sandbox was made, which costs some itself.
+    memory_bytes: in use, tmpfs and page cache included.
+    pids: processes and threads, the sandbox's own first ones included.
+    """
 
     cpu_seconds: float | None = None
     memory_bytes: int | None = None
@@ -36,16 +40,10 @@ class Gauge:
         )
         self._pids = _first(places, {"pids.max": "pids.current"})
         self._cpu, self._unit = _cpu(places, layout)
-        self._before = self._cpu_now() or 0.0
 
     def read(self) -> Reading:
         """Cheap (30 µs). What has ended meanwhile is no longer known."""
-        cpu = self._cpu_now()
-        return Reading(
-            None if cpu is None else max(cpu - self._before, 0.0),
-            _number(self._memory),
-            _number(self._pids),
-        )
+        return Reading(self._cpu_now(), _number(self._memory), _number(self._pids))
 
     def _cpu_now(self) -> float | None:
         if self._cpu is None:

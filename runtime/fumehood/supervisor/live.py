@@ -38,7 +38,7 @@ class Live:
     """One invocation that has not ended. Every wait on it is somebody else's."""
 
     __slots__ = (
-        "_gauge", "_messages", "_progress", "_said", "_words", "cancelled_by", "changed",
+        "_gauge", "_messages", "_progress", "_proofs", "_said", "_words", "cancelled_by", "changed",
         "plan", "request", "result", "started", "state", "stderr", "stdout", "task", "tool",
     )  # fmt: skip
 
@@ -58,6 +58,7 @@ class Live:
         """Set when there may be something new to tell."""
         self.state: State = "admitting"
         self._gauge: Gauge | None = None
+        self._proofs: tuple[Proof, ...] = ()
         self._words = ProgressLines()
         self._messages = messages
         self._said: Partial | None = None
@@ -76,8 +77,8 @@ class Live:
         self.state = "opening"
 
     def opened(self, proofs: tuple[Proof, ...]) -> None:
-        """Its sandbox is proven."""
-        self._gauge = Gauge(proofs, layout())
+        """Its sandbox is proven. The gauge is made when somebody looks (0.1 ms)."""
+        self._proofs = proofs
 
     def begin(self) -> None:
         """Its tool runs."""
@@ -124,8 +125,11 @@ class Live:
 
     def reading(self) -> Reading:
         """What its sandbox uses now."""
-        running = self.state in ("running", "ending")
-        return self._gauge.read() if self._gauge and running else Reading()
+        if self.state not in ("running", "ending"):
+            return Reading()
+        if self._gauge is None:
+            self._gauge = Gauge(self._proofs, layout())
+        return self._gauge.read()
 
     def to_json(self) -> dict[str, Any]:
         now, reading, progress = time.monotonic(), self.reading(), self.progress()
@@ -243,5 +247,8 @@ _layout: list[cgroup.Layout] = []
 def layout() -> cgroup.Layout:
     """The host's cgroups, as this process sees them; read once."""
     if not _layout:
-        _layout.append(cgroup.discover())
+        try:
+            _layout.append(cgroup.discover())
+        except OSError:
+            _layout.append(cgroup.Layout(None, frozenset(), {}))
     return _layout[0]

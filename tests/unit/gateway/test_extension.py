@@ -48,6 +48,25 @@ async def test_a_tool_is_added_shown_and_removed(client: Peer, supervisor: FakeS
     assert gone["error"]["data"]["code"] == "unknown_tool"
 
 
+async def test_invocations_are_listed_looked_into_and_cancelled(
+    client: Peer, supervisor: FakeSupervisor
+) -> None:
+    await client.call(7, "wait")
+    await supervisor.until(lambda: bool(supervisor.running))
+    (name,) = supervisor.running
+    listed = (await ask(client, "invocations/list"))["result"]
+    assert listed["invocations"] == [{"invocation": name}]
+    logs = (await ask(client, "invocations/logs", invocation=name))["result"]["logs"]
+    assert logs["invocation"] == {"invocation": name}
+    stopped = (await ask(client, "invocations/cancel", invocation=name))["result"]["stopped"]
+    assert stopped == {"invocation": name, "status": "cancelled"}
+    unknown = await ask(client, "invocations/cancel", invocation="x")
+    assert unknown["error"]["data"]["code"] == "unknown_invocation"
+    assert unknown["error"]["data"]["cause"] == "no such invocation"
+    supervisor.release.set()
+    assert (await client.next())["id"] == 7
+
+
 async def test_status_is_told(client: Peer) -> None:
     assert (await ask(client, "status"))["result"]["status"] == {"running": 0}
 
@@ -63,6 +82,10 @@ async def test_a_manifests_fault_names_its_field(client: Peer) -> None:
     ("method", "params"),
     [
         ("status", {"x": 1}),
+        ("invocations/list", {"all": True}),
+        ("invocations/logs", {}),
+        ("invocations/logs", {"invocation": "x" * 65}),
+        ("invocations/cancel", {"invocation": 5}),
         ("tools/show", {}),
         ("tools/show", {"name": 5}),
         ("tools/show", {"name": ""}),

@@ -1,0 +1,60 @@
+"""A gauge finds the files of a sandbox's cgroup through its proofs, on every kind of host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fumehood.kernel.cgroup import Layout
+from fumehood.kernel.gauge import Gauge, Reading
+from fumehood.model.outcome import Proof
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def proofs(*files: Path) -> list[Proof]:
+    """As the launcher reads back limits, among others that name no cgroup."""
+    other = [Proof("no_new_privs", "1", "/proc/9/status"), Proof("cgroup", "member", "/proc/9")]
+    return other + [Proof(path.name, "1", str(path)) for path in files]
+
+
+def test_v2(tmp_path: Path) -> None:
+    group = tmp_path / "slice" / "fumehood-1" / "box"
+    put(group / "memory.current", "4096\n")
+    put(group / "pids.current", "3\n")
+    put(group / "cpu.stat", "usage_usec 1500000\nuser_usec 1\n")
+    gauge = Gauge(
+        proofs(group / "memory.max", group / "pids.max"), Layout(tmp_path, frozenset(), {})
+    )
+    assert gauge.read() == Reading(1.5, 4096, 3)
+
+
+def test_v1(tmp_path: Path) -> None:
+    place = Path("fumehood-1", "box")
+    put(tmp_path / "memory" / place / "memory.usage_in_bytes", "8192")
+    put(tmp_path / "pids" / place / "pids.current", "5")
+    put(tmp_path / "cpuacct" / place / "cpuacct.usage", "2500000000")
+    layout = Layout(None, frozenset(), {n: tmp_path / n for n in ("memory", "pids", "cpuacct")})
+    memory, pids = tmp_path / "memory" / place, tmp_path / "pids" / place
+    found = proofs(memory / "memory.limit_in_bytes", pids / "pids.max")
+    assert Gauge(found, layout).read() == Reading(2.5, 8192, 5)
+
+
+def test_hybrid_without_cpuacct(tmp_path: Path) -> None:
+    place = Path("fumehood-1", "box")
+    put(tmp_path / "memory" / place / "memory.usage_in_bytes", "8192")
+    put(tmp_path / "unified" / place / "cpu.stat", "usage_usec 2000000")
+    layout = Layout(tmp_path / "unified", frozenset(), {"memory": tmp_path / "memory"})
+    found = proofs(tmp_path / "memory" / place / "memory.limit_in_bytes")
+    assert Gauge(found, layout).read() == Reading(2.0, 8192, None)
+
+
+def test_without_cgroups_nothing_is_known(tmp_path: Path) -> None:
+    assert Gauge(proofs(), Layout(None, frozenset(), {})).read() == Reading()
+
+
+def test_what_has_ended_is_not_known_any_more(tmp_path: Path) -> None:
+    gone = proofs(tmp_path / "box" / "memory.max")
+    assert Gauge(gone, Layout(tmp_path, frozenset(), {})).read() == Reading()
