@@ -73,6 +73,7 @@ class Client:
         self._socket = connection
         self._timeout = timeout
         self._received = bytearray()
+        self._searched = 0
         self._unsent = bytearray()
         self._ended = False
         self._last_id = 0
@@ -282,15 +283,18 @@ class Client:
         return self._forget_cancel()
 
     def _messages(self) -> Iterator[dict[str, Any]]:
-        while (end := self._received.find(b"\n")) >= 0:
+        # Looking from the start again for each chunk would be quadratic in the answer's length.
+        while (end := self._received.find(b"\n", self._searched)) >= 0:
             frame = self._received[:end]
             del self._received[: end + 1]
+            self._searched = 0
             try:
                 message = json.loads(frame)
             except ValueError as error:
                 raise ProtocolError(f"the supervisor sent no JSON: {error}") from None
             if isinstance(message, dict):
                 yield message
+        self._searched = len(self._received)
         if len(self._received) > LONGEST_ANSWER:
             raise ProtocolError(f"the answer is longer than {LONGEST_ANSWER} bytes")
 
