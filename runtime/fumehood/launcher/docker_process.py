@@ -66,10 +66,11 @@ def prepare(channel: socket.socket, given: DockerLaunch) -> tuple[Launcher, str,
     except OSError:
         cgroups.close()
         raise
+    denials = Denials.open()
     # Before there is a second thread: capabilities are each thread's own.
     os.setgroups([])
     libc.limit_capabilities(_KEEP)
-    return _make(channel, given, cgroups, scratch, init), layout.mode, swept
+    return _make(channel, given, cgroups, scratch, init, denials), layout.mode, swept
 
 
 def _make(
@@ -78,13 +79,13 @@ def _make(
     cgroups: cgroup.Instance,
     scratch: ScratchSpaces,
     init: str,
+    denials: Denials,
 ) -> Launcher:
     # Docker's package takes half a second to import; what a crash left is gone by now.
     from fumehood.engines.docker import Docker
     from fumehood.engines.docker_images import DockerImages
     from fumehood.engines.docker_link import Link
 
-    denials = Denials.open()  # forks, so before there are threads
     limits = given.ceilings
     accepted = frozenset(limits.accepted)
     digests, documents = load_profiles(limits)
