@@ -393,7 +393,7 @@ def _install(own: Path, name: str, data: bytes) -> None:
     new = own / f".{name}-{secrets.token_hex(8)}"
     try:
         if not own.is_dir():
-            own.mkdir()
+            own.mkdir(parents=True)
             own.chmod(0o755)
         new.touch(mode=0o600, exist_ok=False)
         with new.open("wb") as written:

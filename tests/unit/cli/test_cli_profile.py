@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import typer
 
 from fumehood.cli import profile
 from fumehood.resources import profile_directory
@@ -120,9 +121,7 @@ def test_adopt_refuses_what_is_broken_before_anything_is_written(
 
 
 def test_names_are_completed(config: Path) -> None:
-    import click
-
-    context = click.Context(click.Command("show"))
+    context = typer.Context(typer.main.get_command(profile.app))
     assert profile._names(context, "st") == ["strict"]
     (config.parent / "profiles").mkdir(mode=0o777)
     (config.parent / "profiles").chmod(0o777)
