@@ -10,6 +10,7 @@ import pytest
 
 from fumehood.client import Client
 from fumehood.errors import Cancelled
+from support.docker import Engine
 from support.hood import Hood, eventually, hood
 
 FIRST_ACCOUNT = 1_951_000_000
@@ -67,15 +68,19 @@ while True:
 TOOLS = {"polite": POLITE, "deaf": DEAF, "stopped": STOPPED, "stubborn": STUBBORN, "flood": FLOOD}
 
 
-@pytest.fixture(scope="module")
-def tools() -> Iterator[Hood]:
+@pytest.fixture(scope="module", params=["bubblewrap", "docker"])
+def tools(request: pytest.FixtureRequest) -> Iterator[Hood]:
     """With accounts of its own: who lives as one of them is known to be a tool of this module."""
-    with hood(config={"accounts": {"first": FIRST_ACCOUNT, "count": 100}}) as running:
-        register(running)
+    config: dict[str, object] = {"accounts": {"first": FIRST_ACCOUNT, "count": 100}}
+    if request.param == "docker":
+        docker: Engine = request.getfixturevalue("docker_engine")
+        config |= {"engines": ["bubblewrap", "docker"], "docker": {"socket": docker.socket}}
+    with hood(config=config) as running:
+        register(running, request.param)
         yield running
 
 
-def register(running: Hood) -> None:
+def register(running: Hood, engine: str) -> None:
     for name, code in TOOLS.items():
         for ending, limits in (
             ("late", {"timeout": "600ms"}),
@@ -88,6 +93,7 @@ def register(running: Hood) -> None:
                 run={
                     "command": ["/usr/bin/python3", "/tool/main.py"],
                     "files": ".",
+                    "engine": engine,
                     "warm": "none",  # nothing of the account lives but the call itself
                 },
                 limits={**limits, "grace": "1s", "output": "64KiB"},

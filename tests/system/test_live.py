@@ -21,6 +21,7 @@ from mcp_types import CallToolResult
 from fumehood.client import Client
 from fumehood.errors import Cancelled, FumehoodError, UnknownInvocation
 from fumehood.model.ids import uuid7
+from support.docker import Engine
 from support.gateway import mcp_transport, peer
 from support.hood import Hood, command, eventually, hood
 from support.scan import github_token
@@ -255,6 +256,22 @@ def test_top_gives_a_terminal_back_as_it_was(live: Hood, call: Callable[..., Cal
     )  # fmt: skip
     assert done.stdout.startswith("\x1b[?1049h\x1b[?25l")
     assert done.stdout.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_a_container_is_seen_followed_and_cancelled_alike(docker_engine: Engine) -> None:
+    engines = {"engines": ["docker"], "docker": {"socket": docker_engine.socket}}
+    with hood(config={**CONFIG, **engines}) as running:
+        register(running)
+        busy = Call(running, "busy", {})
+        item = busy.seen(lambda i: (i["memory_bytes"] or 0) > 20 * MIB and i["cpu_seconds"] > 0.2)
+        assert item["pids"] >= 2
+        assert item["progress"] == {"value": 0.5, "total": 1.0, "message": ""}
+        assert running.cli("cancel", item["invocation"]).returncode == 0
+        assert isinstance(busy.join(), Cancelled)
+        dead(running, item["invocation"], f"uid {os.getuid()}")
+        written = Call(running, "write", {"parts": ["one\n", "two\n", "end"]})
+        assert isinstance(written.join(), dict)
+        assert written.text == "one\ntwo\n"
 
 
 # --- who may
