@@ -1,7 +1,8 @@
 """Sandboxes for invocations: bounded in number, memory and waiting; fair between callers.
 
 A caller with a thousand waiting calls does not starve another's one: free slots go round the
-callers, not along the calls. Nothing here knows what a slot is used for.
+callers, not along the calls, and a full queue is full only for those who fill it. Nothing
+here knows what a slot is used for.
 """
 
 from __future__ import annotations
@@ -90,11 +91,7 @@ class Slots:
             self._hold(turn)
             return
         if self.waiting >= self._queue:
-            raise OverQuota(
-                f"the queue of {self._queue} invocations is full",
-                f"call again in {self._patience / 4:g} s",
-                retry_after=self._patience / 4,
-            )
+            self._make_room(caller)
         self._waiting.setdefault(caller, deque()).append(turn)
         self.waiting += 1
         self._serve()  # what waits may be held up by what this one does not need
@@ -111,6 +108,27 @@ class Slots:
         except asyncio.CancelledError:
             self._leave(caller, turn)
             raise
+
+    def _make_room(self, caller: Key) -> None:
+        """In a full queue the newest call of whoever has most there gives way to one who has
+        less; raises OverQuota when nobody has to."""
+        own = len(self._waiting.get(caller, ()))
+        most = max(self._waiting, key=lambda key: len(self._waiting[key]), default=caller)
+        if most == caller or len(self._waiting[most]) <= own + 1:
+            raise self._full()
+        queue = self._waiting[most]
+        turn = queue[-1]
+        if not turn.granted.done():
+            turn.granted.set_exception(self._full())
+        queue.pop()
+        self.waiting -= 1
+
+    def _full(self) -> OverQuota:
+        return OverQuota(
+            f"the queue of {self._queue} invocations is full",
+            f"call again in {self._patience / 4:g} s",
+            retry_after=self._patience / 4,
+        )
 
     def _fits(self, turn: _Turn) -> bool:
         return (

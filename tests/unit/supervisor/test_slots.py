@@ -167,3 +167,25 @@ def test_closing_refuses_those_who_wait_and_those_who_come() -> None:
         assert (slots.taken, slots.waiting) == (0, 0)
 
     asyncio.run(scenario())
+
+
+def test_a_queue_that_one_caller_fills_is_not_full_for_another() -> None:
+    async def scenario() -> None:
+        slots, gate, order = Slots(1, 4, 10), asyncio.Event(), list[int]()
+        greedy = [asyncio.create_task(hold(slots, 1, order, gate)) for _ in range(5)]
+        await settle()
+        other = asyncio.create_task(hold(slots, 2, order, gate))
+        await settle()
+        assert slots.waiting == 4
+        with pytest.raises(OverQuota, match="queue of 4"):
+            await greedy[-1]
+        third = [asyncio.create_task(hold(slots, 3, order, gate)) for _ in range(3)]
+        await settle()
+        assert slots.waiting == 4, "two callers with two each and one with one would be no fairer"
+        gate.set()
+        ends = await asyncio.gather(*greedy, other, *third, return_exceptions=True)
+        assert sum(isinstance(end, OverQuota) for end in ends) == 4
+        assert (slots.taken, slots.waiting) == (0, 0)
+        assert set(order) == {1, 2, 3}
+
+    asyncio.run(scenario())
