@@ -19,6 +19,10 @@ images: ## build the images base, python and node into the store, from Debian's 
 test: setup-dev lint ## lint, then every test suite
 	@$(BIN)/pytest
 
+MINUTES ?= 5
+soak: setup-dev ## random kills under load, MINUTES=5 of them, then 10,000 calls of 1 MB (as root)
+	@cd tests && ../$(BIN)/python -m support.soak --minutes $(MINUTES)
+
 lint: setup-dev ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
