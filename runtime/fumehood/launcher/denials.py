@@ -108,11 +108,21 @@ class Denials:
         if self._stream is None:
             return
         self.receive()
-        tally = _Tally(uid, self._missed)
+        paused = time.monotonic() < self.paused_until
+        if paused:
+            self._discard()
+        # What it does before the pause is over may be lost, so it cannot be complete.
+        tally = _Tally(uid, -1 if paused else self._missed)
         self._running[name] = tally
         if (other := self._by_uid.get(uid)) is not None:
             other.shared = tally.shared = True
         self._by_uid[uid] = tally
+
+    def _discard(self) -> None:
+        """Drop what waits, which is of those that ran before; they are incomplete already."""
+        for _ in range(RECORDS_PER_SECOND // 100):
+            if self._stream is None or len(self._stream.read(100)) < 100:
+                return
 
     def receive(self) -> None:
         """Read what has arrived, within the bound; never waits."""

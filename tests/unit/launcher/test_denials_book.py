@@ -130,6 +130,22 @@ def test_a_flood_is_read_no_faster_than_the_bound_and_said_to_be_incomplete(
     assert book.ended("b", killed=False).seen[0].count == 1
 
 
+def test_who_starts_after_a_flood_is_told_nothing_of_it_and_that_it_is_incomplete(
+    book: Denials, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("fumehood.launcher.denials.time.monotonic", lambda: now)
+    book.started("a", ONE)
+    stream.send(ONE, count=denials.RECORDS_PER_SECOND + 500)
+    book.ended("a", killed=False)
+    book.started("b", ONE)
+    stream.send(ONE, 250)
+    now += 1.0
+    told = book.ended("b", killed=False)
+    assert told.seen == (SyscallCount("keyctl", "x86_64", "kill", 1),)
+    assert (told.complete, told.reason) == (False, f"{MISSED}; {NO_ERRORS}")
+
+
 def test_an_overflow_makes_only_those_incomplete_that_ran_then(
     book: Denials, stream: FakeStream
 ) -> None:
