@@ -10,15 +10,19 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
 
 import psutil
 
 from fumehood.audit.find import Found
 from fumehood.errors import EngineError, UnknownInvocation
 from fumehood.model.request import Caller
-from fumehood.scan.partial import Partial
-from fumehood.supervisor.live import Ended, Live, Registry
+from fumehood.scan.partial import Partial, tail
+from fumehood.supervisor.live import STDERR_BYTES, Ended, Live, Registry
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CANCEL_SECONDS: Final = 30.0
 """How long a cancelled invocation may take to be dead and recorded: its grace, and its death."""
@@ -107,10 +111,8 @@ class Control:
     is_operator: Callable[[Caller], bool]
     partial: Callable[[], Partial]
     records: Callable[[str], Found]
-    # One thread of its own: searching the log keeps no scan waiting, and nobody can start many.
-    _reader: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, "audit-reader")
-    )
+    # One thread of its own: looking things up keeps no call's scan waiting.
+    _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "look-up"))
 
     def invocations(self, caller: Caller) -> Invocations:
         """What runs and waits, the oldest first."""
@@ -143,10 +145,11 @@ class Control:
             UnknownInvocation: none that the caller may know of is known.
         """
         operator = self.is_operator(caller)
-        found = await self._search(invocation) if operator else None
+        found = await self._off_loop(self.records, invocation) if operator else None
         live = self.registry.live(invocation)
         if live is not None and self._may(caller, live):
-            return Logs(live.to_json(), live.stderr_shown(self.partial()), found)
+            known, end = live.to_json(), live.stderr_end()
+            return Logs(known, await self._off_loop(tail, self.partial(), end, STDERR_BYTES), found)
         ended = self.registry.ended(invocation)
         if ended is not None and (operator or ended.uid == caller.uid):
             return Logs(ended.to_json(), ended.stderr, found)
@@ -154,9 +157,9 @@ class Control:
             return Logs(_from_records(invocation, found), None, found)
         raise unknown("is known", "what ended some time ago only an operator can look up")
 
-    async def _search(self, invocation: str) -> Found:
+    async def _off_loop(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader, self.records, invocation)
+        return await loop.run_in_executor(self._reader, partial(work, *args, **kwargs))
 
     def _may(self, caller: Caller, live: Live) -> bool:
         return _owns(caller, live) or self.is_operator(caller)

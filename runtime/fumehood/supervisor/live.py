@@ -21,7 +21,7 @@ from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 from fumehood.model.request import RegisteredTool, Request
 from fumehood.model.result import Result
-from fumehood.scan.partial import Partial, tail
+from fumehood.scan.partial import Partial
 from fumehood.supervisor.harvest import Drain
 from fumehood.supervisor.progress import MAX_MESSAGE, ProgressLines, Said
 
@@ -117,11 +117,9 @@ class Live:
         lines = self._said.feed(message + b"\n").splitlines()
         return lines[-1][:MAX_MESSAGE] if lines else ""
 
-    def stderr_shown(self, partial: Partial) -> str:
-        """The end of its diagnostics so far, scanned. partial: a fresh one."""
-        if self.stderr is None:
-            return ""
-        return tail(partial, self.stderr.last(2 * STDERR_BYTES), STDERR_BYTES)
+    def stderr_end(self) -> bytes:
+        """The end of its diagnostics so far, not scanned, and more than is shown."""
+        return self.stderr.last(2 * STDERR_BYTES) if self.stderr else b""
 
     def reading(self) -> Reading:
         """What its sandbox uses now."""
