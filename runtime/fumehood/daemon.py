@@ -12,6 +12,7 @@ import functools
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -69,6 +70,9 @@ def main(argv: list[str]) -> int:
             os.set_inheritable(int(word), False)
     listener, control, *channels = (socket.socket(fileno=int(w)) for w in (*argv[:2], *argv[4:]))
     _configure_log()
+    # 64 artifacts of 64 calls at once; a descriptor that does not fit would end the channel.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with os.fdopen(int(argv[2]), "rb") as file:
         file.seek(0)
         settings = decode(Settings, json.load(file))

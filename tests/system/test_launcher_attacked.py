@@ -178,6 +178,70 @@ def test_descriptors_of_refused_messages_are_closed(process: Process) -> None:
     assert len(os.listdir(f"/proc/{process.pid}/fd")) == before
 
 
+@pytest.mark.parametrize("text", ["\ud800", "a\udcff"])
+def test_a_lone_surrogate_is_refused(process: Process, text: str) -> None:
+    for wanted in (plan("echo", text), plan(environment=(("NAME", text),))):
+        process.open("bbbbbbbb", wanted)
+        assert isinstance(process.receive(), m.Refused)
+
+
+def test_a_refusal_repeats_little_of_what_it_refuses(process: Process) -> None:
+    body = {"type": "Start", "sandbox": "bbbbbbbb", "é" * 30_000: 1}
+    process.send_raw(json.dumps(body, ensure_ascii=False).encode())
+    refused = process.receive()
+    assert isinstance(refused, m.Refused)
+    assert len(refused.cause) <= 512
+
+
+def test_a_sandbox_begins_once(process: Process) -> None:
+    """Else whoever owns the supervisor renews a deadline for ever."""
+    process.open("dddddddd", plan("cat"))
+    assert isinstance(process.receive(), m.OpenedMessage)
+    process.send(m.Start("dddddddd"))
+    assert isinstance(process.receive(), m.StartedMessage)
+    process.send(m.Begin("dddddddd"))
+    assert isinstance(process.receive(), m.Refused)
+    process.send(m.Kill("dddddddd"))
+    assert isinstance(process.receive(), m.EndedMessage)
+
+
+def test_a_link_in_the_store_is_not_followed(process: Process) -> None:
+    """The store belongs to the supervisor; a link in it would show a sandbox the host."""
+    name = "c" * 96
+    (process.store / name).symlink_to("/proc")
+    mounts = (*SCRATCH, Mount("tool", f"sha384:{name}", "/tool", read_only=True))
+    process.open("bbbbbbbb", plan("ls", "/tool", mounts=mounts))
+    refused = process.receive()
+    assert isinstance(refused, m.Refused)
+    (process.store / name).unlink()
+
+
+def test_hostile_names_of_artifacts_stay_one_bounded_message(process: Process) -> None:
+    script = """
+import os
+for number in range(200):
+    open(os.fsencode("/out/%03d" % number) + bytes([1]) * 250, "w").close()
+"""
+    ended, _ = process.run("bbbbbbbb", plan("python3", "-c", script))
+    assert len(ended.artifacts) == 65
+    assert {item.refused for item in ended.artifacts} == {"name", "too_many"}
+
+
+def test_names_of_many_bytes_fit_as_well(process: Process) -> None:
+    script = "for n in range(64): open('/out/%02d' % n + chr(0x1F600) * 63, 'w').close()"
+    environment = (("LANG", "C.UTF-8"), ("PATH", "/usr/bin:/bin"))
+    ended, _ = process.run("bbbbbbbb", plan("python3", "-c", script, environment=environment))
+    assert len(ended.artifacts) == 64
+    assert not any(item.refused for item in ended.artifacts)
+
+
+def test_an_orphan_is_not_taken_for_the_tool(process: Process) -> None:
+    for number in range(20):
+        wanted = plan("sh", "-c", "(setsid sleep 9 &) ; (setsid sleep 9 &) ; exit 0")
+        ended, _ = process.run(f"cccccccc-{number}", wanted)
+        assert (ended.exit_code, ended.signal) == (0, None)
+
+
 def test_every_descriptor_of_the_launcher_is_close_on_exec(process: Process) -> None:
     """bubblewrap hands inherited descriptors on: another sandbox's pipes would go to the tool."""
     process.open("dddddddd", plan("cat"))

@@ -152,3 +152,13 @@ def test_no_more_are_kept_than_configured(warm: Hood) -> None:
         register(warm, f"many-{number}", STARTED, "opened")
         warm.call(f"many-{number}", {})
     assert ready(warm) <= 4
+
+
+def test_a_tool_that_computes_instead_of_waiting_is_stopped(
+    warm: Hood,
+) -> None:
+    code = "import sys, os\nif os.fork():\n sys.stdin.read()\nelse:\n while True: pass"
+    register(warm, "spinner", code, "started", timeout="2s")
+    warm.call("spinner", {})
+    eventually(lambda: bool(notes(warm, "spinner")), 40, "its spinning was seen")
+    assert len(warm.alive("spinner")) == 0

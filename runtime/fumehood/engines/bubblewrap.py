@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -132,6 +133,10 @@ class BubblewrapSandbox:
             uid=plan.uid,
             gid=plan.gid,
         )
+        for mount in plan.mounts:
+            if mount.kind == "tool":
+                tree = f"{self.engine.stage.store}/{mount.source.removeprefix('sha384:')}"
+                rootfs.bind_directory(tree, self._tool_files)
         gate_read, self._gate = os.pipe()
         self._status, status_write = os.pipe()
         try:
@@ -156,6 +161,10 @@ class BubblewrapSandbox:
         return f"{self.engine.stage.sandboxes}/{self.name}"
 
     @property
+    def _tool_files(self) -> str:
+        return f"{self._scratch}.tool"
+
+    @property
     def _root(self) -> str:
         if self.plan.image.startswith("sha256:"):
             return f"{self.engine.stage.images}/{self.plan.image.removeprefix('sha256:')}"
@@ -173,8 +182,7 @@ class BubblewrapSandbox:
             if mount.kind == "scratch":
                 argv += ["--bind", f"{self._scratch}{mount.target}", mount.target]
             else:
-                source = f"{stage.store}/{mount.source.removeprefix('sha384:')}"
-                argv += ["--ro-bind", source, mount.target]
+                argv += ["--ro-bind", self._tool_files, mount.target]
         for name, value in plan.environment:
             argv += ["--setenv", name, value]
         return [*argv, "--chdir", "/tmp", "--", *plan.argv]  # noqa: S108  (the sandbox's own)
@@ -376,15 +384,16 @@ class BubblewrapSandbox:
         )
 
     def _exit(self) -> tuple[int | None, int | None]:
-        """The kernel's word where it gives one (Linux 6.15); else bubblewrap's, which reports a
-        signal as 128 + number, as shells do."""
+        """The kernel's word where it gives one (Linux 6.15) and bubblewrap's agrees, which reports
+        a signal as 128 + number; an orphan of the tool's may stand where we looked for the tool.
+        Else bubblewrap's, where only SIGSYS is taken for a signal: 137 alone proves nothing."""
+        code = self._reported("exit-code")
         if self._tool_pidfd >= 0:
             status = pidfd.wait_status(self._tool_pidfd)
-            if status is not None:
+            if status is not None and code in (None, _as_shells_report(status)):
                 return pidfd.exit_code_and_signal(status)
-        code = self._reported("exit-code")
-        if code is not None and 128 < code <= 128 + 64:
-            return None, code - 128
+        if code == 128 + signal.SIGSYS:
+            return None, signal.SIGSYS
         return code, None
 
     def _fail(self, control: str, cause: str, detail: str) -> list[Event]:
@@ -413,10 +422,11 @@ class BubblewrapSandbox:
 
     def _release(self) -> None:
         self.phase = "over"
-        with contextlib.suppress(OSError):
-            libc.umount2(self._scratch, libc.MNT_DETACH)
-        with contextlib.suppress(OSError):
-            os.rmdir(self._scratch)
+        for path in (self._scratch, self._tool_files):
+            with contextlib.suppress(OSError):
+                libc.umount2(path, libc.MNT_DETACH)
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
         for fd in (self._pidfd, self._init_pidfd, self._tool_pidfd, self._gate, self._status):
             if fd >= 0:
                 os.close(fd)
@@ -444,3 +454,8 @@ class BubblewrapSandbox:
         return self.phase in ("opening", "starting") or (
             self.phase == "dying" and not self._living()
         )
+
+
+def _as_shells_report(status: int) -> int:
+    code, number = pidfd.exit_code_and_signal(status)
+    return 128 + number if number is not None else code or 0

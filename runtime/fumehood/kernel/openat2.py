@@ -14,7 +14,10 @@ from fumehood.kernel import libc
 _RESOLVE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_XDEV
 MAX_DEPTH = 8
 MAX_ENTRIES = 4096
-MAX_NAME_BYTES = 512
+MAX_NAME_BYTES = 255
+SHOWN_NAME_BYTES = 64
+"""Of a name that is refused: it is a hostile program's text, and the report of 64 such names must
+stay one bounded message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +119,5 @@ def _is_text(path: bytes) -> bool:
 
 
 def _printable(path: bytes) -> str:
-    text = path[:MAX_NAME_BYTES].decode("utf-8", "backslashreplace")
+    text = path[:SHOWN_NAME_BYTES].decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

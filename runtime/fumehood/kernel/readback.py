@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fumehood.errors import EngineError
-from fumehood.kernel import proc
+from fumehood.kernel import proc, rootfs
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import SCRATCH_MOUNTS, TOOL_MOUNT, Plan
 
@@ -75,10 +75,12 @@ def prove_mounts(pid: int, plan: Plan) -> list[Proof]:
             raise EngineError("a mount of the plan is missing", control=wanted.target)
         if wanted.kind == "scratch":
             _require("scratch", {"noexec", "nosuid", "nodev"} <= found.options, wanted.target)
-            bounds = {opt.split("=")[0] for opt in found.super_options if "=" in opt}
-            _require("scratch", {"size", "nr_inodes"} <= bounds, f"{wanted.target} is unbounded")
+            bounds = rootfs.scratch_bounds(plan.limits.scratch_bytes, plan.limits.scratch_inodes)
+            _require("scratch", bounds <= found.super_options, f"{wanted.target} is not {bounds}")
         elif wanted.target == TOOL_MOUNT:
             _require("tool", "ro" in found.options, "the tool's files are writable")
+            tree = wanted.source.removeprefix("sha384:")
+            _require("tool", found.root.endswith(f"/{tree}"), f"/tool is {found.root}")
         proofs.append(Proof(f"mount.{wanted.target}", ",".join(sorted(found.options)), source))
     return proofs
 

@@ -54,7 +54,7 @@ def enter(binds: list[Bind], *, tmp_bytes: int) -> None:
     A chroot would not do: the kernel refuses user namespaces to chrooted processes.
     """
     base = "/run" if Path("/run").is_dir() else "/tmp"  # noqa: S108  (covered by our own mount)
-    libc.mount("tmpfs", base, "tmpfs", _TMPFS_FLAGS, "mode=0755,size=1m,nr_inodes=1024")
+    libc.mount("tmpfs", base, "tmpfs", _TMPFS_FLAGS, "mode=0755,size=4m,nr_inodes=32768")
     root = Path(base)
     usr_view(root)
     for directory in ("proc", "dev", "tmp", "old"):
@@ -159,6 +159,23 @@ def scratch(path: str, *, size: int, inodes: int, uid: int, gid: int) -> None:
         directory = f"{path}/{name}"
         os.mkdir(directory, 0o700)
         os.chown(directory, uid, gid)
+
+
+def scratch_bounds(size: int, inodes: int) -> frozenset[str]:
+    """The options under which the kernel lists such a scratch space: whole pages, in KiB."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return frozenset({f"size={-(-size // page) * page // 1024}k", f"nr_inodes={inodes + 3}"})
+
+
+def bind_directory(source: str, target: str) -> None:
+    """Show a directory at `target`, which is made. The last part of `source` is never followed:
+    the store belongs to the supervisor, and a link in it would show a sandbox the host."""
+    fd = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.mkdir(target, 0o755)
+        libc.mount(f"/proc/self/fd/{fd}", target, "", libc.MS_BIND)
+    finally:
+        os.close(fd)
 
 
 def remount_read_only(path: str, extra: int = libc.MS_NODEV) -> None:

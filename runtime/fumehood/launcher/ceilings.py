@@ -100,15 +100,22 @@ def _program(plan: Plan) -> None:
         _refuse("argv", f"argv has {len(plan.argv)} items; allowed is 1 to {MAX_ARGUMENTS}")
     if plan.argv[0].startswith("-"):
         _refuse("argv", "the program's name looks like an option")
-    if any("\0" in item or len(item.encode()) > MAX_ARGUMENT_BYTES for item in plan.argv):
-        _refuse("argv", f"an argument has a NUL or more than {MAX_ARGUMENT_BYTES} bytes")
+    if not all(_fits(item) for item in plan.argv):
+        _refuse("argv", f"an argument has a NUL, no UTF-8 or over {MAX_ARGUMENT_BYTES} bytes")
     if len(plan.environment) > MAX_VARIABLES:
         _refuse("environment", f"more than {MAX_VARIABLES} variables")
     for name, value in plan.environment:
         if not _NAME.match(name) or name.startswith("LD_"):
             _refuse("environment", f"the variable {name[:64]!r} is not allowed")
-        if "\0" in value or len(value.encode()) > MAX_ARGUMENT_BYTES:
-            _refuse("environment", f"the value of {name} has a NUL or is too long")
+        if not _fits(value):
+            _refuse("environment", f"the value of {name} has a NUL, no UTF-8 or is too long")
+
+
+def _fits(text: str) -> bool:
+    try:
+        return "\0" not in text and len(text.encode()) <= MAX_ARGUMENT_BYTES
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can carry
+        return False
 
 
 def _mounts(mounts: tuple[Mount, ...]) -> None:

@@ -33,6 +33,9 @@ from fumehood.model.plan import Ceilings, Plan
 
 DEADLINE_GRACE_SECONDS = 5.0
 """The supervisor holds the deadline; this much later the launcher does it for a stalled one."""
+AHEAD_CHECK_SECONDS = 1.0
+AHEAD_CPU_SECONDS = 10.0
+"""CPU time that a tool started ahead of its call may take until the call comes: imports."""
 IDLE_SECONDS = 900.0
 """An opened sandbox that is never started is killed after this time."""
 MAX_QUEUED = 4096
@@ -44,7 +47,11 @@ S = TypeVar("S")
 
 @dataclass(slots=True)
 class Running:
-    """A sandbox and when it must be dead. asked: it was told to end, and `grace` runs."""
+    """A sandbox and when it must be dead. asked: it was told to end, and `grace` runs.
+
+    begun: its one call has come. ahead_until: the tool runs ahead of its call, no longer than
+    this. failed: the supervisor was told so already, and hears no more of it.
+    """
 
     sandbox: Sandbox
     uid: int
@@ -54,6 +61,9 @@ class Running:
     asked: bool = False
     budget: CpuBudget | None = None
     stopped: Literal["", "cpu_time", "timeout"] = ""
+    begun: bool = False
+    ahead_until: float = 0.0
+    failed: bool = False
     watched: set[int] = field(default_factory=set)
 
 
@@ -199,16 +209,32 @@ class Launcher:
             if isinstance(message, m.Stop):
                 self._ask(running)
             if isinstance(message, m.Begin) or (isinstance(message, m.Start) and message.begin):
-                running.sandbox.begin()
-                running.deadline = time.monotonic() + running.timeout
-                if running.budget is not None:
-                    running.budget.begin(time.monotonic())
+                self._begin(running)
+            elif isinstance(message, m.Start):
+                running.ahead_until = time.monotonic() + IDLE_SECONDS
+                running.deadline = time.monotonic() + AHEAD_CHECK_SECONDS
             if isinstance(message, m.Start):
                 self._denials.started(message.sandbox, running.uid)
                 running.sandbox.start()
             self._step(sandbox)
         except FumehoodError as error:
             self._refuse(sandbox if sandbox not in self._running else "", error)
+        except (ValueError, OSError) as error:  # whatever the message did, we go on
+            self._refuse(
+                sandbox if sandbox not in self._running else "",
+                ProtocolError("the message cannot be acted on", detail=repr(error)),
+            )
+
+    def _begin(self, running: Running) -> None:
+        """The call's deadline and budget count from here, once: a second call is none."""
+        if running.begun:
+            raise ProtocolError("a sandbox is used for one call")
+        running.begun = True
+        running.ahead_until = 0.0
+        running.sandbox.begin()
+        running.deadline = time.monotonic() + running.timeout
+        if running.budget is not None:
+            running.budget.begin(time.monotonic())
 
     def _open(self, message: m.Open, descriptors: list[int]) -> None:
         ceiling.check_sandbox_name(message.sandbox)
@@ -228,6 +254,9 @@ class Launcher:
         ceiling.check(
             message.plan, self._ceilings, self._profiles, self._unenforceable, self._trees
         )
+        if self._ceilings.uid_own < 0:
+            for fd in descriptors:  # so that the tool may open its own /dev/stdout
+                os.fchown(fd, message.plan.uid, message.plan.gid)
         stdin, stdout, stderr = descriptors
         sandbox = self._engine.open(message.sandbox, message.plan, (stdin, stdout, stderr))
         grace = message.plan.limits.grace_ms / 1000
@@ -256,11 +285,31 @@ class Launcher:
     def _refuse(self, sandbox: str, error: FumehoodError) -> None:
         control = error.control if isinstance(error, EngineError) else "protocol"
         code = error.code if isinstance(error, EngineError) else "plan_refused"
-        self._send(m.Refused(sandbox, code, control, error.cause, error.detail[:1024]))
+        self._send(m.Refused(sandbox, code, control[:64], error.cause[:512], error.detail[:1024]))
 
     # --- the sandboxes' side
 
     def _step(self, name: str) -> None:
+        """One sandbox's trouble, whatever it is, must not become the others'."""
+        try:
+            self._step_through(name)
+        except Exception as error:  # noqa: BLE001  (told to the supervisor, and the sandbox killed)
+            self._give_up(name, error)
+
+    def _give_up(self, name: str, error: Exception) -> None:
+        running = self._running[name]
+        if not running.failed:
+            running.failed = True
+            self._refuse(
+                name, EngineError("the launcher failed", control="launcher", detail=repr(error))
+            )
+        running.sandbox.kill()
+        if not running.sandbox.descriptors and not running.sandbox.polling:
+            self._settling.pop(name, None)
+            self._watch(running, name, set())
+            del self._running[name]
+
+    def _step_through(self, name: str) -> None:
         running = self._running[name]
         over = False
         for event in running.sandbox.step():
@@ -283,6 +332,8 @@ class Launcher:
 
     def _report(self, name: str, event: Event) -> bool:
         """Tell the supervisor; True when the sandbox is over."""
+        if self._running[name].failed:
+            return self._drop(name, event)
         match event:
             case Opened(proofs):
                 self._send(m.OpenedMessage(name, proofs))
@@ -301,12 +352,24 @@ class Launcher:
                 self._settling[name] = event, time.monotonic() + SETTLE_SECONDS
                 return False
 
+    def _drop(self, name: str, event: Event) -> bool:
+        """An event of a sandbox that was given up; nobody waits for it."""
+        if isinstance(event, Ended):
+            m.close_all([item.fd for item in event.artifacts if item.fd >= 0])
+        if isinstance(event, Ended | Failed):
+            self._denials.ended(name, killed=False)
+            return True
+        return False
+
     def _settle(self) -> None:
         for name, (event, until) in list(self._settling.items()):
             late = time.monotonic() >= until
             if late or self._denials.settled(name):
-                self._send_ended(name, event, late=late)
                 del self._settling[name]
+                try:
+                    self._send_ended(name, event, late=late)
+                except FumehoodError as error:
+                    self._refuse(name, EngineError(error.cause, control="launcher"))
                 self._watch(self._running[name], name, set())
                 del self._running[name]
 
@@ -338,11 +401,20 @@ class Launcher:
         for name, running in list(self._running.items()):
             if name in self._settling:
                 continue
-            if now >= running.deadline:
+            if now >= running.deadline and now < running.ahead_until:
+                self._hold_ahead(running, name, now)
+            elif now >= running.deadline:
                 running.deadline = now + DEADLINE_GRACE_SECONDS
                 self._stop(running, name, "" if running.asked else "timeout")
             elif self._has_burnt_its_budget(running, now):
                 self._stop(running, name, "cpu_time")
+
+    def _hold_ahead(self, running: Running, name: str, now: float) -> None:
+        """A tool that was started ahead waits for its call; one that computes meanwhile, for more
+        CPU time than a call may take, is not waiting."""
+        running.deadline = now + AHEAD_CHECK_SECONDS
+        if (running.sandbox.cpu_seconds() or 0.0) > AHEAD_CPU_SECONDS:
+            self._stop(running, name, "cpu_time")
 
     def _has_burnt_its_budget(self, running: Running, now: float) -> bool:
         budget = running.budget

@@ -35,9 +35,10 @@ _KEEP = frozenset(
         libc.CAP_SYS_PTRACE,  # /proc/PID/ns of other accounts
     }
 )
+DESCRIPTORS_EACH = 8
+"""Of this process for each sandbox: pidfds, gate, status, and its pipes on their way."""
 _SANDBOX_RLIMITS = (
     (resource.RLIMIT_CORE, 0),
-    (resource.RLIMIT_NOFILE, 4096),
     (resource.RLIMIT_MEMLOCK, 64 * 1024),
     (resource.RLIMIT_MSGQUEUE, 0),
 )
@@ -70,7 +71,8 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
     if not rootless:
         os.setgroups([])
         libc.limit_capabilities(_KEEP)
-    for kind, most in _SANDBOX_RLIMITS:
+    descriptors = 512 + DESCRIPTORS_EACH * limits.sandboxes
+    for kind, most in (*_SANDBOX_RLIMITS, (resource.RLIMIT_NOFILE, max(4096, descriptors))):
         hard = resource.getrlimit(kind)[1]
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (value, value))
@@ -101,6 +103,19 @@ def _load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, bytes]]:
     return digests, filters
 
 
+def _open_store(path: str) -> int:
+    """A descriptor of the tools' store; its folder is the supervisor's, who could have put a link
+    to any directory of the host in its place."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise EngineError(
+            f"the store {path} cannot be opened as a folder: {error.strerror}",
+            "see what is there with `ls -ld`, move it away, and start again",
+            control="engine",
+        ) from None
+
+
 def _build_stage(limits: Ceilings, layout: cgroup.Layout, *, rootless: bool) -> Stage:
     """Our own root: what sandboxes are made from, cgroups, our code, and nothing else.
 
@@ -110,7 +125,8 @@ def _build_stage(limits: Ceilings, layout: cgroup.Layout, *, rootless: bool) -> 
         rootfs.user_namespace()
     else:
         rootfs.private_namespace()
-    binds = [rootfs.Bind(limits.store, f"{BASE}/store")]
+    store = _open_store(limits.store)
+    binds = [rootfs.Bind(f"/proc/self/fd/{store}", f"{BASE}/store")]
     binds += [rootfs.Bind(path) for path in code_paths()]
     trees = image_trees.open_trees(limits.image_store)
     if trees >= 0:
@@ -121,6 +137,7 @@ def _build_stage(limits: Ceilings, layout: cgroup.Layout, *, rootless: bool) -> 
         groups.add(str(layout.unified))
     binds += [rootfs.Bind(path, read_only=False) for path in sorted(groups)]
     rootfs.enter(binds, tmp_bytes=64 * 1024)
+    os.close(store)
     if trees >= 0:
         os.close(trees)
     stage = Stage(

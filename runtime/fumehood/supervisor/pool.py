@@ -78,6 +78,7 @@ class Ready:
         """Why a tool that was started ahead must not be: it wrote, or ended, unfed."""
         self._loop = asyncio.get_running_loop()
         self._watched = False
+        self._taken = False
         self._on_unfit = ahead
         if ahead is not None:
             sandbox.opened.add_done_callback(self._start_ahead)
@@ -90,7 +91,8 @@ class Ready:
         return not (failed or sandbox.ended.done() or self.unfit)
 
     def _start_ahead(self, opened: asyncio.Future[tuple[Proof, ...]]) -> None:
-        if opened.cancelled() or opened.exception() is not None or self.launched:
+        # A callback that is already scheduled is not removed by `take`.
+        if self._taken or opened.cancelled() or opened.exception() is not None:
             return
         self.launched = True
         self._watched = True
@@ -116,6 +118,7 @@ class Ready:
 
     def take(self) -> None:
         """An invocation owns it from now on."""
+        self._taken = True
         self._unwatch()
         self.sandbox.opened.remove_done_callback(self._start_ahead)
 
