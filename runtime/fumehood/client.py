@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +45,7 @@ _ENVELOPE: Final = {
     "io.modelcontextprotocol/clientCapabilities": {},
     "fumehood/answer_cancelled": True,
 }
+_UCRED = struct.Struct("3i")
 _RECEIVE_BYTES = 256 * 1024
 _DETAILS = ("field", "pointer", "retry_after", "control")
 _BY_CODE: Mapping[str, type[FumehoodError]] = {
@@ -81,18 +83,25 @@ class Client:
 
     @classmethod
     def connect(cls, path: Path, *, timeout: float = 10.0) -> Self:
-        """Connect to the supervisor's socket.
+        """Connect to the supervisor's socket, if root or the caller's own account listens there.
 
         Args:
             timeout: seconds for connecting and for every request but `call`.
+
+        Raises:
+            DaemonUnreachable: nobody answers, or somebody else does.
         """
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(timeout)
         try:
             connection.connect(os.fspath(path))
+            _check_server(path, connection)
         except OSError as error:
             connection.close()
             raise _unreachable(path, error) from None
+        except DaemonUnreachable:
+            connection.close()
+            raise
         return cls(connection, timeout=timeout)
 
     def call(
@@ -377,6 +386,22 @@ def _gave_up(cancelled: str, timeout: float | None) -> FumehoodError:
             cancelled, f"the supervisor did not confirm it within {CANCEL_SECONDS:g} s; see its log"
         )
     return DaemonUnreachable(f"the supervisor did not answer within {timeout:g} s", "see its log")
+
+
+def _check_server(path: Path, connection: socket.socket) -> None:
+    """Tell nothing to, and believe nothing of, a stranger who made the socket before we did.
+
+    The kernel names who called listen(2): root, its service manager, or a rootless daemon's owner.
+    """
+    _, uid, _ = _UCRED.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    )
+    if uid not in (0, os.geteuid()):
+        raise DaemonUnreachable(
+            f"{path} is served by UID {uid}, neither root nor you",
+            "run the command as that user, or name your own supervisor's socket with --socket "
+            "or FUMEHOOD_SOCKET",
+        )
 
 
 def _unreachable(path: Path, error: OSError) -> FumehoodError:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -285,6 +286,46 @@ def test_a_stale_socket(path: Path) -> None:
 def test_a_path_that_is_too_long(tmp_path: Path) -> None:
     with pytest.raises(DaemonUnreachable, match="cannot be connected"):
         Client.connect(tmp_path / ("x" * 200))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="serves as another user")
+def test_a_strangers_socket_is_told_nothing(path: Path) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    with listener:
+        child = os.fork()
+        if child == 0:  # who listens is whom the kernel names
+            os.setresuid(64_331, 64_331, 64_331)
+            listener.listen(1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        with pytest.raises(DaemonUnreachable, match="served by UID 64331") as caught:
+            Client.connect(path)
+        assert "--socket" in caught.value.remedy
+        listener.settimeout(5)
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(1) == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="connects as another user")
+def test_roots_socket_is_anybodys() -> None:
+    with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX) as listener:
+        Path(place).chmod(0o755)
+        path = Path(place, "s")
+        listener.bind(str(path))
+        path.chmod(0o666)
+        listener.listen(1)
+        child = os.fork()
+        if child == 0:
+            os.setresuid(64_331, 64_331, 64_331)
+            failed = 1
+            try:
+                Client.connect(path).close()
+                failed = 0
+            finally:
+                os._exit(failed)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def impostor(path: Path, answer: Callable[[socket.socket], None]) -> threading.Thread:

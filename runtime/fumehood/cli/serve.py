@@ -6,11 +6,12 @@ plain values and descriptors.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import grp
 import os
 import pwd
-import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, get_args
@@ -33,6 +34,7 @@ STORE_MODE: Final = 0o755
 """Sandboxes read the store as accounts of their own; no other account gets past the state."""
 IMAGES: Final = ("host",)
 ENGINE_BUBBLEWRAP: Final = "/usr/bin/bwrap"
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,8 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
         profiles=str(profile_directory()),
         images=IMAGES,
         limits=config.ceilings.to_plan(),
-        sandboxes=config.sandboxes + config.warm,
+        # Those that are dying while others open count too.
+        sandboxes=2 * (config.sandboxes + config.warm),
         accepted=tuple(sorted(config.accept_unenforced)),
         image_store=str(image_store),
         own_profiles=own_profiles(lent.profiles or places.config.parent / profile_files.FOLDER),
@@ -212,15 +215,13 @@ def supervisor_account(config: Config) -> tuple[int, int, tuple[int, ...]]:
 
 def _make_state(state: Path, uid: int, gid: int) -> None:
     """The state directory and the store in it, the supervisor's own and nobody else's."""
-    if state.is_symlink():
-        raise ConfigError(f"{state} is a link", "name a plain folder with --state")
     try:
         state.parent.mkdir(parents=True, exist_ok=True)
-        for directory, mode in ((state, STATE_MODE), (state / "store", STORE_MODE)):
-            directory.mkdir(exist_ok=True)
-            directory.chmod(mode)
-            if uid >= 0 and directory.lstat().st_uid != uid:
-                os.chown(directory, uid, gid, follow_symlinks=False)
+        with (
+            _own_directory(state, uid, gid, STATE_MODE) as top,
+            _own_directory(state / "store", uid, gid, STORE_MODE, parent=top),
+        ):
+            pass
     except OSError as error:
         raise ConfigError(f"{state}: {error.strerror}", "choose another --state") from None
 
@@ -228,19 +229,67 @@ def _make_state(state: Path, uid: int, gid: int) -> None:
 def _make_cache(state: Path, uid: int, gid: int) -> Path:
     """The supervisor's own cache, shared by all its daemons; inside the state where that fails."""
     wanted = cache(os.environ, os.geteuid())
-    for directory in (wanted, state / "cache"):
-        try:
-            directory.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
-            found = directory.lstat()
-            if uid >= 0 and found.st_uid == 0:
-                os.chown(directory, uid, gid, follow_symlinks=False)
-                found = directory.lstat()
-        except OSError:
-            continue
-        owner = uid if uid >= 0 else os.geteuid()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == owner and not found.st_mode & 0o022:
-            return directory
-    raise ConfigError(f"{state}: no cache folder can be made there", "choose another --state")
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        with _own_directory(wanted, uid, gid):
+            return wanted
+    except (OSError, ConfigError):
+        pass
+    inside = state / "cache"
+    try:
+        with (
+            _own_directory(state, uid, gid) as top,
+            _own_directory(inside, uid, gid, parent=top),
+        ):
+            return inside
+    except OSError as error:
+        raise ConfigError(f"{inside}: {error.strerror}", "choose another --state") from None
+
+
+@contextlib.contextmanager
+def _own_directory(
+    path: Path, uid: int, gid: int, mode: int | None = None, *, parent: int | None = None
+) -> Iterator[int]:
+    """A descriptor of `path`, made if need be and given to `uid`, where -1 is ourselves.
+
+    What stands below `parent`, a descriptor, can be exchanged by the supervisor's account at any
+    time: no link is followed, and what is changed is what was checked.
+
+    Args:
+        mode: what it gets; None leaves the mode it has, which nobody else may write by.
+
+    Raises:
+        ConfigError: it is no directory, or somebody else's.
+    """
+    name = path if parent is None else path.name
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, STATE_MODE, dir_fd=parent)
+    try:
+        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        what = "is a link" if path.is_symlink() else "is no folder"
+        raise ConfigError(
+            f"{path} {what}", f"move {path} away, or name another plain folder with --state"
+        ) from None
+    try:
+        found = os.fstat(fd)
+        owner = os.geteuid() if uid < 0 else uid
+        if found.st_uid not in (os.geteuid(), owner):
+            raise ConfigError(
+                f"{path} belongs to UID {found.st_uid}, not to {owner}",
+                f"see what is in it, then `chown -R {owner} {path}`, or choose another --state",
+            )
+        if mode is not None:
+            os.fchmod(fd, mode)
+        elif found.st_mode & 0o022:
+            raise ConfigError(f"{path} can be written by others", f"run `chmod go-w {path}`")
+        if found.st_uid != owner:
+            os.fchown(fd, owner, gid)
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _make_parent(socket: Path, *, root: bool) -> None:

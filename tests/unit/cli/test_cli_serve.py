@@ -11,8 +11,12 @@ import pytest
 
 from fumehood.cli import serve
 from fumehood.config import Config
-from fumehood.errors import ConfigError, UsageError
+from fumehood.errors import ConfigError, EngineError, UsageError
+from fumehood.launcher import process
 from fumehood.places import Places
+
+NOBODY = 65_534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives folders to another user")
 
 
 @pytest.fixture
@@ -73,6 +77,87 @@ def test_a_state_that_is_a_link_is_refused(places: Places, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="is a link"):
         serve._make_state(places.state, -1, -1)
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def seen(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_uid, stat.S_IMODE(found.st_mode)
+
+
+@needs_root
+def test_the_state_is_given_to_the_supervisor_also_again(places: Places) -> None:
+    for _ in range(2):
+        serve._make_state(places.state, NOBODY, NOBODY)
+        assert seen(places.state) == (NOBODY, 0o700)
+        assert seen(places.state / "store") == (NOBODY, 0o755)
+
+
+@pytest.mark.parametrize("uid", [-1, pytest.param(NOBODY, marks=needs_root)])
+def test_a_store_exchanged_for_a_link_changes_nothing_elsewhere(
+    places: Places, tmp_path: Path, uid: int
+) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    serve._make_state(places.state, uid, uid)
+    (places.state / "store").rmdir()
+    (places.state / "store").symlink_to(secret)
+    before = seen(secret)
+    with pytest.raises(ConfigError, match="store is a link") as caught:
+        serve._make_state(places.state, uid, uid)
+    assert "move" in caught.value.remedy
+    assert seen(secret) == before
+
+
+def test_a_store_that_is_a_file_is_refused(places: Places) -> None:
+    places.state.mkdir()
+    (places.state / "store").touch(mode=0o600)
+    with pytest.raises(ConfigError, match="store is no folder"):
+        serve._make_state(places.state, -1, -1)
+    assert seen(places.state / "store") == (os.geteuid(), 0o600)
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["", "store"])
+def test_a_strangers_folder_is_refused(places: Places, name: str) -> None:
+    serve._make_state(places.state, NOBODY, NOBODY)
+    before = 4242, seen(places.state / name)[1]
+    os.chown(places.state / name, 4242, 4242)
+    with pytest.raises(ConfigError, match="belongs to UID 4242") as caught:
+        serve._make_state(places.state, NOBODY, NOBODY)
+    assert "chown" in caught.value.remedy
+    assert seen(places.state / name) == before
+
+
+@needs_root
+def test_a_cache_exchanged_for_a_file_or_link_is_not_given_away(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = tmp_path / "cache"
+    monkeypatch.setattr(serve, "cache", lambda *_: system)
+    serve._make_state(places.state, NOBODY, NOBODY)
+    assert serve._make_cache(places.state, NOBODY, NOBODY) == system
+    assert seen(system) == (NOBODY, 0o700)
+    system.rmdir()
+    secret = tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    system.symlink_to(secret)
+    assert serve._make_cache(places.state, NOBODY, NOBODY) == places.state / "cache"
+    (places.state / "cache").rmdir()
+    file = tmp_path / "shadow"
+    file.touch(mode=0o600)
+    (places.state / "cache").hardlink_to(file)
+    with pytest.raises(ConfigError, match="is no folder"):
+        serve._make_cache(places.state, NOBODY, NOBODY)
+    assert seen(secret) == (0, 0o700)
+    assert seen(file) == (0, 0o600)
+
+
+def test_the_launcher_opens_no_store_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "secret")
+    with pytest.raises(EngineError, match="cannot be opened as a folder"):
+        process._open_store(str(tmp_path / "store"))
+    os.close(process._open_store(str(tmp_path / "secret")))
 
 
 def test_a_place_that_cannot_be_made_is_named(tmp_path: Path) -> None:
