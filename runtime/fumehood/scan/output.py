@@ -24,6 +24,9 @@ from fumehood.scan.visible import visible
 STDERR_SHOWN: Final = 64 * 1024
 """Characters of stderr in a result: half from its beginning, half from its end."""
 
+ESCAPED_BYTES: Final = 1024 * 1024
+"""Text up to this size is also searched as the JSON document it may be."""
+
 SHOWN_NAME: Final = 256
 """Characters of a file's name or of a JSON pointer in a finding or a message."""
 
@@ -84,12 +87,20 @@ class Output:
         Raises:
             Withhold: nothing may.
         """
-        leaves = self._parsed() if checker and self._status == "ok" else None
+        promised = checker is not None and self._status == "ok"
+        leaves = self._parsed() if promised else self._escaped()
         texts = Piece("stdout", leaves.data if leaves else b"")
         pieces = [self._stdout, texts, self._stderr, self._names, *self._files]
         self._secrets.search(pieces)
-        structured = self._structured(leaves, texts, checker) if leaves and checker else None
-        content = self._stdout_content() if structured is None else [_text_block(structured.text)]
+        structured = None
+        if promised and leaves and checker:
+            structured = self._structured(leaves, texts, checker)
+        if structured is not None:
+            content = [_text_block(structured.text)]
+        elif leaves and self._is_hidden_by_escapes(texts):
+            content = [_text_block(self._rewritten(leaves, texts))]
+        else:
+            content = self._stdout_content()
         stderr = _shortened(self._text(self._stderr))
         content += self._artifact_content()
         return Released(
@@ -128,11 +139,14 @@ class Output:
             raise Withhold.not_redactable(
                 "its outputSchema has no room for what is put in place of a finding"
             ) from unfit
+        return _Value(leaves.value, self._written(leaves, texts))
+
+    def _written(self, leaves: Leaves, texts: Piece) -> str:
         self._tell_secrets(texts, leaves)
         self._tell_hidden(texts, leaves)
         text = strict_json.dumps(leaves.value)
         self._secrets.require_none(text)
-        return _Value(leaves.value, text.decode())
+        return text.decode()
 
     def _fits(self, leaves: Leaves, edits: Edits, checker: schema.Check) -> bool:
         try:
@@ -158,6 +172,37 @@ class Output:
         return shown
 
     # --- text
+
+    def _escaped(self) -> Leaves | None:
+        """Text that is a JSON document and has escapes, behind which a secret may stand."""
+        data = self._stdout.data
+        if len(data) > ESCAPED_BYTES or b"\\" not in data:
+            return None
+        try:
+            return Leaves(schema.parse(data))
+        except schema.Unfit:
+            return None
+
+    def _is_hidden_by_escapes(self, texts: Piece) -> bool:
+        """Whether the text, redacted where it shows a secret, still holds one as JSON."""
+        if not texts.spans:
+            return False
+        try:
+            left = Leaves(schema.parse(redact_text(self._stdout.data, self._stdout.spans)))
+        except schema.Unfit:
+            return True
+        piece = Piece("stdout", left.data)
+        self._secrets.search([piece])
+        return bool(piece.spans)
+
+    def _rewritten(self, leaves: Leaves, texts: Piece) -> str:
+        """The document redacted in its strings and written anew."""
+        try:
+            self._secrets.locate(self._stdout, leaves, texts)
+            leaves.apply(leaves.edits(texts.spans, None if texts.clean else self._shown))
+        except CannotRedact as error:
+            raise Withhold.not_redactable(str(error)) from None
+        return self._written(leaves, texts)
 
     def _stdout_content(self) -> list[dict[str, Any]]:
         return [_text_block(self._text(self._stdout))] if self._stdout.data else []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -86,6 +86,7 @@ class Pipeline:
         *,
         timing: Timing,
         check_output: schema.Check | None,
+        abandoned: Callable[[], bool] = lambda: False,
     ) -> Result:
         """The result of an invocation that was run, its output scanned. Never raises.
 
@@ -94,9 +95,11 @@ class Pipeline:
         Args:
             check_output: raises InvalidArguments when a value breaks the tool's outputSchema;
                 None only when the tool has none.
+            abandoned: whether the result is not wanted any more: the scan then ends early, and
+                the output is withheld.
         """
         began = time.perf_counter()
-        released = self._scanned(admitted, outcome, check_output)
+        released = self._scanned(admitted, outcome, check_output, abandoned)
         scanned_ms = round((time.perf_counter() - began) * 1000, 3)
         tool, manifest = admitted.tool, admitted.tool.manifest
         return Result(
@@ -152,10 +155,11 @@ class Pipeline:
         admitted: Admitted,
         outcome: Outcome,
         check_output: schema.Check | None,
+        abandoned: Callable[[], bool],
     ) -> Released:
         try:
             _require_checker(admitted, check_output)
-            budget = Budget()
+            budget = Budget(abandoned=abandoned)
             secrets = Secrets(self._searcher, self._fingerprints, budget)
             invocation = admitted.request.invocation
             return Output(invocation, outcome, secrets, self._hidden, budget).release(check_output)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -50,8 +50,18 @@ _GLUED: Final = re2.compile(
 class Budget:
     """What looking at one invocation's output may still cost."""
 
-    def __init__(self, seconds: float = SCAN_SECONDS, secrets: int = MAX_SECRETS) -> None:
-        """To be made, and used, by the thread that scans."""
+    def __init__(
+        self,
+        seconds: float = SCAN_SECONDS,
+        secrets: int = MAX_SECRETS,
+        *,
+        abandoned: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """To be made, and used, by the thread that scans.
+
+        abandoned: whether nobody waits for the output any more; nothing is left to spend then.
+        """
+        self._abandoned = abandoned
         self._cpu = time.thread_time() + seconds
         self._wall = time.monotonic() + WALL_SECONDS
         self._secrets = secrets
@@ -60,7 +70,7 @@ class Budget:
     def seconds(self) -> float:
         """What is left; raises TimeoutError when nothing is."""
         left = min(self._cpu - time.thread_time(), self._wall - time.monotonic())
-        if left <= 0:
+        if left <= 0 or self._abandoned():
             raise TimeoutError("the time for scanning is used up")
         return left
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,8 @@ SCAN_INLINE_BYTES = 16 * 1024
 """Less output is scanned on the event loop (0.1 ms); more would keep the others waiting."""
 ADMIT_INLINE_BYTES = 64 * 1024
 WORKER_THREADS = 2
+SCAN_THREADS = 2
+"""Threads of their own, so that large outputs do not keep large arguments waiting."""
 TIDY_SECONDS = 90.0
 """By then no sandbox is kept ready for a version that is gone (`pool.IDLE_SECONDS`)."""
 
@@ -125,6 +128,7 @@ class Supervisor:
         self.cancel = self._control.cancel
         self.logs = self._control.logs
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
+        self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._tidying: asyncio.TimerHandle | None = None
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
@@ -167,7 +171,8 @@ class Supervisor:
         self._control.close()
         if self._tidying is not None:
             self._tidying.cancel()
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._workers, self._scans):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _invoke(self, live: Live, listener: Listener | None) -> Result:
         rooms, request = self._rooms, live.request
@@ -210,7 +215,8 @@ class Supervisor:
     async def _run(
         self, live: Live, listener: Listener | None, admitted: Admitted, plan: Plan
     ) -> Result:
-        """From a plan to a scanned result."""
+        """From a plan to a scanned result. The sandbox's slot is held until its output is scanned
+        or dropped: what waits for a scan is never more than all sandboxes may write."""
         rooms, request = self._rooms, admitted.request
         memory = plan.limits.memory_bytes
         live.enter("waiting")
@@ -221,20 +227,27 @@ class Supervisor:
                 {**_who(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
             written = asyncio.wrap_future(journal)
-            with telling(live, listener, rooms.pipeline.partial, self._workers):
+            with telling(live, listener, rooms.pipeline.partial, self._scans):
                 run = await invocation.run(rooms.pool, admitted, plan, written, live)
-        live.enter("scanning")
+            live.enter("scanning")
+            return await self._scanned(admitted, run, launched)
+
+    async def _scanned(self, admitted: Admitted, run: invocation.Run, launched: float) -> Result:
+        rooms, request = self._rooms, admitted.request
         outcome, steps = run.outcome, run.steps
         if outcome.error:
             log.error(
                 "invocation failed", invocation=request.invocation, tool=request.tool,
                 error=outcome.error,
             )  # fmt: skip
+        if outcome.status == "cancelled":  # nobody reads its output: it is not worth a scan
+            outcome = replace(outcome, stdout=b"", stderr=b"", artifacts=())
         timing = Timing(
             queued_ms=_ms(launched - request.received),
             started_ms=_ms(steps.started - launched),
             ran_ms=_ms(steps.ended - steps.started),
         )
+        abandoned = threading.Event()
         release = partial(
             rooms.pipeline.release,
             admitted,
@@ -242,12 +255,29 @@ class Supervisor:
             outcome,
             timing=timing,
             check_output=rooms.admission.output_check(admitted.tool),
+            abandoned=abandoned.is_set,
         )
         if _bytes_of(outcome) <= SCAN_INLINE_BYTES:
             return release()
-        return await asyncio.shield(
-            asyncio.get_running_loop().run_in_executor(self._workers, release)
-        )
+        return await self._in_thread(release, abandoned)
+
+    async def _in_thread(self, release: Callable[[], Result], abandoned: threading.Event) -> Result:
+        """Returns, and raises, only when no thread holds the output any more. When the call is
+        cancelled, a scan that waits is left out, and one that runs ends with its next chunk."""
+
+        def scan() -> Result | None:
+            return None if abandoned.is_set() else release()
+
+        job = asyncio.get_running_loop().run_in_executor(self._scans, scan)
+        while not job.done():
+            try:
+                await asyncio.wait([job])
+            except asyncio.CancelledError:
+                abandoned.set()
+        result = None if job.cancelled() else job.result()
+        if result is None or abandoned.is_set():
+            raise asyncio.CancelledError
+        return result
 
     async def _refused(
         self, request: Request, error: Rejected, tool: RegisteredTool | None

@@ -612,3 +612,63 @@ def test_the_same_secret_has_the_same_fingerprint_in_every_invocation(pipeline: 
         for finding in release(pipeline, outcome(text)).findings
     }
     assert len(prints) == 1
+
+
+# --- text that is JSON with escapes
+
+
+def escaped(secret: str) -> str:
+    """As a JSON string may write it: its third character as an escape."""
+    return f"{secret[:2]}\\u{ord(secret[2]):04x}{secret[3:]}"
+
+
+@pytest.mark.parametrize("status", ["ok", "tool_error"])
+def test_a_secret_behind_json_escapes_does_not_pass_as_text(
+    pipeline: Pipeline, status: Status
+) -> None:
+    secret = github_token()
+    given_ = outcome(f'{{"n": 1, "k": ["{escaped(secret)}"]}}\n', status=status)
+    result = release(pipeline, given_)
+    (finding,) = result.findings
+    label = f"[redacted:github-pat:{finding.fingerprint}]"
+    assert text_of(result) == f'{{"n":1,"k":["{label}"]}}'
+    assert (finding.place, result.status, result.structured) == ("stdout#/k/0", status, None)
+
+
+def test_nor_one_that_also_stands_there_unescaped(pipeline: Pipeline) -> None:
+    secret = github_token()
+    result = release(pipeline, outcome(f'["{secret}", "{escaped(secret)}"]'))
+    assert secret[3:] not in everything(result)
+    assert len(json.loads(text_of(result))) == 2
+
+
+def test_nor_in_a_key_nor_in_output_that_breaks_its_schema(pipeline: Pipeline) -> None:
+    secret = github_token()
+    text = f'{{"{escaped(secret)}": 1}}'
+    for result in (
+        release(pipeline, outcome(text)),
+        release(pipeline, outcome(text), SCHEMA, refuse_at("")),
+    ):
+        assert secret[3:] not in everything(result)
+        assert text_of(result).startswith('{"[redacted:')
+
+
+def test_json_text_whose_secret_stands_as_it_is_keeps_its_form(pipeline: Pipeline) -> None:
+    secret = github_token()
+    result = release(pipeline, outcome(f'{{ "k":  "{secret}", "path": "a\\\\b\\n" }}\n'))
+    (finding,) = result.findings
+    label = f"[redacted:github-pat:{finding.fingerprint}]"
+    assert text_of(result) == f'{{ "k":  "{label}", "path": "a\\\\b\\n" }}\n'
+    assert finding.place.startswith("stdout#bytes=")
+
+
+def test_a_scan_that_nobody_waits_for_ends_and_withholds(pipeline: Pipeline) -> None:
+    result = pipeline.release(
+        admitted(),
+        plan(),
+        outcome("x" * 100),
+        timing=Timing(),
+        check_output=None,
+        abandoned=lambda: True,
+    )
+    assert (result.status, result.content) == ("withheld", ())
