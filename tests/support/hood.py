@@ -65,6 +65,7 @@ class Hood:
     place: Path
     process: subprocess.Popen[bytes]
     log: Path
+    user: int | None = None
     _sources: Path = field(default_factory=Path)
 
     @property
@@ -76,7 +77,14 @@ class Hood:
         return self.place / "state"
 
     def client(self) -> Client:
-        return Client.connect(self.socket, timeout=30)
+        """As the daemon's own user: a client believes no one else's daemon but root's."""
+        if self.user is None:
+            return Client.connect(self.socket, timeout=30)
+        os.seteuid(self.user)
+        try:
+            return Client.connect(self.socket, timeout=30)
+        finally:
+            os.seteuid(0)
 
     def call(self, tool: str, arguments: Mapping[str, object] | None = None) -> dict[str, Any]:
         """The fumehood/result object of one call."""
@@ -235,7 +243,7 @@ def hood(
         ready, _, _ = select.select([readable], [], [], START_SECONDS)
         began = bool(ready) and os.read(readable, 1) == b"1"
         os.close(readable)
-        running = Hood(place, process, log)
+        running = Hood(place, process, log, user)
         try:
             assert began, f"the daemon did not start: {log.read_text()}"
             yield running

@@ -47,9 +47,15 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot: with the PID it names one process."""
+    """When a process started, in clock ticks since boot: with the PID it names one process.
+
+    ProcessLookupError for a zombie: it is dead, only nobody has said so yet.
+    """
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-        return int(file.read().rsplit(")", 1)[1].split()[19])
+        fields = file.read().rsplit(")", 1)[1].split()
+    if fields[0] in ("Z", "X"):
+        raise ProcessLookupError(pid)
+    return int(fields[19])
 
 
 def namespaces(pid: int | str) -> dict[str, str]:
