@@ -23,11 +23,14 @@ _WORK, _OLD = "new-", "old-"
 def create(path: Path, inner: Sequence[str]) -> None:
     """The store and the directories in it, all 0755, whatever the umask."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = False
     with suppress(FileExistsError):
-        path.mkdir()
-        path.chmod(0o755)
-    fd = os.open(path, DIRECTORY)
+        path.mkdir(mode=0o700)
+        made = True
+    fd = os.open(path, DIRECTORY)  # never through a link: the state around it is the supervisor's
     try:
+        if made and os.fstat(fd).st_uid == os.geteuid():
+            os.fchmod(fd, 0o755)
         for name in inner:
             with suppress(FileExistsError):
                 os.close(_make(fd, name))
