@@ -79,8 +79,14 @@ class Drain:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
+        # Those who listen also hold us: a circle would keep the output until the collector comes.
+        self.on_data, self._on_exceeded = None, _nothing
         if not self.done.done():
             self.done.set_result(None)
+
+
+def _nothing() -> None:
+    """Nobody listens any more."""
 
 
 class Feed:
