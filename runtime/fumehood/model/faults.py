@@ -19,6 +19,9 @@ from fumehood.model.units import FieldError
 _COMPARED = 200
 _LISTED = 40
 
+LONGEST_LIST = 200
+"""Characters of the allowed values that one error repeats."""
+
 _EXPECTED = {
     "string_type": "a string",
     "int_type": "a whole number",
@@ -69,7 +72,10 @@ def _explain(model: type[BaseModel], error: dict[str, Any], path: Path) -> Fault
     if kind == "value_error" and isinstance(refused := error["ctx"]["error"], FieldError):
         return Fault(path, refused.cause, refused.remedy)
     if kind == "literal_error":
-        cause = f"expected {error['ctx']['expected']}, got {shown(error['input'])}"
+        expected = str(error["ctx"]["expected"])
+        if len(expected) > LONGEST_LIST:
+            expected = expected[:LONGEST_LIST].rsplit(",", 1)[0] + " … (see the reference)"
+        cause = f"expected {expected}, got {shown(error['input'])}"
         return Fault(path, cause, "")
     if kind in _EXPECTED:
         got = error["input"]
