@@ -120,6 +120,7 @@ class Instance:
             for controller in layout.v2:
                 instance.problems[controller] = "the cgroup of this process is not delegated to it"
         instance._create_v1()
+        instance._check_swap(swap_is_on())
         for controller in CONTROLLERS:
             if controller not in instance.enforceable:
                 instance.problems.setdefault(controller, "the controller is not mounted")
@@ -165,6 +166,17 @@ class Instance:
             self._v1[controller] = path
             if self._lock < 0:
                 self._take_lock(path)
+
+    def _check_swap(self, on: bool) -> None:  # noqa: FBT001
+        """A memory limit that swap gets around is none."""
+        if "memory" in self._v1:
+            switch = self._v1["memory"] / "memory.memsw.limit_in_bytes"
+        elif "memory" in self.layout.v2 and self._unified:
+            switch = self._unified / "memory.swap.max"
+        else:
+            return
+        if on and not switch.exists():
+            self.problems["memory"] = "swap is on and cannot be limited (swapaccount=1, or swapoff)"
 
     def _take_lock(self, path: Path) -> None:
         self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -369,6 +381,14 @@ class Group:
 
     def _paths(self) -> list[Path]:
         return [*dict.fromkeys(self.v1.values()), *([self.unified] if self.unified else [])]
+
+
+def swap_is_on() -> bool:
+    """Whether the host has any swap (proc(5): a heading, then a line for each)."""
+    try:
+        return len(Path("/proc/swaps").read_text().splitlines()) > 1
+    except FileNotFoundError:
+        return False
 
 
 def sweep(layout: Layout) -> int:

@@ -83,6 +83,16 @@ def test_v2_counters_are_read_by_name(tmp_path: Path) -> None:
     assert group.pids_peak() is None, "Linux before 6.1 has no pids.peak"
 
 
+def test_swap_that_cannot_be_limited_makes_memory_unenforceable(tmp_path: Path) -> None:
+    instance = cgroup.Instance(cgroup.Layout(unified=None, v2=frozenset(), v1={"memory": tmp_path}))
+    instance._v1["memory"] = tmp_path
+    instance._check_swap(False)
+    assert instance.enforceable == {"memory"}
+    instance._check_swap(True)
+    assert "swap" in instance.problems["memory"]
+    assert instance.enforceable == frozenset()
+
+
 def test_processes_of_a_delegated_cgroup_move_beside_the_instance(tmp_path: Path) -> None:
     """A user's shell may be among them: it must not die with the launcher."""
     (tmp_path / "cgroup.procs").write_text("4242\n")
