@@ -100,13 +100,11 @@ def containers_of(engine: Engine) -> str:
 def test_a_kill_needs_no_dockerd(containers: DockerProcess, engine: Engine) -> None:
     ends = running(containers)
     engine.signal(signal.SIGSTOP)
-    began = time.monotonic()
     containers.send(m.Kill("aaaaaaaa-1"))
-    until(lambda: not processes(), 1.0)
-    end = containers.last()
+    until(lambda: not processes())
+    end = containers.last()  # while dockerd stands still
     assert isinstance(end, m.Refused)
     assert (end.code, end.control) == ("engine_error", "docker")
-    assert time.monotonic() - began < 10
     assert leftovers(instance_of(containers)) == []
     engine.signal(signal.SIGCONT)
     containers.talk(ends, b"")

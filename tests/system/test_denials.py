@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fumehood.launcher.denials import LATE, MISSED, RECORDS_PER_SECOND
 from support.hood import Hood
 
 NUMBERS = {"x86_64": {"bpf": 321, "keyctl": 250}, "aarch64": {"bpf": 280, "keyctl": 219}}
@@ -105,21 +106,17 @@ def test_what_is_not_visible_is_said(hood: Hood) -> None:
     assert "SECCOMP_FILTER_FLAG_LOG" in told["reason"]
 
 
-def test_a_flood_of_kills_costs_little_and_is_counted_or_said_to_be_incomplete(hood: Hood) -> None:
+def test_a_flood_of_kills_costs_a_bounded_amount_and_what_is_missing_is_said(hood: Hood) -> None:
+    """What a flood costs is what is read of it: so many records a second, however many come."""
     script = CHILDREN.format(count=100_000, number=number("bpf"))
-    before = cpu(hood.launcher)
     result = run(hood, script, timeout="4s")
-    spent = cpu(hood.launcher) - before
     assert result["status"] == "timeout"
     count = named(result)["bpf", NATIVE, "kill"]
     assert count > 100
-    assert result["syscalls"]["complete"] or count <= 2_000 * 6
-    assert spent < 0.4, f"{spent} CPU seconds in 4 s, {count} records"
-
-
-def cpu(pid: int) -> float:
-    with open(f"/proc/{pid}/schedstat") as file:
-        return int(file.read().split()[0]) / 1e9
+    began_seconds = int(result["usage"]["wall_seconds"]) + 2  # the first, and the one of the end
+    assert count <= RECORDS_PER_SECOND * began_seconds
+    told = result["syscalls"]
+    assert told["complete"] or told["reason"].startswith((MISSED, LATE))
 
 
 def test_two_invocations_of_one_tool_at_once_are_told_apart(hood: Hood) -> None:
