@@ -38,6 +38,8 @@ OVERHEAD_PIDS = 2
 MAX_ARTIFACTS = 64
 _GATE_FD, _STATUS_FD = 3, 4
 _MAX_STATUS = 4096
+_EXEC_FAILED = 1
+"""How bubblewrap's monitor ends when execve(2) failed, and no other way (`die_with_error`)."""
 
 Phase = Literal["opening", "opened", "starting", "running", "dying", "over"]
 
@@ -114,6 +116,7 @@ class BubblewrapSandbox:
     _deadline: float = 0.0
     _failure: Failed | None = None
     _seccomp_proven: bool = False
+    _monitor_exit: int | None = None
     _meter: Meter = field(init=False)
     _reaped: set[int] = field(default_factory=set)
 
@@ -361,7 +364,11 @@ class BubblewrapSandbox:
         return not self._living()
 
     def _ended(self, *, executed: bool) -> Ended:
-        code, signal = self._exit()
+        code, ended_by = self._exit()
+        if not executed and self._monitor_exit == _EXEC_FAILED:
+            code = ended_by = None  # it is bubblewrap's own
+        elif not executed and ended_by is None:
+            ended_by = signal.SIGKILL  # of init, by a stranger or by us: the tool's end, too
         oom_kills = self.group.oom_kills()
         counters = self._meter.counters(self._scratch, killed_for_memory=oom_kills > 0)
         fd = os.open(f"{self._scratch}/out", os.O_RDONLY | os.O_DIRECTORY)
@@ -373,7 +380,7 @@ class BubblewrapSandbox:
             os.close(fd)
         return Ended(
             exit_code=code,
-            signal=signal,
+            signal=ended_by,
             executed=executed,
             cpu_seconds=self._meter.cpu_seconds(),
             memory_peak_bytes=self.group.memory_peak(),
@@ -408,9 +415,11 @@ class BubblewrapSandbox:
         """Our child, or, since we are a subreaper, our dead child's child."""
         if pid >= 0 and pid not in self._reaped:
             with contextlib.suppress(ChildProcessError):
-                reaped, _ = os.waitpid(pid, os.WNOHANG)
+                reaped, status = os.waitpid(pid, os.WNOHANG)
                 if reaped:
                     self._reaped.add(pid)
+                if reaped and pid == self._pid:
+                    self._monitor_exit = os.waitstatus_to_exitcode(status)
 
     def abandon(self) -> None:
         """Give up a sandbox whose opening failed half-way, wherever it stands."""

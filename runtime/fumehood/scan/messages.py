@@ -81,8 +81,17 @@ def _engine(outcome: Outcome) -> str:
     return engine_error(control(outcome.error))
 
 
+_NOT_EXECUTED: Final = (
+    "The tool's program could not be executed (control: command): it is missing in the tool's "
+    "image, or it may not be executed, or the interpreter that its first line names is missing. "
+    "Have the operator install it, or correct run.command in the manifest."
+)
+
+
 def engine_error(name: str) -> str:
     """What a caller learns of a failed engine: the control, nothing of the host."""
+    if name == "command":
+        return _NOT_EXECUTED
     promise = f" (control: {name})" if name else ""
     return f"The sandbox could not be run as promised{promise}. The operator's log says why."
 

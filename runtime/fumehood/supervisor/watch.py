@@ -66,8 +66,10 @@ def conclude(
     if end.signal == signal.SIGSYS:
         detail = end.syscalls.killed() or end.syscalls.reason
         return Conclusion("syscall_killed", Breach("seccomp", plan.seccomp, "SIGSYS", detail))
+    if not end.executed and end.signal is not None:
+        return Conclusion("engine_error", error="sandbox: it was killed from outside")
     if not end.executed:
-        return Conclusion("engine_error", error="the program could not be executed")
+        return Conclusion("engine_error", error="command: the program could not be executed")
     if end.exit_code == 0:
         return Conclusion("ok")
     return Conclusion("tool_error", attribution.behind_failure(limits, end, usage))

@@ -467,6 +467,7 @@ def test_a_file_that_was_not_collected_is_told(pipeline: Pipeline, reason: str) 
             "(control: cgroup)",
         ),
         (outcome("", "", "engine_error", error="/etc/shadow is odd"), "as promised. The"),
+        (outcome("", "", "engine_error", error="command: no"), "correct run.command"),
         (outcome("", "", "timeout"), "time limit of ?"),
     ],
 )

@@ -40,6 +40,14 @@ def test_status(end: EndedMessage, reason: Reason | None, exceeded: bool, expect
     assert status(end, reason, exceeded=exceeded) == expected
 
 
+def test_a_program_that_is_missing_is_told_from_a_sandbox_that_a_stranger_killed() -> None:
+    missing = replace(END, exit_code=None, executed=False)
+    error = conclude(plan(), missing, Usage(), None, exceeded=False).error
+    assert error.startswith("command: ")
+    error = conclude(plan(), KILLED, Usage(), None, exceeded=False).error
+    assert error.startswith("sandbox: ")
+
+
 def test_a_breach_names_the_limit_and_what_was_observed() -> None:
     usage = Usage(wall_seconds=10.2, memory_peak_bytes=64 << 20, stdout_bytes=2 << 20)
     timeout = conclude(plan(), KILLED, usage, "timeout", exceeded=False).breach
