@@ -21,7 +21,7 @@ MOST = 400
 
 # label: (module, name, "enter" or "exit"). The last of each process also writes them out.
 SUPERVISOR = {
-    "handler": ("fumehood.gateway.mcp", "Gateway._call_tool", "enter"),
+    "handler": ("fumehood.gateway.mcp", "Gateway.call", "enter"),
     "admitted": ("fumehood.admission.admit", "Admission.admit", "exit"),
     "taken": ("fumehood.supervisor.pool", "Pool.take", "exit"),
     "start sent": ("fumehood.launcher.client", "Sandbox.start", "exit"),

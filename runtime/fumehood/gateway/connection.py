@@ -71,21 +71,21 @@ class _Live:
 
 
 class Connection:
-    """The peer's end is `caller`; `routes` are the methods answered here, by name."""
+    """The peer's end is `caller`; `route` says which requests are answered here, and by what."""
 
     def __init__(
         self,
         sock: socket.socket,
         caller: Caller,
         *,
-        routes: Mapping[str, Route],
+        route: Callable[[Message], Route | None],
         bounds: Bounds,
         held: Shares,
     ) -> None:
         sock.setblocking(False)
         self.caller = caller
         self._sock = sock
-        self._routes = routes
+        self._route = route
         self._bounds = bounds
         self._held = held
         self._live: dict[RequestId, _Live] = {}
@@ -192,7 +192,7 @@ class Connection:
         held = size + _BYTES_PER_VALUE * min(commas, self._bounds.values)
         if not self._accept(message.id, held, message):
             return False
-        route = self._routes.get(message.method)
+        route = self._route(message)
         if route is None or self._tasks is None:
             return True
         live = self._live[jsonrpc.correlation(message.id)]
@@ -251,6 +251,11 @@ class Connection:
                 await self.answer(request_id, frame)
         except anyio.BrokenResourceError:
             log.debug("answer dropped: the peer is gone", uid=self.caller.uid)
+        except anyio.get_cancelled_exc_class():
+            # The connection ends, and a peer that only stopped sending still reads.
+            with contextlib.suppress(anyio.BrokenResourceError):
+                self._outbox.put(jsonrpc.error_frame(request_id, jsonrpc.CONNECTION_CLOSED))
+            raise
 
     async def _routed(self, route: Route, arrival: Arrival, request_id: RequestId) -> bytes:
         try:

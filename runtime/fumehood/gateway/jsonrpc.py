@@ -27,6 +27,9 @@ from fumehood.model import strict_json
 
 RequestId = str | int
 
+CONNECTION_CLOSED: Final[Mapping[str, Any]] = {"code": -32000, "message": "Connection closed"}
+"""What a request without an answer gets when its connection ends, as the SDK has it."""
+
 METHOD_CHARACTERS: Final = 128
 ID_CHARACTERS: Final = 128
 

@@ -87,7 +87,9 @@ async def test_a_flood_of_bad_frames_leaves_the_loop_to_others() -> None:
     theirs.send(b"x\n" * frames)
     theirs.shutdown(socket.SHUT_WR)
     caller = Caller(uid=1, gid=1, pid=1, name="test")
-    connection = Connection(ours, caller, routes={}, bounds=Bounds(), held=Shares(10**6, 10**6))
+    connection = Connection(
+        ours, caller, route=lambda _: None, bounds=Bounds(), held=Shares(10**6, 10**6)
+    )
     turns_of_others = 0
 
     async def others() -> None:
