@@ -29,12 +29,13 @@ _FILL = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from fumehood.audit import keys
 from fumehood.audit.chain import SEGMENT_BYTES
 from fumehood.audit.record import GENESIS, Position, Sealer, encode_fields
 from fumehood.audit.segments import render_head, segment_name
+from fumehood.crypto import derive, master
 state, wanted, last = Path(sys.argv[2]), int(sys.argv[3]), Position(0, GENESIS)
-sealer = Sealer(keys.load_or_create(state / "keys" / "root.json", "audit").bytes)
+root = master.load_or_create(state / "keys" / "root.json")
+sealer = Sealer(derive.derive(root.bytes, "audit", 384))
 time = "2026-01-01T00:00:00.000000Z"
 fields = encode_fields("invocation.ended", json.loads(sys.argv[4]))
 while last.seq < wanted:

@@ -220,6 +220,44 @@ class Shutdown(_Strict):
     )
 
 
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or ".." in path.split("/") or "\0" in path or len(path) > 4095:
+        raise FieldError(f"{shown(path)} is no absolute path")
+    return path
+
+
+class Keys(_Strict):
+    """Where the master key comes from, and how long keys of the ring are used."""
+
+    master_file: Annotated[str, AfterValidator(_absolute)] | None = Field(
+        default=None, description="file of mode 0600; unset: keys/root.json in the state"
+    )
+    master_credential: str | None = Field(
+        default=None, max_length=255, description="name of a systemd credential"
+    )
+    master_command: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = Field(
+        default=None, min_length=1, max_length=64, description="program that prints the key"
+    )
+    active_days: Annotated[int, *whole(1, 3_650)] = Field(
+        default=365, description="how long a new key signs and encrypts"
+    )
+    verify_days: Annotated[int, *whole(1, 36_500)] = Field(
+        default=3650, description="how long after that it still verifies and decrypts"
+    )
+    warn_days: Annotated[int, *whole(1, 365)] = Field(
+        default=30, description="how long before its end an active key is warned of"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Keys:
+        named = [self.master_file, self.master_credential, self.master_command]
+        if sum(source is not None for source in named) > 1:
+            raise FieldError("names more than one source of the master key", "keep one of them")
+        if self.master_command:
+            _absolute(self.master_command[0])
+        return self
+
+
 class Config(_Strict):
     """What the operator decides. See docs/configuration.md."""
 
@@ -270,6 +308,7 @@ class Config(_Strict):
     pressure: Pressure = Field(default_factory=Pressure)
     storage: Storage = Field(default_factory=Storage)
     shutdown: Shutdown = Field(default_factory=Shutdown)
+    keys: Keys = Field(default_factory=Keys)
     frame_bytes: Annotated[Size, bounds(4 * KIB, 64 * MIB, format_size)] = Field(
         default=16 * MIB, description="longest message on the socket"
     )
@@ -368,5 +407,5 @@ def _check_trust(path: Path, found: os.stat_result, trusted_uid: int, *, directo
 
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
-    parts = (Accounts, CeilingsSpec, DockerEngine, Pressure, Storage, Shutdown)
+    parts = (Accounts, CeilingsSpec, DockerEngine, Pressure, Storage, Shutdown, Keys)
     return published_schema(Config, Config, *parts)

@@ -16,9 +16,10 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import structlog
@@ -28,13 +29,16 @@ from fumehood.admission.admit import Admission
 from fumehood.admission.authorize import Authorizer
 from fumehood.admission.planner import plan
 from fumehood.admission.quota import Quota
-from fumehood.audit import keys, replay
+from fumehood.audit import replay
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.find import find
 from fumehood.audit.record import Field
 from fumehood.catalog.lint import lint
 from fumehood.catalog.store import Catalog
 from fumehood.config import Config
+from fumehood.crypto import derive
+from fumehood.crypto.keyring import Digester, open_ring, refusal
+from fumehood.crypto.ring import Periods, Ring
 from fumehood.errors import EngineError, ExitStatus, FumehoodError, ProtocolError
 from fumehood.gateway import socket as front
 from fumehood.gateway.bounds import Bounds
@@ -49,6 +53,7 @@ from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
 from fumehood.model.plan import Ceilings
 from fumehood.scan.pipeline import Pipeline
+from fumehood.supervisor import keywatch
 from fumehood.supervisor.leases import Leases, divide
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
@@ -96,26 +101,31 @@ async def _serve(
     state = Path(settings.state)
     clients = (LauncherClient(channel, _on_hello) for channel in channels)
     launchers = Launchers(dict(zip(settings.engines, clients, strict=True)))
-    root = state / "keys" / "root.json"
-    pipeline = _pipeline(settings)
+    ring = _ring(settings, config)
+    pipeline = _pipeline(settings, ring)
     rules = asyncio.get_running_loop().run_in_executor(None, pipeline.load)
     audit = AuditLog.open(
         state / "audit",
-        keys.load_or_create(root, "audit").bytes,
+        derive.derive(ring.master.bytes, "audit", 384),
         keep_bytes=config.storage.audit,
     )
     try:
         interrupted = _end_interrupted(audit, state / "audit")
         for launcher in launchers.clients:
             await _first_hello(launcher, config)
-        supervisor = _compose(launchers, audit, pipeline, settings, config)
+        supervisor = _compose(launchers, audit, pipeline, settings, config, ring)
         await rules  # no call is answered by a scanner that is not there yet
-        started: dict[str, Field] = {"version": fumehood.__version__, "interrupted": interrupted}
+        started: dict[str, Field] = {
+            "version": fumehood.__version__,
+            "interrupted": interrupted,
+            "keys": keywatch.summary(ring),
+        }
         await _recorded(audit, replay.STARTED, started)
         stop = _Stop()
         _follow_keeper(control, launchers, stop)
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
-        await _until_stopped(supervisor, config, listener, keeper, stop)
+        watch_keys = partial(keywatch.watch, ring, audit)
+        await _until_stopped(supervisor, config, listener, keeper, stop, watch_keys)
         await _recorded(audit, "supervisor.stopped", {"reason": stop.reason})
     finally:
         launchers.close()
@@ -212,6 +222,7 @@ async def _until_stopped(
     listener: socket.socket,
     keeper: _KeeperLine,
     stop: _Stop,
+    watch_keys: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
     """Accept callers until somebody asks to stop; then let what runs end, or cancel it."""
     bounds = Bounds(
@@ -227,6 +238,7 @@ async def _until_stopped(
         serve = partial(front.serve, bounds=bounds, may_connect=may_connect, accepting=accepting)
         group.start_soon(serve, listener, gateway.serve)
         group.start_soon(keeper.beat)
+        group.start_soon(watch_keys)
         keeper.ready()
         log.info("ready", not_enforced=sorted(config.accept_unenforced))
         await stop.asked.wait()
@@ -256,10 +268,14 @@ async def _first_hello(launcher: LauncherClient, config: Config) -> None:
         )
 
 
-def _pipeline(settings: Settings) -> Pipeline:
-    root = Path(settings.state) / "keys" / "root.json"
-    key = keys.load_or_create(root, "fingerprint")
-    return Pipeline(fingerprint_key=key.bytes, rules_cache=Path(settings.cache))
+def _ring(settings: Settings, config: Config) -> Ring:
+    periods = Periods(config.keys.active_days, config.keys.verify_days, config.keys.warn_days)
+    return open_ring(Path(settings.state), periods, settings.master, settings.master_source)
+
+
+def _pipeline(settings: Settings, ring: Ring) -> Pipeline:
+    _, key = ring.secret("fingerprint", 384)
+    return Pipeline(fingerprint_key=key, rules_cache=Path(settings.cache))
 
 
 def _compose(
@@ -268,10 +284,9 @@ def _compose(
     pipeline: Pipeline,
     settings: Settings,
     config: Config,
+    ring: Ring,
 ) -> Supervisor:
     state, ceilings = Path(settings.state), settings.ceilings
-    root = state / "keys" / "root.json"
-    digests = keys.load_or_create(root, "digest")
     rootless = ceilings.uid_own >= 0
     own, leased = divide(ceilings)
     catalog = Catalog(
@@ -313,7 +328,10 @@ def _compose(
                 per_tool=config.per_tool,
                 memory=memory_total() * config.pressure.memory_commit // 100,
             ),
-            gate=Gate(audit, lambda: short_of(look(state), config.pressure, config.storage)),
+            gate=Gate(
+                audit,
+                lambda: refusal(ring) or short_of(look(state), config.pressure, config.storage),
+            ),
             launchers=launchers,
             pool=Pool(
                 launchers,
@@ -324,8 +342,8 @@ def _compose(
             ),
             pipeline=pipeline,
             audit=audit,
-            records=partial(find, state / "audit", keys.load_or_create(root, "audit").bytes),
-            digest=partial(keys.mac, digests.bytes),
+            records=partial(find, state / "audit", derive.derive(ring.master.bytes, "audit", 384)),
+            digest=Digester(ring),
         ),
         fumehood.__version__,
     )

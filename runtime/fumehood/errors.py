@@ -196,6 +196,12 @@ class AuditError(FumehoodError):
     exit_status = ExitStatus.ENGINE
 
 
+class KeyringError(FumehoodError):
+    """A key is missing, damaged, expired or revoked, or a signature or seal does not hold."""
+
+    code = "key"
+
+
 class ProtocolError(FumehoodError):
     """A frame or message that breaks the protocol of the socket it came on."""
 

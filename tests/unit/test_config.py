@@ -17,6 +17,7 @@ from fumehood.config import (
     MAX_UID,
     Config,
     DockerEngine,
+    Keys,
     Principals,
     load,
     places,
@@ -145,6 +146,7 @@ per_tool: 2
 pressure: {memory_commit: 50, memory_free: 10, memory_stall: 20, io_stall: 30, cpu_load: 8}
 storage: {free: 1GiB, audit: 256MiB, tools: 1GiB}
 shutdown: {grace: 3s}
+keys: {master_command: [/bin/kms, get], active_days: 90, verify_days: 900, warn_days: 9}
 """
     config = load(written(tmp_path, text), trusted_uid=UID)
     assert config.callers == Principals(users=("ann", 1000), groups=("staff", 50))
@@ -154,6 +156,9 @@ shutdown: {grace: 3s}
     assert config.docker == DockerEngine(socket="/run/other.sock", runtimes=("runc", "runsc"))
     assert (config.queue_timeout, config.idle_frame_timeout) == (120.0, 5.0)
     assert config.frame_bytes == 65_536
+    assert config.keys == Keys(
+        master_command=("/bin/kms", "get"), active_days=90, verify_days=900, warn_days=9
+    )
     assert set(re.findall(r"^(\w+):", text, re.MULTILINE)) == set(Config.model_fields)
     assert Config.from_json(config.model_dump_json()) == config
 
@@ -174,6 +179,9 @@ def test_an_empty_list_is_not_the_default() -> None:
         ("queue: true", "queue: expected a whole number, got true"),
         ("queue: -1", "queue: -1 is below the least allowed, 0"),
         ("engines: []", "at least 1"),
+        ("keys: {master_file: /a, master_credential: b}", "more than one source"),
+        ("keys: {master_file: a}", "no absolute path"),
+        ("keys: {master_command: [kms]}", "no absolute path"),
         ("engines: [docker, docker]", "engines: names one twice"),
         ("engines: [podman]", "podman"),
         ("docker: {socket: docker.sock}", "no absolute path of a Unix socket"),

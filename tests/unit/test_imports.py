@@ -27,26 +27,28 @@ MAY = {
     "resources": set[str](),
     "places": {"errors"},
     "model": {"errors"},
+    "crypto": {"errors", "model"},
     "client": {"errors", "model"},
     "config": {"errors", "model", "places"},
     "kernel": BASE - {"config"},
-    "catalog": BASE,
-    "admission": BASE,
+    "catalog": {*BASE, "crypto"},
+    "admission": {*BASE, "crypto"},
     "scan": BASE,
-    "audit": BASE,
+    "audit": {*BASE, "crypto"},
     "images": BASE,
     "engines": {*BASE, "kernel", "images"},
     "launcher": {*BASE, "kernel", "images", "engines"},
-    "supervisor": {*BASE, "kernel", "catalog", "admission", "scan", "audit", "launcher"},
+    "supervisor": {*BASE, "crypto", "kernel", "catalog", "admission", "scan", "audit", "launcher"},
     "gateway": {*BASE, "catalog", "admission", "supervisor"},
     # The composition root: joins the rooms into one process, and nobody imports it.
     "daemon": {
-        *BASE, "kernel", "catalog", "admission", "scan", "audit", "images", "launcher",
+        *BASE, "crypto", "kernel", "catalog", "admission", "scan", "audit", "images", "launcher",
         "supervisor", "gateway",
     },
     # A running daemon is reached through `client` only. `serve` becomes the keeper, `doctor`
-    # asks the kernel, `audit verify` reads the log on disk, `image` works on the store on disk.
-    "cli": {*BASE, "client", "kernel", "audit", "images", "launcher", "gateway"},
+    # asks the kernel, `audit verify` reads the log on disk, `image` works on the store on disk,
+    # `key` on the key ring: it must work when an expired key keeps the daemon from starting.
+    "cli": {*BASE, "client", "crypto", "kernel", "audit", "images", "launcher", "gateway"},
 }  # fmt: skip
 
 # What the two privileged processes may load of ours, by module name.

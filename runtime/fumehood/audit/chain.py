@@ -20,10 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from fumehood.audit.keys import sync_directory
 from fumehood.audit.record import Field, Position, Sealer, encode_fields
 from fumehood.audit.segments import Tail, Tampered, claim, list_segments, prune, write_whole
 from fumehood.audit.verify import Report, survey
+from fumehood.crypto.files import sync_directory
 from fumehood.errors import AuditError
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024

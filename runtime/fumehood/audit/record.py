@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from cryptography.hazmat.primitives import constant_time, hashes, hmac
 
-from fumehood.audit.keys import ALGORITHM, key_id
+from fumehood.crypto.derive import ALGORITHM, key_id
 from fumehood.errors import AuditError
 
 Scalar: TypeAlias = str | int | float | bool | None

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fumehood.audit.keys import ALGORITHM, sync_directory
 from fumehood.audit.record import GENESIS, MAX_RECORD, Position, Sealer
+from fumehood.crypto.derive import ALGORITHM
+from fumehood.crypto.files import sync_directory
 from fumehood.errors import AuditError
 
 MAX_LINE: Final = MAX_RECORD + 1024

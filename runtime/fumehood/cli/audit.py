@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from fumehood.cli.options import JsonOption, StateOption, chosen
+from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
 from fumehood.cli.present import note, out, out_json
 from fumehood.errors import AuditError, ExitStatus
 
@@ -19,23 +19,28 @@ def group() -> None:
 
 
 @app.command("verify")
-def verify(as_json: JsonOption = False, state: StateOption = None) -> None:
+def verify(
+    as_json: JsonOption = False, state: StateOption = None, config: ConfigOption = None
+) -> None:
     """Check that no record of the audit log was edited, deleted, reordered or cut off.
 
     Reads the log and its key in the state directory, also while the daemon writes it; run it
     as root, or as whoever runs the daemon. Exit status 1 names the first bad record.
     """
     # cryptography costs 30 ms: only this command pays for it.
-    from fumehood.audit import keys
     from fumehood.audit.verify import verify as verify_log
+    from fumehood.cli.key import opened
+    from fumehood.crypto.derive import derive
 
-    where = chosen(state=state).state
-    directory, key_file = where / "audit", where / "keys" / "root.json"
-    if not key_file.exists():
+    places = chosen(state=state, config=config)
+    directory = places.state / "audit"
+    if not directory.exists():
         raise AuditError(
-            f"there is no audit log in {where}", "name the daemon's state with --state"
+            f"there is no audit log in {places.state}", "name the daemon's state with --state"
         )
-    report = verify_log(directory, keys.load_or_create(key_file, "audit").bytes)
+    with opened(places) as ring:
+        key = derive(ring.master.bytes, "audit", 384)
+    report = verify_log(directory, key)
     if as_json:
         out_json(asdict(report) | {"ok": report.ok, "directory": str(directory)})
     elif report.ok:

@@ -122,6 +122,12 @@ def _audit(app: typer.Typer) -> None:
     app.add_typer(audit.app, name="audit")
 
 
+def _key(app: typer.Typer) -> None:
+    from fumehood.cli import key
+
+    app.add_typer(key.app, name="key")
+
+
 def _image(app: typer.Typer) -> None:
     from fumehood.cli import image
 
@@ -152,6 +158,7 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "tool": _tool,
     "image": _image,
     "audit": _audit,
+    "key": _key,
     "profile": _profile,
 }
 

@@ -6,6 +6,7 @@ plain values and descriptors.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import grp
@@ -123,6 +124,7 @@ def configuration(places: Places, accept: Sequence[str] = ()) -> Config:
 
 def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
     """What the keeper needs, with the state directory made. Raises ConfigError."""
+    from fumehood.cli.key import master_of
     from fumehood.launcher.keeper import Settings
     from fumehood.model.plan import Ceilings, DockerSettings
     from fumehood.resources import profile_directory
@@ -153,6 +155,7 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
         image_store=str(image_store),
         own_profiles=own_profiles(lent.profiles or places.config.parent / profile_files.FOLDER),
     )
+    master = master_of(config.keys)
     return Settings(
         ceilings=ceilings,
         supervisor_uid=uid,
@@ -164,6 +167,8 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
         config=config.model_dump_json(),
         engines=config.engines,
         docker=DockerSettings(config.docker.socket, config.docker.runtimes),
+        master=base64.b64encode(master.bytes).decode() if master else "",
+        master_source=master.source if master else "",
     )
 
 

@@ -46,6 +46,8 @@ class Settings:
     config: the operator's configuration as JSON, already checked.
     engines: one launcher runs for each. docker: for the one of that name.
     manager: the service manager to report to.
+    master, master_source: the key ring's master key in base64 and where it came from; empty: the
+    supervisor reads the one in its state.
     """
 
     ceilings: Ceilings
@@ -59,6 +61,8 @@ class Settings:
     engines: tuple[str, ...]
     docker: DockerSettings
     manager: Manager = field(default_factory=Manager)
+    master: str = field(default="", repr=False)
+    master_source: str = ""
 
 
 def exec_keeper(settings: Settings, *, listener: int, ready: int) -> NoReturn:

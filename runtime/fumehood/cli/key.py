@@ -1,0 +1,225 @@
+"""`fumehood key …`: the key ring on disk, also while no daemon runs; must never show a secret.
+
+Works as the account that the state belongs to: root follows no link that this account could
+have put there.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
+from fumehood.cli.present import note, out, out_json, table
+from fumehood.errors import ConfigError, KeyringError
+from fumehood.places import Places
+
+if TYPE_CHECKING:
+    from fumehood.config import Keys
+    from fumehood.crypto.master import Master
+    from fumehood.crypto.ring import Entry, Ring
+
+app = typer.Typer(no_args_is_help=True, help="List, rotate, revoke and export keys.")
+
+PURPOSES = ("audit", "receipt", "tool", "digest", "fingerprint", "chain", "content")
+
+
+@app.callback()
+def group() -> None:
+    """List, rotate, revoke and export keys."""
+
+
+@contextlib.contextmanager
+def owned(state: Path) -> Iterator[None]:
+    """Act as the owner of `state`. Raises ConfigError when there is no state yet."""
+    try:
+        found = state.stat()
+    except OSError as error:
+        raise ConfigError(
+            f"the state {state} cannot be used: {error.strerror}",
+            "name the daemon's with --state, or start the daemon once",
+        ) from None
+    uid, gid = os.geteuid(), os.getegid()
+    if uid != 0 or found.st_uid == 0:
+        yield
+        return
+    os.setegid(found.st_gid)
+    os.seteuid(found.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
+
+
+def master_of(keys: Keys) -> Master | None:
+    """The master key that the configuration names; None for the one in the state."""
+    from fumehood.crypto import master
+
+    if keys.master_file is not None:
+        return master.from_file(Path(keys.master_file))
+    if keys.master_credential is not None:
+        return master.from_credential(
+            keys.master_credential, os.environ.get("CREDENTIALS_DIRECTORY")
+        )
+    if keys.master_command is not None:
+        return master.from_command(keys.master_command)
+    return None
+
+
+@contextlib.contextmanager
+def opened(places: Places, *, create: bool = False) -> Iterator[Ring]:
+    """The ring of a state directory, as its owner."""
+    from fumehood.config import load
+    from fumehood.crypto.keyring import open_ring
+    from fumehood.crypto.ring import Periods
+
+    config = load(places.config, trusted_uid=os.geteuid(), required=places.config_named)
+    keys = config.keys
+    master = master_of(keys)
+    passed = base64.b64encode(master.bytes).decode() if master else ""
+    periods = Periods(keys.active_days, keys.verify_days, keys.warn_days)
+    with owned(places.state):
+        yield open_ring(
+            places.state, periods, passed, master.source if master else "", create=create
+        )
+
+
+@app.command("list")
+def list_keys(
+    as_json: JsonOption = False, state: StateOption = None, config: ConfigOption = None
+) -> None:
+    """List the keys: what for, how long, in which state. Exit status 1 when one expires soon."""
+    from fumehood.crypto.ring import now
+
+    with opened(chosen(state=state, config=config)) as ring:
+        entries, soon, missing = ring.entries(), ring.expiring(), ring.missing()
+        master = ring.master
+    moment = now()
+    if as_json:
+        out_json(
+            {
+                "master": {"id": master.id, "source": master.source, "created": master.created},
+                "keys": [asdict(e) | {"state": e.state(moment)} for e in entries],
+                "expiring": [e.id for e in soon],
+                "missing": missing,
+            }
+        )
+    else:
+        note("master", f"{master.id}  {master.source}")
+        rows = [
+            (e.id[:16], e.purpose, e.algorithm, str(e.size), e.state(moment), e.created[:10],
+             e.active_until[:10], e.verify_until[:10])
+            for e in entries
+        ]  # fmt: skip
+        headers = ("KEY", "PURPOSE", "ALGORITHM", "BITS", "STATE", "CREATED", "ACTIVE", "VERIFIES")
+        table(headers, rows)
+        for entry in soon:
+            note("warning", f"{entry.purpose} ends {entry.active_until}: rotate it", "1;33")
+        for purpose in missing:
+            note("bad", f"{purpose} has no active key: `fumehood key rotate {purpose}`", "1;31")
+    raise typer.Exit(1 if soon or missing else 0)
+
+
+PurposeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PURPOSE",
+        help=f"One of {', '.join(PURPOSES)}.",
+        autocompletion=lambda incomplete: [p for p in PURPOSES if p.startswith(incomplete)],
+    ),
+]
+
+
+@app.command("rotate")
+def rotate(
+    purpose: PurposeArgument,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a new key for a purpose. The old one still verifies and decrypts what it made.
+
+    A running daemon takes the new key by itself and records the change.
+    """
+    with opened(chosen(state=state, config=config)) as ring:
+        made = ring.rotate(purpose)
+    _show([made], as_json=as_json)
+
+
+@app.command("revoke")
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A key's id, or how it begins.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Erase a key's secret and stop trusting what it signed; what it encrypted is lost for good.
+
+    An active key gets a successor. There is no way back.
+    """
+    from fumehood.crypto.ring import named
+
+    with opened(chosen(state=state, config=config)) as ring:
+        entry = named(ring.entries(), key)
+        if not yes:
+            typer.confirm(f"Revoke {entry.id} ({entry.purpose}) for good?", abort=True, err=True)
+        revoked, successor = ring.revoke(entry.id)
+    _show([revoked, *([successor] if successor else [])], as_json=as_json)
+
+
+@app.command("export-public")
+def export_public(
+    purpose: Annotated[
+        str | None, typer.Argument(metavar="PURPOSE", help="audit, receipt or tool; all if none.")
+    ] = None,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print public keys in PEM, for whoever verifies receipts and the audit log elsewhere."""
+    from fumehood.crypto.ring import now
+
+    with opened(chosen(state=state, config=config)) as ring:
+        entries = [e for e in ring.entries() if e.public and purpose in (None, e.purpose)]
+    if not entries:
+        raise KeyringError(
+            f"no public key is for {purpose!r}", "audit, receipt and tool have public keys"
+        )
+    if as_json:
+        _show(entries, as_json=True)
+        return
+    moment = now()
+    for entry in entries:
+        about = f"{entry.purpose} {entry.state(moment)}, created {entry.created}"
+        out(f"# {entry.id} {about}\n{entry.public}")
+
+
+@app.command("new")
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key is to be.")],
+) -> None:
+    """Make a master key in a file, for `keys.master_file` of a new installation."""
+    from fumehood.crypto import master
+
+    made = master.create(file.absolute())
+    out(f"{made.id}  {file}\n")
+
+
+def _show(entries: list[Entry], *, as_json: bool) -> None:
+    from fumehood.crypto.ring import now
+
+    moment = now()
+    if as_json:
+        out_json({"keys": [asdict(entry) | {"state": entry.state(moment)} for entry in entries]})
+        return
+    for entry in entries:
+        out(f"{entry.id}  {entry.purpose}  {entry.state(moment)}\n")

@@ -1,0 +1,63 @@
+"""The key ring of a state directory, and what callers of it share."""
+
+from __future__ import annotations
+
+import base64
+import time
+from pathlib import Path
+from typing import Final
+
+from fumehood.crypto import derive, master
+from fumehood.crypto.ring import Periods, Ring
+from fumehood.errors import KeyringError
+
+LOOK_SECONDS: Final = 1.0
+
+
+def open_ring(
+    state: Path, periods: Periods, passed: str = "", source: str = "", *, create: bool = True
+) -> Ring:
+    """The ring in `state`, made when it is missing and `create`.
+
+    passed: the master key in base64, with the source it was read from; empty: the key file in the
+    state itself. Raises KeyringError.
+    """
+    folder = state / "keys"
+    if passed:
+        raw = base64.b64decode(passed)
+        key = master.Master(derive.key_id(raw), source, "", raw)
+    elif create:
+        key = master.load_or_create(folder / "root.json")
+    else:
+        key = master.from_file(folder / "root.json")
+    return Ring.open(folder / "ring.json", key, periods, create=create)
+
+
+def refusal(ring: Ring) -> str:
+    """Why no call may be taken, empty when it may: no evidence without keys."""
+    try:
+        missing = ring.missing()
+    except KeyringError as error:
+        return error.cause
+    if not missing:
+        return ""
+    return (
+        f"the key for {missing[0]} expired; an operator must run `fumehood key rotate {missing[0]}`"
+    )
+
+
+class Digester:
+    """Keyed digests, `hmac-sha384:<key id>:<hex>`, under the active key at each moment."""
+
+    def __init__(self, ring: Ring) -> None:
+        self._ring = ring
+        self._until = 0.0
+        self._key = ("", b"")
+
+    def __call__(self, data: bytes) -> str:
+        moment = time.monotonic()
+        if moment >= self._until:  # a look at the ring costs more than the digest
+            self._key = self._ring.secret("digest", 384)
+            self._until = moment + LOOK_SECONDS
+        name, key = self._key
+        return f"hmac-sha384:{name}:{derive.hmac_sha384(key, data).hex()}"

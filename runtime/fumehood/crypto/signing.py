@@ -1,0 +1,114 @@
+"""Signatures: ECDSA on P-384 with SHA-384, and nothing else.
+
+A public key's id is the SHA-384 of its DER SubjectPublicKeyInfo, so that anyone who has the key
+can compute it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fumehood.errors import KeyringError
+
+ALGORITHM: Final = "ECDSA-P384-SHA384"
+KEY_BITS: Final = 384
+ID_CHARS: Final = 32
+MAX_PEM: Final = 4096
+_SCHEME: Final = ec.ECDSA(hashes.SHA384())
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A verification key. `id` is 32 hex characters."""
+
+    id: str
+    pem: str
+    _key: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
+
+    @classmethod
+    def from_pem(cls, text: str | bytes) -> Self:
+        """Read a PEM `PUBLIC KEY`; raises KeyringError for anything but a P-384 key."""
+        data = text.encode() if isinstance(text, str) else text
+        wrong = KeyringError(
+            "this is no P-384 public key in PEM", "see `fumehood key export-public`"
+        )
+        if len(data) > MAX_PEM:
+            raise wrong
+        try:
+            key = serialization.load_pem_public_key(data)
+        except (ValueError, UnsupportedAlgorithm):
+            raise wrong from None
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not _is_p384(key.curve):
+            raise wrong
+        return cls._of(key)
+
+    @classmethod
+    def _of(cls, key: ec.EllipticCurvePublicKey) -> Self:
+        der = key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        pem = key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return cls(hashlib.sha384(der).hexdigest()[:ID_CHARS], pem.decode(), key)
+
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Whether `signature` (DER) over `data` was made with the private half."""
+        try:
+            self._key.verify(signature, data, _SCHEME)
+        except InvalidSignature:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key; neither it nor its bytes show in `repr`."""
+
+    public: PublicKey
+    _key: ec.EllipticCurvePrivateKey = field(repr=False, compare=False)
+
+    @classmethod
+    def generate(cls) -> Self:
+        return cls._of(ec.generate_private_key(ec.SECP384R1()))
+
+    @classmethod
+    def from_bytes(cls, der: bytes) -> Self:
+        """Read what `to_bytes` wrote; raises KeyringError for anything else."""
+        try:
+            key = serialization.load_der_private_key(der, None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise KeyringError("this is no private key") from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not _is_p384(key.curve):
+            raise KeyringError("this is no P-384 private key")
+        return cls._of(key)
+
+    @classmethod
+    def _of(cls, key: ec.EllipticCurvePrivateKey) -> Self:
+        return cls(PublicKey._of(key.public_key()), key)
+
+    @property
+    def id(self) -> str:
+        return self.public.id
+
+    def to_bytes(self) -> bytes:
+        """PKCS #8 DER, not encrypted: only for `sealing`."""
+        return self._key.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+    def sign(self, data: bytes) -> bytes:
+        """A DER signature."""
+        return self._key.sign(data, _SCHEME)
+
+
+def _is_p384(curve: ec.EllipticCurve) -> bool:
+    return isinstance(curve, ec.SECP384R1)

@@ -1,0 +1,81 @@
+"""Watches the key ring while the daemon runs: what changes is recorded, what expires is told.
+
+The ring is changed by `fumehood key`, also while no daemon runs; each start records how it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.record import Field
+from fumehood.crypto.ring import Entry, Ring, now
+from fumehood.errors import AuditError, KeyringError
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 10.0
+WARN_SECONDS: Final = 24 * 3600.0
+
+
+def summary(ring: Ring) -> dict[str, Field]:
+    """The ring in a record: its generation, and each key's state by id."""
+    moment = now()
+    return {
+        "generation": ring.generation,
+        "master": ring.master.id,
+        "states": {e.id: f"{e.purpose}:{e.state(moment)}" for e in ring.entries()[:64]},
+    }
+
+
+async def watch(ring: Ring, audit: AuditLog) -> None:
+    """Look every few seconds, for ever."""
+    known = {entry.id: entry for entry in ring.entries()}
+    generation, warned = ring.generation, -WARN_SECONDS
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            if ring.generation != generation:
+                found = {entry.id: entry for entry in ring.entries()}
+                for event, entry in changes(known, found):
+                    _record(audit, event, entry)
+                known, generation = found, ring.generation
+            if loop.time() - warned >= WARN_SECONDS:
+                warned = loop.time()
+                for entry in ring.expiring():
+                    _record(audit, "key.expiring", entry)
+        except KeyringError as error:  # the gate refuses calls for the same reason
+            log.error("the key ring cannot be used", error=error.cause, remedy=error.remedy)  # noqa: TRY400
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def changes(before: dict[str, Entry], after: dict[str, Entry]) -> list[tuple[str, Entry]]:
+    """What happened to keys, as events: created, retired (rotated away), revoked."""
+    found = [("key.created", entry) for name, entry in after.items() if name not in before]
+    for name, entry in after.items():
+        old = before.get(name)
+        if old is None:
+            continue
+        if entry.revoked and not old.revoked:
+            found.append(("key.revoked", entry))
+        elif entry.active_until != old.active_until:
+            found.append(("key.retired", entry))
+    return found
+
+
+def _record(audit: AuditLog, event: str, entry: Entry) -> None:
+    fields: dict[str, Field] = {
+        "key_id": entry.id,
+        "purpose": entry.purpose,
+        "algorithm": entry.algorithm,
+        "active_until": entry.active_until,
+        "verify_until": entry.verify_until,
+    }
+    log.warning(event, **fields)
+    try:
+        audit.append(event, fields)
+    except AuditError as error:
+        log.error("a change of the key ring is not recorded", event_name=event, error=str(error))  # noqa: TRY400

@@ -1,0 +1,106 @@
+"""`fumehood key …` on a state of its own, without a daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fumehood.cli.key import PURPOSES
+from fumehood.crypto import ring
+from fumehood.crypto.keyring import open_ring
+from fumehood.crypto.ring import Periods
+from fumehood.crypto.signing import PublicKey
+from support.cli import Cli
+
+OWNER = 54_321
+
+
+@pytest.fixture
+def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state with a ring, where another account may own it."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        state = Path(folder) / "state"
+        state.mkdir(mode=0o700)
+        monkeypatch.setenv("FUMEHOOD_STATE", str(state))
+        monkeypatch.delenv("FUMEHOOD_CONFIG", raising=False)
+        open_ring(state, Periods())
+        yield state
+
+
+def listed(cli: Cli) -> dict[str, dict[str, str]]:
+    ended = cli("key", "list", "--json")
+    assert ended.status == 0, ended.err
+    return {key["id"]: key for key in json.loads(ended.out)["keys"]}
+
+
+def test_purposes_are_those_of_the_ring() -> None:
+    assert tuple(ring.PURPOSES) == PURPOSES
+
+
+def test_keys_are_listed_without_their_secrets(cli: Cli, state: Path) -> None:
+    ended = cli("key", "list")
+    assert ended.status == 0
+    assert [line.split()[1] for line in ended.out.splitlines()[1:]] == list(PURPOSES)
+    assert "secret" not in cli("key", "list", "--json").out
+
+
+def test_a_key_is_rotated_then_revoked(cli: Cli, state: Path) -> None:
+    (old,) = [k for k in listed(cli).values() if k["purpose"] == "receipt"]
+    assert cli("key", "rotate", "receipt").status == 0
+    assert listed(cli)[old["id"]]["state"] == "verify-only"
+    assert cli("key", "revoke", old["id"][:12], "--yes").status == 0
+    assert listed(cli)[old["id"]]["state"] == "revoked"
+    ended = cli("key", "revoke", old["id"], "--yes")
+    assert (ended.status, "was revoked" in ended.err) == (1, True)
+
+
+def test_public_keys_are_exported_as_pem(cli: Cli, state: Path) -> None:
+    ended = cli("key", "export-public", "receipt")
+    (receipt,) = [k for k in listed(cli).values() if k["purpose"] == "receipt"]
+    assert PublicKey.from_pem(ended.out).id == receipt["id"]
+    assert cli("key", "export-public").out.count("BEGIN PUBLIC KEY") == 3
+    assert cli("key", "export-public", "digest").status == 1
+
+
+def test_root_changes_the_ring_as_the_owner_of_the_state(cli: Cli, state: Path) -> None:
+    if os.geteuid() == 0:
+        for path in (state, *state.rglob("*")):
+            os.chown(path, OWNER, OWNER)
+    before = (state / "keys" / "ring.json").stat()
+    assert cli("key", "rotate", "audit").status == 0
+    after = (state / "keys" / "ring.json").stat()
+    assert after.st_ino != before.st_ino
+    assert after.st_uid == before.st_uid == state.stat().st_uid
+    assert os.geteuid() == os.getuid()
+
+
+def test_soon_expiring_keys_are_told_by_the_exit_status(cli: Cli, state: Path) -> None:
+    (state / "keys" / "ring.json").unlink()
+    open_ring(state, Periods(active=20))
+    ended = cli("key", "list")
+    assert ended.status == 1
+    assert "rotate it" in ended.err
+
+
+def test_a_master_key_of_the_configuration_is_used(
+    cli: Cli, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, config = state.parent / "master.key", state.parent / "config.yaml"
+    assert cli("key", "new", str(key)).status == 0
+    config.write_text(json.dumps({"keys": {"master_file": str(key)}}))
+    monkeypatch.setenv("FUMEHOOD_CONFIG", str(config))
+    ended = cli("key", "list")
+    assert (ended.status, "another master key" in ended.err) == (1, True)
+    assert str(key) in ended.err + cli("key", "list", "--json").out
+
+
+def test_without_a_state_the_remedy_is_named(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("key", "list", "--state", str(tmp_path / "none"))
+    assert ended.status == 2
+    assert "--state" in ended.err
