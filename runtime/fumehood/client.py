@@ -147,10 +147,7 @@ class Client:
 
     def tools(self) -> list[dict[str, Any]]:
         """The tools this caller may call, as MCP lists them, sorted by name."""
-        listed = self._request("tools/list", {}, timeout=self._timeout).get("tools")
-        if not isinstance(listed, list):
-            raise ProtocolError("the answer holds no tools", "is this a supervisor?")
-        return listed
+        return self._listed("tools/list", "tools")
 
     def add_tool(
         self, manifest: str, files: Mapping[str, tuple[bytes, bool]] | None = None
@@ -192,6 +189,28 @@ class Client:
         operators its records. Raises UnknownInvocation."""
         return self._extension("invocations/logs", "logs", invocation=invocation)
 
+    def approvals(self) -> list[dict[str, Any]]:
+        """The calls that wait for an operator's approval, as they will run: all for an operator,
+        one's own for others."""
+        return self._listed("fumehood/approvals/list", "approvals")
+
+    def answer_approval(self, approval: str, *, grant: bool) -> dict[str, Any]:
+        """Let a call pass that waits for approval, or not; returns it as it was shown, with
+        `granted`. Raises Unauthorized, UnknownApproval."""
+        return self._extension("approvals/answer", "answered", approval=approval, grant=grant)
+
+    def explain_policy(
+        self, who: str, tool: str, arguments: Mapping[str, object]
+    ) -> dict[str, Any]:
+        """For operators: which rule decides about that call of the account `who`."""
+        return self._extension(
+            "policy/explain", "explained", who=who, tool=tool, arguments=dict(arguments)
+        )
+
+    def review_policy(self) -> list[dict[str, Any]]:
+        """For operators: remarks about the rules that hold."""
+        return self._listed("fumehood/policy/review", "remarks")
+
     def status(self) -> dict[str, Any]:
         """How the supervisor is: what it enforces on this host, what runs, what waits."""
         return self._extension("status", "status")
@@ -209,6 +228,12 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _listed(self, method: str, key: str) -> list[dict[str, Any]]:
+        listed = self._request(method, {}, timeout=self._timeout).get(key)
+        if not isinstance(listed, list):
+            raise ProtocolError(f"the answer holds no {key}", "is this a supervisor?")
+        return listed
 
     def _extension(
         self, method: str, key: str, *, timeout: float = 0.0, **params: object

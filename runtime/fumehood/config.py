@@ -22,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -31,6 +32,7 @@ from fumehood.model.document import MAX_BYTES, DocumentError, dotted, parse, sho
 from fumehood.model.faults import explain, nearest
 from fumehood.model.limits import GIB, KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.published import published_schema
+from fumehood.model.rules import MAX_RULES, Rule, check_rules, role_name
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
 from fumehood.places import Places as Places
 from fumehood.places import places as places
@@ -212,6 +214,25 @@ class Storage(_Strict):
     )
 
 
+class Approvals(_Strict):
+    """Calls that a rule with `ask` holds until an operator approves them."""
+
+    wait: Annotated[Seconds, bounds(0.1, 86_400, _show_seconds)] = Field(
+        default=300.0, description="unanswered by then, a call is refused"
+    )
+    pending: Annotated[int, *whole(1, 4_096)] = Field(
+        default=64, description="calls that wait for approval at once; one more is refused"
+    )
+    per_caller: Annotated[int, *whole(1, 4_096)] = Field(
+        default=8, description="of these, at most so many of one caller"
+    )
+
+
+def _rules(rules: tuple[Rule, ...] | None, info: ValidationInfo) -> tuple[Rule, ...] | None:
+    check_rules(rules or (), info.data.get("roles", {}))
+    return rules
+
+
 class Shutdown(_Strict):
     """How the daemon ends."""
 
@@ -273,6 +294,21 @@ class Config(_Strict):
     operators: Principals | None = Field(
         default=None, description="who may also change the catalog; unset: root, or you yourself"
     )
+    roles: dict[Annotated[str, AfterValidator(role_name)], Principals] = Field(
+        default_factory=dict,
+        max_length=256,
+        description="names for principals, for rules; callers and operators are built in",
+    )
+    rules: Annotated[
+        tuple[Rule, ...] | None,
+        AfterValidator(_rules),
+        BeforeValidator(lambda value: value if value is None else _listed(value)),
+    ] = Field(
+        default=None,
+        max_length=MAX_RULES,
+        description="who may call what; unset: whoever may connect calls every tool",
+    )
+    approvals: Approvals = Field(default_factory=Approvals)
     accounts: Accounts = Field(default_factory=Accounts)
     ceilings: CeilingsSpec = Field(default_factory=CeilingsSpec)
     accept_unenforced: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = Field(
@@ -407,5 +443,7 @@ def _check_trust(path: Path, found: os.stat_result, trusted_uid: int, *, directo
 
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
-    parts = (Accounts, CeilingsSpec, DockerEngine, Pressure, Storage, Shutdown, Keys)
+    parts = (
+        Accounts, Approvals, CeilingsSpec, DockerEngine, Pressure, Storage, Shutdown, Keys,
+    )  # fmt: skip
     return published_schema(Config, Config, *parts)

@@ -314,6 +314,7 @@ def _compose(
         Rooms(
             catalog=catalog,
             admission=admission,
+            config=lambda: config,
             plan=partial(
                 plan,
                 ceilings=ceilings,

@@ -116,6 +116,14 @@ class UnknownInvocation(FumehoodError):
     jsonrpc_code = -32602
 
 
+class UnknownApproval(FumehoodError):
+    """No call of that id waits for approval, or none any more."""
+
+    code = "unknown_approval"
+    exit_status = ExitStatus.REJECTED
+    jsonrpc_code = -32602
+
+
 class InvalidArguments(Rejected):
     """Arguments that break the inputSchema, or are no strict JSON. `pointer` is a JSON pointer."""
 
@@ -134,6 +142,19 @@ class Unauthorized(Rejected):
 
     code = "unauthorized"
     jsonrpc_code = -32003
+
+
+class NotApproved(Rejected):
+    """An operator had to approve the call, and did not. `expired`: nobody answered at all."""
+
+    code = "not_approved"
+    jsonrpc_code = -32003
+
+    def __init__(
+        self, cause: str, remedy: str = "", *, expired: bool = False, detail: str = ""
+    ) -> None:
+        super().__init__(cause, remedy, detail=detail)
+        self.expired = expired
 
 
 class OverQuota(Rejected):

@@ -41,10 +41,23 @@ class Stranger:
         assert isinstance(answer, dict)
         return answer
 
+    def call(self, tool: str, arguments: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """The fumehood/result of a call, or the error in its place."""
+        params = {"name": tool, "arguments": dict(arguments or {}), "_meta": META}
+        answer = self.ask("tools/call", **params)
+        if "error" in answer:
+            return {"status": "refused", **answer["error"]["data"]}
+        result = answer["result"]["_meta"]["fumehood/result"]
+        assert isinstance(result, dict)
+        return result
+
     @contextlib.contextmanager
-    def calling(self, tool: str) -> Iterator[subprocess.Popen[str]]:
+    def calling(
+        self, tool: str, arguments: Mapping[str, object] | None = None
+    ) -> Iterator[subprocess.Popen[str]]:
         """A call that waits in another process; its answer is what that prints."""
-        process = self._send("tools/call", {"name": tool, "arguments": {}, "_meta": META})
+        params = {"name": tool, "arguments": dict(arguments or {}), "_meta": META}
+        process = self._send("tools/call", params)
         try:
             yield process
         finally:

@@ -127,6 +127,9 @@ socket_group: tools
 supervisor_user: hood
 callers: {users: [ann, 1000], groups: [staff, 50]}
 operators: {users: [root]}
+roles: {team: {users: [7]}}
+rules: [{effect: deny, who: [team]}]
+approvals: {wait: 1m, pending: 2, per_caller: 1}
 accounts: {first: 700000, count: 5}
 ceilings: {timeout: 5m, cpu: 8, memory: 1GiB, pids: 64, scratch: 32MiB, output: 4MiB}
 accept_unenforced: [memory, service_account, runsc.seccomp, CVE-2024-21626]
@@ -150,6 +153,9 @@ keys: {master_command: [/bin/kms, get], active_days: 90, verify_days: 900, warn_
 """
     config = load(written(tmp_path, text), trusted_uid=UID)
     assert config.callers == Principals(users=("ann", 1000), groups=("staff", 50))
+    assert config.roles == {"team": Principals(users=(7,))}
+    assert config.rules is not None
+    assert (config.rules[0].effect, config.approvals.wait) == ("deny", 60.0)
     assert config.ceilings.to_plan().cpu_millis == 8000
     assert config.accept_unenforced[:2] == ("memory", "service_account")
     assert config.engines == ("docker", "bubblewrap")

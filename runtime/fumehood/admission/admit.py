@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from fumehood.admission.authorize import Authorizer
+from fumehood.admission.policy import Decision
 from fumehood.admission.quota import Quota
 from fumehood.admission.validate import Validator
 from fumehood.errors import ManifestError, Rejected, Unauthorized, UnknownTool
 from fumehood.model.document import shown
 from fumehood.model.manifest import Manifest, load_manifest
-from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
+from fumehood.model.principal import Principal
+from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Request
 
 MAX_COMPILED: Final = 1_024
 
@@ -39,7 +41,7 @@ class _Compiled:
 
 
 class Admission:
-    """The only maker of `Admitted`.
+    """The only maker of `Asking` and `Admitted`.
 
     Args:
         get: a catalog entry by name.
@@ -64,13 +66,13 @@ class Admission:
         self._pin = pin
         self._compiled: dict[str, _Compiled] = {}
 
-    def admit(self, request: Request) -> Admitted:
+    def admit(self, request: Request) -> Admitted | Asking:
         """Decide, in this order, so that a refusal tells nothing that an earlier one would hide.
 
         The quota is only looked at; whoever runs the call holds it (`quota.hold`).
 
         Raises:
-            Unauthorized: the caller may not call anything here.
+            Unauthorized: the caller may not call anything here, or not with these arguments.
             UnknownTool: no such tool, or none that this caller may know of.
             OverQuota: too many of the caller's calls are running or waiting.
             InvalidArguments: with a JSON pointer to what breaks the inputSchema.
@@ -80,8 +82,37 @@ class Admission:
             raise Unauthorized("you may not call tools here", "ask an operator for access")
         tool = self.tool(caller, request.tool)
         self.quota.check(caller.uid)
-        self._validators(tool).arguments.validate(request.arguments)
-        return Admitted(request, tool)
+        self.check_arguments(tool, request.arguments)
+        decision = self._permitted(request, tool)
+        if decision.effect == "ask":
+            return Asking(request, tool, str(decision), decision.why)
+        return Admitted(request, tool, str(decision))
+
+    def approved(self, asking: Asking, by: Principal) -> Admitted:
+        """A call that an operator let pass; all that may have changed meanwhile is looked at again.
+
+        Raises:
+            Unauthorized: `by` is no operator, or the caller itself; a rule denies the call now.
+            UnknownTool: the tool is gone, or is not what was approved.
+        """
+        request = asking.request
+        if not by.operates or by.name == self.authorizer.principal(request.caller).name:
+            raise Unauthorized("a call is approved by an operator who is not its caller")
+        if self.tool(request.caller, request.tool).digest != asking.tool.digest:
+            raise UnknownTool("the tool was changed while the call waited", "call again")
+        decision = self._permitted(request, asking.tool)
+        return Admitted(request, asking.tool, f"{decision} approved by {by.name}")
+
+    def _permitted(self, request: Request, tool: RegisteredTool) -> Decision:
+        decision = self.authorizer.decide(request, tool)
+        if decision.effect == "deny":
+            # The rule itself is the operator's: its text might tell what it protects.
+            raise Unauthorized(
+                "you may not call this tool with these arguments",
+                "change them, or ask an operator, whose log names the rule",
+                detail=f"{decision}: {decision.why}",
+            )
+        return decision
 
     def tool(self, caller: Caller, name: str) -> RegisteredTool:
         """The tool of that name if `caller` may know of it; raises UnknownTool."""
@@ -91,6 +122,10 @@ class Admission:
                 f"there is no tool {shown(name)}", "`fumehood tool list` shows the tools"
             )
         return tool
+
+    def check_arguments(self, tool: RegisteredTool, arguments: dict[str, object]) -> None:
+        """Raise InvalidArguments if they do not fit the tool's inputSchema."""
+        self._validators(tool).arguments.validate(arguments)
 
     def output_check(self, tool: RegisteredTool) -> Callable[[object], None] | None:
         """What checks a parsed result; None for a tool without outputSchema.

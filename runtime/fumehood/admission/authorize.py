@@ -1,6 +1,7 @@
-"""Who may connect, call and operate: decided from the configuration and the host's accounts.
+"""Which principal a local account is, and with which roles; then its rights are the policy's.
 
-Must never take an empty list for "everybody", nor an identity that the kernel could not map.
+The one place of admission that knows of accounts: what comes after decides about principals. Must
+never take an empty list for "everybody", nor an identity that the kernel could not map.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from fumehood.admission.policy import Decision, Policy
 from fumehood.config import Config, Principals
 from fumehood.errors import ConfigError
-from fumehood.model.request import Caller, RegisteredTool
+from fumehood.model.principal import Principal
+from fumehood.model.request import Caller, RegisteredTool, Request
+from fumehood.model.rules import CALLERS, EVERYBODY, OPERATORS
 
 OVERFLOW_ID: Final = 65_534
 """What SO_PEERCRED says of an account that this user namespace does not know (user_namespaces(7)).
@@ -92,37 +96,62 @@ class Authorizer:
         self._clock = clock
         self._operators = self._operators_of(config, own_uid)
         self._callers = self._callers_of(config, own_uid)
-        self._remembered: dict[tuple[int, int], tuple[float, bool, bool]] = {}
+        self._roles = {
+            name: self._members(members, f"roles.{name}") for name, members in config.roles.items()
+        }
+        self.policy = Policy(config.rules)
+        self._remembered: dict[tuple[int, int], tuple[float, Principal]] = {}
 
     def may_connect(self, caller: Caller) -> bool:
         """Callers and operators may use the socket at all."""
-        calls, operates = self._decide(caller)
-        return calls or operates
+        return self.principal(caller).may_connect
 
     def may_call(self, caller: Caller, tool: RegisteredTool) -> bool:
-        """Whether the caller may know of the tool and call it; a quarantined tool is unknown."""
-        return tool.state == "active" and self.may_connect(caller)
+        """Whether the caller may know of the tool and call it, with some arguments at least; a
+        quarantined tool is unknown."""
+        if tool.state != "active":
+            return False
+        principal = self.principal(caller)
+        return principal.may_connect and self.policy.knows(principal, tool)
+
+    def decide(self, request: Request, tool: RegisteredTool) -> Decision:
+        """What the rules say of one call of a tool that its caller may know of."""
+        return self.policy.decide(self.principal(request.caller), tool, request.arguments)
 
     def is_operator(self, caller: Caller) -> bool:
-        """Whether the caller may change the catalog."""
-        return self._decide(caller)[1]
+        """Whether the caller may change the catalog and approve calls."""
+        return self.principal(caller).operates
 
-    def _decide(self, caller: Caller) -> tuple[bool, bool]:
+    def principal(self, caller: Caller) -> Principal:
+        """Who the caller is here. One whom nothing is said of has no role, and no right."""
         key = (caller.uid, caller.gid)
         now = self._clock()
         known = self._remembered.get(key)
         if known is not None and now - known[0] < REMEMBERED_SECONDS:
-            return known[1], known[2]
+            return known[1]
         if caller.uid == OVERFLOW_ID:
-            return False, False
-        groups = self._accounts.groups_of(caller.uid) | {caller.gid}
-        groups -= {OVERFLOW_ID}
-        calls = self._callers.holds(caller.uid, groups)
-        operates = self._operators.holds(caller.uid, groups)
+            return Principal(name_of(caller), frozenset())
+        principal = Principal(name_of(caller), self._roles_of(caller))
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered[key] = (now, calls, operates)
-        return calls, operates
+        self._remembered[key] = (now, principal)
+        return principal
+
+    def account(self, name: str) -> Caller | None:
+        """The host's account of that name or number, as if it called; None when there is none."""
+        text = name.removeprefix("uid:")
+        uid = int(text) if text.isdecimal() and len(text) < 11 else self._accounts.uid(name)
+        return None if uid is None else Caller(uid=uid, gid=OVERFLOW_ID, pid=0, name=name)
+
+    def _roles_of(self, caller: Caller) -> frozenset[str]:
+        groups = self._accounts.groups_of(caller.uid) | {caller.gid}
+        groups -= {OVERFLOW_ID}
+        built_in = {CALLERS: self._callers, OPERATORS: self._operators}
+        if not any(members.holds(caller.uid, groups) for members in built_in.values()):
+            return frozenset()  # a role alone lets nobody in
+        members = {**self._roles, **built_in}
+        held = {name for name, who in members.items() if who.holds(caller.uid, groups)}
+        return frozenset({EVERYBODY, *held})
 
     def _operators_of(self, config: Config, own_uid: int | None) -> _Members:
         if config.operators is not None:
@@ -142,6 +171,11 @@ class Authorizer:
             _numbers(principals.users, self._accounts.uid, f"{key}.users", "user"),
             _numbers(principals.groups, self._accounts.gid, f"{key}.groups", "group"),
         )
+
+
+def name_of(caller: Caller) -> str:
+    """The name of a local account's principal."""
+    return f"uid:{caller.uid}"
 
 
 def _numbers(

@@ -51,6 +51,23 @@ class Validator:
         self._max_depth = max_depth
         self._max_steps = max_steps
 
+    def fits(self, value: object) -> bool | None:
+        """Whether `value` fits; None when that is too costly to tell."""
+        if _deeper_than(value, self._max_depth):
+            return None
+        try:
+            return self._node.check(value, Meter(self._max_steps, MAX_PATTERN_WORK)) is None
+        except (TooCostlyError, RecursionError):
+            return None
+
+    def fault(self, value: object) -> str:
+        """Why `value` does not fit, in words; empty when it does."""
+        try:
+            self.validate(value)
+        except InvalidArguments as error:
+            return str(error)
+        return ""
+
     def validate(self, value: object) -> None:
         """Return if `value` (parsed strict JSON) fits, or raise InvalidArguments with a pointer."""
         if _deeper_than(value, self._max_depth):

@@ -33,6 +33,13 @@ def invocations(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     return [(name, text) for name, text in found if name.startswith(incomplete)]
 
 
+def approvals(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """(id, caller and tool) of the calls that wait for approval."""
+    listed = _asked(ctx, Client.approvals) or ()
+    found = ((str(i["approval"]), f"{i['caller']['name']} {i['tool']}") for i in listed)
+    return [(name, text) for name, text in found if name.startswith(incomplete)]
+
+
 def _asked(ctx: typer.Context, question: Callable[[Client], T]) -> T | None:
     option = ctx.params.get("socket")
     try:

@@ -110,6 +110,30 @@ def _logs(app: typer.Typer) -> None:
     app.command("logs")(logs.command)
 
 
+def _approvals(app: typer.Typer) -> None:
+    from fumehood.cli import approve
+
+    app.command("approvals")(approve.list_)
+
+
+def _approve(app: typer.Typer) -> None:
+    from fumehood.cli import approve
+
+    app.command("approve")(approve.approve)
+
+
+def _deny(app: typer.Typer) -> None:
+    from fumehood.cli import approve
+
+    app.command("deny")(approve.deny)
+
+
+def _policy(app: typer.Typer) -> None:
+    from fumehood.cli import policy
+
+    app.add_typer(policy.app, name="policy")
+
+
 def _doctor(app: typer.Typer) -> None:
     from fumehood.cli import doctor
 
@@ -152,9 +176,13 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "top": _top,
     "logs": _logs,
     "cancel": _cancel,
+    "approvals": _approvals,
+    "approve": _approve,
+    "deny": _deny,
     "status": _status,
     "doctor": _doctor,
     "version": _version_command,
+    "policy": _policy,
     "tool": _tool,
     "image": _image,
     "audit": _audit,

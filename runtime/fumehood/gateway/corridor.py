@@ -54,3 +54,21 @@ class Supervisor(Protocol):
     async def logs(self, caller: Caller, invocation: str) -> Report:
         """What is known of one that runs or has run. Raises UnknownInvocation."""
         ...
+
+    def approvals(self, caller: Caller) -> Report:
+        """The calls that wait for an operator's approval, of those `caller` may know of."""
+        ...
+
+    async def answer_approval(self, caller: Caller, approval: str, *, grant: bool) -> Report:
+        """Approve or deny one. Raises Unauthorized, UnknownApproval."""
+        ...
+
+    async def explain_policy(
+        self, caller: Caller, who: str, name: str, arguments: dict[str, object]
+    ) -> Report:
+        """Which rule decides about a call. Raises Unauthorized, UnknownTool, UsageError."""
+        ...
+
+    async def review_policy(self, caller: Caller) -> Report:
+        """Remarks about the rules that hold. Raises Unauthorized."""
+        ...

@@ -59,6 +59,7 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
         return {"logs": found.to_json(), "resultType": "complete"}
 
     return {
+        **_governing(supervisor),
         "fumehood/invocations/list": invocations,
         "fumehood/invocations/cancel": cancel,
         "fumehood/invocations/logs": logs,
@@ -66,6 +67,43 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
         "fumehood/tools/show": show,
         "fumehood/tools/remove": remove,
         "fumehood/status": status,
+    }
+
+
+def _governing(supervisor: Supervisor) -> Mapping[str, Route]:
+    """The methods about who may call what."""
+
+    async def approvals(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        return {**supervisor.approvals(arrival.caller).to_json(), "resultType": "complete"}
+
+    async def answer(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "approval", "grant")
+        approval, grant = _text(params, "approval", 64), params.get("grant")
+        if not isinstance(grant, bool):
+            raise UsageError("'grant' must be true or false")
+        answered = await supervisor.answer_approval(arrival.caller, approval, grant=grant)
+        return {"answered": answered.to_json(), "resultType": "complete"}
+
+    async def explain(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "who", "tool", "arguments")
+        who, tool = _text(params, "who", 64), _text(params, "tool", 64)
+        arguments = params.get("arguments", {})
+        if not isinstance(arguments, dict):
+            raise UsageError("'arguments' must be an object")
+        explained = await supervisor.explain_policy(arrival.caller, who, tool, arguments)
+        return {"explained": explained.to_json(), "resultType": "complete"}
+
+    async def review(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        reviewed = await supervisor.review_policy(arrival.caller)
+        return {**reviewed.to_json(), "resultType": "complete"}
+
+    return {
+        "fumehood/approvals/list": approvals,
+        "fumehood/approvals/answer": answer,
+        "fumehood/policy/explain": explain,
+        "fumehood/policy/review": review,
     }
 
 

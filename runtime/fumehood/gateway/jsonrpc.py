@@ -19,6 +19,7 @@ from fumehood.errors import (
     ProtocolError,
     Rejected,
     ScanFailed,
+    UnknownApproval,
     UnknownInvocation,
     UsageError,
 )
@@ -35,6 +36,7 @@ ID_CHARACTERS: Final = 128
 
 _OWN_FAULT = (
     Rejected, UsageError, ManifestError, CatalogError, ProtocolError, Cancelled, UnknownInvocation,
+    UnknownApproval,
 )  # fmt: skip
 _GENERIC: Mapping[type[FumehoodError], str] = {
     EngineError: "the sandbox could not be made, or not proven",

@@ -70,7 +70,7 @@ def _explain(model: type[BaseModel], error: dict[str, Any], path: Path) -> Fault
     if kind == "missing":
         return Fault(path, f"the key {str(path[-1])!r} is missing", "add it")
     if kind == "value_error" and isinstance(refused := error["ctx"]["error"], FieldError):
-        return Fault(path, refused.cause, refused.remedy)
+        return Fault((*path, *refused.at), refused.cause, refused.remedy)
     if kind == "literal_error":
         expected = str(error["ctx"]["expected"])
         if len(expected) > LONGEST_LIST:
@@ -87,18 +87,32 @@ def _explain(model: type[BaseModel], error: dict[str, Any], path: Path) -> Fault
 def known_keys(model: type[BaseModel], path: Path) -> list[str]:
     """The keys that the mapping at `path` inside `model` may have."""
     current: type[BaseModel] | None = model
-    for part in path:
+    parts = iter(path)
+    for part in parts:
         if current is None or not isinstance(part, str) or part not in current.model_fields:
             return []
-        current = _inner(current.model_fields[part].annotation)
+        annotation = current.model_fields[part].annotation
+        current = _inner(annotation)
+        if current is not None and _holds_many(annotation):
+            next(parts, None)  # which of them
     return [] if current is None else list(current.model_fields)
+
+
+_WRAPPERS = (types.UnionType, typing.Union, typing.Annotated)
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if typing.get_origin(annotation) in (types.UnionType, typing.Union, typing.Annotated):
+    if typing.get_origin(annotation) in (*_WRAPPERS, tuple, dict):
         for argument in typing.get_args(annotation):
             if (found := _inner(argument)) is not None:
                 return found
     return None
+
+
+def _holds_many(annotation: Any) -> bool:
+    origin = typing.get_origin(annotation)
+    if origin in (tuple, dict):
+        return True
+    return origin in _WRAPPERS and any(map(_holds_many, typing.get_args(annotation)))

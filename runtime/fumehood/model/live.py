@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-State = Literal["admitting", "waiting", "opening", "running", "ending", "scanning"]
-"""Where an invocation stands: being checked, in the queue, its sandbox being made, its tool
-running, stopped and not dead yet, its output being scanned."""
+State = Literal["admitting", "asking", "waiting", "opening", "running", "ending", "scanning"]
+"""Where an invocation stands: being checked, waiting for an operator's approval, in the queue, its
+sandbox being made, its tool running, stopped and not dead yet, its output being scanned."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from fumehood.model.document import Document, DocumentError, dotted, parse, show
 from fumehood.model.faults import explain
 from fumehood.model.limits import LimitsSpec
 from fumehood.model.published import published_schema
+from fumehood.model.rules import Labels
 from fumehood.model.text import hidden_character, relative_path_fault
 from fumehood.model.units import FieldError
 
@@ -263,6 +264,7 @@ class Manifest(_Strict):
         default=None, description="JSON Schema 2020-12 of the result; without it stdout is text"
     )
     annotations: ToolAnnotations = Field(default_factory=ToolAnnotations)
+    labels: Labels = Field(default_factory=dict, description="what rules may go by")
     run: Run
     limits: LimitsSpec = Field(default_factory=LimitsSpec)
     seccomp: Slug = Field(default="compute", description="a profile in profiles/")

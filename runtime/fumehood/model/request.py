@@ -56,8 +56,25 @@ class RegisteredTool:
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """A request that passed admission. Only `admission` builds one; the planner takes only this."""
+class Asking:
+    """A request that passes once an operator approves it. Only `admission` builds one.
+
+    rule: the rule that asks, as it is recorded; reason: its own words.
+    """
 
     request: Request
     tool: RegisteredTool
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that passed admission. Only `admission` builds one; the planner takes only this.
+
+    rule: what let it pass, as it is recorded.
+    """
+
+    request: Request
+    tool: RegisteredTool
+    rule: str = ""

@@ -22,12 +22,16 @@ _PARTS = re.compile(r"([0-9]+)([A-Za-z]+)")
 
 
 class FieldError(ValueError):
-    """A value that a field refuses, with what to write instead; becomes a FumehoodError."""
+    """A value that a field refuses, with what to write instead; becomes a FumehoodError.
 
-    def __init__(self, cause: str, remedy: str = "") -> None:
+    at: where inside the field, for one that holds others.
+    """
+
+    def __init__(self, cause: str, remedy: str = "", *, at: tuple[str | int, ...] = ()) -> None:
         super().__init__(cause)
         self.cause = cause
         self.remedy = remedy
+        self.at = at
 
 
 def parse_duration(text: object) -> int:

@@ -26,17 +26,20 @@ from fumehood.audit.chain import AuditLog
 from fumehood.audit.find import Found
 from fumehood.audit.record import Field
 from fumehood.catalog.store import Catalog, ToolFile
+from fumehood.config import Config
 from fumehood.errors import AuditError, Cancelled, Rejected, Unauthorized, Unavailable, UnknownTool
 from fumehood.launcher.clients import Launchers
 from fumehood.model.codec import encode
 from fumehood.model.live import Listener
 from fumehood.model.outcome import Outcome
 from fumehood.model.plan import Plan
-from fumehood.model.request import Admitted, Caller, RegisteredTool, Request
+from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Request
 from fumehood.model.result import Result, Timing
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import invocation
+from fumehood.supervisor.approvals import Approvals
 from fumehood.supervisor.control import Control
+from fumehood.supervisor.governing import Governing
 from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate
@@ -50,7 +53,7 @@ log = structlog.get_logger(__name__)
 class StatusReport:
     """How the supervisor is. `not_enforced` maps a control to the reason it is missing here;
     `engines` an engine to its launcher's PID, 0 when there is none just now; `refusing` says why
-    no call is taken just now, empty when calls are."""
+    no call is taken just now, empty when calls are; `asking` calls wait for approval."""
 
     version: str
     engine: str
@@ -63,6 +66,7 @@ class StatusReport:
     not_enforced: Mapping[str, str]
     audit_seq: int
     refusing: str = ""
+    asking: int = 0
     engines: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -77,6 +81,7 @@ class StatusReport:
             "tools": self.tools,
             "not_enforced": dict(self.not_enforced),
             "audit_seq": self.audit_seq,
+            "asking": self.asking,
             "refusing": self.refusing,
             "engines": dict(self.engines),
         }
@@ -84,12 +89,13 @@ class StatusReport:
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What the supervisor is composed of. `plan` joins a call with the operator's ceilings;
-    `digest` is the keyed digest under which arguments and results are recorded; `records` searches
-    the audit log for an invocation, and blocks."""
+    """What the supervisor is composed of. `config` is the one that holds now; `plan` joins a call
+    with the operator's ceilings; `digest` is the keyed digest under which arguments and results
+    are recorded; `records` searches the audit log for an invocation, and blocks."""
 
     catalog: Catalog
     admission: Admission
+    config: Callable[[], Config]
     plan: Callable[[Admitted], Plan]
     slots: Slots
     gate: Gate
@@ -124,6 +130,16 @@ class Supervisor:
             rooms.pipeline.partial,
             rooms.records,
         )
+        self._approvals = Approvals(
+            rooms.admission, rooms.config().approvals, self._record, rooms.digest
+        )
+        self.approvals = self._approvals.pending
+        self.answer_approval = self._approvals.answer
+        self._governing = Governing(
+            rooms.catalog, rooms.admission, rooms.config, self._operator_only
+        )
+        self.explain_policy = self._governing.explain
+        self.review_policy = self._governing.review
         self.invocations = self._control.invocations
         self.cancel = self._control.cancel
         self.logs = self._control.logs
@@ -185,6 +201,9 @@ class Supervisor:
             admitted = await self._admit(request)
             live.tool = tool = admitted.tool
             with rooms.admission.quota.hold(request.caller.uid):
+                if isinstance(admitted, Asking):
+                    live.enter("asking")
+                    admitted = await self._approvals.wait(admitted)
                 live.plan = plan = rooms.plan(admitted)
                 live.result = result = await self._run(live, listener, admitted, plan)
         except Rejected as error:
@@ -204,7 +223,7 @@ class Supervisor:
             raise asyncio.CancelledError
         return result
 
-    async def _admit(self, request: Request) -> Admitted:
+    async def _admit(self, request: Request) -> Admitted | Asking:
         """On the event loop where that takes microseconds; large arguments take up to 1.5 s."""
         admit = self._rooms.admission.admit
         if len(request.arguments_json) <= ADMIT_INLINE_BYTES:
@@ -288,6 +307,8 @@ class Supervisor:
             "code": error.code,
             "cause": error.cause,
         }
+        if error.detail:
+            fields["detail"] = error.detail[:400]
         await self._record("invocation.rejected", fields)
         if isinstance(error, UnknownTool):
             raise error
@@ -312,6 +333,7 @@ class Supervisor:
             **_who(request),
             "tool_version": result.tool_version,
             "tool_digest": result.tool_digest,
+            "rule": admitted.rule,
             "status": result.status,
             "exit_code": result.exit_code,
             "signal": result.signal,
@@ -378,7 +400,7 @@ class Supervisor:
             return
         await self._record(event, _caller(caller))
         raise Unauthorized(
-            "only an operator may change the catalog",
+            "only an operator may do this",
             "ask an operator, or have your account listed under `operators`",
         )
 
@@ -398,6 +420,7 @@ class Supervisor:
             not_enforced=dict(hello.unenforceable) if hello else {},
             audit_seq=rooms.audit.last.seq,
             refusing=rooms.gate.look(),
+            asking=self._approvals.count,
             engines={name: said.pid if said else 0 for name, said in hellos.items()},
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fumehood.admission.quota import Quota
+from fumehood.config import Config
 from fumehood.errors import OverQuota
 from fumehood.model.outcome import Artifact, Outcome
 from fumehood.model.request import Admitted, Request
@@ -36,6 +37,8 @@ class Rooms:
         self.gate = SimpleNamespace(check=lambda: None, stop=lambda: None)
         self.pool = SimpleNamespace(close=lambda: None)
         self.records = None
+        self.catalog = None
+        self.config = Config
         self.plan = lambda _admitted: plan()
         self.digest = lambda _data: ""
         self.audit = SimpleNamespace(append=self._append)
