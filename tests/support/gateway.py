@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
 from fumehood.catalog.store import ToolFile
-from fumehood.errors import CatalogError, FumehoodError, UnknownInvocation, UnknownTool
+from fumehood.errors import (
+    CatalogError,
+    FumehoodError,
+    UnknownApproval,
+    UnknownInvocation,
+    UnknownTool,
+)
 from fumehood.gateway import socket as front
 from fumehood.gateway.bounds import Bounds
 from fumehood.gateway.mcp import Gateway
@@ -146,6 +152,43 @@ class FakeSupervisor:
 
     async def logs(self, caller: Caller, invocation: str) -> Said:
         return Said({"stderr": "", "invocation": {"invocation": self._known(invocation)}})
+
+    asking: Mapping[str, Any] | None = None
+    """A call that waits for approval."""
+    answered: tuple[str, bool] | None = None
+    remarks: Sequence[Mapping[str, Any]] = ()
+
+    def approvals(self, caller: Caller) -> Said:
+        return Said({"approvals": [dict(self.asking)] if self.asking else []})
+
+    async def answer_approval(self, caller: Caller, approval: str, *, grant: bool) -> Said:
+        if self.asking is None or approval != self.asking["approval"]:
+            raise UnknownApproval("no such call waits for approval", "list them")
+        self.answered = (approval, grant)
+        return Said({**self.asking, "granted": grant})
+
+    async def explain_policy(
+        self, caller: Caller, who: str, name: str, arguments: dict[str, object]
+    ) -> Said:
+        effect = str(arguments.get("effect", "allow"))
+        rules = [
+            {"rule": 2, "effect": effect, "matches": True, "why": "it matches"},
+            {"rule": 1, "effect": "deny", "matches": False, "why": "tools: it is for x"},
+        ]
+        return Said(
+            {
+                "principal": who,
+                "roles": ["*", "team"],
+                "effect": effect,
+                "rule": 2,
+                "why": "because",
+                "fault": arguments.get("fault", ""),
+                "rules": rules,
+            }
+        )
+
+    async def review_policy(self, caller: Caller) -> Said:
+        return Said({"remarks": list(self.remarks)})
 
     def _known(self, invocation: str) -> str:
         if invocation not in self.running:

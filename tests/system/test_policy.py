@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support import ledger
 from support.hood import Hood, eventually, hood
 from support.stranger import GROUP, Stranger
 
@@ -41,10 +42,7 @@ def daemon() -> Iterator[Hood]:
 
 def records(daemon: Hood, event: str) -> list[dict[str, Any]]:
     """What the audit log has of an event."""
-    found = []
-    for path in sorted((daemon.state / "audit").glob("*.jsonl")):
-        found += [json.loads(line) for line in path.read_text().splitlines()]
-    return [record for record in found if record["event"] == event]
+    return [record for record in ledger.records(daemon.state) if record["event"] == event]
 
 
 def test_one_learns_of_no_tool_that_no_rule_gives_one(daemon: Hood) -> None:
