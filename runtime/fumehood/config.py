@@ -33,6 +33,7 @@ from fumehood.model.faults import explain, nearest
 from fumehood.model.limits import GIB, KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.published import published_schema
 from fumehood.model.rules import MAX_RULES, Rule, check_rules, role_name
+from fumehood.model.scan_policy import ScanSpec
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
 from fumehood.places import Places as Places
 from fumehood.places import places as places
@@ -345,6 +346,7 @@ class Config(_Strict):
     storage: Storage = Field(default_factory=Storage)
     shutdown: Shutdown = Field(default_factory=Shutdown)
     keys: Keys = Field(default_factory=Keys)
+    scan: ScanSpec = Field(default_factory=ScanSpec)
     frame_bytes: Annotated[Size, bounds(4 * KIB, 64 * MIB, format_size)] = Field(
         default=16 * MIB, description="longest message on the socket"
     )
@@ -445,5 +447,6 @@ def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
     parts = (
         Accounts, Approvals, CeilingsSpec, DockerEngine, Pressure, Storage, Shutdown, Keys,
+        ScanSpec,
     )  # fmt: skip
     return published_schema(Config, Config, *parts)

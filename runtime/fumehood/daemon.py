@@ -102,7 +102,7 @@ async def _serve(
     clients = (LauncherClient(channel, _on_hello) for channel in channels)
     launchers = Launchers(dict(zip(settings.engines, clients, strict=True)))
     ring = _ring(settings, config)
-    pipeline = _pipeline(settings, ring)
+    pipeline = _pipeline(settings, config, ring)
     rules = asyncio.get_running_loop().run_in_executor(None, pipeline.load)
     audit = AuditLog.open(
         state / "audit",
@@ -273,9 +273,9 @@ def _ring(settings: Settings, config: Config) -> Ring:
     return open_ring(Path(settings.state), periods, settings.master, settings.master_source)
 
 
-def _pipeline(settings: Settings, ring: Ring) -> Pipeline:
+def _pipeline(settings: Settings, config: Config, ring: Ring) -> Pipeline:
     _, key = ring.secret("fingerprint", 384)
-    return Pipeline(fingerprint_key=key, rules_cache=Path(settings.cache))
+    return Pipeline(fingerprint_key=key, rules_cache=Path(settings.cache), spec=config.scan)
 
 
 def _compose(

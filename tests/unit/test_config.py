@@ -150,6 +150,7 @@ pressure: {memory_commit: 50, memory_free: 10, memory_stall: 20, io_stall: 30, c
 storage: {free: 1GiB, audit: 256MiB, tools: 1GiB}
 shutdown: {grace: 3s}
 keys: {master_command: [/bin/kms, get], active_days: 90, verify_days: 900, warn_days: 9}
+scan: {canaries: [a canary], allow: [{rule: jwt, word: example}], tools: {a: {policy: []}}}
 """
     config = load(written(tmp_path, text), trusted_uid=UID)
     assert config.callers == Principals(users=("ann", 1000), groups=("staff", 50))
@@ -160,6 +161,8 @@ keys: {master_command: [/bin/kms, get], active_days: 90, verify_days: 900, warn_
     assert config.accept_unenforced[:2] == ("memory", "service_account")
     assert config.engines == ("docker", "bubblewrap")
     assert config.docker == DockerEngine(socket="/run/other.sock", runtimes=("runc", "runsc"))
+    assert config.scan.canaries == ("a canary",)
+    assert (config.scan.allow[0].word, config.scan.tools["a"].policy) == ("example", ())
     assert (config.queue_timeout, config.idle_frame_timeout) == (120.0, 5.0)
     assert config.frame_bytes == 65_536
     assert config.keys == Keys(

@@ -15,10 +15,12 @@ Action = Literal["pass", "flag", "redact", "withhold"]
 class Finding:
     """One thing a scanner saw; never the matched text itself.
 
-    rule: the detector's rule id; kind: its class (`secret`, `hidden_text`, `encoding`,
-    `schema`, `artifact`, `scanner`). place: `stdout`, `stderr`, `artifact:NAME`, optionally
-    followed by `#<JSON pointer>` or `#bytes=START-END`. fingerprint: 8 hex characters keyed
-    per installation, so that one secret can be correlated and never recovered.
+    rule: the detector's rule id; kind: its class (`secret`, `personal_data`, `hidden_text`,
+    `encoding`, `injection`, `payload`, `schema`, `artifact`, `behaviour`, `scanner`). place:
+    `stdout`, `stderr`, `arguments`, `artifact:NAME`, optionally followed by `#<JSON pointer>` or
+    `#bytes=START-END`. fingerprint: 8 hex characters keyed per installation, so that one secret
+    can be correlated and never recovered. confidence: how sure the detector is. decoded: how it
+    was read from that place, such as `base64>gzip`; empty where it stands there as it is.
     """
 
     rule: str
@@ -28,6 +30,8 @@ class Finding:
     action: Action
     fingerprint: str = ""
     message: str = ""
+    confidence: Literal["low", "medium", "high"] = "high"
+    decoded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

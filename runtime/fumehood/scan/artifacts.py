@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
 from fumehood.model.outcome import Artifact
 from fumehood.scan.detector import Severity
-from fumehood.scan.pieces import Piece, within
 
 REFUSALS: Final[dict[str, tuple[Severity, str]]] = {
     "symlink": ("medium", "a symbolic link is not followed"),
@@ -22,25 +20,10 @@ REFUSALS: Final[dict[str, tuple[Severity, str]]] = {
 }
 """`Artifact.refused` and what it means."""
 
-_NAMES_BETWEEN: Final = b"\n"
 
-
-def names_piece(artifacts: Sequence[Artifact]) -> Piece:
-    """All names as one text to be searched."""
-    names = (artifact.name.encode(errors="surrogateescape") for artifact in artifacts)
-    return Piece("artifacts", _NAMES_BETWEEN.join(names))
-
-
-def split_names(piece: Piece, artifacts: Sequence[Artifact]) -> list[Piece]:
-    """A piece for each name, with its spans."""
-    pieces = []
-    at = 0
-    for artifact in artifacts:
-        name = artifact.name.encode(errors="surrogateescape")
-        end = at + len(name)
-        pieces.append(Piece("", name, within(piece.spans, at, end)))
-        at = end + len(_NAMES_BETWEEN)
-    return pieces
+def name_of(artifact: Artifact) -> bytes:
+    """Its name as it is searched."""
+    return artifact.name.encode(errors="surrogateescape")
 
 
 def is_text(data: bytes) -> bool:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-Kind: TypeAlias = Literal["secret", "hidden_text", "encoding", "schema", "artifact", "scanner"]
+Kind: TypeAlias = Literal[
+    "secret", "personal_data", "hidden_text", "encoding", "injection", "payload",
+    "schema", "artifact", "scanner",
+]  # fmt: skip
 Severity: TypeAlias = Literal["low", "medium", "high"]
+Confidence: TypeAlias = Literal["low", "medium", "high"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,8 @@ class Match:
     value: what was seen, where it differs from those bytes (it stood there encoded, or with
         characters in between that nobody sees); empty otherwise.
     count: how often, for rules that report their first place only.
+    confidence: how sure the detector is that it is what `rule` says.
+    decoded: by which steps `value` was read from those bytes, the outermost first.
     """
 
     rule: str
@@ -25,6 +31,8 @@ class Match:
     end: int
     value: bytes = b""
     count: int = 1
+    confidence: Confidence = "high"
+    decoded: tuple[str, ...] = ()
 
 
 class Detector(Protocol):

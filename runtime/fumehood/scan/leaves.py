@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from fumehood.scan.redact import Span, redact_text
@@ -179,9 +179,7 @@ class Leaves:
     @staticmethod
     def _cut(span: Span, leaf: Leaf) -> Span:
         start, end = max(span.start, leaf.start), min(span.end, leaf.end)
-        return Span(
-            start - leaf.start, end - leaf.start, span.rule, span.severity, span.fingerprint
-        )
+        return replace(span, start=start - leaf.start, end=end - leaf.start)
 
 
 _QUOTE: Final = '"'

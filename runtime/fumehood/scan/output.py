@@ -4,21 +4,19 @@ found. Must never give anything out of a piece that was not searched."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fumehood.model import strict_json
 from fumehood.model.outcome import Artifact, Outcome, Status
-from fumehood.model.result import Finding
+from fumehood.model.result import Action, Finding
 from fumehood.scan import artifacts as files
 from fumehood.scan import messages, schema
-from fumehood.scan.detector import Detector, Match
+from fumehood.scan.detector import Kind, Match, Severity
 from fumehood.scan.leaves import CannotRedact, Edits, Leaves, pointer
-from fumehood.scan.pieces import Piece, Secrets
+from fumehood.scan.pieces import NOT_CUT, Piece, Secrets
 from fumehood.scan.policy import Findings, Withhold
 from fumehood.scan.redact import Span, redact_binary, redact_text
-from fumehood.scan.search import Budget, guarded
 from fumehood.scan.visible import visible
 
 STDERR_SHOWN: Final = 64 * 1024
@@ -60,14 +58,12 @@ class Output:
     """Takes an outcome apart, has it searched, and puts together what may leave."""
 
     def __init__(
-        self, invocation: str, outcome: Outcome, secrets: Secrets, hidden: Sequence[Detector],
-        budget: Budget,
-    ) -> None:  # fmt: skip
+        self, invocation: str, outcome: Outcome, secrets: Secrets, arguments: bytes = b""
+    ) -> None:
+        """arguments: of the call, of which it is only told what they hold."""
         self._invocation = invocation
         self._outcome = outcome
         self._secrets = secrets
-        self._hidden = hidden
-        self._budget = budget
         self._findings = Findings()
         self._status: Status = outcome.status
         self._message = messages.why(outcome)
@@ -75,8 +71,11 @@ class Output:
         usage = outcome.usage
         self._stdout = Piece("stdout", _uncut(outcome.stdout, usage.stdout_bytes))
         self._stderr = Piece("stderr", _uncut(outcome.stderr, usage.stderr_bytes))
-        self._names = files.names_piece(outcome.artifacts)
-        self._files = [Piece("", artifact.data) for artifact in outcome.artifacts]
+        self._arguments = Piece("arguments", arguments)
+        self._names = [Piece("", files.name_of(artifact)) for artifact in outcome.artifacts]
+        self._files = [
+            Piece("", artifact.data, name=artifact.name) for artifact in outcome.artifacts
+        ]
 
     def release(self, checker: schema.Check | None) -> Released:
         """Everything that may leave.
@@ -90,8 +89,11 @@ class Output:
         promised = checker is not None and self._status == "ok"
         leaves = self._parsed() if promised else self._escaped()
         texts = Piece("stdout", leaves.data if leaves else b"")
-        pieces = [self._stdout, texts, self._stderr, self._names, *self._files]
+        pieces = [self._stdout, texts, self._stderr, *self._names, *self._files]
         self._secrets.search(pieces)
+        self._secrets.search_apart(self._arguments)
+        for piece in (self._stdout, texts, self._stderr, *self._names):
+            self._require_allowed(piece)
         structured = None
         if promised and leaves and checker:
             structured = self._structured(leaves, texts, checker)
@@ -103,6 +105,7 @@ class Output:
             content = self._stdout_content()
         stderr = _shortened(self._text(self._stderr))
         content += self._artifact_content()
+        self._tell_arguments()
         return Released(
             self._status,
             self._message,
@@ -142,8 +145,8 @@ class Output:
         return _Value(leaves.value, self._written(leaves, texts))
 
     def _written(self, leaves: Leaves, texts: Piece) -> str:
-        self._tell_secrets(texts, leaves)
-        self._tell_hidden(texts, leaves)
+        self._tell(texts, leaves)
+        self._tell_raw(texts)
         text = strict_json.dumps(leaves.value)
         self._secrets.require_none(text)
         return text.decode()
@@ -208,8 +211,7 @@ class Output:
         return [_text_block(self._text(self._stdout))] if self._stdout.data else []
 
     def _text(self, piece: Piece) -> str:
-        self._tell_secrets(piece)
-        self._tell_hidden(piece)
+        self._tell(piece)
         if piece.clean and not piece.spans:
             return piece.data.decode()
         text, cut = visible(redact_text(piece.data, piece.spans))
@@ -220,26 +222,29 @@ class Output:
 
     def _artifact_content(self) -> list[dict[str, Any]]:
         content = []
-        names = files.split_names(self._names, self._outcome.artifacts)
-        for artifact, name, piece in zip(self._outcome.artifacts, names, self._files, strict=True):
+        for artifact, name, piece in zip(
+            self._outcome.artifacts, self._names, self._files, strict=True
+        ):
             shown, _ = visible(redact_text(name.data, name.spans))
             piece.place = f"artifact:{shown[:SHOWN_NAME]}"
             self._tell_name(name, piece.place)
             if artifact.refused:
                 self._tell_refused(artifact, piece.place)
+            elif piece.withheld:
+                self._findings.add(*_said(piece.withheld, piece.place), action="withhold")
             elif files.is_text(piece.data):
                 content.append(files.text_block(self._invocation, shown, self._text(piece)))
             else:
-                self._tell_secrets(piece)
+                self._tell(piece)
                 data = redact_binary(piece.data, piece.spans)
                 content.append(files.binary_block(self._invocation, shown, data))
         return content
 
     def _tell_name(self, name: Piece, place: str) -> None:
         for span in name.spans:
-            self._tell_secret(span, place)
-        for match in self._look(name):
-            self._findings.add(match.rule, match.kind, match.severity, place, message="in its name")
+            self._tell_span(span, place)
+        for match, action in name.told:
+            self._findings.add(*_said(match, place), action=action, message="in its name")
 
     def _tell_refused(self, artifact: Artifact, place: str) -> None:
         severity, message = files.REFUSALS.get(artifact.refused, ("medium", "it was left out"))
@@ -248,22 +253,50 @@ class Output:
 
     # --- findings
 
-    def _tell_secrets(self, piece: Piece, leaves: Leaves | None = None) -> None:
+    def _tell(self, piece: Piece, leaves: Leaves | None = None) -> None:
         for span in piece.spans:
-            self._tell_secret(span, _place(piece, span.start, span.end, leaves))
-
-    def _tell_secret(self, span: Span, place: str) -> None:
-        self._findings.add(span.rule, "secret", span.severity, place, fingerprint=span.fingerprint)
-
-    def _tell_hidden(self, piece: Piece, leaves: Leaves | None = None) -> None:
-        for match in self._look(piece):
+            self._tell_span(span, _place(piece, span.start, span.end, leaves))
+        for match, action in piece.told:
             place = _place(piece, match.start, match.end, leaves)
-            message = f"{match.count} made visible, the first here" if match.count > 1 else ""
-            self._findings.add(match.rule, match.kind, match.severity, place, message=message)
+            self._tell_match(match, action, place)
 
-    def _look(self, piece: Piece) -> list[Match]:
-        found = (guarded(d, piece.data, self._budget) for d in self._hidden)
-        return [match for matches in found for match in matches]
+    def _tell_raw(self, texts: Piece) -> None:
+        """What only the JSON text shows, and its strings do not."""
+        known = {match.rule for match, _ in texts.told}
+        for match, action in self._stdout.told:
+            if match.rule not in known:
+                self._tell_match(match, action, "stdout")
+
+    def _tell_arguments(self) -> None:
+        """A leak by whoever calls is seen; what the tool was given is not changed."""
+        piece = self._arguments
+        for span in piece.spans:
+            self._tell_span(span, _place(piece, span.start, span.end, None), "flag")
+        for match, _ in piece.told:
+            self._tell_match(match, "flag", _place(piece, match.start, match.end, None))
+
+    def _tell_span(self, span: Span, place: str, action: Action = "redact") -> None:
+        self._findings.add(
+            span.rule, span.kind, span.severity, place, action=action, fingerprint=span.fingerprint,
+            confidence=span.confidence, decoded=span.decoded,
+        )  # fmt: skip
+
+    def _tell_match(self, match: Match, action: Action, place: str) -> None:
+        made = "made visible, " if match.kind in NOT_CUT and action == "redact" else ""
+        message = f"{match.count} {made}the first here" if match.count > 1 else ""
+        self._findings.add(
+            *_said(match, place), action=action, message=message, confidence=match.confidence,
+            decoded=">".join(match.decoded),
+        )  # fmt: skip
+
+    def _require_allowed(self, piece: Piece) -> None:
+        match = piece.withheld
+        if match is not None:
+            raise Withhold.decided(Finding(*_said(match, piece.place or "artifact"), "withhold"))
+
+
+def _said(match: Match, place: str) -> tuple[str, Kind, Severity, str]:
+    return match.rule, match.kind, match.severity, place
 
 
 def _place(piece: Piece, start: int, end: int, leaves: Leaves | None) -> str:

@@ -8,11 +8,14 @@ scanned again at its end, and that result counts.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Final
 
 import structlog
 
-from fumehood.scan.pieces import within
+from fumehood.model.result import Finding
+from fumehood.scan.decide import Policy
+from fumehood.scan.pieces import NOT_CUT, within
 from fumehood.scan.policy import Withhold
 from fumehood.scan.private_keys import MAX_KEY_BYTES, unfinished
 from fumehood.scan.redact import MIN_REPEATED, Fingerprints, Literals, Span, merged, redact_text
@@ -34,8 +37,9 @@ LONG_LINE: Final = CHUNK
 class Partial:
     """One stream. To be used by one thread at a time."""
 
-    def __init__(self, searcher: Searcher, fingerprints: Fingerprints) -> None:
+    def __init__(self, searcher: Searcher, fingerprints: Fingerprints, policy: Policy) -> None:
         """Use `Pipeline.partial`."""
+        self._policy = policy
         self._searcher = searcher
         self._fingerprints = fingerprints
         self._literals = Literals()
@@ -86,9 +90,17 @@ class Partial:
         return visible(redact_text(raw, within(spans, base, end)))[0]
 
     def _search(self, window: bytes) -> list[Span]:
-        found = self._searcher.find(window, Budget(FEED_SECONDS), clean=is_clean(window))
-        spans = [self._fingerprints.span(match, window) for match in found]
-        for match, span in zip(found, spans, strict=True):
+        budget = Budget(FEED_SECONDS)
+        spans = []
+        for match in self._searcher.find(window, budget, clean=is_clean(window)):
+            text = match.value or window[match.start : match.end]
+            action = self._policy.action(match, text, partial(self._fingerprints.fingerprint, text))
+            if action == "withhold":
+                raise Withhold.decided(Finding(match.rule, match.kind, match.severity, "output",
+                                               "withhold"))  # fmt: skip
+            if action != "redact" or match.kind in NOT_CUT:
+                continue
+            spans.append(span := self._fingerprints.span(match, window))
             for literal in (window[match.start : match.end], match.value):
                 if len(literal) >= MIN_REPEATED and literal not in self._literals:
                     self._secrets += 1

@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
+from fumehood.model.result import Action
+from fumehood.scan.decide import Policy
+from fumehood.scan.detector import Match
 from fumehood.scan.leaves import Leaves
 from fumehood.scan.policy import Withhold
 from fumehood.scan.redact import MIN_REPEATED, Fingerprints, Literals, Span, merged
@@ -19,15 +23,26 @@ MIN_LOCATED: Final = 4
 found everywhere."""
 
 
+NOT_CUT: Final = frozenset(("hidden_text", "encoding"))
+"""Kinds whose places are not cut out: the whole text is rewritten by `visible`."""
+
+
 @dataclass(slots=True)
 class Piece:
-    """Some bytes that leave, where they are, and the secrets in them."""
+    """Some bytes that leave, where they are, and what was found in them.
+
+    name: of a file, empty for everything else. spans: what is redacted. told: what is only told,
+    and what the text's visible form takes care of. withheld: why none of it may leave.
+    """
 
     place: str
     data: bytes
     spans: list[Span] = field(default_factory=list)
+    name: str = ""
+    told: list[tuple[Match, Action]] = field(default_factory=list)
+    withheld: Match | None = None
     clean: bool = field(init=False)
-    """Nothing in it is hidden."""
+    """Nothing in it is hidden, or the policy leaves it so."""
 
     def __post_init__(self) -> None:
         self.clean = is_clean(self.data)
@@ -36,7 +51,10 @@ class Piece:
 class Secrets:
     """What is known about secrets in one invocation's output."""
 
-    def __init__(self, searcher: Searcher, fingerprints: Fingerprints, budget: Budget) -> None:
+    def __init__(
+        self, searcher: Searcher, fingerprints: Fingerprints, budget: Budget, policy: Policy
+    ) -> None:
+        self._policy = policy
         self._searcher = searcher
         self._fingerprints = fingerprints
         self._budget = budget
@@ -50,6 +68,12 @@ class Secrets:
             again = list(self._literals.find(piece.data))
             self._budget.take(max(0, len(again) - len(piece.spans)))
             piece.spans = merged([*piece.spans, *again])
+
+    def search_apart(self, piece: Piece) -> None:
+        """Fill one piece that does not leave: its secrets are not looked for in the others."""
+        known, self._literals = self._literals, Literals()
+        piece.spans = merged(self._found(piece))
+        self._literals = known
 
     def locate(self, raw: Piece, leaves: Leaves, texts: Piece) -> None:
         """Add what was found in JSON text as it was written to the strings it stands in.
@@ -82,14 +106,26 @@ class Secrets:
             raise Withhold.not_located(span.rule, span.fingerprint)
 
     def _found(self, piece: Piece) -> list[Span]:
-        data = piece.data
-        spans = []
+        data, spans = piece.data, []
+        rewritten, left = False, False
         for match in self._searcher.find(data, self._budget, clean=piece.clean):
-            span = self._fingerprints.span(match, data)
-            spans.append(span)
-            self._remember(data[match.start : match.end], span)
-            if match.value:
-                self._remember(match.value, span)
+            text = match.value or data[match.start : match.end]
+            action = self._policy.action(match, text, partial(self._fingerprints.fingerprint, text))
+            if action == "withhold":
+                piece.withheld = piece.withheld or match
+            elif match.kind in NOT_CUT:
+                rewritten |= action == "redact"
+                left |= action != "redact"
+            elif action == "redact":
+                span = self._fingerprints.span(match, data)
+                spans.append(span)
+                if match.confidence != "low":
+                    self._remember(data[match.start : match.end], span)
+                    self._remember(match.value, span)
+                continue
+            if action != "pass":
+                piece.told.append((match, action))
+        piece.clean |= left and not rewritten
         return spans
 
     def _remember(self, literal: bytes, span: Span) -> None:
@@ -100,9 +136,7 @@ class Secrets:
 def within(spans: Iterable[Span], start: int, end: int) -> list[Span]:
     """The parts of spans inside `start:end`, counted from `start`."""
     return [
-        Span(
-            max(s.start, start) - start, min(s.end, end) - start, s.rule, s.severity, s.fingerprint
-        )
+        replace(s, start=max(s.start, start) - start, end=min(s.end, end) - start)
         for s in spans
         if s.start < end and start < s.end
     ]

@@ -28,9 +28,12 @@ from fumehood.model.outcome import Notice, Outcome, Status
 from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted, RegisteredTool, Request
 from fumehood.model.result import Enforced, Finding, Result, Timing
+from fumehood.model.scan_policy import ScanSpec
 from fumehood.scan import messages, schema
 from fumehood.scan.control import ControlDetector
+from fumehood.scan.decide import Policies
 from fumehood.scan.detector import Detector
+from fumehood.scan.detectors import built_in
 from fumehood.scan.output import Output, Released
 from fumehood.scan.partial import Partial
 from fumehood.scan.pieces import Secrets
@@ -38,7 +41,6 @@ from fumehood.scan.policy import Withhold
 from fumehood.scan.private_keys import PrivateKeysDetector
 from fumehood.scan.redact import Fingerprints
 from fumehood.scan.search import Budget, Searcher
-from fumehood.scan.secrets import SecretsDetector
 from fumehood.scan.utf8 import Utf8Detector
 from fumehood.scan.visible import visible
 
@@ -58,6 +60,7 @@ class Pipeline:
         rules_cache: Path | None = None,
         secrets: Sequence[Detector] | None = None,
         hidden: Sequence[Detector] | None = None,
+        spec: ScanSpec | None = None,
     ) -> None:
         """Cheap: the rules are loaded by `load`, or by the first `release`.
 
@@ -65,18 +68,22 @@ class Pipeline:
             fingerprint_key: for the fingerprints of secrets; at least 32 bytes.
             rules_cache: a directory of this user's own for compiled rules.
             secrets, hidden: detectors in place of the ones that are built in.
+            spec: what the operator decided; all defaults when None.
         """
-        self._kingfisher = SecretsDetector(rules_cache)
-        chunked: Sequence[Detector] = [self._kingfisher] if secrets is None else secrets
-        self._searcher = Searcher(chunked=chunked, whole=[PrivateKeysDetector()])
-        self._hidden: Sequence[Detector] = (
-            [ControlDetector(), Utf8Detector()] if hidden is None else hidden
+        spec = spec or ScanSpec()
+        self._policies = Policies(spec)
+        self._loaded = [] if secrets else built_in(rules_cache, spec.canaries)
+        self._searcher = Searcher(
+            chunked=self._loaded if secrets is None else secrets,
+            whole=[PrivateKeysDetector()],
+            hidden=[ControlDetector(), Utf8Detector()] if hidden is None else hidden,
         )
         self._fingerprints = Fingerprints(fingerprint_key)
 
     def load(self) -> None:
         """Load the rules (0.7 s, or 4 s the first time), so that no call waits for them."""
-        self._kingfisher.load()
+        for detector in self._loaded:
+            detector.load()
 
     def release(
         self,
@@ -125,7 +132,7 @@ class Pipeline:
 
     def partial(self) -> Partial:
         """For a stream that is shown before it ends: what `feed` returns may be shown."""
-        return Partial(self._searcher, self._fingerprints)
+        return Partial(self._searcher, self._fingerprints, self._policies.of(""))
 
     def refuse(self, request: Request, error: FumehoodError, tool: RegisteredTool | None) -> Result:
         """The result of a request that was not run."""
@@ -160,9 +167,11 @@ class Pipeline:
         try:
             _require_checker(admitted, check_output)
             budget = Budget(abandoned=abandoned)
-            secrets = Secrets(self._searcher, self._fingerprints, budget)
-            invocation = admitted.request.invocation
-            return Output(invocation, outcome, secrets, self._hidden, budget).release(check_output)
+            policy = self._policies.of(admitted.tool.manifest.name)
+            secrets = Secrets(self._searcher, self._fingerprints, budget, policy)
+            request = admitted.request
+            output = Output(request.invocation, outcome, secrets, request.arguments_json)
+            return output.release(check_output)
         except Withhold as withhold:
             withheld = withhold
         except Exception as error:  # noqa: BLE001  (recorded below: not looked at is withheld)

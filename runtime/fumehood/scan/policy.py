@@ -1,7 +1,7 @@
-"""What happens to what was found; detectors must never decide it, and nothing here looks.
+"""What is told of what was found, and when nothing may leave; nothing here looks.
 
-Secrets are replaced by a label, hidden text by its visible form, and what cannot be looked at
-or cannot be repaired is withheld.
+What is done with a finding is for `decide`; what cannot be looked at or cannot be repaired is
+withheld, whatever the operator wrote.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from typing import Final, Self
 
 from fumehood.errors import ScanFailed
 from fumehood.model.result import Action, Finding
-from fumehood.scan.detector import Kind, Severity
+from fumehood.scan.detector import Confidence, Kind, Severity
 
 MAX_LISTED: Final = 64
 """Findings in one result. What is not listed is redacted all the same."""
 
 ACTIONS: Final[dict[Kind, Action]] = {
     "secret": "redact",
+    "personal_data": "redact",
     "hidden_text": "redact",
     "encoding": "redact",
+    "injection": "flag",
+    "payload": "flag",
     "schema": "flag",
     "artifact": "withhold",
     "scanner": "withhold",
@@ -66,6 +69,12 @@ class Withhold(ScanFailed):
         return cls("The output was withheld: it holds too many secrets.", finding)
 
     @classmethod
+    def decided(cls, finding: Finding) -> Self:
+        """The operator's policy has it so."""
+        said = f"the policy withholds `{finding.rule}`"
+        return cls(f"The output was withheld: {said}.", finding)
+
+    @classmethod
     def not_located(cls, rule: str, fingerprint: str) -> Self:
         finding = Finding(
             rule,
@@ -101,9 +110,12 @@ class Findings:
         action: Action | None = None,
         fingerprint: str = "",
         message: str = "",
+        confidence: Confidence = "high",
+        decoded: str = "",
     ) -> None:
+        done = action or ACTIONS[kind]
         finding = Finding(
-            rule, kind, severity, place, action or ACTIONS[kind], fingerprint, message
+            rule, kind, severity, place, done, fingerprint, message, confidence, decoded
         )
         if finding in self._listed:
             return

@@ -7,13 +7,13 @@ can be followed through records, and nobody without the key can test a guess aga
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import re2
 from cryptography.hazmat.primitives import hashes, hmac
 
-from fumehood.scan.detector import Match, Severity
+from fumehood.scan.detector import Confidence, Kind, Match, Severity
 
 MIN_REPEATED: Final = 8
 """Bytes of a secret that is looked for in other places, too; shorter ones are words."""
@@ -30,6 +30,9 @@ class Span:
     rule: str
     severity: Severity
     fingerprint: str
+    kind: Kind = "secret"
+    confidence: Confidence = "high"
+    decoded: str = ""
 
     @property
     def label(self) -> bytes:
@@ -50,7 +53,10 @@ class Fingerprints:
 
     def span(self, match: Match, data: bytes) -> Span:
         secret = match.value or data[match.start : match.end]
-        return Span(match.start, match.end, match.rule, match.severity, self.fingerprint(secret))
+        return Span(
+            match.start, match.end, match.rule, match.severity, self.fingerprint(secret),
+            match.kind, match.confidence, ">".join(match.decoded),
+        )  # fmt: skip
 
 
 class Literals:
@@ -75,7 +81,7 @@ class Literals:
             self._pattern = _alternatives(self._spans)
         for found in self._pattern.finditer(data):
             span = self._spans[found.group()]
-            yield Span(found.start(), found.end(), span.rule, span.severity, span.fingerprint)
+            yield replace(span, start=found.start(), end=found.end(), decoded="")
 
 
 def _alternatives(literals: Iterable[bytes]) -> Any:
@@ -99,7 +105,7 @@ def merged(spans: Iterable[Span]) -> list[Span]:
         last = result[-1]
         named = last if last.end - last.start >= span.end - span.start else span
         end = max(last.end, span.end)
-        result[-1] = Span(last.start, end, named.rule, named.severity, named.fingerprint)
+        result[-1] = replace(named, start=last.start, end=end)
     return result
 
 

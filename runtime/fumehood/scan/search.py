@@ -1,24 +1,24 @@
-"""Runs the secret detectors over bytes of any size, within a budget; must never skip a byte.
+"""Runs the detectors over bytes of any size, within a budget; must never skip a byte.
 
 The bytes are taken in overlapping chunks, because some rules cost more than their share of a
-long text. Each is searched as it stands; with its tokens set apart, where they touch something
-that no rule expects; and without its hidden characters, so that a secret does not pass for
-being split by a colour or a zero-width space.
+long text. Each is searched as it stands; without its hidden characters, so that a secret does
+not pass for being split by a colour or a zero-width space; and with its escapes undone. What
+stands encoded in it is decoded and searched the same way.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import re2
-
+from fumehood.scan import decoding
 from fumehood.scan.detector import Detector, Match
 from fumehood.scan.policy import Withhold
 from fumehood.scan.stripped import Stripped
+from fumehood.scan.views import Unescaped
+from fumehood.scan.visible import is_clean
 
 SCAN_SECONDS: Final = 10.0
 """CPU time for all output of one invocation; 16 MiB take 0.2 s (text) to 5 s (random bytes)."""
@@ -26,25 +26,15 @@ SCAN_SECONDS: Final = 10.0
 WALL_SECONDS: Final = 60.0
 """The same in wall time, which a busy host stretches and a stalled detector uses up."""
 
+MAX_DECODED: Final = 64 * 1024 * 1024
+"""Bytes that everything encoded in one invocation's output may become."""
+
 MAX_SECRETS: Final = 4096
 """In one invocation. Output with more of them is no result, it is a leak: it is withheld."""
 
 CHUNK: Final = 64 * 1024
 OVERLAP: Final = 16 * 1024
 """Longer than any secret that has a rule, private keys excepted, which are searched whole."""
-
-
-# Many rules end in a quote, a space or the end of text: `sk_live_…)` or one before a comma, as
-# in CSV, is none to them. What follows a token is therefore blanked, byte for byte.
-_SEPARATORS: Final = bytes.maketrans(
-    (punctuation := b",()<>[]{}|&#*!?" + bytes(range(0x80, 0x100))), b" " * len(punctuation)
-)
-_SENTENCE_END: Final = re.compile(rb"[.:](?=\s|\Z)")
-_LATIN1 = re2.Options()
-_LATIN1.encoding = re2.Options.Encoding.LATIN1
-_GLUED: Final = re2.compile(
-    rb"[A-Za-z0-9_+/=-]{16}(?:[,()<>\[\]{}|&#*!?\x80-\xff]|[.:](?:\s|\z))", _LATIN1
-)
 
 
 class Budget:
@@ -65,6 +55,7 @@ class Budget:
         self._cpu = time.thread_time() + seconds
         self._wall = time.monotonic() + WALL_SECONDS
         self._secrets = secrets
+        self._decoded = MAX_DECODED
 
     @property
     def seconds(self) -> float:
@@ -84,16 +75,24 @@ class Budget:
         if self._secrets < 0:
             raise Withhold.too_many_secrets()
 
+    def decode(self, count: int) -> None:
+        """Account for bytes that were decoded. Raises Withhold when there are too many."""
+        self._decoded -= count
+        if self._decoded < 0:
+            raise Withhold.failed("decoding", OverflowError("too much is encoded"))
+
 
 @dataclass(frozen=True, slots=True)
 class Searcher:
-    """The detectors of secrets: `chunked` see chunks, `whole` see all bytes at once."""
+    """The detectors: `chunked` see chunks, `whole` see all bytes at once, and `hidden` all bytes
+    as they are, only where something is hidden or not ASCII."""
 
     chunked: Sequence[Detector]
     whole: Sequence[Detector]
+    hidden: Sequence[Detector] = ()
 
     def find(self, data: bytes, budget: Budget, *, clean: bool) -> list[Match]:
-        """All secrets in `data`, those inside a longer one left out.
+        """Everything in `data`, what lies inside a longer match of the same rule left out.
 
         clean: nothing in it is hidden, see `visible.is_clean`.
 
@@ -102,38 +101,79 @@ class Searcher:
         """
         if not data:
             return []
-        found: list[Match] = []
-        for detector in self.whole:
-            found += guarded(detector, data, budget)
+        found = [] if clean else [m for d in self.hidden for m in guarded(d, data, budget)]
+        return found + outermost(self._deep(data, budget, decoding.MAX_DEPTH, clean=clean))
+
+    def _deep(self, data: bytes, budget: Budget, depth: int, *, clean: bool) -> list[Match]:
+        found = self._shallow(data, budget, clean=clean)
+        if depth:
+            for blob in _blobs(data, budget):
+                found += self._in_blob(blob, budget, depth - 1)
+        return found
+
+    def _in_blob(self, blob: decoding.Blob, budget: Budget, depth: int) -> list[Match]:
+        if blob.bomb:
+            rule = "decompression-bomb"
+            return [Match(rule, "payload", "high", blob.start, blob.end, decoded=(blob.step,))]
+        inner = self._deep(blob.data, budget, depth, clean=is_clean(blob.data))
+        return [_decoded(match, blob) for match in inner]
+
+    def _shallow(self, data: bytes, budget: Budget, *, clean: bool) -> list[Match]:
+        found = [match for d in self.whole for match in guarded(d, data, budget)]
         budget.take(len(found))
         for at, chunk in chunks(data):
-            matches = [m for d in self.chunked for m in _apart(d, chunk, budget)]
+            matches = self._plain(chunk, budget)
             if not clean:
                 matches += self._bare(chunk, budget)
+            matches += self._unescaped(chunk, budget)
             # A token that begins where a later chunk begins may be the end of a longer one,
             # which the chunk before has seen whole.
             matches = [m for m in matches if at == 0 or m.start > 0]
             budget.take(len(matches))
             found += (replace(m, start=m.start + at, end=m.end + at) for m in matches)
-        return outermost(found)
+        return found
 
-    def _bare(self, chunk: bytes, budget: Budget) -> Iterator[Match]:
+    def _plain(self, chunk: bytes, budget: Budget) -> list[Match]:
+        return [match for d in self.chunked for match in guarded(d, chunk, budget)]
+
+    def _bare(self, chunk: bytes, budget: Budget) -> list[Match]:
         stripped = Stripped(chunk)
         if not stripped.is_shorter:
-            return
-        for match in (m for d in self.chunked for m in _apart(d, stripped.data, budget)):
-            start, end = stripped.origin(match.start, match.end)
-            value = match.value or stripped.data[match.start : match.end]
-            yield replace(match, start=start, end=end, value=value)
+            return []
+        return [_in_view(match, stripped, ()) for match in self._plain(stripped.data, budget)]
+
+    def _unescaped(self, chunk: bytes, budget: Budget) -> list[Match]:
+        """As it reads once its escapes are undone, and theirs, too."""
+        first = Unescaped(chunk)
+        if not first.is_different:
+            return []
+        found = self._plain(first.data, budget)
+        second = Unescaped(first.data)
+        if second.is_different:
+            twice = self._plain(second.data, budget)
+            found += (_in_view(match, second, ("escape",)) for match in twice)
+        return [_in_view(match, first, ("escape",)) for match in found]
 
 
-def _apart(detector: Detector, data: bytes, budget: Budget) -> list[Match]:
-    """What is found as it stands, and with every token set apart from what follows it."""
-    found = guarded(detector, data, budget)
-    if _GLUED.search(data) is not None:
-        apart = _SENTENCE_END.sub(b" ", data.translate(_SEPARATORS))
-        found += guarded(detector, apart, budget)
-    return found
+def _in_view(match: Match, view: Stripped | Unescaped, step: tuple[str, ...]) -> Match:
+    start, end = view.origin(match.start, match.end)
+    value = match.value or view.data[match.start : match.end]
+    return replace(match, start=start, end=end, value=value, decoded=(*step, *match.decoded))
+
+
+def _decoded(match: Match, blob: decoding.Blob) -> Match:
+    value = match.value or blob.data[match.start : match.end]
+    steps = (blob.step, *match.decoded)
+    return replace(match, start=blob.start, end=blob.end, value=value, decoded=steps)
+
+
+def _blobs(data: bytes, budget: Budget) -> Iterator[decoding.Blob]:
+    try:
+        for blob in decoding.blobs(data):
+            budget.decode(len(blob.data))
+            yield blob
+    except (MemoryError, OverflowError) as error:
+        raise Withhold.failed("decoding", error) from error
 
 
 def chunks(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -537,7 +537,7 @@ def test_a_failing_detector_withholds_everything(
 ) -> None:
     detectors: dict[str, Any] = {"secrets": [], "hidden": [], where: [Failing(error)]}
     pipeline = Pipeline(fingerprint_key=KEY, **detectors)
-    given_ = outcome("stdout text", "stderr text", status, artifacts=(Artifact("name", b"data"),))
+    given_ = outcome("stdout \x1b text", "stderr", status, artifacts=(Artifact("n", b"data"),))
     result = release(pipeline, given_)
     assert result.status == "withheld"
     assert (result.content, result.structured, result.stderr) == ((), None, "")
@@ -632,8 +632,8 @@ def test_a_secret_behind_json_escapes_does_not_pass_as_text(
     result = release(pipeline, given_)
     (finding,) = result.findings
     label = f"[redacted:github-pat:{finding.fingerprint}]"
-    assert text_of(result) == f'{{"n":1,"k":["{label}"]}}'
-    assert (finding.place, result.status, result.structured) == ("stdout#/k/0", status, None)
+    assert text_of(result) == f'{{"n": 1, "k": ["{label}"]}}\n'
+    assert (finding.decoded, result.status, result.structured) == ("escape", status, None)
 
 
 def test_nor_one_that_also_stands_there_unescaped(pipeline: Pipeline) -> None:

@@ -1,0 +1,128 @@
+"""What the operator decides about what scanners find: the part `scan` of the configuration.
+
+Data only; must never look at output. `scan.policy` applies it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from fumehood.model.document import shown
+from fumehood.model.units import FieldError
+
+MAX_RULES: Final = 256
+"""Rules of a policy, or of an allowlist."""
+
+Level = Literal["low", "medium", "high"]
+Decided = Literal["pass", "flag", "redact", "withhold"]
+DecidedKind = Literal["secret", "personal_data", "hidden_text", "injection", "payload"]
+Marking = Literal["none", "delimit", "datamark", "base64"]
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        raise FieldError(f"expected a list, got {shown(value)}")
+    return tuple(value)
+
+
+def _pattern(text: str) -> str:
+    import re2  # 2 ms that only a configuration with patterns pays
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(text, options)
+    except re2.error as error:
+        raise FieldError(
+            f"{shown(text)} is no pattern: {error}", "write RE2's syntax, without look-around"
+        ) from None
+    return text
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class PolicyRule(_Strict):
+    """What is done with findings that fit all that this rule names. The first that fits counts."""
+
+    kind: DecidedKind | None = Field(default=None, description="class of findings; unset: any")
+    rule: str | None = Field(
+        default=None, max_length=128, description="name of a rule, `*` for any characters"
+    )
+    severity: Level = Field(default="low", description="at least so severe")
+    confidence: Level = Field(default="low", description="at least so sure")
+    action: Decided = Field(description="pass, flag, redact or withhold")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.kind is None and self.rule is None:
+            raise FieldError("fits every finding", "name a kind or a rule")
+        return self
+
+
+class Allow(_Strict):
+    """A finding that is none: everything named must fit, and one of the last four must be named."""
+
+    kind: DecidedKind | None = Field(default=None, description="class of findings; unset: any")
+    rule: str | None = Field(
+        default=None, max_length=128, description="name of a rule, `*` for any characters"
+    )
+    exact: str | None = Field(default=None, min_length=1, max_length=4096, description="the text")
+    regex: str | None = Field(
+        default=None, max_length=1024, description="a pattern (RE2) for all of the text"
+    )
+    word: str | None = Field(
+        default=None, min_length=2, max_length=256, description="the text holds this word"
+    )
+    fingerprint: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{8}$", description="as a finding names it"
+    )
+
+    @model_validator(mode="after")
+    def _names_a_text(self) -> Self:
+        if all(v is None for v in (self.exact, self.regex, self.word, self.fingerprint)):
+            raise FieldError("allows everything", "name exact, regex, word or fingerprint")
+        if self.regex is not None:
+            _pattern(self.regex)
+        return self
+
+
+PolicyRules = Annotated[tuple[PolicyRule, ...], BeforeValidator(_listed)]
+Allowed = Annotated[tuple[Allow, ...], BeforeValidator(_listed)]
+
+
+class ToolScan(_Strict):
+    """What holds for one tool, before what holds for all."""
+
+    policy: PolicyRules = Field(
+        default=(), max_length=MAX_RULES, description="rules that come before those for all tools"
+    )
+    allow: Allowed = Field(
+        default=(), max_length=MAX_RULES, description="findings of this tool that are none"
+    )
+
+
+class ScanSpec(_Strict):
+    """How output is scanned. See docs/scanning.md."""
+
+    policy: PolicyRules = Field(
+        default=(), max_length=MAX_RULES, description="what is done with findings; see below"
+    )
+    allow: Allowed = Field(
+        default=(), max_length=MAX_RULES, description="findings that are none, for all tools"
+    )
+    canaries: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        default=(), max_length=MAX_RULES, description="texts of yours that no output may hold"
+    )
+    tools: dict[str, ToolScan] = Field(
+        default_factory=dict, max_length=4096, description="by a tool's name"
+    )
+
+    @model_validator(mode="after")
+    def _canaries_are_long(self) -> Self:
+        if any(not 8 <= len(canary) <= 4096 for canary in self.canaries):
+            raise FieldError("canaries: one has less than 8 characters, or more than 4096")
+        return self

@@ -1,0 +1,168 @@
+"""Secrets that only their name gives away: `DB_PASSWORD=…`, `"client_secret": "…"`.
+
+What stands behind such a name is far more often code, a placeholder or a sentence than a secret.
+So the value decides as much as the name, and what decides is written down in `_judge`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from fumehood.scan.detector import Confidence
+from fumehood.scan.patterns import Found, PatternDetector, Rule
+from fumehood.scan.tokens import is_placeholder
+
+MIN_PASSWORD: Final = 4
+MIN_TOKEN: Final = 12
+"""Characters: people choose short passwords, machines make long tokens."""
+MIN_TOKEN_BITS: Final = 3.0
+"""Entropy a character: random hexadecimal of 16 has 3.2, English words about 2.8."""
+
+_PASSWORD: Final = re.compile(rb"(?i)passw(?:or)?d|passwd|pwd|passphrase|passcode|_pass(?:$|_)")
+# `password_reset_url` is none, nor is `secretName`.
+_ABOUT: Final = re.compile(
+    rb"(?i)(?:[-_.]?(?:id|ids|name|names|type|types|url|uri|urls|path|file|files|dir|ref|keyref"
+    rb"|length|len|size|count|min|max|expiry|expires?(?:[-_]?(?:in|at|on))?|ttl|age|policy|field"
+    rb"|label|hint|prompt|reset|strength|rules?|regex|pattern|format|hash[-_]?algorithm|version"
+    rb"|algo(?:rithm)?|manager|provider|store|class|enabled|required|changed|updated|created"
+    rb"|last[-_]?\w+|at|env|var|variable|arn|index|position|usage|limits?|budget|is[-_]?set|s))$"
+)
+_PUBLIC: Final = re.compile(
+    rb"(?i)(?:public|max|min|num|total|input|output|prompt|completion|next|prev(?:ious)?|page"
+    rb"|continuation|csrf|xsrf|pad|eos|bos|unk|stop|primary|foreign|sort|partition|cache|row"
+    rb"|idempotency|object|host|map|s3|bucket|translation|i18n|message|parent|group|hot|short)"
+    rb"[-_.]?(?:token|tokens|key|keys)\w*$"
+)
+# What a value of code looks like: a call, an attribute, an index, an operator, a keyword.
+_CODE: Final = re.compile(
+    rb"(?:[A-Za-z_][\w.]*(?:\(|\[)|(?:self|this|os|process|config|settings|args|opts|options"
+    rb"|request|req|env|ctx|params|kwargs|data|form)\b[.\[]|await\b|new\b|lambda\b|function\b"
+    rb"|&&|\|\||=>|[A-Za-z_]\w*\.[A-Za-z_]\w*(?:\.\w+)*$)"
+)
+_SNAKE: Final = re.compile(
+    rb"[a-z]+(?:[_-][a-z]+)+|[a-z]+(?:[A-Z][a-z]+)+|[A-Z]+(?:_[A-Z]+)+|[A-Z][a-z]+(?:[A-Z][a-z]+)+"
+)
+_WORDS: Final = frozenset(
+    b"string str text bytes int integer number boolean bool object array any required optional "
+    b"true false none null nil undefined incorrect invalid wrong reset changed expired missing "
+    b"empty unset set not is was has must should cannot failed failure passwort mot senha "
+    b"contrase\xc3\xb1a wachtwoord login username email input hidden masked plain enabled disabled "
+    b"yes no on off default auto basic bearer digest authentication authorization the a an for and "
+    b"or your my new old current confirm confirmation forgot enter type file env vault keyring "
+    b"prompt interactive stdin field varchar char public private internal sensitive protected "
+    b"secure unknown never always rotate rotated".split()
+)
+_FILE: Final = re.compile(
+    rb"(?:~|\.{1,2})?/[\w./-]+|[A-Za-z]:\\\S+|https?://\S+"
+    rb"|[\w-]+\.(?:pem|key|crt|json|ya?ml|txt|env|py|js|ts|go|rb|java)"
+)
+_UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _judge(found: Found) -> Confidence | None:
+    """How sure it is that the value is a secret, from its name and from what it looks like."""
+    name, value = found["n"], found["s"].rstrip(b".,")
+    quoted = found["q"] != b""
+    after = found.data[found.span[1] : found.span[1] + 1]
+    if quoted and after not in (b'"', b"'", b"`", b"\\", b""):
+        return None  # the rule for quoted values sees all of it
+    if (_ABOUT.search(name) and not _PASSWORD.fullmatch(name)) or _PUBLIC.search(name):
+        return None
+    if is_placeholder(value) or value.lower() in _WORDS or _FILE.fullmatch(value):
+        return None
+    if not quoted and _CODE.match(value):
+        return None
+    if _PASSWORD.search(name):
+        return _password(value, quoted=quoted)
+    return _token(value, name)
+
+
+def _password(value: bytes, *, quoted: bool) -> Confidence | None:
+    if len(value) < MIN_PASSWORD or value.count(b" ") > 2:
+        return None
+    kinds = _kinds(value)
+    if kinds >= 3:
+        return "high"
+    if kinds == 2 and not _SNAKE.fullmatch(value):
+        return "high" if len(value) >= 8 and re.search(rb"[0-9]", value) else "medium"
+    if value.isdigit():
+        return "medium" if quoted and len(value) >= MIN_PASSWORD else "low"
+    return "medium" if len(value) >= 8 and not _SNAKE.fullmatch(value) else "low"
+
+
+def _token(value: bytes, name: bytes) -> Confidence | None:
+    if len(value) < MIN_TOKEN or b" " in value or _SNAKE.fullmatch(value):
+        return None
+    if not re.search(rb"[0-9]", value) or not re.search(rb"[A-Za-z]", value):
+        return None
+    if _UUID.fullmatch(value):
+        return "medium" if re.search(rb"(?i)secret|api[-_]?key", name) else None
+    if entropy(value) < MIN_TOKEN_BITS:
+        return None
+    return "high" if len(value) >= 20 else "medium"
+
+
+def _kinds(value: bytes) -> int:
+    """Of small and large letters, digits, and everything else."""
+    tests = (rb"[a-z]", rb"[A-Z]", rb"[0-9]", rb"[^A-Za-z0-9\s]")
+    return sum(1 for test in tests if re.search(test, value))
+
+
+def entropy(value: bytes) -> float:
+    """Bits a character (Shannon)."""
+    return -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
+
+
+_WORD: Final = (
+    r"(?:passw(?:or)?d|passwd|passphrase|passcode|pwd|secret|token|api[-_]?key|apikey|_pass"
+    r"|access[-_]?key|auth[-_]?key|private[-_]?key|account[-_]?key|client[-_]?secret"
+    r"|encryption[-_]?key|signing[-_]?key|secret[-_]?key|master[-_]?key|session[-_]?key"
+    r"|shared[-_]?key|license[-_]?key|credentials?|webhook[-_]?key|app[-_]?key)"
+)
+_KEY: Final = rf"(?P<n>[A-Za-z0-9_.\-]{{0,64}}{_WORD}[A-Za-z0-9_\-]{{0,40}})"
+_IS: Final = r"(?:\\?['\"]\]|\\?['\"])?\s{0,20}(?::=|=>|[:=])\s{0,20}"
+
+RULES: Final[Sequence[Rule]] = (
+    # INI, .env, YAML, JSON, TOML, properties, HCL, shell, and assignments of most languages.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i){_KEY}{_IS}(?P<q>\\?[\"'`]?)(?P<s>[^\s\"'`,;<>{{}}()\[\]\\]{{4,512}})",
+        judge=_judge,
+    ),
+    # With blanks and punctuation in it: only a quote tells where it ends.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i){_KEY}{_IS}(?P<q>\\?[\"'])(?P<s>[^\"'\n\\]{{4,256}})\\?[\"']",
+        judge=_judge,
+    ),
+    # Properties as XML and as tables of a web page print them.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)<(?:[\w-]{{1,40}}\s+(?:name|key)=\")?{_KEY}\"?(?P<q>)"
+        r"(?:\s+value=\"|>(?:<value>)?)(?P<s>[^<>\"\s]{4,256})[<\"]",
+        judge=_judge,
+    ),
+    Rule(
+        "spoken-password", "high",
+        r"(?i)(?P<n>password|passphrase|passcode|비밀번호|암호|密码|密碼|パスワード"
+        r"|contrase\xc3\xb1a|passwort|mot de passe|senha|пароль)(?P<q>)"
+        r"\s{0,3}(?:is|:|=|は|는|은|ist|es|est|\xef\xbc\x9a)\s{0,3}[\"'`]?(?P<s>[!-~]{6,64})",
+        judge=lambda found: _spoken(found),
+    ),
+)  # fmt: skip
+
+
+def _spoken(found: Found) -> Confidence | None:
+    value = found["s"].rstrip(b".,;:!?\"'`)")
+    if is_placeholder(value) or value.lower() in _WORDS or _CODE.match(value) or _FILE.match(value):
+        return None
+    return "medium" if _kinds(value) >= 3 and len(value) >= 6 else None
+
+
+def detector(cache: Path | None = None) -> PatternDetector:
+    return PatternDetector("assigned", RULES, cache)

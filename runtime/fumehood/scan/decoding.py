@@ -1,0 +1,159 @@
+"""What stands encoded in some bytes: base64, hexadecimal, gzip, zlib, bzip2, xz.
+
+Finds such parts and gives what they hold, bounded in size and ratio; must never run for longer
+than its bounds allow, whatever a compressed stream claims.
+"""
+
+from __future__ import annotations
+
+import binascii
+import bz2
+import lzma
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+MAX_DEPTH: Final = 2
+"""Encodings within each other that are undone."""
+
+MAX_INFLATED: Final = 16 * 1024 * 1024
+"""Bytes that one compressed stream may become; more of it are not looked at."""
+
+BOMB_RATIO: Final = 200
+"""A stream that is larger by more than this, and larger than `BOMB_BYTES`, is a bomb: text
+compresses to a tenth, a log of one repeated line to a hundredth (deflate's limit is 1,032)."""
+BOMB_BYTES: Final = 4 * 1024 * 1024
+
+MIN_TEXT: Final = 12
+"""Bytes of text in a row that are worth being looked at."""
+
+# At least 24 characters; over lines as MIME (RFC 2045, 6.8) and PEM wrap it.
+_BASE64: Final = re.compile(
+    rb"(?:[A-Za-z0-9+/]{60,76}(?:\r?\n|\\n)[ \t]{0,8}){1,1000000}[A-Za-z0-9+/]{1,76}={0,2}"
+    rb"|[A-Za-z0-9+/_-]{24,}={0,2}"
+)
+_HEX: Final = re.compile(rb"(?<![0-9A-Za-z])(?:0[xX])?((?:[0-9a-fA-F]{2}){16,})(?![0-9A-Za-z])")
+_DUMP: Final = re.compile(
+    rb"(?m)(?:^[0-9a-fA-F]{6,8}:?[ \t]+(?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2})?[ ]{1,2}){1,16}"
+    rb"[^\n]{0,40}(?:\n|\Z))+"
+)
+_DUMP_LINE: Final = re.compile(
+    rb"(?m)^[0-9a-fA-F]{6,8}:?[ \t]+((?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2})?[ ]{1,2}){1,16})"
+)
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_NO_SPACE: Final = b" \t\r\n"
+_TEXT: Final = bytes(range(0x20, 0x7F)) + b"\t\n\r"
+_RUNS: Final = re.compile(rb"[\x20-\x7e\t\r\n]{%d,}" % MIN_TEXT)
+
+
+class _Decompressor(Protocol):
+    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """`start:end` of some bytes hold `data`, encoded by `step`. bomb: it holds far more."""
+
+    start: int
+    end: int
+    step: str
+    data: bytes
+    bomb: bool = False
+
+
+def blobs(data: bytes) -> Iterator[Blob]:
+    """Everything encoded in `data` that holds text or is itself compressed."""
+    if (inflated := compressed(data)) is not None:
+        yield inflated
+        return
+    for found in _BASE64.finditer(data):
+        inner = _from_base64(found[0])
+        if inner and (seen := _worth_looking(inner)):
+            yield Blob(found.start(), found.end(), "base64", seen)
+    for found in _HEX.finditer(data):
+        if seen := _worth_looking(binascii.unhexlify(found[1])):
+            yield Blob(found.start(), found.end(), "hex", seen)
+    yield from _dumped(data)
+
+
+def compressed(data: bytes) -> Blob | None:
+    """The whole of `data`, when it is one compressed stream."""
+    for step, magic, make in _STREAMS:
+        if data.startswith(magic):
+            return _inflated(data, step, make())
+    return None
+
+
+def _inflated(data: bytes, step: str, stream: _Decompressor) -> Blob | None:
+    try:
+        inner = stream.decompress(data, MAX_INFLATED)
+    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError):
+        return None
+    bomb = len(inner) > BOMB_BYTES and len(inner) > BOMB_RATIO * len(data)
+    if bomb:
+        return Blob(0, len(data), step, b"", bomb=True)
+    seen = _worth_looking(inner)
+    return Blob(0, len(data), step, seen) if seen else None
+
+
+_STREAMS: Final = (
+    ("gzip", b"\x1f\x8b\x08", lambda: zlib.decompressobj(31)),
+    ("zlib", (b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x78\x5e"), lambda: zlib.decompressobj(15)),
+    ("bzip2", b"BZh", bz2.BZ2Decompressor),
+    ("xz", b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=64 * 1024 * 1024)),
+)
+
+
+def _worth_looking(data: bytes) -> bytes:
+    """`data` when it is text or compressed; the text in it when it is binary; else nothing."""
+    if data.startswith(tuple(_MAGIC)):
+        return data
+    strange = len(data.translate(None, _TEXT))
+    if strange == 0:
+        return data if len(data) >= MIN_TEXT else b""
+    if strange * 4 <= len(data) * 3:
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            pass
+        else:
+            return data
+    if strange * 2 > len(data) and len(data) < 4 * MIN_TEXT:
+        return b""
+    return b"\n".join(_RUNS.findall(data))
+
+
+_MAGIC: Final = (b"\x1f\x8b\x08", b"\x78\x9c", b"\x78\xda", b"BZh", b"\xfd7zXZ\x00")
+
+
+def _from_base64(text: bytes) -> bytes:
+    if not _is_mixed(text):
+        return b""
+    body = text.translate(_URL_SAFE, _NO_SPACE).replace(b"\\n", b"").rstrip(b"=")
+    if len(body) % 4 == 1:
+        body = body[:-1]
+    try:
+        return binascii.a2b_base64(body + b"=" * (-len(body) % 4))
+    except binascii.Error:
+        return b""
+
+
+def _is_mixed(text: bytes) -> bool:
+    """Words, identifiers and hexadecimal digests are no base64 of text: it has all three kinds."""
+    head = text[:256]
+    return head.lower() != head and head.upper() != head
+
+
+def _dumped(data: bytes) -> Iterator[Blob]:
+    """Dumps as `xxd` and `hexdump -C` print them: what is split over their lines is whole here."""
+    for found in _DUMP.finditer(data):
+        digits = b"".join(line[1] for line in _DUMP_LINE.finditer(found[0]))
+        digits = digits.translate(None, b" ")
+        if len(digits) >= 2 * MIN_TEXT and (seen := _worth_looking(_from_hex(digits))):
+            yield Blob(found.start(), found.end(), "hexdump", seen)
+
+
+def _from_hex(digits: bytes) -> bytes:
+    return binascii.unhexlify(digits[: len(digits) & ~1])

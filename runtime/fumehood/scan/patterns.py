@@ -1,0 +1,188 @@
+"""Many patterns in one pass: Hyperscan says which occur at all, RE2 says where.
+
+Clean text costs one pass at gigabytes a second, however many patterns there are. Both engines
+are linear in the text, whatever it is. Must never take "too many matches" for "enough seen":
+that is an error, and what raises it is withheld.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import hyperscan
+import re2
+
+from fumehood.scan.detector import Confidence, Kind, Match, Severity
+
+MAX_PLACES: Final = 4096
+"""Places of one pattern in one search. More of them are no findings, they are noise."""
+
+_FLAGS: Final = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_MULTILINE
+_MEMORY: Final = 64 * 1024 * 1024
+
+
+class Found:
+    """One place where a pattern fits: its groups by name."""
+
+    __slots__ = ("_groups", "_match", "data")
+
+    def __init__(self, data: bytes, match: Any, groups: dict[str, int]) -> None:
+        self.data = data
+        self._match = match
+        self._groups = groups
+
+    def __getitem__(self, name: str) -> bytes:
+        text: bytes | None = self._match.group(self._groups.get(name, 0))
+        return text or b""
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Of the group `s`, or of all of it."""
+        place: tuple[int, int] = self._match.span(self._groups.get("s", 0))
+        return place
+
+
+Judge: TypeAlias = "Callable[[Found], Confidence | None]"
+"""How sure it is that this is what the rule says, or None when it is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One pattern in the syntax that Hyperscan and RE2 share (no look-around), over bytes.
+
+    What is found is the group `s`, or all of it. judge: None when the pattern alone decides.
+    """
+
+    name: str
+    severity: Severity
+    pattern: str
+    confidence: Confidence = "high"
+    judge: Judge | None = None
+    kind: Kind = "secret"
+    compiled: Any = field(init=False, compare=False, repr=False)
+    groups: dict[str, int] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1
+        options.max_mem = _MEMORY
+        options.log_errors = False
+        compiled = re2.compile(b"(?m)" + self.pattern.encode(), options)
+        object.__setattr__(self, "compiled", compiled)
+        groups = {name.decode(): number for name, number in compiled.groupindex.items()}
+        object.__setattr__(self, "groups", groups)
+
+
+class PatternDetector:
+    """The rules of one family behind the detector protocol. Thread safe."""
+
+    def __init__(self, name: str, rules: Sequence[Rule], cache: Path | None = None) -> None:
+        """cache: a directory of this user's own for the compiled database."""
+        self.name = name
+        self._rules = tuple(rules)
+        self._cache = cache
+        self._lock = threading.Lock()  # Hyperscan's scratch space is for one scan at a time
+        self._database: Any = None
+        self._seen: set[int] = set()
+        # Hyperscan's binding does not keep its callback alive: a passing lambda crashes it.
+        self._on_match = self._matched
+
+    def load(self) -> None:
+        """Compile the patterns now, so that no invocation waits for it."""
+        with self._lock:
+            self._loaded()
+
+    def find(self, data: bytes, *, seconds: float) -> list[Match]:  # noqa: ARG002  (linear)
+        return [match for rule in self._occurring(data) for match in _places(rule, data)]
+
+    def _occurring(self, data: bytes) -> list[Rule]:
+        if not data:
+            return []
+        with self._lock:
+            self._seen.clear()
+            self._loaded().scan(data, match_event_handler=self._on_match)
+            return [self._rules[number] for number in sorted(self._seen)]
+
+    def _matched(self, number: int, _start: int, _end: int, _flags: int, _context: Any) -> None:
+        self._seen.add(number)
+
+    def _loaded(self) -> Any:
+        if self._database is None:
+            self._database = _database([rule.pattern.encode() for rule in self._rules], self._cache)
+        return self._database
+
+
+def _places(rule: Rule, data: bytes) -> list[Match]:
+    matches = []
+    at = count = 0
+    while (raw := rule.compiled.search(data, at)) is not None:
+        found = Found(data, raw, rule.groups)
+        start, end = found.span
+        # Not behind the whole match: what ends one token may be what the next one begins with.
+        at = max(end, raw.start() + 1)
+        if (count := count + 1) > MAX_PLACES:
+            raise OverflowError(f"{rule.name} matches in too many places")
+        confidence = rule.judge(found) if rule.judge else rule.confidence
+        if confidence is not None and start < end:
+            matches.append(
+                Match(rule.name, rule.kind, rule.severity, start, end, confidence=confidence)
+            )
+    return matches
+
+
+def _database(patterns: Sequence[bytes], cache: Path | None) -> Any:
+    """Compiled, or read from the cache: its name holds all that the compiled form depends on."""
+    wanted = hashlib.sha384(b"\0".join((_version(), *patterns))).hexdigest()[:32]
+    path = None if cache is None else cache / f"hyperscan-{wanted}"
+    if path is not None and (stored := _stored(path)) is not None:
+        return stored
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(
+        expressions=list(patterns), ids=list(range(len(patterns))), elements=len(patterns),
+        flags=_FLAGS,
+    )  # fmt: skip
+    if path is not None:
+        _store(path, hyperscan.dumpb(database))
+    return database
+
+
+def _version() -> bytes:
+    machine = os.uname()
+    flags = _cpu_flags() if machine.machine == "x86_64" else ""
+    return f"{version('hyperscan')} {machine.machine} {flags}".encode()
+
+
+def _cpu_flags() -> str:
+    """What of the processor a compiled database is built for (`hs_platform_info`)."""
+    known = {"avx2", "avx512bw", "avx512vbmi"}
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return ""
+    return ",".join(sorted(known & words))
+
+
+def _stored(path: Path) -> Any:
+    try:
+        database = hyperscan.loadb(path.read_bytes(), hyperscan.HS_MODE_BLOCK)
+        database.scratch = hyperscan.Scratch(database)
+    except (OSError, hyperscan.error):
+        return None  # it is compiled anew
+    return database
+
+
+def _store(path: Path, data: bytes) -> None:
+    """In one step, so that nobody reads half of it. A cache that cannot be written is no fault."""
+    partial = path.with_suffix(f".{os.getpid()}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,163 @@
+"""Secrets that stand for themselves and that Kingfisher leaves out: lone access-key ids, JWTs,
+password hashes, credentials in URLs and in request headers."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from fumehood.scan.detector import Confidence
+from fumehood.scan.patterns import Found, PatternDetector, Rule
+
+# What people write where a secret would be. It must be all of the value, or mark it as one.
+_PLACEHOLDER: Final = re.compile(
+    rb"(?i)(?:[*x.#?_-]{3,}|\$\{?[\w.:-]+\}?|\$\([^)]*\)|<[^>]*>|\{\{?[^}]*\}?\}"
+    rb"|%[\w({][\w)}]*%?|\[[^\]]*\]|(?:your|my|the|some|user|db|a)[-_ ]?(?:\w+[-_ ])?"
+    rb"(?:pass\w*|pwd|secret|token|key|api\w*)(?:[-_ ]?here)?"
+    rb"|pass(?:word|wd|phrase)?|pwd|secret|token|user(?:name)?|api[-_]?key|string|none|null|nil"
+    rb"|undefined"
+    rb"|true|false|todo|tbd|n/?a|empty|redacted|removed|hidden|masked|filtered|example\w*"
+    rb"|\w*(?:placeholder|redacted|replace[-_ ]?me|insert[-_ ]?\w+|your[-_]\w+|fixme)\w*)"
+)
+
+
+def is_placeholder(value: bytes) -> bool:
+    """Whether a value only says that a secret belongs there."""
+    return _PLACEHOLDER.fullmatch(value) is not None or len(set(value)) < 3
+
+
+def _example(found: Found) -> Confidence | None:
+    token: bytes = found["s"]
+    if b"EXAMPLE" in token.upper() or len(set(token[4:])) < 5:
+        return "low"
+    return "high"
+
+
+def _jwt(found: Found) -> Confidence | None:
+    head = found["s"].partition(b".")[0]
+    try:
+        header = json.loads(
+            binascii.a2b_base64(
+                head.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(head) % 4)
+            )
+        )
+    except (ValueError, RecursionError):
+        return None
+    return "high" if isinstance(header, dict) and ("alg" in header or "enc" in header) else None
+
+
+def _credential(found: Found) -> Confidence | None:
+    value: bytes = found["s"]
+    if is_placeholder(value):
+        return None
+    return "medium" if value.islower() and value.isalpha() and len(value) < 8 else "high"
+
+
+def _basic(found: Found) -> Confidence | None:
+    value: bytes = found["s"]
+    try:
+        said = binascii.a2b_base64(value + b"=" * (-len(value) % 4))
+    except binascii.Error:
+        return None
+    return "high" if b":" in said else None
+
+
+_BEFORE: Final = r"(?:^|[^A-Za-z0-9+/_-])"
+_AFTER: Final = r"(?:$|[^A-Za-z0-9+/_-])"
+_NAME: Final = r"[^\s:/@'\"<>,;(){}\[\]`]"
+
+RULES: Final[Sequence[Rule]] = (
+    # AWS: IAM identifiers, unique id prefixes.
+    Rule(
+        "aws-access-key-id", "high",
+        r"(?:^|[^A-Za-z0-9+/])(?P<s>(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})(?:$|[^A-Za-z0-9+/=])",
+        judge=_example,
+    ),
+    # RFC 7519; RFC 7516 has five parts.
+    Rule(
+        "jwt", "high",
+        r"(?:^|[^A-Za-z0-9_.-])(?P<s>eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
+        r"\.[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]{1,}){0,2})",
+        judge=_jwt,
+    ),
+    # crypt(5): bcrypt, sha256crypt, sha512crypt, yescrypt, md5crypt, Apache's; argon2, PBKDF2.
+    Rule(
+        "password-hash", "high",
+        r"(?P<s>\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{53}|\$(?:5|6|y|gy|7)\$[^\s:$]{1,60}\$[^\s:'\"]{20,120}"
+        r"|\$(?:1|apr1)\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}|\$argon2(?:id|i|d)\$[^\s:'\"]{30,300}"
+        r"|pbkdf2_sha(?:1|256|512)\$[0-9]+\$[^\s:'\"]{20,300})",
+    ),
+    # RFC 3986, 3.2.1: user information, deprecated there for this reason.
+    Rule(
+        "url-credentials", "high",
+        rf"[A-Za-z][A-Za-z0-9+.-]{{1,20}}://{_NAME}{{0,128}}:(?P<s>[^\s@/'\"<>`]{{3,256}})@"
+        r"[A-Za-z0-9\[{$_.-]",
+        judge=_credential,
+    ),
+    # ADO.NET, ODBC, libpq and the like: several words, and one of them the password.
+    Rule(
+        "connection-string", "high",
+        r"(?i)(?:server|data source|host|address|dbname|database|initial catalog|user id|uid|user"
+        r"|endpoint|accountname)\s*=[^\n]{1,400}?[;\s,](?:password|pwd|accountkey|sharedaccesskey)\s*=\s*"
+        r"(?P<s>'[^'\n]{3,256}'|[^;\s'\"]{3,512})",
+        judge=_credential,
+    ),
+    Rule(
+        "azure-account-key", "high",
+        r"(?i)(?:AccountKey|SharedAccessKey|SharedSecretValue)=(?P<s>[A-Za-z0-9+/]{40,90}={0,2})",
+    ),
+    # RFC 6750, RFC 7617.
+    Rule(
+        "authorization-bearer", "high",
+        r"(?i)authorization['\"]?\s*[:=,]\s*['\"]?(?:bearer|token|apikey|digest)\s+"
+        r"(?P<s>[A-Za-z0-9._~+/=-]{16,1000})",
+        judge=_credential,
+    ),
+    Rule(
+        "authorization-basic", "high",
+        r"(?i)authorization['\"]?\s*[:=,]\s*['\"]?basic\s+(?P<s>[A-Za-z0-9+/]{8,1000}={0,2})",
+        judge=_basic,
+    ),
+    Rule(
+        "command-line-password", "high",
+        r"(?:^|[\s'\"`])(?:--(?:password|passwd|pass|pwd|passphrase|token|secret|api-key|apikey|access-key)"
+        r"|sshpass -p)(?:[ =])['\"]?(?P<s>[^\s'\"`]{4,256})",
+        confidence="medium", judge=_credential,
+    ),
+    Rule(
+        "curl-user", "high",
+        r"curl\b[^\n]{0,300}?\s(?:-u|--user|--proxy-user)[ =]?['\"]?[^\s:'\"]{1,64}:"
+        r"(?P<s>[^\s'\"]{3,256})",
+        judge=_credential,
+    ),
+    Rule(
+        "netrc-password", "high",
+        r"(?:machine\s+\S{1,256}|default)\s+login\s+\S{1,128}\s+password\s+(?P<s>\S{3,256})",
+        judge=_credential,
+    ),
+    Rule(
+        "sql-password", "high",
+        r"(?i)(?:identified\s+(?:with\s+\S+\s+)?by|(?:role|user)\s+\S{1,64}\s+(?:with\s+)?(?:login\s+)?"
+        r"(?:encrypted\s+)?password)\s+['\"](?P<s>[^'\"\n]{3,256})['\"]",
+        judge=_credential,
+    ),
+    # Formats whose prefix alone says what they are.
+    Rule(
+        "prefixed-token", "high",
+        rf"{_BEFORE}(?P<s>gh[oprsu]_[A-Za-z0-9]{{30,255}}|github_pat_[A-Za-z0-9_]{{40,255}}"
+        r"|glpat-[A-Za-z0-9_-]{20,64}|xox[abeoprs]-[A-Za-z0-9-]{20,200}|sk-ant-[A-Za-z0-9_-]{32,200}"
+        r"|sk-(?:proj-)?[A-Za-z0-9_-]{40,200}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}|whsec_[A-Za-z0-9+/=]{24,100}"
+        r"|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,500}|npm_[A-Za-z0-9]{36}|pypi-AgE[A-Za-z0-9_-]{50,300}"
+        r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}|hf_[A-Za-z0-9]{30,60}|dop_v1_[a-f0-9]{64}"
+        r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|hv[sb]\.[A-Za-z0-9_-]{24,200}|dckr_pat_[A-Za-z0-9_-]{20,64}"
+        rf"|AGE-SECRET-KEY-1[A-Z0-9]{{50,70}}|lin_api_[A-Za-z0-9]{{32,64}}|tskey-[a-z]+-[A-Za-z0-9-]{{20,80}}){_AFTER}",
+    ),
+)  # fmt: skip
+
+
+def detector(cache: Path | None = None) -> PatternDetector:
+    return PatternDetector("tokens", RULES, cache)
