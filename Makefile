@@ -17,8 +17,7 @@ images: ## build the images base, python and node into the store, from Debian's 
 	@$(BIN)/fumehood image build images/base images/python images/node
 
 test: setup-dev lint ## lint, then every test suite
-	@$(BIN)/pytest || { echo "once more what failed, alone; what fails twice fails"; \
-	  $(BIN)/pytest --last-failed --last-failed-no-failures none; }
+	@scripts/test
 
 MINUTES ?= 5
 soak: setup-dev ## random kills under load, MINUTES=5 of them, then 10,000 calls of 1 MB (as root)

@@ -23,6 +23,8 @@ import fumehood
 from fumehood.client import Client
 
 START_SECONDS = 60
+ACCOUNTS = {"first": int(os.environ.get("FUMEHOOD_TEST_ACCOUNTS", "1900000000")), "count": 10_000}
+"""Of daemons whose test names no others; `scripts/test` runs two of them at a time."""
 CONSOLE = "import sys; sys.path.insert(0, {path!r}); from fumehood.cli.main import main; main()"
 LIMITS = {
     "timeout": "10s",
@@ -161,7 +163,7 @@ class Hood:
     def leased(self) -> tuple[int, int]:
         """The accounts for leases: first and count, as `supervisor.leases.divide` has it."""
         config = json.loads((self.place / "config.yaml").read_text())
-        accounts = {"first": 1_900_000_000, "count": 10_000, **config.get("accounts", {})}
+        accounts = {**ACCOUNTS, **config["accounts"]}
         wanted = config.get("sandboxes", 64) + config.get("warm", 16)
         spare = min(wanted, accounts["count"] // 2)
         return accounts["first"] + accounts["count"] - spare, spare
@@ -216,7 +218,7 @@ def hood(
         if user is not None:
             os.chown(place, user, user)
         configuration = place / "config.yaml"
-        configuration.write_text(json.dumps(dict(config or {})))
+        configuration.write_text(json.dumps({"accounts": ACCOUNTS, **(config or {})}))
         log = place / "log"
         options = [
             "serve", "--socket", str(place / "socket"), "--state", str(place / "state"),
