@@ -149,12 +149,19 @@ class Approvals:
             pending.expiry.cancel()
         shown = pending.to_json()
         word = "approval.granted" if grant else "approval.denied"
-        await self._tell(word, pending, {"by": by.name})
-        if not pending.answer.done():
-            if grant:
-                pending.answer.set_result(by)
-            else:
-                pending.answer.set_exception(NotApproved("an operator denied the call"))
+        recorded = False
+        try:
+            await self._tell(word, pending, {"by": by.name})
+            recorded = True
+        finally:  # also when it cannot be recorded, or who answers is gone: nobody waits for ever
+            if not pending.answer.done():
+                if grant and recorded:
+                    pending.answer.set_result(by)
+                else:
+                    cause = "an operator denied the call"
+                    if grant:
+                        cause = "the approval could not be recorded"
+                    pending.answer.set_exception(NotApproved(cause))
         return Answered(shown, grant)
 
     def _enter(self, asking: Asking) -> _Pending:

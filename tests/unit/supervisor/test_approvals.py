@@ -14,7 +14,14 @@ from fumehood.admission.admit import Admission
 from fumehood.admission.authorize import Authorizer
 from fumehood.admission.quota import Quota
 from fumehood.config import Config
-from fumehood.errors import NotApproved, OverQuota, Unauthorized, UnknownApproval, UnknownTool
+from fumehood.errors import (
+    AuditError,
+    NotApproved,
+    OverQuota,
+    Unauthorized,
+    UnknownApproval,
+    UnknownTool,
+)
 from fumehood.model.request import Admitted, Asking, RegisteredTool
 from fumehood.supervisor.approvals import Approvals
 from support.manifests import caller, request, tool
@@ -77,6 +84,22 @@ def run(test: Callable[[Desk], Awaitable[None]], **approvals: object) -> Desk:
 
 async def _as_task(work: Awaitable[None]) -> None:
     await work
+
+
+def test_an_approval_that_cannot_be_recorded_approves_nothing_and_nobody_waits_for_ever() -> None:
+    async def test(desk: Desk) -> None:
+        task, approval = await desk.begin()
+
+        async def full(event: str, fields: Mapping[str, Any]) -> None:
+            raise AuditError("the disk is full")
+
+        desk.desk.record = full
+        with pytest.raises(AuditError):
+            await desk.desk.answer(OPERATOR, approval, grant=True)
+        with pytest.raises(NotApproved, match="could not be recorded"):
+            await task
+
+    run(test, wait="24h")
 
 
 def test_a_call_passes_once_another_operator_approved_it() -> None:
