@@ -31,6 +31,7 @@ from fumehood.errors import ConfigError
 from fumehood.model.document import MAX_BYTES, DocumentError, dotted, parse, shown
 from fumehood.model.faults import explain, nearest
 from fumehood.model.limits import GIB, KIB, MIB, CeilingsSpec, bounds, whole
+from fumehood.model.live import Sign
 from fumehood.model.published import published_schema
 from fumehood.model.rules import MAX_RULES, Rule, check_rules, role_name
 from fumehood.model.scan_policy import ScanSpec
@@ -234,6 +235,32 @@ def _rules(rules: tuple[Rule, ...] | None, info: ValidationInfo) -> tuple[Rule, 
     return rules
 
 
+class Behaviour(_Strict):
+    """What counts as abnormal for a tool, and which of it ends a call. See docs/operations.md."""
+
+    samples: Annotated[int, *whole(5, 64)] = Field(
+        default=20, description="calls of a tool version to know before one is called unusual"
+    )
+    deviations: Annotated[int, *whole(2, 1_000)] = Field(
+        default=8, description="how many (robust) deviations above the median are unusual"
+    )
+    spinning: Annotated[Seconds, bounds(1, 3_600, _show_seconds)] = Field(
+        default=30.0, description="all its CPU used and nothing written for so long"
+    )
+    fork_storm: Annotated[int, *whole(1, 1_000_000)] = Field(
+        default=100, description="processes and threads that the pids limit refused"
+    )
+    denials: Annotated[int, *whole(1, 1_000_000)] = Field(
+        default=100, description="system calls that processes were killed for"
+    )
+    output_flood: Annotated[Size, bounds(4 * KIB, 64 * GIB, format_size)] = Field(
+        default=16 * MIB, description="bytes written in a second, for two seconds"
+    )
+    kill: Annotated[tuple[Sign, ...], AfterValidator(_distinct), BeforeValidator(_listed)] = Field(
+        default=(), description="which of these end a call; the others are only told"
+    )
+
+
 class Shutdown(_Strict):
     """How the daemon ends."""
 
@@ -344,6 +371,7 @@ class Config(_Strict):
     )
     pressure: Pressure = Field(default_factory=Pressure)
     storage: Storage = Field(default_factory=Storage)
+    behaviour: Behaviour = Field(default_factory=Behaviour)
     shutdown: Shutdown = Field(default_factory=Shutdown)
     keys: Keys = Field(default_factory=Keys)
     scan: ScanSpec = Field(default_factory=ScanSpec)
@@ -446,7 +474,7 @@ def _check_trust(path: Path, found: os.stat_result, trusted_uid: int, *, directo
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
     parts = (
-        Accounts, Approvals, CeilingsSpec, DockerEngine, Pressure, Storage, Shutdown, Keys,
-        ScanSpec,
+        Accounts, Approvals, CeilingsSpec, DockerEngine, Pressure, Storage, Behaviour,
+        Shutdown, Keys, ScanSpec,
     )  # fmt: skip
     return published_schema(Config, Config, *parts)

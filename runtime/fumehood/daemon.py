@@ -54,6 +54,7 @@ from fumehood.model.ids import uuid7
 from fumehood.model.plan import Ceilings
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import keywatch
+from fumehood.supervisor.habits import Habits
 from fumehood.supervisor.leases import Leases, divide
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
@@ -345,6 +346,11 @@ def _compose(
             audit=audit,
             records=partial(find, state / "audit", derive.derive(ring.master.bytes, "audit", 384)),
             digest=Digester(ring),
+            habits=Habits(
+                state / "behaviour",
+                least=config.behaviour.samples,
+                deviations=config.behaviour.deviations,
+            ),
         ),
         fumehood.__version__,
     )

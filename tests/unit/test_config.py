@@ -151,6 +151,7 @@ storage: {free: 1GiB, audit: 256MiB, tools: 1GiB}
 shutdown: {grace: 3s}
 keys: {master_command: [/bin/kms, get], active_days: 90, verify_days: 900, warn_days: 9}
 scan: {canaries: [a canary], allow: [{rule: jwt, word: example}], tools: {a: {policy: []}}}
+behaviour: {samples: 5, deviations: 4, spinning: 2s, fork_storm: 9, denials: 8, kill: [spinning]}
 """
     config = load(written(tmp_path, text), trusted_uid=UID)
     assert config.callers == Principals(users=("ann", 1000), groups=("staff", 50))

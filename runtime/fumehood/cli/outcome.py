@@ -26,8 +26,8 @@ EXIT: Final[Mapping[str, int]] = {
     "rejected": ExitStatus.REJECTED,
     "engine_error": ExitStatus.ENGINE,
 }
-_BYTE_CONTROLS: Final = {"memory", "output", "scratch"}
-_TIME_CONTROLS: Final = {"timeout", "cpu_time"}
+_BYTE_CONTROLS: Final = {"memory", "output", "scratch", "output_flood"}
+_TIME_CONTROLS: Final = {"timeout", "cpu_time", "spinning"}
 _STDERR_LINES: Final = 200
 _PROGRESS: Final = "::progress "
 """Lines of stderr that say how far a tool is; they were shown while it ran."""

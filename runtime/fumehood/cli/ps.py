@@ -37,13 +37,18 @@ def row(item: Mapping[str, Any], cpu: str = "") -> list[str]:
         str(item["invocation"]),
         str(item["tool"]),
         str(caller["name"] or caller["uid"]),
-        str(item["state"]),
+        state(item),
         age(item["age_seconds"]),
         cpu or (seconds(item["cpu_seconds"]) if item["cpu_seconds"] is not None else "-"),
         memory(item),
         "-" if item["pids"] is None else str(item["pids"]),
         progress(item["progress"]),
     ]
+
+
+def state(item: Mapping[str, Any]) -> str:
+    """`running`; with what is abnormal about it: `running, spinning`."""
+    return ", ".join([str(item["state"]), *(str(s).replace("_", " ") for s in item["signs"])])
 
 
 def memory(item: Mapping[str, Any]) -> str:

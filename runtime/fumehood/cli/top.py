@@ -21,7 +21,7 @@ import typer
 
 from fumehood.cli.options import SocketOption, chosen
 from fumehood.cli.present import age, is_terminal, printable, size
-from fumehood.cli.ps import memory, progress
+from fumehood.cli.ps import memory, progress, state
 from fumehood.client import Client
 
 HEADERS: Final = (
@@ -99,7 +99,7 @@ def _row(item: Mapping[str, Any], cpu: Mapping[str, float]) -> tuple[str, ...]:
         item["invocation"],
         item["tool"],
         item["caller"]["name"] or item["caller"]["uid"],
-        item["state"],
+        state(item),
         age(item["age_seconds"]),
         "-" if used is None else f"{used:.0f}",
         memory(item),

@@ -22,11 +22,13 @@ class Reading:
     cpu_seconds: since the sandbox was made, which costs some itself.
     memory_bytes: in use, tmpfs and page cache included.
     pids: processes and threads, the sandbox's own first ones included.
+    pids_refused: processes and threads that the pids limit refused so far.
     """
 
     cpu_seconds: float | None = None
     memory_bytes: int | None = None
     pids: int | None = None
+    pids_refused: int | None = None
 
 
 class Gauge:
@@ -39,11 +41,21 @@ class Gauge:
             places, {"memory.max": "memory.current", _V1_LIMIT: "memory.usage_in_bytes"}
         )
         self._pids = _first(places, {"pids.max": "pids.current"})
+        self._refused = _first(places, {"pids.max": "pids.events"})
         self._cpu, self._unit = _cpu(places, layout)
 
     def read(self) -> Reading:
         """Cheap (30 µs). What has ended meanwhile is no longer known."""
-        return Reading(self._cpu_now(), _number(self._memory), _number(self._pids))
+        return Reading(
+            self._cpu_now(), _number(self._memory), _number(self._pids), self._refused_so_far()
+        )
+
+    def _refused_so_far(self) -> int | None:
+        if self._refused is None:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            return cgroup.counters(self._refused).get(b"max")
+        return None
 
     def _cpu_now(self) -> float | None:
         if self._cpu is None:

@@ -18,6 +18,8 @@ from fumehood.launcher import messages as m
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 
+_OF_A_SANDBOX = m.OpenedMessage | m.StartedMessage | m.DeniedMessage | m.EndedMessage | m.Refused
+
 
 @dataclass(slots=True)
 class End:
@@ -44,6 +46,8 @@ class Sandbox:
     started: asyncio.Future[tuple[Proof, ...]]
     ended: asyncio.Future[End]
     _send: Callable[[m.ToLauncher], None] = field(repr=False)
+    denied: int = 0
+    """System calls that its processes were killed for, as far as was told."""
 
     def start(self, *, begin: bool = True) -> None:
         """Execute the tool in the opened sandbox; without `begin` ahead of any call."""
@@ -195,7 +199,7 @@ class LauncherClient:
                 self.hello.set_result(message)
             self._on_hello(message)
             return
-        if not isinstance(message, m.OpenedMessage | m.StartedMessage | m.EndedMessage | m.Refused):
+        if not isinstance(message, _OF_A_SANDBOX):
             raise ProtocolError("not a message for a supervisor")
         sandbox = self._sandboxes.get(message.sandbox)
         if sandbox is None:
@@ -206,6 +210,8 @@ class LauncherClient:
                 _settle(sandbox.opened, proofs)
             case m.StartedMessage(_, proofs):
                 _settle(sandbox.started, proofs)
+            case m.DeniedMessage(_, count):
+                sandbox.denied = count
             case m.EndedMessage():
                 self._ended(sandbox, message, descriptors)
             case m.Refused():

@@ -21,6 +21,8 @@ RECORDS_PER_SECOND: Final = 2_000
 """10 µs each; past it the kernel drops the rest until the second is over."""
 MAX_KINDS: Final = 32
 """Different calls told for one sandbox; more are only counted."""
+FIRST_TOLD: Final = 8
+"""Denied calls of a running sandbox after which they are told; then each time they double."""
 SETTLE_SECONDS: Final = 0.5
 """How long the end of a sandbox waits for the kernel to send on what it recorded; it usually has
 (0.05 ms), and a host with more work than CPUs may need some time."""
@@ -53,8 +55,11 @@ class _Tally:
     counts: dict[tuple[int, int, int], int] = field(default_factory=dict)
     others: int = 0
     shared: bool = False
+    total: int = 0
+    next_told: int = FIRST_TOLD
 
     def add(self, record: Record) -> None:
+        self.total += 1
         key = (record.architecture, record.number, record.action)
         if key in self.counts or len(self.counts) < MAX_KINDS:
             self.counts[key] = self.counts.get(key, 0) + 1
@@ -143,6 +148,15 @@ class Denials:
                 return
         self._pauses += 1
         self.paused_until = self._second + 1.0
+
+    def news(self) -> list[tuple[str, int]]:
+        """Running sandboxes with so many denied calls that they are worth a word, and how many."""
+        found = []
+        for name, tally in self._running.items():
+            if tally.total >= tally.next_told and not tally.shared:
+                tally.next_told = 2 * tally.total
+                found.append((name, tally.total))
+        return found
 
     @property
     def _missed(self) -> int:

@@ -122,6 +122,8 @@ class Launcher:
                     self._on_channel(events)
                 elif fd == self._denials.fd:
                     self._denials.receive()
+                    for name, count in self._denials.news():
+                        self._send(m.DeniedMessage(name, count))
             names = {self._owners[fd] for fd, _ in ready if fd in self._owners}
             names |= {name for name, item in self._running.items() if item.sandbox.polling}
             for name in names:

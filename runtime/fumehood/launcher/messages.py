@@ -90,6 +90,15 @@ class StartedMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class DeniedMessage:
+    """Launcher, while a sandbox runs: its processes were killed for so many system calls by now.
+    Sent as the count doubles, so that a flood of them is few messages."""
+
+    sandbox: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactMessage:
     """One entry of /out. Collected ones have a descriptor beside the message, in order."""
 
@@ -135,7 +144,7 @@ class Refused:
 
 
 ToLauncher = Open | Start | Begin | Stop | Kill
-FromLauncher = Hello | OpenedMessage | StartedMessage | EndedMessage | Refused
+FromLauncher = Hello | OpenedMessage | StartedMessage | DeniedMessage | EndedMessage | Refused
 
 _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
     cls.__name__: cls
@@ -148,6 +157,7 @@ _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
         Hello,
         OpenedMessage,
         StartedMessage,
+        DeniedMessage,
         EndedMessage,
         Refused,
     )

@@ -5,18 +5,30 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 
+from fumehood.model.live import Sign
 from fumehood.model.outcome import Breach, Outcome
 
 _CONTROL: Final = re.compile(r"([a-z][a-z0-9_.-]{0,40}): ")
+_SIGNS: Final = frozenset(get_args(Sign))
 _UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def why(outcome: Outcome) -> str:
     """The sentence for an outcome; empty for `ok`."""
+    if outcome.breach is not None and outcome.breach.control in _SIGNS:
+        return _behaviour(outcome.breach)
     said = _SENTENCES.get(outcome.status)
     return said(outcome) if said else ""
+
+
+def _behaviour(breach: Breach) -> str:
+    sign = breach.control.replace("_", " ")
+    return (
+        f"The tool was stopped for its behaviour ({sign}): {breach.detail}. The operator decides "
+        "with behaviour.kill whether that ends a call."
+    )
 
 
 def _tool_error(outcome: Outcome) -> str:

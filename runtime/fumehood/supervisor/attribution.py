@@ -5,9 +5,12 @@ Pure decisions over counters. It must never guess: what a counter does not prove
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fumehood.launcher.messages import EndedMessage
 from fumehood.model.outcome import Breach, Notice, Usage
 from fumehood.model.plan import Limits
+from fumehood.supervisor.conduct import Observed
 
 _MIB = 1 << 20
 _PAGE = 4096
@@ -57,11 +60,19 @@ def _full(limits: Limits, usage: Usage) -> Breach | None:
 
 
 def notices(
-    limits: Limits, end: EndedMessage, usage: Usage, breach: Breach | None
+    limits: Limits,
+    end: EndedMessage,
+    usage: Usage,
+    breach: Breach | None,
+    signs: Iterable[Observed] = (),
 ) -> tuple[Notice, ...]:
-    """What was met besides the breach."""
-    found = []
+    """What was met, and seen while it ran, besides the breach."""
     told = breach.control if breach else ""
+    found = [
+        Notice(seen.sign.replace("_", "-"), "medium", f"while it ran: {seen.message}")
+        for seen in signs
+        if seen.sign != told
+    ]
     refused = end.counters.pids_refused
     if refused and told != "pids":
         message = f"limits.pids of {limits.pids} refused {refused} processes or threads"

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from fumehood.audit.record import Position
 from fumehood.errors import AuditError, EngineError, FumehoodError
 from fumehood.launcher.client import End
+from fumehood.model.live import Sign
 from fumehood.model.outcome import Counters, Outcome, Proof, Usage
 from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted
 from fumehood.supervisor import attribution, harvest
 from fumehood.supervisor.live import Live
 from fumehood.supervisor.pool import Pool, Ready
-from fumehood.supervisor.watch import Reason, Watch, conclude
+from fumehood.supervisor.watch import NO_SIGNS, Reason, Watch, conclude
 
 OPEN_SECONDS = 20.0
 """The launcher answers within 10 seconds, or something holds it up."""
@@ -43,11 +44,15 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An outcome, its steps, and the plan of its sandbox: the caller's, but for the account."""
+    """An outcome, its steps, and the plan of its sandbox: the caller's, but for the account.
+
+    ahead: its tool had been started before the call.
+    """
 
     outcome: Outcome
     steps: Steps
     plan: Plan
+    ahead: bool = False
 
 
 async def run(
@@ -102,7 +107,8 @@ class _Invocation:
         cap = self._plan.limits.output_bytes
         self._stdout = harvest.Drain(pipes.stdout, cap, self._flooded)
         self._stderr = harvest.Drain(pipes.stderr, cap, self._flooded)
-        live.streams(self._stdout, self._stderr)
+        live.streams(self._sandbox, self._stdout, self._stderr)
+        live.end = self._end_for
         self._proofs: tuple[Proof, ...] = ()
 
     async def run(self, arguments: bytes) -> Run:
@@ -119,7 +125,7 @@ class _Invocation:
         finally:
             self._close()
         try:
-            return Run(self._outcome(end), self._steps(), self._plan)
+            return Run(self._outcome(end), self._steps(), self._plan, self._launched)
         finally:
             end.close()
 
@@ -180,6 +186,12 @@ class _Invocation:
         self._watch.note("output")
         self._sandbox.kill()
 
+    def _end_for(self, sign: Sign) -> None:
+        """Its behaviour is not to be borne: killed at once."""
+        if self._watch.note(sign):
+            self._live.enter("ending")
+            self._sandbox.kill()
+
     def _stop(self, reason: Reason) -> None:
         """SIGTERM, then the kill when the grace is over: the launcher holds that time."""
         if self._watch.note(reason):
@@ -209,7 +221,10 @@ class _Invocation:
         usage = self._usage(end)
         files = harvest.artifacts(end, self._plan.limits.output_bytes)
         exceeded = self._stdout.exceeded or self._stderr.exceeded
-        conclusion = conclude(self._plan, message, usage, self._watch.reason, exceeded=exceeded)
+        signs = self._live.conduct.signs if self._live.conduct else NO_SIGNS
+        conclusion = conclude(
+            self._plan, message, usage, self._watch.reason, exceeded=exceeded, signs=signs
+        )
         error = conclusion.error
         if error:
             error += f" [{_tail(self._stderr.kept)}]"
@@ -226,7 +241,9 @@ class _Invocation:
             proofs=self._proofs,
             error=error,
             syscalls=message.syscalls,
-            notices=attribution.notices(self._plan.limits, message, usage, conclusion.breach),
+            notices=attribution.notices(
+                self._plan.limits, message, usage, conclusion.breach, signs.values()
+            ),
         )
 
     def _usage(self, end: End | None) -> Usage:
@@ -254,6 +271,7 @@ class _Invocation:
         return Steps(self._began, started, self._ended)
 
     def _close(self) -> None:
+        self._live.end = None  # no circle that would keep the output
         self._stdout.close()
         self._stderr.close()
         if self._feed is not None:

@@ -15,13 +15,15 @@ from typing import Any, Final
 
 from fumehood.kernel import cgroup
 from fumehood.kernel.gauge import Gauge, Reading
+from fumehood.launcher.client import Sandbox
 from fumehood.model.codec import encode
-from fumehood.model.live import Progress, State
+from fumehood.model.live import Progress, Sign, State
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 from fumehood.model.request import RegisteredTool, Request
 from fumehood.model.result import Result
 from fumehood.scan.partial import Partial
+from fumehood.supervisor.conduct import Conduct
 from fumehood.supervisor.harvest import Drain
 from fumehood.supervisor.progress import MAX_MESSAGE, ProgressLines, Said
 
@@ -39,7 +41,8 @@ class Live:
 
     __slots__ = (
         "_gauge", "_messages", "_progress", "_proofs", "_said", "_words", "cancelled_by", "changed",
-        "plan", "request", "result", "started", "state", "stderr", "stdout", "task", "tool",
+        "conduct", "end", "plan", "request", "result", "sandbox", "started", "state", "stderr",
+        "stdout", "task", "tool",
     )  # fmt: skip
 
     def __init__(self, request: Request, messages: Callable[[], Partial]) -> None:
@@ -52,6 +55,11 @@ class Live:
         self.started: float | None = None
         self.stdout: Drain | None = None
         self.stderr: Drain | None = None
+        self.sandbox: Sandbox | None = None
+        self.conduct: Conduct | None = None
+        """What was seen of it while it ran; None while nobody has looked."""
+        self.end: Callable[[Sign], None] | None = None
+        """Kills it for its behaviour; None when there is nothing to kill."""
         self.cancelled_by = ""
         """Who cancelled it; empty while nobody did."""
         self.changed = asyncio.Event()
@@ -69,9 +77,9 @@ class Live:
     def enter(self, state: State) -> None:
         self.state = state
 
-    def streams(self, stdout: Drain, stderr: Drain) -> None:
+    def streams(self, sandbox: Sandbox, stdout: Drain, stderr: Drain) -> None:
         """It has a sandbox, whose output is read by these."""
-        self.stdout, self.stderr = stdout, stderr
+        self.sandbox, self.stdout, self.stderr = sandbox, stdout, stderr
         stdout.on_data = self._wrote
         stderr.on_data = self._wrote_progress
         self.state = "opening"
@@ -142,6 +150,7 @@ class Live:
                 "name": self.request.caller.name,
             },
             "state": self.state,
+            "signs": sorted(self.conduct.signs) if self.conduct else [],
             "age_seconds": round(now - self.request.received, 3),
             "running_seconds": None if self.started is None else round(now - self.started, 3),
             "timeout_seconds": limits.timeout_ms / 1000 if limits else None,

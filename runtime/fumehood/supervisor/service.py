@@ -40,7 +40,9 @@ from fumehood.supervisor import invocation
 from fumehood.supervisor.approvals import Approvals
 from fumehood.supervisor.control import Control
 from fumehood.supervisor.governing import Governing
+from fumehood.supervisor.habits import Habits
 from fumehood.supervisor.live import Live, Registry
+from fumehood.supervisor.lookout import Lookout
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate
 from fumehood.supervisor.slots import Slots
@@ -91,7 +93,8 @@ class StatusReport:
 class Rooms:
     """What the supervisor is composed of. `config` is the one that holds now; `plan` joins a call
     with the operator's ceilings; `digest` is the keyed digest under which arguments and results
-    are recorded; `records` searches the audit log for an invocation, and blocks."""
+    are recorded; `records` searches the audit log for an invocation, and blocks. `habits` knows
+    what tools usually take."""
 
     catalog: Catalog
     admission: Admission
@@ -105,6 +108,7 @@ class Rooms:
     audit: AuditLog
     records: Callable[[str], Found]
     digest: Callable[[bytes], str]
+    habits: Habits
 
 
 SCAN_INLINE_BYTES = 16 * 1024
@@ -146,6 +150,7 @@ class Supervisor:
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._tidying: asyncio.TimerHandle | None = None
+        self._lookout = Lookout(rooms.config().behaviour, lambda: self._live)
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
@@ -153,6 +158,7 @@ class Supervisor:
         task = asyncio.get_running_loop().create_task(self._invoke(live, listener))
         live.task = task
         self._live.add(live)
+        self._lookout.wake()
         task.add_done_callback(lambda _: self._live.remove(live))
         try:
             return await asyncio.shield(task)
@@ -185,6 +191,8 @@ class Supervisor:
         if late := self._live.tasks():
             await asyncio.wait(late)
         self._control.close()
+        self._lookout.close()
+        self._rooms.habits.close()
         if self._tidying is not None:
             self._tidying.cancel()
         for threads in (self._workers, self._scans):
@@ -261,6 +269,9 @@ class Supervisor:
             )  # fmt: skip
         if outcome.status == "cancelled":  # nobody reads its output: it is not worth a scan
             outcome = replace(outcome, stdout=b"", stderr=b"", artifacts=())
+        unusual = rooms.habits.notices(admitted.tool.digest, outcome, ahead=run.ahead)
+        if unusual:
+            outcome = replace(outcome, notices=(*outcome.notices, *unusual))
         timing = Timing(
             queued_ms=_ms(launched - request.received),
             started_ms=_ms(steps.started - launched),
@@ -357,7 +368,10 @@ class Supervisor:
         if tool is None or not self._rooms.admission.authorizer.may_call(caller, tool):
             raise UnknownTool(f"no tool {name[:64]!r}", "`fumehood tool list` shows the tools")
         unfit = self._rooms.pool.unfit(tool.digest)
-        return replace(tool, notes=(f"not started ahead of calls: {unfit}",)) if unfit else tool
+        notes: tuple[str, ...] = (f"not started ahead of calls: {unfit}",) if unfit else ()
+        if self._rooms.admission.authorizer.is_operator(caller):  # numbers of others' calls
+            notes += self._rooms.habits.told(tool.digest)
+        return replace(tool, notes=notes) if notes else tool
 
     async def add_tool(
         self, caller: Caller, manifest_text: str, files: Mapping[str, ToolFile]

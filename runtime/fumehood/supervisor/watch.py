@@ -7,15 +7,28 @@ alone: 137 proves nothing, the cgroup's own counters do.
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 from fumehood.launcher.messages import EndedMessage
+from fumehood.model.live import Sign
 from fumehood.model.outcome import Breach, Status, Usage
 from fumehood.model.plan import Plan
 from fumehood.supervisor import attribution
+from fumehood.supervisor.conduct import Observed
 
-Reason = Literal["timeout", "output", "cancelled"]
+Reason = Literal["timeout", "output", "cancelled"] | Sign
+_ENDED_FOR: Final[Mapping[Sign, Status]] = {
+    "spinning": "timeout",
+    "fork_storm": "tool_error",
+    "denials": "syscall_killed",
+    "output_flood": "output_exceeded",
+}
+
+
+NO_SIGNS: Final[Mapping[Sign, Observed]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -42,17 +55,28 @@ class Conclusion:
 
 
 def conclude(
-    plan: Plan, end: EndedMessage, usage: Usage, reason: Reason | None, *, exceeded: bool
+    plan: Plan,
+    end: EndedMessage,
+    usage: Usage,
+    reason: Reason | None,
+    *,
+    exceeded: bool,
+    signs: Mapping[Sign, Observed] = NO_SIGNS,
 ) -> Conclusion:
     """Decide in order of certainty: what we did, what the kernel did, what the tool did.
 
     exceeded: one of the streams, or the artifacts together, passed `output_bytes`.
+    signs: abnormal behaviour that was seen while it ran.
     """
     limits = plan.limits
     if reason == "cancelled":
         return Conclusion("cancelled")
     if end.oom_kills:
         return Conclusion("memory_exceeded", attribution.memory(limits, end, usage))
+    for sign, seen in signs.items():
+        if sign == reason:
+            breach = Breach(sign, seen.limit, seen.observed, seen.message)
+            return Conclusion(_ENDED_FOR[sign], breach)
     if reason is None and end.stopped == "cpu_time":
         allowed, burnt = limits.cpu_time_ms / 1000, usage.cpu_seconds or 0.0
         return Conclusion("timeout", Breach("cpu_time", allowed, burnt))

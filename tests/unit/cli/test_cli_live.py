@@ -20,7 +20,7 @@ def item(name: str, cpu: float | None, **changes: object) -> dict[str, Any]:
         "caller": {"uid": 7, "pid": 1, "name": "ann"}, "age_seconds": 2.0, "running_seconds": 2.0,
         "timeout_seconds": 10.0, "cpu_seconds": cpu, "memory_bytes": 1 << 20,
         "memory_limit_bytes": 2 << 20, "pids": 3, "stdout_bytes": 0, "stderr_bytes": 0,
-        "progress": None, **changes,
+        "progress": None, "signs": [], **changes,
     }  # fmt: skip
 
 
@@ -39,6 +39,12 @@ def test_the_busiest_come_first_and_what_is_unknown_last() -> None:
     assert [line.split()[0] for line in lines[3:]] == ["c", "a", "b"]
     assert lines[0].startswith("3 running, 0 waiting")
     assert lines[2].split() == list(HEADERS)
+
+
+def test_abnormal_behaviour_stands_behind_the_state() -> None:
+    lines = frame(report(item("a", 1.0, signs=["fork_storm", "spinning"])), {})
+    assert "running, fork storm, spinning" in lines[3]
+    assert lines[0].startswith("1 running")
 
 
 def test_a_tools_words_cannot_steer_the_terminal() -> None:

@@ -24,11 +24,12 @@ def test_v2(tmp_path: Path) -> None:
     group = tmp_path / "slice" / "fumehood-1" / "box"
     put(group / "memory.current", "4096\n")
     put(group / "pids.current", "3\n")
+    put(group / "pids.events", "max 7\n")
     put(group / "cpu.stat", "usage_usec 1500000\nuser_usec 1\n")
     gauge = Gauge(
         proofs(group / "memory.max", group / "pids.max"), Layout(tmp_path, frozenset(), {})
     )
-    assert gauge.read() == Reading(1.5, 4096, 3)
+    assert gauge.read() == Reading(1.5, 4096, 3, 7)
 
 
 def test_v1(tmp_path: Path) -> None:

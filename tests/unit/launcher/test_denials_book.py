@@ -180,3 +180,26 @@ def test_without_a_stream_it_says_why() -> None:
 
 def test_rootless_nothing_is_tried() -> None:
     assert Denials.open(rootless=True).ended("a", killed=False).reason == denials.ROOTLESS
+
+
+def test_a_running_sandbox_is_told_of_as_its_count_doubles(
+    book: Denials, stream: FakeStream
+) -> None:
+    book.started("a", ONE)
+    told = []
+    for _ in range(1_000):
+        stream.send(ONE)
+        stream.send(0)
+        book.receive()
+        told += book.news()
+    assert told == [("a", 8 * 2**n) for n in range(7)]
+    book.ended("a", killed=False)
+    assert book.news() == []
+
+
+def test_nothing_is_told_of_two_that_share_an_account(book: Denials, stream: FakeStream) -> None:
+    book.started("a", ONE)
+    book.started("b", ONE)
+    stream.send(ONE, count=50)
+    book.receive()
+    assert book.news() == []

@@ -39,6 +39,7 @@ class Rooms:
         self.records = None
         self.catalog = None
         self.config = Config
+        self.habits = SimpleNamespace(notices=lambda *_, **__: (), close=lambda: None)
         self.plan = lambda _admitted: plan()
         self.digest = lambda _data: ""
         self.audit = SimpleNamespace(append=self._append)
