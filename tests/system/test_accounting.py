@@ -112,3 +112,27 @@ def test_bytes_in_and_out_are_counted(hood: Hood) -> None:
     used = usage(hood, script, arguments)
     size = len(json.dumps(arguments, separators=(",", ":")))
     assert (used["stdin_bytes"], used["stdout_bytes"], used["stderr_bytes"]) == (size, size, 5)
+
+
+SWITCHES = """
+import json, os, resource, threading
+for _ in range(3):
+    if os.fork() == 0:
+        for _ in range(200): os.sched_yield()
+        here, there = threading.Semaphore(0), threading.Semaphore(0)
+        def echo():
+            for _ in range(300): here.acquire(); there.release()
+        other = threading.Thread(target=echo); other.start()
+        for _ in range(300): here.release(); there.acquire()
+        other.join(); os._exit(0)
+    os.wait()
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps(sum(u.ru_nvcsw + u.ru_nivcsw for u in used)))
+"""
+
+
+def test_context_switches_are_those_of_all_processes(hood: Hood) -> None:
+    used = usage(hood, SWITCHES)
+    known = used["stdout"]
+    assert known > 1_000
+    assert known <= used["context_switches"] <= known * 1.05 + 100  # its end, and init's

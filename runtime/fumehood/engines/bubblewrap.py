@@ -117,6 +117,8 @@ class BubblewrapSandbox:
     _failure: Failed | None = None
     _seccomp_proven: bool = False
     _monitor_exit: int | None = None
+    _switches: int | None = None
+    _switches_before: int = 0
     _meter: Meter = field(init=False)
     _reaped: set[int] = field(default_factory=set)
 
@@ -247,6 +249,7 @@ class BubblewrapSandbox:
         status = proc.read_status(self._init)
         if any(status.capabilities) or not status.no_new_privs:
             return self._still_within("bubblewrap did not finish its set-up")
+        self._switches_before = status.context_switches
         proofs = [
             *prove_confined(self._init, self.plan, self.engine.host_namespaces),
             *prove_mounts(self._init, self.plan),
@@ -280,6 +283,11 @@ class BubblewrapSandbox:
     def begin(self) -> None:
         """What opening, or the tool's own start ahead of the call, cost is not the caller's."""
         self._meter.begin()
+        if self._tool >= 0:  # started ahead
+            with contextlib.suppress(OSError):
+                self._switches_before = sum(
+                    proc.read_status(pid).context_switches for pid in (self._init, self._tool)
+                )
 
     def cpu_seconds(self) -> float | None:
         return self._meter.cpu_seconds()
@@ -370,7 +378,9 @@ class BubblewrapSandbox:
         elif not executed and ended_by is None:
             ended_by = signal.SIGKILL  # of init, by a stranger or by us: the tool's end, too
         oom_kills = self.group.oom_kills()
-        counters = self._meter.counters(self._scratch, killed_for_memory=oom_kills > 0)
+        counters = self._meter.counters(
+            self._scratch, killed_for_memory=oom_kills > 0, context_switches=self._switches_since()
+        )
         fd = os.open(f"{self._scratch}/out", os.O_RDONLY | os.O_DIRECTORY)
         try:
             artifacts = openat2.collect(
@@ -411,13 +421,21 @@ class BubblewrapSandbox:
         self._kill()
         return []
 
+    def _switches_since(self) -> int | None:
+        found = self._switches
+        return None if found is None else max(found - self._switches_before, 0)
+
     def _reap(self, pid: int) -> None:
         """Our child, or, since we are a subreaper, our dead child's child."""
         if pid >= 0 and pid not in self._reaped:
             with contextlib.suppress(ChildProcessError):
-                reaped, status = os.waitpid(pid, os.WNOHANG)
+                reaped, status, used = os.wait4(pid, os.WNOHANG)
                 if reaped:
                     self._reaped.add(pid)
+                if reaped and self._switches is None:
+                    # Of init and whoever it waited for: all processes of the sandbox. Where the
+                    # monitor was quicker to wait for init, they are in its own account.
+                    self._switches = used.ru_nvcsw + used.ru_nivcsw
                 if reaped and pid == self._pid:
                     self._monitor_exit = os.waitstatus_to_exitcode(status)
 

@@ -51,11 +51,19 @@ class Meter:
         found = self._cpu()
         return None if found is None else max(found.total - self._before.total, 0.0)
 
-    def counters(self, scratch: str = "", *, killed_for_memory: bool = False) -> Counters:
+    def counters(
+        self,
+        scratch: str = "",
+        *,
+        killed_for_memory: bool = False,
+        context_switches: int | None = None,
+    ) -> Counters:
         """Everything that is counted beside CPU, memory and pids; nothing is alive any more.
 
         scratch: where the sandbox's scratch space is still mounted.
         killed_for_memory: tell also what the memory went into.
+        context_switches: as whoever waited for the processes was told (wait4(2)); no cgroup
+            counts them.
         """
         cpu, before = self._cpu(), self._before
         space = _space(scratch) if scratch else None
@@ -67,6 +75,7 @@ class Meter:
             scratch_bytes=space[0] if space else None,
             scratch_inodes=space[1] if space else None,
             kernel_memory_peak_bytes=self._kernel_memory() if killed_for_memory else None,
+            context_switches=context_switches,
         )
 
     # --- sources

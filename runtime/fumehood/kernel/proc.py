@@ -16,6 +16,7 @@ class Status:
     """Fields of /proc/PID/status (proc(5)). uids, gids: real, effective, saved, file system.
 
     capabilities: CapInh, CapPrm, CapEff, CapBnd, CapAmb as one number each.
+    context_switches: voluntary or not, of its first thread.
     """
 
     uids: tuple[int, ...]
@@ -24,6 +25,7 @@ class Status:
     capabilities: tuple[int, ...]
     no_new_privs: int
     seccomp: int
+    context_switches: int = 0
 
 
 def read_status(pid: int) -> Status:
@@ -39,6 +41,8 @@ def read_status(pid: int) -> Status:
         ),
         no_new_privs=int(fields.get("NoNewPrivs", "-1")),
         seccomp=int(fields.get("Seccomp", "-1")),
+        context_switches=int(fields.get("voluntary_ctxt_switches", "0"))
+        + int(fields.get("nonvoluntary_ctxt_switches", "0")),
     )
 
 

@@ -41,6 +41,7 @@ class Usage:
     throttled_seconds: how long it was held back by its CPU limit, added up over the CPUs.
     stdin_bytes: what was put into its stdin; the last 64 KiB may not have been read.
     scratch_bytes, scratch_inodes: in use in /tmp and /out at its end, not their peak.
+    context_switches: voluntary or not, of all processes that were waited for.
     """
 
     wall_seconds: float = 0.0
@@ -56,6 +57,7 @@ class Usage:
     stdin_bytes: int = 0
     scratch_bytes: int | None = None
     scratch_inodes: int | None = None
+    context_switches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Counters:
     pids_refused: processes and threads that the pids limit refused.
     scratch_bytes, scratch_inodes: in use in /tmp and /out when everything was dead.
     kernel_memory_peak_bytes: of pipes, sockets and the like; only when memory ran out.
+    context_switches: of all processes that were waited for, voluntary or not.
     """
 
     user_seconds: float | None = None
@@ -76,6 +79,7 @@ class Counters:
     scratch_bytes: int | None = None
     scratch_inodes: int | None = None
     kernel_memory_peak_bytes: int | None = None
+    context_switches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

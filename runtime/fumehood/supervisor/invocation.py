@@ -264,6 +264,7 @@ class _Invocation:
             stdin_bytes=self._feed.count if self._feed else 0,
             scratch_bytes=counters.scratch_bytes,
             scratch_inodes=counters.scratch_inodes,
+            context_switches=counters.context_switches,
         )
 
     def _steps(self) -> Steps:
