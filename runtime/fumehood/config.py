@@ -214,6 +214,9 @@ class Storage(_Strict):
     tools: Annotated[Size, bounds(1 * MIB, 1024 * GIB, format_size)] = Field(
         default=4 * GIB, description="files of registered tools"
     )
+    images: Annotated[Size, bounds(64 * MIB, 1024 * GIB, format_size)] = Field(
+        default=32 * GIB, description="root file systems of images"
+    )
 
 
 class Approvals(_Strict):

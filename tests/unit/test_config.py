@@ -147,7 +147,7 @@ in_flight_per_connection: 2
 idle_frame_timeout: 5s
 per_tool: 2
 pressure: {memory_commit: 50, memory_free: 10, memory_stall: 20, io_stall: 30, cpu_load: 8}
-storage: {free: 1GiB, audit: 256MiB, tools: 1GiB}
+storage: {free: 1GiB, audit: 256MiB, tools: 1GiB, images: 2GiB}
 shutdown: {grace: 3s}
 keys: {master_command: [/bin/kms, get], active_days: 90, verify_days: 900, warn_days: 9}
 scan: {canaries: [a canary], allow: [{rule: jwt, word: example}], tools: {a: {policy: []}}}

@@ -12,7 +12,7 @@ import re
 import sqlite3
 import sys
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -54,6 +54,16 @@ def _store(state: Path | None) -> ImageStore:
     return ImageStore(chosen(state=state).state / "images")
 
 
+def _bounded_store(places: Places) -> ImageStore:
+    """For what adds to it: no larger than the operator's configuration allows."""
+    from fumehood.cli.serve import configuration
+    from fumehood.images.bounds import DEFAULT
+    from fumehood.images.store import ImageStore
+
+    most = configuration(places).storage.images
+    return ImageStore(places.state / "images", replace(DEFAULT, store_bytes=most))
+
+
 @app.command("build")
 def build(
     recipes: Annotated[
@@ -74,7 +84,7 @@ def build(
     loaded = [load(path) for path in recipes]
     if name is not None and len(loaded) > 1:
         raise UsageError("--name is for one image", "build them one after the other")
-    store = _store(state)
+    store = _bounded_store(chosen(state=state))
     images = []
     for recipe in loaded:
         called = name or recipe.name
@@ -114,7 +124,7 @@ def import_(
     volumes are dropped.
     """
     with elapsed.shown(f"importing {source}"):
-        image = _store(state).import_(source, name or _default_name(source))
+        image = _bounded_store(chosen(state=state)).import_(source, name or _default_name(source))
     if as_json:
         out_json(asdict(image))
     else:
@@ -353,10 +363,9 @@ def prepare(places: Places, base: str, text: str, wheels: Path | None = None) ->
     from fumehood.cli.bytecode import compiler
     from fumehood.cli.serve import configuration
     from fumehood.images.derive import derive as derive_image
-    from fumehood.images.store import ImageStore
 
     return derive_image(
-        ImageStore(places.state / "images"),
+        _bounded_store(places),
         base,
         text,
         wheels=wheels,

@@ -20,7 +20,8 @@ class Bounds:
         tell more than 8 GiB). depth: directories within each other. path_bytes: PATH_MAX
         is 4096 with its NUL, and the root file system is not at `/` everywhere.
     layers: Docker itself allows 127. document_bytes: of one JSON document of an image.
-    header_bytes: of one pax or GNU long-name header.
+    header_bytes: of one pax or GNU long-name header. store_bytes: of all images of a store
+        together, as archives; an image with two names counts once.
     """
 
     entries: int = 300_000
@@ -31,6 +32,7 @@ class Bounds:
     layers: int = 128
     document_bytes: int = 4 * MIB
     header_bytes: int = MIB
+    store_bytes: int = 32 << 30
 
 
 DEFAULT = Bounds()

@@ -214,6 +214,7 @@ class ImageStore:
             )
             disk.sync(tree_fd)
             with disk.locked(root):
+                self._require_room(self._index(root), image)
                 self._place(root, work.fd, image)
                 for blob in (config, manifest, listing, document):
                     disk.write(root, f"{_BLOBS}/{oci.sha256(blob).removeprefix('sha256:')}", blob)
@@ -310,6 +311,15 @@ class ImageStore:
         if data is None or oci.sha256(data) != digest:
             raise ImageError(f"the blob {digest} is missing or damaged", "import the image again")
         return data
+
+    def _require_room(self, known: Index, new: Image) -> None:
+        kept = {image.digest: image.size for image in known.with_(new).images}
+        if sum(kept.values()) > self._bounds.store_bytes:
+            raise ImageError(
+                f"the images would take {sum(kept.values())} bytes together, more than "
+                f"storage.images allows ({self._bounds.store_bytes})",
+                "make room with `fumehood image remove`, or raise storage.images",
+            )
 
     def _place(self, root: int, work: int, image: Image) -> None:
         """Move the new tree to its name, unless an intact one is there already."""

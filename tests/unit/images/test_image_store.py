@@ -17,6 +17,7 @@ import pytest
 
 from fumehood.errors import ImageError
 from fumehood.images import oci, spool
+from fumehood.images.bounds import Bounds
 from fumehood.images.store import ImageStore
 from support.archives import (
     DIRECTORY,
@@ -379,3 +380,21 @@ def test_the_index_is_an_oci_index(store: ImageStore, image: str) -> None:
     assert (found["digest"], found["size"]) == (digest(manifest), len(manifest))
     assert found["annotations"][oci.REF_NAME] == "base:latest"
     assert json.loads(manifest)["layers"][0]["mediaType"] == oci.LAYER
+
+
+def test_all_images_together_are_bounded_and_what_is_refused_leaves_nothing(
+    directory: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(tar(entry(f"usr/{name}", b"x" * 50_000)))
+    store = ImageStore(directory, Bounds(store_bytes=100_000))
+    first = store.import_(tmp_path / "one", "one")
+    store.import_(tmp_path / "one", "again")  # the same image counts once
+    with pytest.raises(ImageError, match=r"storage\.images allows") as refused:
+        store.import_(tmp_path / "two", "two")
+    assert "image remove" in refused.value.remedy
+    assert [image.digest for image in store.list()] == [first.digest] * 2
+    assert os.listdir(directory / "trees") == [first.hex]
+    store.remove("again")
+    store.import_(tmp_path / "two", "one")  # in its place
+    assert [image.name for image in store.list()] == ["one:latest"]
