@@ -103,6 +103,7 @@ def _rows(entry: Entry) -> list[tuple[str, str]]:
         ("added", str(entry["added"])),
         ("digest", entry["digest"]),
         ("files", entry["files"] or "none"),
+        *(("note", note) for note in entry["notes"]),
     ]
     return [(key, value) for key, value in rows if value]
 
