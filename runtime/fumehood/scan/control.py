@@ -24,6 +24,8 @@ _ZERO_WIDTH: Final = (
     "\u2028\u2029\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0080-\U000e00ff\U000e01f0-\U000e0fff"
 )
+_PRIVATE: Final = "\U000f0000-\U000ffffd\U00100000-\U0010fffd"
+"""Private use beyond the BMP, whose own is used by fonts with icons."""
 _SELECTOR: Final = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _ESCAPE: Final = "\x1b\x80-\x9f"
 _CONTROL: Final = "\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f"
@@ -39,7 +41,16 @@ _HAN: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _MONGOLIAN: Final = "\u1800-\u180a\u1810-\u18aa"
 
 _ALL: Final = (
-    _CONTROL + _ESCAPE + _BIDI + _TAG + _ZERO_WIDTH + _INVALID + _JOINER + _SELECTOR + "\r"
+    _CONTROL
+    + _ESCAPE
+    + _BIDI
+    + _TAG
+    + _ZERO_WIDTH
+    + _INVALID
+    + _JOINER
+    + _SELECTOR
+    + _PRIVATE
+    + "\r"
 )
 _UNSEEN: Final = _JOINER + _ZERO_WIDTH + _SELECTOR + _TAG + _BIDI
 
@@ -74,7 +85,7 @@ CONTROL_SEQUENCE: Final = re.compile(
 )
 """A CSI sequence (ECMA-48, 5.4): colours and cursor movements."""
 
-_ALWAYS: Final = f"[{_CONTROL}{_ESCAPE}{_BIDI}{_TAG}{_ZERO_WIDTH}{_INVALID}]"
+_ALWAYS: Final = f"[{_CONTROL}{_ESCAPE}{_BIDI}{_TAG}{_ZERO_WIDTH}{_INVALID}{_PRIVATE}]"
 HIDDEN_RUN: Final = re.compile(f"{_ALWAYS}{_ALWAYS}*")
 """Characters that are hidden whatever stands beside them."""
 
@@ -89,6 +100,7 @@ _RULES: Final[tuple[tuple[str, Severity, re.Pattern[str]], ...]] = (
     ("bidi-control", "high", re.compile(f"[{_BIDI}]")),
     ("tag-character", "high", re.compile(f"[{_TAG}]")),
     ("zero-width", "medium", re.compile(f"[{_ZERO_WIDTH}{_JOINER}](?!{_LEGITIMATE_JOINER})")),
+    ("private-use", "low", re.compile(f"[{_PRIVATE}]")),
     ("variation-selector", "medium", re.compile(f"[{_SELECTOR}](?!{_LEGITIMATE_SELECTOR})")),
 )
 _ASCII_RULES: Final = 2

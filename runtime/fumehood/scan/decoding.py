@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import binascii
 import bz2
+import io
 import lzma
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +27,10 @@ BOMB_RATIO: Final = 200
 """A stream that is larger by more than this, and larger than `BOMB_BYTES`, is a bomb: text
 compresses to a tenth, a log of one repeated line to a hundredth (deflate's limit is 1,032)."""
 BOMB_BYTES: Final = 4 * 1024 * 1024
+
+MAX_MEMBERS: Final = 256
+MAX_MEMBER: Final = 1024 * 1024
+"""Members of an archive that are looked into, and bytes of each."""
 
 MIN_TEXT: Final = 12
 """Bytes of text in a row that are worth being looked at."""
@@ -68,6 +74,9 @@ def blobs(data: bytes) -> Iterator[Blob]:
     if (inflated := compressed(data)) is not None:
         yield inflated
         return
+    if data.startswith(b"PK\x03\x04"):
+        yield from _members(data)
+        return
     for found in _BASE64.finditer(data):
         inner = _from_base64(found[0])
         if inner and (seen := _worth_looking(inner)):
@@ -98,6 +107,24 @@ def _inflated(data: bytes, step: str, stream: _Decompressor) -> Blob | None:
     return Blob(0, len(data), step, seen) if seen else None
 
 
+def _members(data: bytes) -> Iterator[Blob]:
+    """What a zip archive holds, a document of the office kind among them."""
+    left = MAX_INFLATED
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        for member in archive.infolist()[:MAX_MEMBERS]:
+            if member.flag_bits & 1 or member.is_dir() or left <= 0:
+                continue
+            with archive.open(member) as file:
+                inner = file.read(min(left, MAX_MEMBER))
+            left -= len(inner)
+            if seen := _worth_looking(inner):
+                yield Blob(0, len(data), "zip", seen)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError,
+            NotImplementedError, lzma.LZMAError):  # fmt: skip
+        return  # `payload` tells of archives that cannot be read
+
+
 _STREAMS: Final = (
     ("gzip", b"\x1f\x8b\x08", lambda: zlib.decompressobj(31)),
     ("zlib", (b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x78\x5e"), lambda: zlib.decompressobj(15)),
@@ -125,7 +152,11 @@ def _worth_looking(data: bytes) -> bytes:
     return b"\n".join(_RUNS.findall(data))
 
 
-_MAGIC: Final = (b"\x1f\x8b\x08", b"\x78\x9c", b"\x78\xda", b"BZh", b"\xfd7zXZ\x00")
+_MAGIC: Final = (
+    b"\x1f\x8b\x08", b"\x78\x9c", b"\x78\xda", b"BZh", b"\xfd7zXZ\x00", b"PK\x03\x04", b"\x7fELF",
+    b"MZ\x90\0",
+)  # fmt: skip
+"""What is worth a look though it is no text: what can be unpacked, and programs."""
 
 
 def _from_base64(text: bytes) -> bytes:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fumehood.scan import assigned, tokens
+from fumehood.scan import assigned, injection, personal, tokens
 from fumehood.scan.canaries import CanariesDetector
 from fumehood.scan.detector import Detector
+from fumehood.scan.folding import MixedScriptDetector
 from fumehood.scan.secrets import SecretsDetector
 
 
@@ -25,6 +26,9 @@ def built_in(cache: Path | None, canaries: Sequence[str] = ()) -> list[Loadable]
         SecretsDetector(cache),
         tokens.detector(cache),
         assigned.detector(cache),
+        personal.detector(cache),
+        injection.detector(cache),
+        MixedScriptDetector(),
     ]
     if canaries:
         found.append(CanariesDetector(canaries))

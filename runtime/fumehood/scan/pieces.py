@@ -108,7 +108,7 @@ class Secrets:
     def _found(self, piece: Piece) -> list[Span]:
         data, spans = piece.data, []
         rewritten, left = False, False
-        for match in self._searcher.find(data, self._budget, clean=piece.clean):
+        for match in self._searcher.find(data, self._budget, clean=piece.clean, name=piece.name):
             text = match.value or data[match.start : match.end]
             action = self._policy.action(match, text, partial(self._fingerprints.fingerprint, text))
             if action == "withhold":

@@ -36,6 +36,7 @@ from fumehood.scan.detector import Detector
 from fumehood.scan.detectors import built_in
 from fumehood.scan.output import Output, Released
 from fumehood.scan.partial import Partial
+from fumehood.scan.payload import PayloadDetector
 from fumehood.scan.pieces import Secrets
 from fumehood.scan.policy import Withhold
 from fumehood.scan.private_keys import PrivateKeysDetector
@@ -76,6 +77,7 @@ class Pipeline:
         self._searcher = Searcher(
             chunked=self._loaded if secrets is None else secrets,
             whole=[PrivateKeysDetector()],
+            payload=PayloadDetector(),
             hidden=[ControlDetector(), Utf8Detector()] if hidden is None else hidden,
         )
         self._fingerprints = Fingerprints(fingerprint_key)

@@ -15,9 +15,11 @@ from typing import Final
 
 from fumehood.scan import decoding
 from fumehood.scan.detector import Detector, Match
+from fumehood.scan.folding import folded
+from fumehood.scan.payload import NamedFile, PayloadDetector
 from fumehood.scan.policy import Withhold
 from fumehood.scan.stripped import Stripped
-from fumehood.scan.views import Unescaped
+from fumehood.scan.views import View, unescaped
 from fumehood.scan.visible import is_clean
 
 SCAN_SECONDS: Final = 10.0
@@ -90,11 +92,12 @@ class Searcher:
     chunked: Sequence[Detector]
     whole: Sequence[Detector]
     hidden: Sequence[Detector] = ()
+    payload: PayloadDetector | None = None
 
-    def find(self, data: bytes, budget: Budget, *, clean: bool) -> list[Match]:
+    def find(self, data: bytes, budget: Budget, *, clean: bool, name: str = "") -> list[Match]:
         """Everything in `data`, what lies inside a longer match of the same rule left out.
 
-        clean: nothing in it is hidden, see `visible.is_clean`.
+        clean: nothing in it is hidden, see `visible.is_clean`. name: of a file, else empty.
 
         Raises:
             Withhold: a detector failed, or found too many.
@@ -102,10 +105,14 @@ class Searcher:
         if not data:
             return []
         found = [] if clean else [m for d in self.hidden for m in guarded(d, data, budget)]
+        if self.payload is not None and name:
+            found += guarded(NamedFile(name), data, budget)
         return found + outermost(self._deep(data, budget, decoding.MAX_DEPTH, clean=clean))
 
     def _deep(self, data: bytes, budget: Budget, depth: int, *, clean: bool) -> list[Match]:
         found = self._shallow(data, budget, clean=clean)
+        if self.payload is not None:
+            found += guarded(self.payload, data, budget)
         if depth:
             for blob in _blobs(data, budget):
                 found += self._in_blob(blob, budget, depth - 1)
@@ -120,16 +127,17 @@ class Searcher:
 
     def _shallow(self, data: bytes, budget: Budget, *, clean: bool) -> list[Match]:
         found = [match for d in self.whole for match in guarded(d, data, budget)]
-        budget.take(len(found))
+        budget.take(_secrets(found))
         for at, chunk in chunks(data):
             matches = self._plain(chunk, budget)
             if not clean:
                 matches += self._bare(chunk, budget)
             matches += self._unescaped(chunk, budget)
+            matches += self._folded(chunk, budget)
             # A token that begins where a later chunk begins may be the end of a longer one,
             # which the chunk before has seen whole.
             matches = [m for m in matches if at == 0 or m.start > 0]
-            budget.take(len(matches))
+            budget.take(_secrets(matches))
             found += (replace(m, start=m.start + at, end=m.end + at) for m in matches)
         return found
 
@@ -144,18 +152,29 @@ class Searcher:
 
     def _unescaped(self, chunk: bytes, budget: Budget) -> list[Match]:
         """As it reads once its escapes are undone, and theirs, too."""
-        first = Unescaped(chunk)
-        if not first.is_different:
+        first = unescaped(chunk)
+        if first is None:
             return []
-        found = self._plain(first.data, budget)
-        second = Unescaped(first.data)
-        if second.is_different:
+        found = self._plain(first.data, budget) + self._folded(first.data, budget)
+        second = unescaped(first.data)
+        if second is not None:
             twice = self._plain(second.data, budget)
             found += (_in_view(match, second, ("escape",)) for match in twice)
         return [_in_view(match, first, ("escape",)) for match in found]
 
+    def _folded(self, chunk: bytes, budget: Budget) -> list[Match]:
+        """With letters as they look."""
+        view = folded(chunk)
+        if view is None:
+            return []
+        return [_in_view(match, view, ("look-alike",)) for match in self._plain(view.data, budget)]
 
-def _in_view(match: Match, view: Stripped | Unescaped, step: tuple[str, ...]) -> Match:
+
+def _secrets(matches: Sequence[Match]) -> int:
+    return sum(1 for match in matches if match.kind == "secret")
+
+
+def _in_view(match: Match, view: Stripped | View, step: tuple[str, ...]) -> Match:
     start, end = view.origin(match.start, match.end)
     value = match.value or view.data[match.start : match.end]
     return replace(match, start=start, end=end, value=value, decoded=(*step, *match.decoded))

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Final
-
-MAX_ESCAPES: Final = 200_000
-"""In one view. A chunk of 80 KiB can hold 40,000 of the shortest."""
 
 # JSON (RFC 8259, 7), JavaScript and Python literals; RFC 3986, 2.1; HTML's numeric references and
 # the five names that every escaping function uses.
@@ -26,16 +24,17 @@ _NAMED: Final = {
 }  # fmt: skip
 
 
-class Unescaped:
-    """`data` is what `original` says. The same when nothing in it is escaped."""
+class View:
+    """`data` is `original` with everything that `pattern` fits replaced by what it means."""
 
-    def __init__(self, original: bytes) -> None:
+    def __init__(
+        self, original: bytes, pattern: re.Pattern[bytes], meaning: Callable[[bytes], bytes]
+    ) -> None:
         self.data = original
         self._begins: list[int] = []
         self._ends: list[int] = []
         self._origins: list[tuple[int, int]] = []
-        if b"\\" in original or b"%" in original or b"&" in original:
-            self._undo(original)
+        self._replace(original, pattern, meaning)
 
     @property
     def is_different(self) -> bool:
@@ -45,11 +44,13 @@ class Unescaped:
         """The bytes of the original that stand for `start:end` of `data`, whole escapes only."""
         return self._before(start)[0], self._before(end - 1)[1]
 
-    def _undo(self, original: bytes) -> None:
+    def _replace(
+        self, original: bytes, pattern: re.Pattern[bytes], meaning: Callable[[bytes], bytes]
+    ) -> None:
         parts: list[bytes] = []
         at = size = 0
-        for found in _ESCAPE.finditer(original):
-            new = _meant(found[0])
+        for found in pattern.finditer(original):
+            new = meaning(found[0])
             parts += (original[at : found.start()], new)
             size += found.start() - at
             self._begins.append(size)
@@ -57,8 +58,6 @@ class Unescaped:
             self._ends.append(size)
             self._origins.append(found.span())
             at = found.end()
-            if len(self._begins) > MAX_ESCAPES:
-                raise OverflowError("too many escapes")
         if parts:
             parts.append(original[at:])
             self.data = b"".join(parts)
@@ -71,6 +70,14 @@ class Unescaped:
             return self._origins[at]
         place = self._origins[at][1] + offset - self._ends[at]
         return place, place + 1
+
+
+def unescaped(original: bytes) -> View | None:
+    """With its escapes undone; None when nothing in it is escaped."""
+    if b"\\" in original or b"%" in original or b"&" in original:
+        view = View(original, _ESCAPE, _meant)
+        return view if view.is_different else None
+    return None
 
 
 def _meant(escape: bytes) -> bytes:

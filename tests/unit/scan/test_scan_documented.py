@@ -7,11 +7,24 @@ from typing import get_args
 
 import pytest
 
-from fumehood.scan import control, output, policy, schema, search, visible
+from fumehood.scan import (
+    assigned,
+    control,
+    injection,
+    output,
+    payload,
+    personal,
+    policy,
+    schema,
+    search,
+    tokens,
+    visible,
+)  # fmt: skip
 from fumehood.scan.artifacts import REFUSALS
 from fumehood.scan.detector import Kind
 
-TEXT = (Path(__file__).parents[3] / "docs" / "results.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
+TEXT = (DOCS / "results.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -36,3 +49,15 @@ def test_every_bound_is_documented_as_it_is() -> None:
     assert f"more than {output.STDERR_SHOWN // 1024} Ki characters" in TEXT
     assert f"{schema.MAX_DEPTH} levels deep" in TEXT
     assert f"{search.SCAN_SECONDS:.0f} seconds of CPU time" in TEXT
+
+
+def test_every_rule_is_named_by_the_page_on_scanning() -> None:
+    page = (DOCS / "scanning.md").read_text()
+    rules = [*tokens.RULES, *assigned.RULES, *injection.RULES, *personal.RULES]
+    for name in {rule.name for rule in rules}:
+        family, _, country = name.rpartition("-")
+        assert f"`{name}`" in page or (f"`{family}-`" in page and f"`{country}`" in page), name
+    for form in payload.PROGRAMS:
+        assert f"`program-{form}`" in page
+    for rule, _, _ in (*control._RULES, *payload._MEMBERS):
+        assert f"`{rule}`" in page

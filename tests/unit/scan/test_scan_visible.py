@@ -47,7 +47,7 @@ def test_the_detectors_find_something_exactly_when_something_is_rewritten(data: 
         "plain\ttext\nlines\r\n",
         "Größe, naïve, 안녕하세요, 你好, Здравствуй",
         "👩\u200d👩\u200d👧\u200d👦 ✔\ufe0f 1\ufe0f\u20e3 👍🏽 👨🏽\u200d💻 ❤\ufe0f\u200d🔥",
-        "می\u200cروم نمی\u200cخواهم",  # noqa: RUF001  (Persian)
+        "می\u200cروم نمی\u200cخواهم",
         "क्\u200dष श्\u200dर",
         "葛\U000e0100城",
         "C:\\x41\\u{41}",

@@ -1,0 +1,154 @@
+"""Instructions to a model where a tool's data should be: by wording, by role markers, by templates.
+
+Wording is a weak sign. What is found here is flagged, not blocked, unless the operator says
+otherwise; and a text that talks about such attacks is told apart from one that is one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from fumehood.scan.detector import Confidence
+from fumehood.scan.patterns import Found, Judge, PatternDetector, Rule
+from fumehood.scan.phrases import PHRASES
+
+_NEAR: Final = 500
+"""Bytes around a match that are read for words of somebody who writes about attacks."""
+
+_ABOUT: Final = re.compile(
+    rb"(?i)prompt[ -]?injection|jailbreak(?:s|ing)\b|red[ -]?team|adversarial|owasp|\bllm01\b|mitre atlas"
+    rb"|guardrails?\b|\xed\x94\x84\xeb\xa1\xac\xed\x94\x84\xed\x8a\xb8 ?\xec\x9d\xb8\xec\xa0\x9d\xec\x85\x98"
+    rb"|\xe6\x8f\x90\xe7\xa4\xba(?:\xe8\xaf\x8d)?\xe6\xb3\xa8\xe5\x85\xa5"
+    rb"|\xe3\x83\x97\xe3\x83\xad\xe3\x83\xb3\xe3\x83\x97\xe3\x83\x88\xe3\x82\xa4\xe3\x83\xb3\xe3\x82\xb8"
+    rb"|inyecci\xc3\xb3n de prompt|injection d[e']"
+)
+_MENTION: Final = re.compile(
+    rb"(?i)\b(?:for example|for instance|e\.g\.|such as|examples? of|attack(?:s|er|ers)?|malicious|payloads?"
+    rb"|mitigat\w+|defen[cs]es?|detect(?:s|or|ion|ing|ed)?|test cases?|phrases?|patterns? like|classifier"
+    rb"|attempts?|vulnerab\w+|exploit\w*|threat model|angriff|beispiel\w*|exemple|ejemplo|ataque|attaque)\b"
+    rb"|\xea\xb3\xb5\xea\xb2\xa9|\xec\x98\x88\xec\x8b\x9c|\xe6\x94\xbb\xe5\x87\xbb|\xe6\x94\xbb\xe6\x92\x83"
+    rb"|\xe4\xbe\x8b\xe5\xa6\x82|\xe4\xbe\x8b\xe3\x81\x88\xe3\x81\xb0"
+)
+_QUOTES: Final = (
+    b'"', b"'", b"`", b"\xe2\x80\x9c", b"\xe2\x80\x98", b"\xe3\x80\x8c", b"\xc2\xab", b"\xe2\x80\x9e",
+    b"*", b"> ", b"|",
+)  # fmt: skip
+_TOKENIZER: Final = re.compile(
+    rb"(?i)[\"'](?:bos|eos|pad|unk|sep|cls|additional_special|added)_tokens?[\"']|special_tokens|tokenizer|"
+    rb"chat_template|vocab"
+)
+
+
+def _is_mention(found: Found) -> bool:
+    """Whether the text is about attacks. Two signs are needed: one alone is what an attack adds."""
+    start, end = found.span
+    near = found.data[max(0, start - _NEAR) : end + _NEAR]
+    signs = len({word.lower() for word in _MENTION.findall(near)} or ())
+    signs = min(signs, 2)
+    signs += 2 if _ABOUT.search(near) else (1 if _ABOUT.search(found.data) else 0)
+    before = found.data[max(0, start - 3) : start].lstrip()
+    signs += any(before.endswith(quote) for quote in _QUOTES)
+    return signs >= 2
+
+
+def _spoken(sure: Confidence) -> Judge:
+    def judge(found: Found) -> Confidence | None:
+        return "low" if _is_mention(found) else sure
+
+    return judge
+
+
+def _template(found: Found) -> Confidence | None:
+    start, end = found.span
+    near = found.data[max(0, start - _NEAR) : end + _NEAR]
+    if _TOKENIZER.search(near) or found.data[max(0, start - 1) : start] == b"`":
+        return "low"
+    return "low" if _ABOUT.search(near) else "high"
+
+
+def _image(found: Found) -> Confidence | None:
+    """An image that takes something along to its server; badges take a branch, or a token."""
+    url = (found["u"] or found["u2"]).lower()
+    if re.search(rb"badge|shields\.io|\.svg(?:\?|$)|codecov|travis|circleci|github\.com", url):
+        return None
+    query = url.partition(b"?")[2]
+    carries = re.search(
+        rb"[{<\[$]|%7b|(?:^|&)(?:data|secret|token|key|leak|exfil\w*|content|payload|conv\w*|history|context|prompt"
+        rb"|info|msg|message|password|cookie|d|q|c|s)=[^&]{0,}",
+        query,
+    )
+    if carries is None:
+        return "medium" if len(query) > 80 else None
+    return "low" if _is_mention(found) else "high"
+
+
+def _hidden(found: Found) -> Confidence | None:
+    if re.search(rb"(?i)\b(?:eslint|prettier|todo|fixme|copyright|license)\b", found[""]):
+        return None
+    return "low" if _is_mention(found) else "high"
+
+
+_COMMAND: Final = (
+    r"(?:ignore|disregard|instructions?|assistant|system prompt|language model|\bai\b|\bllm\b|you must"
+    r"|you are (?:now|an?)|do not (?:tell|mention|reveal)|exfiltrate|send (?:the|all|your))"
+)
+_UNSEEN: Final = (
+    r"(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0|opacity\s*:\s*0(?:[;\"']|\.0)"
+    r"|color\s*:\s*(?:white|#fff(?:fff)?|transparent)|left\s*:\s*-\d{3,}|height\s*:\s*0|text-indent\s*:\s*-\d{3,})"
+)
+
+
+def _rule(
+    name: str, pattern: str, judge: Judge | Confidence = "medium", severity: str = "medium"
+) -> Rule:
+    decide = _spoken(judge) if isinstance(judge, str) else judge
+    return Rule(name, severity, pattern, judge=decide, kind="injection")  # type: ignore[arg-type]
+
+
+RULES: Final[Sequence[Rule]] = (
+    *(_rule(name, f"(?i){pattern}", sure) for name, pattern, sure in PHRASES),
+    # Control tokens of published chat templates: ChatML, Llama 2 and 3, Gemma, Phi, Mistral,
+    # DeepSeek, Command R, gpt-oss.
+    _rule(
+        "chat-template",
+        r"<\|(?:im_start|im_end|im_sep|system|user|assistant|endoftext|begin_of_text|end_of_text"
+        r"|start_header_id|end_header_id|eot_id|eom_id|python_tag|end|start|channel|message"
+        r"|START_OF_TURN_TOKEN|END_OF_TURN_TOKEN|SYSTEM_TOKEN|USER_TOKEN|CHATBOT_TOKEN)\|>"
+        r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS)\]"
+        r"|<\xef\xbd\x9c(?:User|Assistant|begin\xe2\x96\x81of\xe2\x96\x81sentence)\xef\xbd\x9c>",
+        _template, "high",
+    ),
+    _rule(
+        "role-marker",
+        r"(?im)^[ \t>*_#\[<({|-]{1,8}(?:end of )?(?:system|developer|admin(?:istrator)?|assistant)[ _-]?"
+        r"(?:prompt|message|override|note|notice|instructions?|directive|update|command)\s*[\]>):|*_#-]"
+        r"|^(?:#{1,6} ?|\[)system(?:\]|:| ?$)|\n\n(?:Human|Assistant): [^\n]*\n\n(?:Human|Assistant):"
+        r"|</(?:user_?input|untrusted|tool_?(?:result|output)|document|context|data)>\s*<(?:system|instructions?)>",
+        "medium",
+    ),
+    _rule(
+        "tool-call",
+        r"<(?:tool_call|function_calls?|tool_use|use_mcp_tool|antml:invoke)>|<invoke name=\"|<function=\w+>"
+        r"|\[TOOL_CALLS?\]|<\|tool_?call\|>|```tool_(?:code|call)\b",
+        _template, "high",
+    ),
+    _rule(
+        "exfiltration-image",
+        r"!\[[^\]\n]{0,200}\]\(\s*<?(?P<u>https?://[^\s)>]{4,1000}\?[^\s)>]{1,1000})"
+        r"|<img\s[^>]{0,200}src\s*=\s*[\"']?(?P<u2>https?://[^\s\"'>]{4,500}\?[^\s\"'>]{0,500}[{<\[$][^\s\"'>]{0,200})",
+        _image, "high",
+    ),
+    _rule("hidden-comment", rf"(?is)<!--[^>]{{0,600}}?{_COMMAND}[^>]{{0,600}}?-->", _hidden, "high"),
+    _rule(
+        "hidden-style",
+        rf"(?is)style\s*=\s*[\"'][^\"'>]{{0,200}}?{_UNSEEN}[^>]{{0,200}}>[^<]{{0,600}}?{_COMMAND}",
+        _hidden, "high",
+    ),
+)  # fmt: skip
+
+
+def detector(cache: Path | None = None) -> PatternDetector:
+    return PatternDetector("injection", RULES, cache)

@@ -1,0 +1,205 @@
+"""Numbers and addresses that name a person: found by form, check digits and what stands near.
+
+A form of digits alone is nothing: tables and logs are full of them. What has a strong checksum
+counts by itself; what has a weak one, or none, counts where a word near it says what it is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from fumehood.scan import checksums
+from fumehood.scan.detector import Confidence
+from fumehood.scan.patterns import Found, Judge, PatternDetector, Rule
+
+NEAR: Final = 80
+"""Bytes before a number in which a word may say what it is."""
+
+_SEPARATORS: Final = re.compile(rb"[ .\-/]")
+# ISO/IEC 7812: issuers' ranges and the lengths that they use.
+_CARD: Final = re.compile(
+    r"4\d{15}(?:\d{3})?|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"
+    r"|3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11}|6(?:011|5\d\d|4[4-9]\d)\d{12,15}|35[2-8]\d{13}"
+    r"|62\d{14,17}"
+)
+_CARD_NEAR: Final = (
+    rb"card|credit|debit|visa|master|amex|\bpan\b|\bcc\b|payment|\xec\xb9\xb4\xeb\x93\x9c"
+)
+
+
+def _digits(found: Found) -> str:
+    return _SEPARATORS.sub(b"", found["s"]).decode("ascii")
+
+
+def _near(found: Found, words: bytes) -> bool:
+    start, end = found.span
+    around = found.data[max(0, start - NEAR) : end + 16]
+    return re.search(words, around, re.IGNORECASE) is not None
+
+
+def _glued(found: Found) -> bool:
+    """Whether it is a part of something longer: a decimal, a version, a UUID, a timestamp."""
+    start, end = found.span
+    before, after = found.data[max(0, start - 2) : start], found.data[end : end + 2]
+    return bool(re.search(rb"[0-9][-._:/]$|[0-9A-Za-z_+/]$", before)) or bool(
+        re.match(rb"[-._:/][0-9A-Za-z]|[0-9A-Za-z_+/=]", after)
+    )
+
+
+def _card(found: Found) -> Confidence | None:
+    digits = _digits(found)
+    if _CARD.fullmatch(digits) is None or not checksums.luhn(digits) or len(set(digits)) < 2:
+        return None
+    if _glued(found):
+        return None
+    spaced = len(digits) != len(found["s"])
+    return "high" if spaced or _near(found, _CARD_NEAR) else "medium"
+
+
+def _iban(found: Found) -> Confidence | None:
+    text = _SEPARATORS.sub(b"", found["s"]).decode("ascii").upper()
+    return "high" if checksums.iban(text) else None
+
+
+def _checked(check: Callable[[str], bool], words: bytes, alone: Confidence | None) -> Judge:
+    """alone: how sure it is without one of `words` near it."""
+
+    def judge(found: Found) -> Confidence | None:
+        if _glued(found) or not check(_digits(found).upper()):
+            return None
+        return "high" if _near(found, words) else alone
+
+    return judge
+
+
+def _ssn(found: Found) -> Confidence | None:
+    digits = _digits(found)
+    known = checksums.american(int(digits[:3]), int(digits[3:5]), int(digits[5:]))
+    if _glued(found) or not known:
+        return None
+    if _near(found, rb"\bssn\b|social.{0,3}security|taxpayer|\btin\b"):
+        return "high"
+    return "medium" if found["s"].count(b"-") == 2 else None
+
+
+def _nino(found: Found) -> Confidence | None:
+    near = _near(found, rb"national insurance|\bnino\b|\bni\b ?(?:no|num)")
+    return "high" if near else ("medium" if b" " in found["s"] else "low")
+
+
+def _email(found: Found) -> Confidence | None:
+    text = found["s"].lower()
+    if text.endswith((b".png", b".jpg", b".svg", b".gif", b".js", b".css")):
+        return None
+    return (
+        "low" if re.search(rb"@(?:example\.|test\.|localhost)|noreply|no-reply", text) else "high"
+    )
+
+
+def _phone(found: Found) -> Confidence | None:
+    digits = re.sub(rb"\D", b"", found["s"])
+    if _glued(found) or not 8 <= len(digits) <= 15:
+        return None
+    near = _near(
+        found,
+        rb"phone|mobile|\btel|\bcell|\bcall|contact|fax|whatsapp|\xec\xa0\x84\xed\x99\x94|"
+        rb"\xed\x9c\xb4\xeb\x8c\x80|\xe7\x94\xb5\xe8\xaf\x9d|\xe9\x9b\xbb\xe8\xa9\xb1",
+    )
+    if near or found["s"].startswith(b"+"):
+        return "high" if near else "medium"
+    return "medium" if found["s"].startswith((b"01", b"(")) else "low"
+
+
+def _ip(found: Found) -> Confidence | None:
+    try:
+        address = ipaddress.ip_address(found["s"].decode("ascii"))
+    except ValueError:
+        return None
+    if _near(found, rb"version|\bv\d*$"):
+        return None
+    return "high" if address.is_global else "low"
+
+
+_B: Final = r"(?:^|[^0-9A-Za-z._/+-])"
+_E: Final = r"(?:$|[^0-9A-Za-z_/+=-])"
+
+
+def _rule(name: str, pattern: str, judge: Judge) -> Rule:
+    return Rule(name, "high", f"{_B}(?P<s>{pattern}){_E}", judge=judge, kind="personal_data")
+
+
+RULES: Final[Sequence[Rule]] = (
+    _rule("payment-card", r"[2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{1,7}"
+          r"|3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}", _card),
+    _rule("iban", r"[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?", _iban),
+    _rule("national-id-kr", r"[0-9]{6}-?[0-9]{7}",
+          lambda found: _rrn(found)),
+    _rule("national-id-cn", r"[1-8][0-9]{5}(?:19|20)[0-9]{9}[0-9Xx]",
+          _checked(checksums.chinese, rb"\xe8\xba\xab\xe4\xbb\xbd|\bid\b|identity", "high")),
+    _rule("national-id-us", r"[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}|[0-9]{9}", _ssn),
+    _rule("national-id-es", r"(?:[0-9]{8}|[XYZ][0-9]{7})-?[A-Z]",
+          _checked(checksums.spanish, rb"\bdni\b|\bnie\b|\bnif\b|documento", "medium")),
+    _rule("national-id-it", r"[A-Z]{6}[0-9]{2}[ABCDEHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]",
+          _checked(checksums.italian, rb"codice|fiscale", "high")),
+    _rule("national-id-fr",
+          r"[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]) ?(?:[0-9]{2}|2[AB]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}",
+          _checked(checksums.french, rb"s\xc3\xa9cu|\bnir\b|secu|insee", "medium")),
+    _rule("national-id-br", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}|[0-9]{11}",
+          lambda found: _cpf(found)),
+    _rule("national-id-in", r"[2-9][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}",
+          _checked(checksums.indian, rb"aadhaar|aadhar|uidai", None)),
+    _rule("national-id-de", r"[1-9][0-9] ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}",
+          _checked(checksums.german, rb"steuer|idnr|tin\b", None)),
+    _rule("national-id-jp", r"[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}",
+          _checked(checksums.japanese, rb"\xe3\x83\x9e\xe3\x82\xa4\xe3\x83\x8a|my ?number|"
+                   rb"\xe5\x80\x8b\xe4\xba\xba\xe7\x95\xaa\xe5\x8f\xb7", None)),
+    _rule("national-id-pl", r"[0-9]{11}", _checked(checksums.polish, rb"pesel", None)),
+    _rule("national-id-nl", r"[0-9]{9}", _checked(checksums.dutch, rb"\bbsn\b|burgerservice", None)),
+    _rule("national-id-ca", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}",
+          _checked(checksums.luhn, rb"\bsin\b|social insurance", None)),
+    _rule("national-id-gb",
+          r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", _nino),
+    Rule("email-address", "low",
+         r"(?:^|[^A-Za-z0-9._%+/-])(?P<s>[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@"
+         r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,8}[A-Za-z]{2,24})(?:$|[^A-Za-z0-9-])",
+         judge=_email, kind="personal_data"),
+    Rule("phone-number", "low",
+         r"(?:^|[^0-9A-Za-z.+/_-])(?P<s>\+[1-9][0-9]{0,2}[ .-]?(?:\(0?[0-9]{1,4}\)[ .-]?)?"
+         r"[0-9]{1,4}(?:[ .-]?[0-9]{2,4}){2,4}|01[016789]-[0-9]{3,4}-[0-9]{4}"
+         r"|0[2-9][0-9]?-[0-9]{3,4}-[0-9]{4}|\([0-9]{3}\) ?[0-9]{3}[ .-][0-9]{4}"
+         r"|[2-9][0-9]{2}[.-][2-9][0-9]{2}[.-][0-9]{4})" + _E,
+         judge=_phone, kind="personal_data"),
+    Rule("ip-address", "low",
+         r"(?:^|[^0-9A-Za-z.:])(?P<s>(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
+         r"|(?:[0-9a-fA-F]{1,4}:){2,7}(?::[0-9a-fA-F]{1,4}){0,6}[0-9a-fA-F]{0,4})"
+         r"(?:$|[^0-9A-Za-z.:])",
+         judge=_ip, kind="personal_data"),
+)  # fmt: skip
+
+
+def _rrn(found: Found) -> Confidence | None:
+    digits = _digits(found)
+    if _glued(found) or not checksums.korean_date(digits):
+        return None
+    words = rb"\xec\xa3\xbc\xeb\xaf\xbc|\xeb\x93\xb1\xeb\xa1\x9d|\brrn\b|jumin|resident"
+    near, checked = _near(found, words), checksums.korean(digits)
+    if b"-" in found["s"]:
+        # Those given since October 2020 have no check digit.
+        return "high" if near or checked else "low"
+    return "high" if near and checked else ("medium" if near else None)
+
+
+def _cpf(found: Found) -> Confidence | None:
+    if _glued(found) or not checksums.brazilian(_digits(found)):
+        return None
+    if b"." in found["s"] or _near(found, rb"\bcpf\b"):
+        return "high"
+    return None
+
+
+def detector(cache: Path | None = None) -> PatternDetector:
+    return PatternDetector("personal", RULES, cache)
