@@ -537,14 +537,14 @@ def test_a_failing_detector_withholds_everything(
 ) -> None:
     detectors: dict[str, Any] = {"secrets": [], "hidden": [], where: [Failing(error)]}
     pipeline = Pipeline(fingerprint_key=KEY, **detectors)
-    given_ = outcome("stdout \x1b text", "stderr", status, artifacts=(Artifact("n", b"data"),))
+    given_ = outcome("stdout \x1b prose", "stderr", status, artifacts=(Artifact("n", b"data"),))
     result = release(pipeline, given_)
     assert result.status == "withheld"
     assert (result.content, result.structured, result.stderr) == ((), None, "")
     (finding,) = result.findings
     assert (finding.rule, finding.kind, finding.action) == ("failing", "scanner", "withhold")
     assert "`failing`" in result.message
-    assert "text" not in everything(result)
+    assert "prose" not in everything(result)
 
 
 def test_a_failing_check_of_the_schema_withholds(pipeline: Pipeline) -> None:
