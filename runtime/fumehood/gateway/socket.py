@@ -1,7 +1,8 @@
 """The Unix socket at the front door: made safely, never taken from a supervisor that lives.
 
 Who connects is what the kernel says (SO_PEERCRED, at connect time); nothing a peer sends is
-believed about who it is.
+believed about who it is. A connection ends with the process that made it: whoever holds its other
+end then is somebody else.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ BACKLOG: Final = 128
 LONGEST_PATH: Final = 107
 """bytes; `sun_path` holds 108 with the final NUL (unix(7))"""
 
+SO_PEERPIDFD: Final = 77
+"""asm-generic/socket.h; Python has no name for it"""
 _UCRED = struct.Struct("3i")
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _RETRY_SECONDS = 0.1
@@ -84,6 +87,34 @@ def peer(connection: socket.socket) -> Caller:
     return Caller(uid=uid, gid=gid, pid=pid, name=_user_name(uid))
 
 
+def peer_process(connection: socket.socket, caller: Caller) -> int:
+    """A descriptor of the process that connected, which no later process can be taken for; -1
+    where the kernel has none (SO_PEERPIDFD came with Linux 6.5).
+
+    Raises:
+        Unauthorized: that process has ended, or is not the one that SO_PEERCRED names.
+    """
+    try:
+        pidfd = connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:
+            return -1
+        raise Unauthorized("the process that connected has ended", "connect yourself") from None
+    if _pid_of(pidfd) == caller.pid:
+        return pidfd
+    os.close(pidfd)  # it is gone; its number may be another's by now
+    raise Unauthorized("the process that connected has ended", "connect yourself")
+
+
+def _pid_of(pidfd: int) -> int:
+    """The process behind a descriptor; -1 once it was reaped."""
+    with contextlib.suppress(OSError), open(f"/proc/self/fdinfo/{pidfd}") as file:
+        for line in file:
+            if line.startswith("Pid:"):
+                return int(line[4:])
+    return -1
+
+
 async def serve(
     listener: socket.socket,
     handle: Callable[[socket.socket, Caller], Awaitable[None]],
@@ -102,11 +133,17 @@ async def serve(
     listener.setblocking(False)
     room = Shares(bounds.connections, bounds.connections_per_uid)
 
-    async def attend(connection: socket.socket, caller: Caller) -> None:
+    async def attend(connection: socket.socket, caller: Caller, pidfd: int) -> None:
         try:
-            await handle(connection, caller)
+            async with anyio.create_task_group() as both:
+                if pidfd >= 0:
+                    both.start_soon(_until_ended, pidfd, caller, both.cancel_scope)
+                await handle(connection, caller)
+                both.cancel_scope.cancel()
         finally:
             connection.close()
+            if pidfd >= 0:
+                os.close(pidfd)
             room.give(caller.uid, 1)
 
     async with anyio.create_task_group() as group:
@@ -119,6 +156,11 @@ async def serve(
                         raise Unauthorized("you may not use this supervisor", "ask its operator")
                     if not room.take(caller.uid, 1):
                         raise OverQuota("no more connections are taken now", "close some, or retry")
+                    try:
+                        pidfd = peer_process(connection, caller)
+                    except BaseException:
+                        room.give(caller.uid, 1)
+                        raise
                 except FumehoodError as error:
                     log.info("connection refused", code=error.code, uid=caller.uid, pid=caller.pid)
                     _turn_away(connection, error)
@@ -126,8 +168,15 @@ async def serve(
                     log.warning("connection without credentials", error=str(error))
                     connection.close()
                 else:
-                    group.start_soon(attend, connection, caller)
+                    group.start_soon(attend, connection, caller, pidfd)
         listener.close()
+
+
+async def _until_ended(pidfd: int, caller: Caller, scope: anyio.CancelScope) -> None:
+    """End the connection with the process that made it: its calls end as if it had hung up."""
+    await anyio.wait_readable(pidfd)
+    log.debug("the process that connected has ended", uid=caller.uid, pid=caller.pid)
+    scope.cancel()
 
 
 async def _accept(listener: socket.socket) -> socket.socket:

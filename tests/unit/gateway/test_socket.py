@@ -6,13 +6,18 @@ import grp
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fumehood.errors import ConfigError
+from fumehood.errors import ConfigError, Unauthorized
 from fumehood.gateway import socket as front
+from fumehood.kernel import pidfd as pidfd_module
+from support.gateway import serving_in_thread
 
 
 def mode_of(path: Path) -> int:
@@ -175,3 +180,64 @@ def test_the_peer_is_who_connected() -> None:
         caller = front.peer(ours)
     assert (caller.uid, caller.gid, caller.pid) == (os.getuid(), os.getgid(), os.getpid())
     assert caller.name
+
+
+CONNECT_AND_PASS_ON = """
+import socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[1])
+with socket.socket(fileno=int(sys.argv[2])) as given:
+    socket.send_fds(given, [b"x"], [connection.fileno()])
+    given.recv(1)
+"""
+
+
+def passed_on(path: Path) -> tuple[socket.socket, subprocess.Popen[bytes], socket.socket]:
+    """A connection that another process made and handed to us, that process, and its leash."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", CONNECT_AND_PASS_ON, str(path), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+        )
+    _, (fd,), _, _ = socket.recv_fds(ours, 1, 1)
+    return socket.socket(fileno=fd), process, ours
+
+
+def test_a_connection_ends_with_the_process_that_made_it(path: Path) -> None:
+    status = b'{"jsonrpc":"2.0","id":1,"method":"fumehood/status"}\n'
+    with serving_in_thread(path):
+        connection, process, leash = passed_on(path)
+        connection.settimeout(30)
+        with connection, leash:
+            connection.sendall(status)
+            assert b'"result"' in connection.recv(65536)
+            leash.close()
+            assert process.wait(30) == 0
+            assert connection.recv(65536) == b""
+
+
+def test_who_has_ended_before_it_is_accepted_is_nobody(path: Path) -> None:
+    listener = front.listen(path, None)
+    connection, process, leash = passed_on(path)
+    leash.close()
+    assert process.wait(30) == 0
+    accepted, _ = listener.accept()
+    with connection, accepted:
+        caller = front.peer(accepted)
+        with pytest.raises(Unauthorized, match="has ended"):
+            front.peer_process(accepted, caller)
+        with pytest.raises(Unauthorized, match="has ended"):  # its number was given out again
+            front.peer_process(accepted, replace(caller, pid=os.getpid()))
+    front.close(listener, path)
+
+
+def test_the_process_of_a_peer_is_held_by_descriptor() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        caller = front.peer(ours)
+        pidfd = front.peer_process(ours, caller)
+        assert not pidfd_module.has_ended(pidfd)
+        os.close(pidfd)
+        with pytest.raises(Unauthorized):
+            front.peer_process(ours, replace(caller, pid=1))
