@@ -47,7 +47,7 @@ _ENVELOPE: Final = {
 }
 _UCRED = struct.Struct("3i")
 _RECEIVE_BYTES = 256 * 1024
-_DETAILS = ("field", "pointer", "retry_after", "control")
+_DETAILS = ("field", "pointer", "retry_after", "limit", "control")
 _BY_CODE: Mapping[str, type[FumehoodError]] = {
     kind.code: kind
     for kind in vars(errors).values()
@@ -112,6 +112,7 @@ class Client:
         on_progress: Progress | None = None,
         on_output: Output | None = None,
         timeout: float | None = None,
+        session: str | None = None,
     ) -> dict[str, Any]:
         """Call a tool; returns the result object, whatever its status.
 
@@ -124,12 +125,15 @@ class Client:
             on_output: hears stdout as it comes, scanned as far as it is known; the result has
                 all of it, scanned as a whole.
             timeout: seconds after which to cancel; None leaves it to the tool's own limit.
+            session: a handle that `open_session` gave.
 
         Raises:
             Cancelled: it was cancelled, or ran out of `timeout`.
             UnknownTool: refusals of other kinds are results with status `rejected`.
         """
-        params = {"name": tool, "arguments": dict(arguments)}
+        params: dict[str, object] = {"name": tool, "arguments": dict(arguments)}
+        if session is not None:
+            params["_meta"] = {"fumehood/session": session}
         with self._interruptible():
             answer = self._request(
                 "tools/call", params, timeout=timeout, hear=(on_progress, on_output)
@@ -188,6 +192,21 @@ class Client:
         """What is known of an invocation: its state, its scanned stderr while it is kept, and for
         operators its records. Raises UnknownInvocation."""
         return self._extension("invocations/logs", "logs", invocation=invocation)
+
+    def show_caller(self, who: str | None = None) -> dict[str, Any]:
+        """What a caller may do now: roles, rates, budgets, conduct, sessions. Yourself, or for
+        operators the user named."""
+        if who is None:
+            return self._extension("callers/show", "caller")
+        return self._extension("callers/show", "caller", who=who)
+
+    def open_session(self) -> dict[str, Any]:
+        """Open a session: its handle under `session`, to be given to `call`."""
+        return self._extension("sessions/open", "opened")
+
+    def close_session(self, session: str) -> dict[str, Any]:
+        """End a session. Raises UnknownSession."""
+        return self._extension("sessions/close", "closed", session=session)
 
     def approvals(self) -> list[dict[str, Any]]:
         """The calls that wait for an operator's approval, as they will run: all for an operator,
@@ -254,7 +273,8 @@ class Client:
     ) -> dict[str, Any]:
         """Send one request and wait for its answer; only one is ever outstanding."""
         self._last_id += 1
-        meta = dict(_ENVELOPE)
+        given = params.get("_meta")
+        meta = {**_ENVELOPE, **(given if isinstance(given, dict) else {})}
         if hear[0] is not None:
             meta["progressToken"] = self._last_id
         if hear[1] is not None:

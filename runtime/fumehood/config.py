@@ -33,6 +33,7 @@ from fumehood.model.faults import explain, nearest
 from fumehood.model.limits import GIB, KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.live import Sign
 from fumehood.model.published import published_schema
+from fumehood.model.quotas import Budget, Rates, check_budgets
 from fumehood.model.rules import MAX_RULES, Rule, check_rules, role_name
 from fumehood.model.scan_policy import ScanSpec
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
@@ -233,6 +234,22 @@ class Approvals(_Strict):
     )
 
 
+class Sessions(_Strict):
+    """Handles by which a caller tells its own agents or conversations apart."""
+
+    lifetime: Annotated[Seconds, bounds(1, 86_400, _show_seconds)] = Field(
+        default=3_600.0, description="a session ends so long after it was opened"
+    )
+    per_caller: Annotated[int, *whole(1, 4_096)] = Field(
+        default=64, description="sessions of one caller at once"
+    )
+
+
+def _budgets(budgets: tuple[Budget, ...], info: ValidationInfo) -> tuple[Budget, ...]:
+    check_budgets(budgets, info.data.get("roles", {}))
+    return budgets
+
+
 def _rules(rules: tuple[Rule, ...] | None, info: ValidationInfo) -> tuple[Rule, ...] | None:
     check_rules(rules or (), info.data.get("roles", {}))
     return rules
@@ -340,6 +357,14 @@ class Config(_Strict):
         description="who may call what; unset: whoever may connect calls every tool",
     )
     approvals: Approvals = Field(default_factory=Approvals)
+    sessions: Sessions = Field(default_factory=Sessions)
+    rates: Rates = Field(default_factory=Rates)
+    budgets: Annotated[tuple[Budget, ...], AfterValidator(_budgets), BeforeValidator(_listed)] = (
+        Field(default=(), max_length=64, description="what calls may use in an hour or a day")
+    )
+    adaptive: bool = Field(
+        default=True, description="tighten for a while what a caller may do that is often refused"
+    )
     accounts: Accounts = Field(default_factory=Accounts)
     ceilings: CeilingsSpec = Field(default_factory=CeilingsSpec)
     accept_unenforced: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = Field(
@@ -368,6 +393,9 @@ class Config(_Strict):
     )
     per_caller: Annotated[int, *whole(1, 65_536)] = Field(
         default=160, description="invocations of one caller, running and waiting together"
+    )
+    per_session: Annotated[int, *whole(1, 65_536)] | None = Field(
+        default=None, description="invocations of one session, running and waiting together"
     )
     per_tool: Annotated[int, *whole(1, 4_096)] = Field(
         default=64, description="invocations of one tool that run at once; more of them wait"
@@ -477,7 +505,7 @@ def _check_trust(path: Path, found: os.stat_result, trusted_uid: int, *, directo
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
     parts = (
-        Accounts, Approvals, CeilingsSpec, DockerEngine, Pressure, Storage, Behaviour,
-        Shutdown, Keys, ScanSpec,
+        Accounts, Approvals, Sessions, Rates, CeilingsSpec, DockerEngine, Pressure, Storage,
+        Behaviour, Shutdown, Keys, ScanSpec,
     )  # fmt: skip
     return published_schema(Config, Config, *parts)

@@ -16,6 +16,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,11 @@ import structlog
 import fumehood
 from fumehood.admission.admit import Admission
 from fumehood.admission.authorize import Authorizer
+from fumehood.admission.budgets import Budgets
+from fumehood.admission.conduct import Conduct
 from fumehood.admission.planner import plan
 from fumehood.admission.quota import Quota
+from fumehood.admission.sessions import Sessions
 from fumehood.audit import replay
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.find import find
@@ -60,6 +64,7 @@ from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
 from fumehood.supervisor.service import Rooms, Supervisor
 from fumehood.supervisor.slots import Slots
+from fumehood.supervisor.usage import Usage, steady_utc
 
 log = structlog.get_logger("fumehood")
 
@@ -302,7 +307,14 @@ def _compose(
     admission = Admission(
         catalog.get,
         authorizer=Authorizer(config, own_uid=os.geteuid() if rootless else None),
-        quota=Quota(per_caller=config.per_caller),
+        quota=Quota(
+            per_caller=config.per_caller,
+            per_session=config.per_session,
+            rates=config.rates,
+            conduct=Conduct(time.monotonic, enabled=config.adaptive),
+        ),
+        budgets=Budgets(config.budgets, Usage(state / "usage.sqlite3"), steady_utc()),
+        sessions=Sessions(config.sessions.lifetime, config.sessions.per_caller, time.monotonic),
         lint=partial(
             lint,
             ceilings=ceilings,

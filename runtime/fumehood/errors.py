@@ -116,6 +116,13 @@ class UnknownInvocation(FumehoodError):
     jsonrpc_code = -32602
 
 
+class UnknownSession(Rejected):
+    """No such session, or another principal's, or one that has ended: all look the same."""
+
+    code = "unknown_session"
+    jsonrpc_code = -32602
+
+
 class UnknownApproval(FumehoodError):
     """No call of that id waits for approval, or none any more."""
 
@@ -158,16 +165,26 @@ class NotApproved(Rejected):
 
 
 class OverQuota(Rejected):
-    """A rate, a concurrency limit or the queue is exhausted. `retry_after` is in seconds."""
+    """A rate, a concurrency limit, a budget or the queue is exhausted.
+
+    `retry_after` is in seconds; `limit` is the configuration's key of what was reached.
+    """
 
     code = "over_quota"
     jsonrpc_code = -32004
 
     def __init__(
-        self, cause: str, remedy: str = "", *, retry_after: float = 1.0, detail: str = ""
+        self,
+        cause: str,
+        remedy: str = "",
+        *,
+        retry_after: float = 1.0,
+        limit: str = "",
+        detail: str = "",
     ) -> None:
         super().__init__(cause, remedy, detail=detail)
         self.retry_after = retry_after
+        self.limit = limit
 
 
 class Unavailable(Rejected):

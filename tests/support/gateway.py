@@ -23,6 +23,7 @@ from fumehood.errors import (
     FumehoodError,
     UnknownApproval,
     UnknownInvocation,
+    UnknownSession,
     UnknownTool,
 )
 from fumehood.gateway import socket as front
@@ -186,6 +187,36 @@ class FakeSupervisor:
                 "rules": rules,
             }
         )
+
+    async def show_caller(self, caller: Caller, who: str | None) -> Said:
+        budget = {
+            "per": "caller", "window": "hour", "tools": ["*"], "ends_in_seconds": 60,
+            "invocations": {"used": 3, "of": 9}, "cpu_seconds": {"used": 1.5, "of": 60.0},
+            "output_bytes": {"used": 0, "of": None},
+        }  # fmt: skip
+        return Said(
+            {
+                "principal": f"uid:{who or caller.uid}",
+                "roles": ["*", "callers"],
+                "at_once": {"used": 1, "of": 80},
+                "rates": [{"limit": "rates.caller", "of": 10, "seconds": 60.0, "left": 4}],
+                "conduct": {"level": 1, "factor": 0.5, "points": 21.0, "signs": {"rejected": 3}},
+                "budgets": [budget],
+                "sessions": [{"session": "ab", "expires_seconds": 5.0}],
+            }
+        )
+
+    sessions: tuple[str, ...] = ()
+
+    async def open_session(self, caller: Caller) -> Said:
+        self.sessions = (*self.sessions, "handle")
+        return Said({"session": "handle", "id": "ab", "expires_seconds": 60.0})
+
+    async def close_session(self, caller: Caller, handle: str) -> Said:
+        if handle not in self.sessions:
+            raise UnknownSession("there is no such session", "open one")
+        self.sessions = ()
+        return Said({"id": "ab"})
 
     async def review_policy(self, caller: Caller) -> Said:
         return Said({"remarks": list(self.remarks)})

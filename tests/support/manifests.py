@@ -80,7 +80,13 @@ def caller(uid: int = 1000, gid: int = 1000) -> Caller:
     return Caller(uid=uid, gid=gid, pid=4242, name=f"uid-{uid}")
 
 
-def request(arguments: dict[str, object], *, uid: int = 1000, name: str = "word-count") -> Request:
+def request(
+    arguments: dict[str, object],
+    *,
+    uid: int = 1000,
+    name: str = "word-count",
+    session: str | None = None,
+) -> Request:
     return Request(
         invocation="0190a0a0-0000-7000-8000-000000000000",
         tool=name,
@@ -88,6 +94,7 @@ def request(arguments: dict[str, object], *, uid: int = 1000, name: str = "word-
         arguments_json=json.dumps(arguments).encode(),
         caller=caller(uid),
         received=0.0,
+        session=session,
     )
 
 

@@ -130,6 +130,11 @@ operators: {users: [root]}
 roles: {team: {users: [7]}}
 rules: [{effect: deny, who: [team]}]
 approvals: {wait: 1m, pending: 2, per_caller: 1}
+sessions: {lifetime: 2m, per_caller: 5}
+rates: {caller: 600/m, session: 10/s, tool: 9/h, all: 100/s}
+budgets: [{per: tool, window: day, cpu: 2h, output: 1GiB, invocations: 5}]
+adaptive: false
+per_session: 4
 accounts: {first: 700000, count: 5}
 ceilings: {timeout: 5m, cpu: 8, memory: 1GiB, pids: 64, scratch: 32MiB, output: 4MiB}
 accept_unenforced: [memory, service_account, runsc.seccomp, CVE-2024-21626]

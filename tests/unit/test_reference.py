@@ -52,7 +52,8 @@ def test_every_key_is_documented_with_its_default(document: str, schema: dict[st
     for key, default in known.items():
         cell = documented[key][0]
         if cell.startswith("`") and cell not in NO_DEFAULT:
-            assert cell.strip("`") == str(default).replace("'", ""), key
+            written = str(default).lower() if isinstance(default, bool) else str(default)
+            assert cell.strip("`") == written.replace("'", ""), key
 
 
 def test_every_key_of_a_result_is_documented() -> None:

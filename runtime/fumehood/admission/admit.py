@@ -6,15 +6,18 @@ run anything: it decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from fumehood.admission.authorize import Authorizer
+from fumehood.admission.budgets import Amounts, Budgets
 from fumehood.admission.policy import Decision
 from fumehood.admission.quota import Quota
+from fumehood.admission.sessions import Sessions
 from fumehood.admission.validate import Validator
-from fumehood.errors import ManifestError, Rejected, Unauthorized, UnknownTool
+from fumehood.errors import ManifestError, Rejected, Unauthorized, UnknownSession, UnknownTool
 from fumehood.model.document import shown
 from fumehood.model.manifest import Manifest, load_manifest
 from fumehood.model.principal import Principal
@@ -58,9 +61,13 @@ class Admission:
         quota: Quota,
         lint: Callable[[Manifest], None],
         pin: Pin = lambda manifest, _: manifest,
+        budgets: Budgets | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         self.authorizer = authorizer
         self.quota = quota
+        self.budgets = budgets or Budgets((), _NoStore(), time.time)
+        self.sessions = sessions or Sessions(3_600, 64, time.monotonic)
         self._get = get
         self._lint = lint
         self._pin = pin
@@ -74,19 +81,36 @@ class Admission:
         Raises:
             Unauthorized: the caller may not call anything here, or not with these arguments.
             UnknownTool: no such tool, or none that this caller may know of.
-            OverQuota: too many of the caller's calls are running or waiting.
+            UnknownSession: none that this caller opened, or one that has ended.
+            OverQuota: a rate is used up, or too many of the caller's calls run or wait.
             InvalidArguments: with a JSON pointer to what breaks the inputSchema.
         """
         caller = request.caller
         if not self.authorizer.may_connect(caller):
             raise Unauthorized("you may not call tools here", "ask an operator for access")
+        principal = self.authorizer.principal(caller)
+        session = self._arrived(principal, request)
         tool = self.tool(caller, request.tool)
-        self.quota.check(caller.uid)
+        self.quota.reach(tool.manifest.name)
+        self.quota.check(principal.name, session)
         self.check_arguments(tool, request.arguments)
         decision = self._permitted(request, tool)
         if decision.effect == "ask":
-            return Asking(request, tool, str(decision), decision.why)
-        return Admitted(request, tool, str(decision))
+            return Asking(request, tool, str(decision), decision.why, session)
+        return Admitted(request, tool, str(decision), session)
+
+    def _arrived(self, principal: Principal, request: Request) -> str:
+        """Count the call, also one of a session that there is not; the session's id."""
+        if request.session is None:
+            self.quota.arrive(principal.name)
+            return ""
+        try:
+            session = self.sessions.find(principal.name, request.session)
+        except UnknownSession:
+            self.quota.arrive(principal.name)
+            raise
+        self.quota.arrive(principal.name, session.id)
+        return session.id
 
     def approved(self, asking: Asking, by: Principal) -> Admitted:
         """A call that an operator let pass; all that may have changed meanwhile is looked at again.
@@ -101,7 +125,8 @@ class Admission:
         if self.tool(request.caller, request.tool).digest != asking.tool.digest:
             raise UnknownTool("the tool was changed while the call waited", "call again")
         decision = self._permitted(request, asking.tool)
-        return Admitted(request, asking.tool, f"{decision} approved by {by.name}")
+        rule = f"{decision} approved by {by.name}"
+        return Admitted(request, asking.tool, rule, asking.session)
 
     def _permitted(self, request: Request, tool: RegisteredTool) -> Decision:
         decision = self.authorizer.decide(request, tool)
@@ -154,6 +179,16 @@ class Admission:
                 self._compiled.clear()
             compiled = self._compiled[tool.digest] = _compile(tool.manifest)
         return compiled
+
+
+class _NoStore:
+    """Where there is no budget, nothing is counted."""
+
+    def load(self, _key: str, _window: int) -> Amounts:
+        return 0, 0, 0
+
+    def save(self, entries: Sequence[tuple[str, int, Amounts]]) -> None:
+        assert not entries  # noqa: S101
 
 
 def _compile(manifest: Manifest) -> _Compiled:

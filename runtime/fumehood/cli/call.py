@@ -55,6 +55,17 @@ FollowOption = Annotated[
     bool,
     typer.Option("--follow", "-f", help="Show the answer while the tool writes it, scanned."),
 ]
+SessionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--session",
+        metavar="HANDLE",
+        envvar="FUMEHOOD_SESSION",
+        help="A session of yours that the call belongs to; `fumehood session open` prints one.",
+        show_default=False,
+        show_envvar=False,
+    ),
+]
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also show usage, what was enforced, and timing.")
 ]
@@ -77,6 +88,7 @@ def command(
     verbose: VerboseOption = False,
     out: OutOption = None,
     force: ForceOption = False,
+    session: SessionOption = None,
     socket: SocketOption = None,
 ) -> None:
     """Call a tool in a fresh sandbox and print its answer.
@@ -91,7 +103,7 @@ def command(
         values = arguments.collect(
             document, arg or (), arg_file or (), lambda: input_schema(client, tool)
         )
-        result = invoke(client, tool, values, follow=follow, as_json=as_json)
+        result = invoke(client, tool, values, follow=follow, as_json=as_json, session=session)
     raise typer.Exit(
         outcome.show(result, as_json=as_json, verbose=verbose, directory=out, force=force)
     )
@@ -104,6 +116,7 @@ def invoke(
     *,
     follow: bool = False,
     as_json: bool = False,
+    session: str | None = None,
 ) -> dict[str, Any]:
     """Call with a live line on a terminal; SIGTERM cancels as Ctrl-C does.
 
@@ -117,7 +130,9 @@ def invoke(
     try:
         with elapsed.shown(tool, hidden=follow and is_terminal(sys.stdout)) as line:
             on_progress = line.progress if is_terminal(sys.stderr) else None
-            result = client.call(tool, values, on_progress=on_progress, on_output=on_output)
+            result = client.call(
+                tool, values, on_progress=on_progress, on_output=on_output, session=session
+            )
     finally:
         signal.signal(signal.SIGTERM, previous)
     return followed.rest_of(result)

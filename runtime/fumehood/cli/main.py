@@ -128,6 +128,18 @@ def _deny(app: typer.Typer) -> None:
     app.command("deny")(approve.deny)
 
 
+def _caller(app: typer.Typer) -> None:
+    from fumehood.cli import caller
+
+    app.add_typer(caller.app, name="caller")
+
+
+def _session(app: typer.Typer) -> None:
+    from fumehood.cli import caller
+
+    app.add_typer(caller.sessions, name="session")
+
+
 def _policy(app: typer.Typer) -> None:
     from fumehood.cli import policy
 
@@ -183,6 +195,8 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "doctor": _doctor,
     "version": _version_command,
     "policy": _policy,
+    "caller": _caller,
+    "session": _session,
     "tool": _tool,
     "image": _image,
     "audit": _audit,

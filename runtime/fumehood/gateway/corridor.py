@@ -72,3 +72,15 @@ class Supervisor(Protocol):
     async def review_policy(self, caller: Caller) -> Report:
         """Remarks about the rules that hold. Raises Unauthorized."""
         ...
+
+    async def show_caller(self, caller: Caller, who: str | None) -> Report:
+        """What a caller may do now; None is itself. Raises Unauthorized, UsageError."""
+        ...
+
+    async def open_session(self, caller: Caller) -> Report:
+        """A new session of the caller. Raises OverQuota."""
+        ...
+
+    async def close_session(self, caller: Caller, handle: str) -> Report:
+        """End one of the caller's. Raises UnknownSession."""
+        ...

@@ -99,7 +99,26 @@ def _governing(supervisor: Supervisor) -> Mapping[str, Route]:
         reviewed = await supervisor.review_policy(arrival.caller)
         return {**reviewed.to_json(), "resultType": "complete"}
 
+    async def caller(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "who")
+        who = _text(params, "who", 64) if "who" in params else None
+        shown = await supervisor.show_caller(arrival.caller, who)
+        return {"caller": shown.to_json(), "resultType": "complete"}
+
+    async def open_session(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        opened = await supervisor.open_session(arrival.caller)
+        return {"opened": opened.to_json(), "resultType": "complete"}
+
+    async def close_session(arrival: Arrival) -> dict[str, Any]:
+        handle = _text(_params(arrival, "session"), "session", 64)
+        closed = await supervisor.close_session(arrival.caller, handle)
+        return {"closed": closed.to_json(), "resultType": "complete"}
+
     return {
+        "fumehood/callers/show": caller,
+        "fumehood/sessions/open": open_session,
+        "fumehood/sessions/close": close_session,
         "fumehood/approvals/list": approvals,
         "fumehood/approvals/answer": answer,
         "fumehood/policy/explain": explain,

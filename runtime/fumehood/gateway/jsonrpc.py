@@ -43,7 +43,7 @@ _GENERIC: Mapping[type[FumehoodError], str] = {
     AuditError: "the call could not be recorded, so it has no answer",
     ScanFailed: "the output could not be scanned, so it is withheld",
 }
-_DETAILS = ("field", "pointer", "retry_after", "control")
+_DETAILS = ("field", "pointer", "retry_after", "limit", "control")
 
 
 class InvalidFrame(ProtocolError):

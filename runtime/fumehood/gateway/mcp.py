@@ -115,6 +115,7 @@ class Gateway:
             arguments_json=strict_json.dumps(arguments),
             caller=arrival.caller,
             received=arrival.received,
+            session=_session(arrival.message.meta),
         )
         listener = hearing(arrival.message, arrival.notify)
         return call_result(await self._supervisor.invoke(request, listener))
@@ -152,6 +153,15 @@ def describe(tool: RegisteredTool) -> dict[str, Any]:
     """MCP's `Tool`: the manifest's own MCP fields, nothing of how the tool runs."""
     fields = tool.manifest.model_dump(mode="json", include=_MCP_FIELDS, exclude_none=True)
     return {name: value for name, value in fields.items() if value or name != "annotations"}
+
+
+SESSION: Final = "fumehood/session"
+
+
+def _session(meta: Mapping[str, Any]) -> str | None:
+    """The session that a call says it belongs to. What is no string is no session's handle."""
+    value = meta.get(SESSION)
+    return value if value is None or isinstance(value, str) else "?"
 
 
 def call_result(result: Result) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Request:
     caller: Caller
     received: float
     """time.monotonic() when the frame was complete."""
+    session: str | None = None
+    """The handle of a session, as the caller gave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +61,25 @@ class RegisteredTool:
 class Asking:
     """A request that passes once an operator approves it. Only `admission` builds one.
 
-    rule: the rule that asks, as it is recorded; reason: its own words.
+    rule: the rule that asks, as it is recorded; reason: its own words. session: its id, empty
+        for a call of none.
     """
 
     request: Request
     tool: RegisteredTool
     rule: str
     reason: str
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """A request that passed admission. Only `admission` builds one; the planner takes only this.
 
-    rule: what let it pass, as it is recorded.
+    rule: what let it pass, as it is recorded. session: its id, empty for a call of none.
     """
 
     request: Request
     tool: RegisteredTool
     rule: str = ""
+    session: str = ""

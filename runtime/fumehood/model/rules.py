@@ -6,7 +6,7 @@ Frozen values and their checks, no I/O. Nothing here decides about a call: `admi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -110,6 +110,18 @@ def glob(pattern: str, text: str) -> bool:
     return True
 
 
+Roles = Annotated[
+    tuple[Annotated[str, AfterValidator(_role)], ...],
+    AfterValidator(_not_empty),
+    BeforeValidator(_listed),
+    Field(max_length=64),
+]
+ToolPatterns = Annotated[
+    tuple[Annotated[str, _globbing(_TOOLS, "tools")], ...],
+    AfterValidator(_not_empty),
+    BeforeValidator(_listed),
+    Field(max_length=256),
+]
 Labels = Annotated[
     dict[Annotated[str, AfterValidator(label)], Annotated[str, AfterValidator(label)]],
     Field(max_length=16),
@@ -126,20 +138,10 @@ class Rule(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     effect: Effect = Field(description="allow, ask (an operator approves each call) or deny")
-    who: Annotated[
-        tuple[Annotated[str, AfterValidator(_role)], ...],
-        AfterValidator(_not_empty),
-        BeforeValidator(_listed),
-    ] = Field(
-        default=(EVERYBODY,),
-        max_length=64,
-        description="roles; callers and operators are built in, * is both",
+    who: Roles = Field(
+        default=(EVERYBODY,), description="roles; callers and operators are built in, * is both"
     )
-    tools: Annotated[
-        tuple[Annotated[str, _globbing(_TOOLS, "tools")], ...],
-        AfterValidator(_not_empty),
-        BeforeValidator(_listed),
-    ] = Field(default=("*",), max_length=256, description="names of tools; * stands for others")
+    tools: ToolPatterns = Field(default=("*",), description="names; * stands for others")
     versions: Annotated[
         tuple[Annotated[str, _globbing(_VERSIONS, "versions")], ...],
         AfterValidator(_not_empty),
@@ -170,7 +172,18 @@ class Rule(BaseModel):
         )
 
 
-def check_rules(rules: tuple[Rule, ...], roles: Mapping[str, object]) -> None:
+def known_role(name: str, roles: Collection[str], *, at: tuple[str | int, ...]) -> None:
+    """Raise FieldError, with its place, for a role that is neither defined nor built in."""
+    if name not in roles and name not in BUILT_IN and name != EVERYBODY:
+        known = ", ".join(sorted({*roles, *BUILT_IN, EVERYBODY}))
+        raise FieldError(
+            f"there is no role {shown(name)}",
+            f"define it under roles; known here: {known}",
+            at=at,
+        )
+
+
+def check_rules(rules: tuple[Rule, ...], roles: Collection[str]) -> None:
     """Refuse rules that name no role that there is, or contradict each other word for word.
 
     Raises:
@@ -179,13 +192,7 @@ def check_rules(rules: tuple[Rule, ...], roles: Mapping[str, object]) -> None:
     seen: dict[tuple[object, ...], tuple[int, Effect]] = {}
     for index, rule in enumerate(rules):
         for place, name in enumerate(rule.who):
-            if name not in roles and name not in BUILT_IN and name != EVERYBODY:
-                known = ", ".join(sorted({*roles, *BUILT_IN, EVERYBODY}))
-                raise FieldError(
-                    f"there is no role {shown(name)}",
-                    f"define it under roles; known here: {known}",
-                    at=(index, "who", place),
-                )
+            known_role(name, roles, at=(index, "who", place))
         other = seen.setdefault(rule.scope(), (index, rule.effect))
         if other[0] != index:
             said = "says the same as" if other[1] == rule.effect else "contradicts"

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +22,7 @@ import anyio
 import structlog
 
 from fumehood.admission.admit import Admission
+from fumehood.admission.budgets import Amounts
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.find import Found
 from fumehood.audit.record import Field
@@ -33,11 +34,13 @@ from fumehood.model.codec import encode
 from fumehood.model.live import Listener
 from fumehood.model.outcome import Outcome
 from fumehood.model.plan import Plan
+from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Request
 from fumehood.model.result import Result, Timing
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import invocation
 from fumehood.supervisor.approvals import Approvals
+from fumehood.supervisor.callers import Callers
 from fumehood.supervisor.control import Control
 from fumehood.supervisor.governing import Governing
 from fumehood.supervisor.habits import Habits
@@ -137,6 +140,12 @@ class Supervisor:
         self._approvals = Approvals(
             rooms.admission, rooms.config().approvals, self._record, rooms.digest
         )
+        self._callers = Callers(
+            rooms.admission, rooms.audit.append, self._record, self._operator_only
+        )
+        self.show_caller = self._callers.show
+        self.open_session = self._callers.open_session
+        self.close_session = self._callers.close_session
         self.approvals = self._approvals.pending
         self.answer_approval = self._approvals.answer
         self._governing = Governing(
@@ -193,6 +202,7 @@ class Supervisor:
         self._control.close()
         self._lookout.close()
         self._rooms.habits.close()
+        self._callers.close()
         if self._tidying is not None:
             self._tidying.cancel()
         for threads in (self._workers, self._scans):
@@ -205,16 +215,20 @@ class Supervisor:
         except Unavailable as error:
             return rooms.pipeline.refuse(request, error, None)
         tool: RegisteredTool | None = None
+        principal = rooms.admission.authorizer.principal(request.caller)
         try:
             admitted = await self._admit(request)
             live.tool = tool = admitted.tool
-            with rooms.admission.quota.hold(request.caller.uid):
+            with rooms.admission.quota.hold(principal.name, admitted.session):
                 if isinstance(admitted, Asking):
                     live.enter("asking")
                     admitted = await self._approvals.wait(admitted)
                 live.plan = plan = rooms.plan(admitted)
-                live.result = result = await self._run(live, listener, admitted, plan)
+                with self._spending(live, principal, plan) as spent:
+                    result, spent.output = await self._run(live, listener, admitted, plan)
+                    live.result = spent.result = result
         except Rejected as error:
+            self._callers.refused(principal, error)
             return await self._refused(request, error, tool)
         except asyncio.CancelledError:
             fields = {**_who(request), "status": "cancelled", "cancelled_by": live.cancelled_by}
@@ -223,6 +237,7 @@ class Supervisor:
         except Exception as error:
             await self._failed(request, error)
             raise
+        self._callers.ended(principal, result)
         account = self._account(admitted, plan, result)
         if live.cancelled_by:
             account["cancelled_by"] = live.cancelled_by
@@ -241,9 +256,10 @@ class Supervisor:
 
     async def _run(
         self, live: Live, listener: Listener | None, admitted: Admitted, plan: Plan
-    ) -> Result:
-        """From a plan to a scanned result. The sandbox's slot is held until its output is scanned
-        or dropped: what waits for a scan is never more than all sandboxes may write."""
+    ) -> tuple[Result, int]:
+        """From a plan to a scanned result, and the bytes that its tool wrote. The sandbox's slot is
+        held until its output is scanned or dropped: what waits for a scan is never more than all
+        sandboxes may write."""
         rooms, request = self._rooms, admitted.request
         memory = plan.limits.memory_bytes
         live.enter("waiting")
@@ -257,7 +273,18 @@ class Supervisor:
             with telling(live, listener, rooms.pipeline.partial, self._scans):
                 run = await invocation.run(rooms.pool, admitted, plan, written, live)
             live.enter("scanning")
-            return await self._scanned(admitted, run, launched)
+            return await self._scanned(admitted, run, launched), _bytes_of(run.outcome)
+
+    @contextlib.contextmanager
+    def _spending(self, live: Live, principal: Principal, plan: Plan) -> Iterator[_Spent]:
+        """Hold what the call may use of its budgets, and give back what it did not."""
+        budgets = self._rooms.admission.budgets
+        held = budgets.reserve(principal, live.request.tool, plan.limits)
+        spent = _Spent()
+        try:
+            yield spent
+        finally:
+            held.settle(spent.of(live, held.most))
 
     async def _scanned(self, admitted: Admitted, run: invocation.Run, launched: float) -> Result:
         rooms, request = self._rooms, admitted.request
@@ -345,6 +372,7 @@ class Supervisor:
             "tool_version": result.tool_version,
             "tool_digest": result.tool_digest,
             "rule": admitted.rule,
+            "session": admitted.session,
             "status": result.status,
             "exit_code": result.exit_code,
             "signal": result.signal,
@@ -437,6 +465,21 @@ class Supervisor:
             asking=self._approvals.count,
             engines={name: said.pid if said else 0 for name, said in hellos.items()},
         )
+
+
+@dataclass(slots=True)
+class _Spent:
+    """What a call used. result: None when it ended without one."""
+
+    result: Result | None = None
+    output: int = 0
+
+    def of(self, live: Live, most: Amounts) -> Amounts:
+        """Without a result, all of it once the tool ran, and nothing before."""
+        if self.result is None:
+            return most if live.started is not None else (0, 0, 0)
+        cpu = self.result.usage.cpu_seconds
+        return 1, most[1] if cpu is None else round(cpu * 1000), self.output
 
 
 def _tidied(work: asyncio.Future[int]) -> None:

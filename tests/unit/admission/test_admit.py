@@ -84,7 +84,7 @@ def test_bad_arguments_name_the_place() -> None:
 
 def test_over_quota_is_refused_before_the_arguments_cost_anything() -> None:
     here = admission(tool(), per_caller=1)
-    with here.quota.hold(1000), pytest.raises(OverQuota):
+    with here.quota.hold("uid:1000"), pytest.raises(OverQuota):
         here.admit(request({"text": 1}))
     here.admit(request({"text": "x"}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from fumehood.admission.authorize import name_of
+from fumehood.admission.budgets import Budgets
 from fumehood.admission.quota import Quota
 from fumehood.config import Config
 from fumehood.errors import OverQuota
 from fumehood.model.outcome import Artifact, Outcome
+from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Request
 from fumehood.supervisor import invocation, service
 from fumehood.supervisor.slots import Slots
@@ -45,14 +49,18 @@ class Rooms:
         self.audit = SimpleNamespace(append=self._append)
         self.pipeline = SimpleNamespace(partial=lambda: None, release=self._release, refuse=None)
         self.admission = SimpleNamespace(
-            authorizer=SimpleNamespace(is_operator=lambda _caller: False),
+            authorizer=SimpleNamespace(
+                is_operator=lambda _caller: False,
+                principal=lambda caller: Principal(name_of(caller), frozenset({"*"})),
+            ),
+            budgets=Budgets((), None, time.time),
             admit=self._admit,
             quota=self.quota,
             output_check=lambda _tool: None,
         )
 
     def _admit(self, request: Request) -> Admitted:
-        self.quota.check(request.caller.uid)
+        self.quota.check(name_of(request.caller))
         return replace(admitted(), request=request)
 
     def _append(self, event: str, fields: dict[str, Any]) -> Future[int]:
@@ -101,17 +109,17 @@ def test_what_waits_for_a_scan_holds_quota_and_slot(monkeypatch: pytest.MonkeyPa
         rooms, supervisor = corridor(monkeypatch, BIG)
         calls = [call(supervisor, number) for number in range(3)]
         await scans(rooms, 2)
-        assert (rooms.slots.taken, rooms.quota.held(1000)) == (3, 3)
+        assert (rooms.slots.taken, rooms.quota.held("uid:1000")) == (3, 3)
         calls[2].cancel()  # its scan waits for a thread, and it with it
         await asyncio.sleep(0.05)
-        assert (rooms.slots.taken, rooms.quota.held(1000)) == (3, 3)
+        assert (rooms.slots.taken, rooms.quota.held("uid:1000")) == (3, 3)
         with pytest.raises(OverQuota):
-            rooms.quota.check(1000)
+            rooms.quota.check("uid:1000")
         rooms.go.set()
         ends = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(ends[2], asyncio.CancelledError)
         assert len(rooms.scanned) == 2, "the output of a cancelled call was scanned"
-        assert (rooms.slots.taken, rooms.quota.held(1000)) == (0, 0)
+        assert (rooms.slots.taken, rooms.quota.held("uid:1000")) == (0, 0)
         assert rooms.ended == {"call-0": 1, "call-1": 1, "call-2": 1}
         await supervisor.stop(0)
 
@@ -129,7 +137,7 @@ def test_stopping_abandons_scans_and_records_each_call_once(
             await supervisor.stop(0.05)
             await asyncio.gather(*calls, return_exceptions=True)
         assert rooms.ended == {"call-0": 1, "call-1": 1, "call-2": 1}
-        assert (rooms.slots.taken, rooms.quota.held(1000)) == (0, 0)
+        assert (rooms.slots.taken, rooms.quota.held("uid:1000")) == (0, 0)
 
     asyncio.run(scenario())
 
