@@ -33,7 +33,7 @@ from fumehood.model.faults import explain, nearest
 from fumehood.model.limits import GIB, KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.live import Sign
 from fumehood.model.published import published_schema
-from fumehood.model.quotas import Budget, Rates, check_budgets
+from fumehood.model.quotas import Approvals, Budget, Rates, Sessions, check_budgets
 from fumehood.model.rules import MAX_RULES, Rule, check_rules, role_name
 from fumehood.model.scan_policy import ScanSpec
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
@@ -217,31 +217,6 @@ class Storage(_Strict):
     )
     images: Annotated[Size, bounds(64 * MIB, 1024 * GIB, format_size)] = Field(
         default=32 * GIB, description="root file systems of images"
-    )
-
-
-class Approvals(_Strict):
-    """Calls that a rule with `ask` holds until an operator approves them."""
-
-    wait: Annotated[Seconds, bounds(0.1, 86_400, _show_seconds)] = Field(
-        default=300.0, description="unanswered by then, a call is refused"
-    )
-    pending: Annotated[int, *whole(1, 4_096)] = Field(
-        default=64, description="calls that wait for approval at once; one more is refused"
-    )
-    per_caller: Annotated[int, *whole(1, 4_096)] = Field(
-        default=8, description="of these, at most so many of one caller"
-    )
-
-
-class Sessions(_Strict):
-    """Handles by which a caller tells its own agents or conversations apart."""
-
-    lifetime: Annotated[Seconds, bounds(1, 86_400, _show_seconds)] = Field(
-        default=3_600.0, description="a session ends so long after it was opened"
-    )
-    per_caller: Annotated[int, *whole(1, 4_096)] = Field(
-        default=64, description="sessions of one caller at once"
     )
 
 

@@ -47,8 +47,37 @@ def parse_rate(rate: str) -> tuple[int, int]:
     return int(found[1]), SECONDS_OF[found[2]]
 
 
+def _show_seconds(seconds: float) -> str:
+    return format_duration(round(seconds * 1000))
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Approvals(_Strict):
+    """Calls that a rule with `ask` holds until an operator approves them."""
+
+    wait: Annotated[Seconds, bounds(0.1, 86_400, _show_seconds)] = Field(
+        default=300.0, description="unanswered by then, a call is refused"
+    )
+    pending: Annotated[int, *whole(1, 4_096)] = Field(
+        default=64, description="calls that wait for approval at once; one more is refused"
+    )
+    per_caller: Annotated[int, *whole(1, 4_096)] = Field(
+        default=8, description="of these, at most so many of one caller"
+    )
+
+
+class Sessions(_Strict):
+    """Handles by which a caller tells its own agents or conversations apart."""
+
+    lifetime: Annotated[Seconds, bounds(1, 86_400, _show_seconds)] = Field(
+        default=3_600.0, description="a session ends so long after it was opened"
+    )
+    per_caller: Annotated[int, *whole(1, 4_096)] = Field(
+        default=64, description="sessions of one caller at once"
+    )
 
 
 class Rates(_Strict):
@@ -58,10 +87,6 @@ class Rates(_Strict):
     session: Rate | None = Field(default=None, description="calls of one session")
     tool: Rate | None = Field(default=None, description="calls of one tool, whoever makes them")
     all: Rate | None = Field(default=None, description="calls of everybody")
-
-
-def _show_seconds(seconds: float) -> str:
-    return format_duration(round(seconds * 1000))
 
 
 _DAYS: Final = 30 * 86_400

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from fumehood.admission.admit import Admission
 from fumehood.audit.record import Field
-from fumehood.config import Approvals as Settings
 from fumehood.errors import NotApproved, OverQuota, Unauthorized, UnknownApproval
 from fumehood.model.principal import Principal
+from fumehood.model.quotas import Approvals as Settings
 from fumehood.model.request import Admitted, Asking, Caller
 
 ID_BYTES: Final = 12
