@@ -110,7 +110,7 @@ def test_a_denied_call_is_rejected_and_a_gone_caller_withdraws(daemon: Hood) -> 
         with Stranger(daemon.socket, ANN).calling("careful"):
             eventually(lambda: bool(client.approvals()), 30, "the call asks")
         eventually(lambda: not client.approvals(), 30, "nothing waits for who is gone")
-    assert records(daemon, "approval.withdrawn")
+    eventually(lambda: bool(records(daemon, "approval.withdrawn")), 30, "that is on record")
 
 
 def test_policy_explain_names_the_rule_and_is_for_operators(daemon: Hood) -> None:
