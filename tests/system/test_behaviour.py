@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.docker import Engine
 from support.hood import Hood, eventually, hood
 
 SAMPLES = 5
@@ -124,6 +125,21 @@ def test_what_the_operator_does_not_bear_ends_the_call(
     assert result["breach"]["observed"] >= result["breach"]["limit"]
     assert f"stopped for its behaviour ({sign.replace('_', ' ')})" in result["message"]
     assert hooded.alive(name) == []
+
+
+def test_a_container_is_watched_alike(docker_engine: Engine) -> None:
+    config = CONFIG | {
+        "engines": ["docker"],
+        "docker": {"socket": docker_engine.socket},
+        "warm": 0,
+    }
+    with hood(config=config) as running:
+        result = run(running, "storm", STORM)
+        assert (result["status"], result["breach"]["control"]) == ("tool_error", "fork_storm")
+        assert running.alive("storm") == []
+        result = run(running, "spinner", SPIN, cpu=0.2)
+        assert result["status"] == "ok", result["message"]
+        assert "spinning" in behaviour(result)
 
 
 def test_what_is_unusual_for_a_version_is_told_with_numbers_also_after_a_restart(
