@@ -240,7 +240,7 @@ class Behaviour(_Strict):
         default=8, description="how many (robust) deviations above the median are unusual"
     )
     spinning: Annotated[Seconds, bounds(1, 3_600, _show_seconds)] = Field(
-        default=30.0, description="all its CPU used and nothing written for so long"
+        default=30.0, description="half its CPU or more used and nothing written for so long"
     )
     fork_storm: Annotated[int, *whole(1, 1_000_000)] = Field(
         default=100, description="processes and threads that the pids limit refused"

@@ -10,7 +10,7 @@ State = Literal["admitting", "asking", "waiting", "opening", "running", "ending"
 sandbox being made, its tool running, stopped and not dead yet, its output being scanned."""
 
 Sign = Literal["spinning", "fork_storm", "denials", "output_flood"]
-"""Abnormal behaviour of a running tool: all its CPU used and nothing written, processes that the
+"""Abnormal behaviour of a running tool: its CPU used and nothing written, processes that the
 pids limit refuses again and again, calls it is killed for again and again, output without end."""
 
 

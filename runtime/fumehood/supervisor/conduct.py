@@ -14,7 +14,7 @@ from fumehood.kernel.gauge import Reading
 from fumehood.model.live import Sign
 from fumehood.model.plan import Limits
 
-BUSY: Final = 0.8
+BUSY: Final = 0.5
 """Part of the CPU a tool may use (of one core, where it may use more) that counts as spinning."""
 FULL_LOOKS: Final = 5
 """Looks one after another that find as many processes as are allowed."""
