@@ -280,8 +280,8 @@ def derive(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A requirements.txt with versions and hashes, or a manifest with "
-            "run.requirements.",
+            help="A requirements.txt with versions and hashes, a package-lock.json, or a manifest "
+            "with run.requirements.",
         ),
     ],
     base: Annotated[
@@ -289,28 +289,33 @@ def derive(
         typer.Option(
             "--base",
             metavar="IMAGE",
-            help="The image to add them to; the manifest's, or python.",
+            help="The image to add them to; the manifest's, or python, or node.",
             show_default=False,
         ),
     ] = None,
     wheels: Annotated[
         Path | None,
         typer.Option(
-            "--wheels", metavar="DIR", help="A folder with wheels, for hosts without a network."
+            "--wheels",
+            metavar="DIR",
+            help="A folder with wheels, or npm's .tgz, for hosts without a network.",
         ),
     ] = None,
     as_json: JsonOption = False,
     state: StateOption = None,
 ) -> None:
-    """Add Python libraries to an image, once; tools with the same requirements share it.
+    """Add Python or Node libraries to an image, once; tools with the same requirements share it.
 
-    pip downloads wheels whose hashes are named; they are unpacked without running anything of
-    them. A second time needs no network.
+    pip or npm downloads what the hashes name; it is unpacked without running anything of it. A
+    second time needs no network.
     """
-    if requirements.suffix in (".yaml", ".yml", ".json"):
+    from fumehood.images.npm_lock import is_lock
+
+    text, named = read_requirements(requirements), "python"
+    if is_lock(text):
+        named = "node"
+    elif requirements.suffix in (".yaml", ".yml", ".json"):
         text, named = _requirements_of(requirements)
-    else:
-        text, named = read_requirements(requirements), "python"
     image = prepare(chosen(state=state), base or named, text, wheels)
     if as_json:
         out_json(asdict(image))
@@ -333,7 +338,7 @@ def _requirements_of(manifest: Path) -> tuple[str, str]:
 
 def read_requirements(path: Path) -> str:
     """The text of a requirements file; raises UsageError."""
-    from fumehood.images.requirements import MAX_BYTES
+    from fumehood.images.npm_lock import MAX_BYTES
 
     try:
         with path.open("rb") as file:

@@ -1,8 +1,8 @@
-"""Images with a tool's Python distributions added: `run.requirements`.
+"""Images with a tool's Python distributions or Node packages added: `run.requirements`.
 
-pip only downloads, wheels only, and every file must have one of the hashes that the requirements
-name; unpacking is ours and runs nothing. The result is an image like any other, kept under the
-digest of its base and its requirements, so that registering a tool again needs no network.
+pip and npm only download, and every file must have one of the hashes that the requirements name;
+unpacking is ours and runs nothing. The result is an image like any other, kept under the digest
+of its base and its requirements, so that registering a tool again needs no network.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from fumehood.errors import ImageError
+from fumehood.images import npm, npm_lock
 from fumehood.images.beneath import open_directory
 from fumehood.images.bounds import DEFAULT, Bounds
 from fumehood.images.external import run
 from fumehood.images.index import Image
-from fumehood.images.requirements import Requirement, key, parse
+from fumehood.images.requirements import Requirement, key_of, parse
 from fumehood.images.sbom import installed
 from fumehood.images.sources import Workplace
 from fumehood.images.spool import Spool
@@ -59,21 +60,30 @@ def derive(
     progress: Callable[[str], None] = lambda _: None,
     bounds: Bounds = DEFAULT,
 ) -> Image:
-    """The image that adds `text` (a requirements file) to `base`, made unless it is there.
+    """The image that adds `text` (a requirements file, or a package-lock.json) to `base`, made
+    unless it is there.
 
-    wheels: a folder that is searched for wheels too; with it nothing needs to be fetched.
+    wheels: a folder that is searched for wheels and packages too; with it nothing needs to be
+        fetched.
     compiler: makes bytecode inside a sandbox; without one, each call compiles what it imports.
 
     Raises:
-        ImageError: the requirements are malformed, the base has no Python, wheels cannot be had,
-            or one of them is not what it must be.
+        ImageError: the requirements are malformed, the base has no Python or no Node, wheels or
+            packages cannot be had, or one of them is not what it must be.
     """
-    requirements = parse(text)
-    below, wanted = store.resolve(base), key(requirements)
+    below, wanted = store.resolve(base), key_of(text)
     if (known := store.derived(below.digest, wanted)) is not None:
         return known
     name = f"{below.name.split(':')[0]}:requirements-{wanted.removeprefix('sha256:')[:12]}"
     source = f"requirements over {below.name}"
+    if npm_lock.is_lock(text):
+        packages = npm_lock.parse(text)
+
+        def with_packages(place: Workplace) -> Tree:
+            return _with_packages(store, below, packages, wheels, place, progress, bounds)
+
+        return store.add(with_packages, name, source=source, base=below.digest, requirements=wanted)
+    requirements = parse(text)
     with _opened(store.path(below.digest)) as base_fd:
         python = find_python(base_fd)
 
@@ -105,6 +115,28 @@ def derive(
             return store.add(compiled, name, source=source, base=below.digest, requirements=wanted)
     finally:
         store.remove(bare.name, force=True)
+
+
+def _with_packages(
+    store: ImageStore,
+    below: Image,
+    packages: tuple[npm_lock.Package, ...],
+    folder: Path | None,
+    place: Workplace,
+    progress: Callable[[str], None],
+    bounds: Bounds,
+) -> Tree:
+    """The base's tree with Node packages in it; what was used is kept for the next time."""
+    folders = [path for path in (store.wheels(), folder) if path is not None]
+    with _opened(store.path(below.digest)) as base_fd:
+        npm.find_node(base_fd)
+        archives = npm.fetch(packages, place.copies, folders, progress)
+        tree = Tree(Spool(place.contents, bounds), bounds)
+        tree.adopt(base_fd)
+        progress(f"unpacking {len(packages)} Node packages")
+        npm.install(tree, packages, archives, bounds)
+        store.keep_wheels(list(archives.values()))
+        return tree
 
 
 class _Bytecode:

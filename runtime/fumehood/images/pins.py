@@ -55,4 +55,4 @@ def _key(path: str | None, files: Mapping[str, HasData]) -> str:
         text = file.data.decode()
     except UnicodeDecodeError as error:
         raise ImageError(f"{path!r} is not UTF-8 at byte {error.start}") from None
-    return requirements.key(requirements.parse(text))
+    return requirements.key_of(text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fumehood.errors import ImageError
-from fumehood.images import oci
+from fumehood.images import npm_lock, oci
 
 MAX_BYTES: Final = 256 * 1024
 MAX_REQUIREMENTS: Final = 500
@@ -65,6 +65,17 @@ def key(requirements: tuple[Requirement, ...]) -> str:
     """What they come to, as a digest: equal requirements over an equal base make one image."""
     lines = [requirement.line for requirement in requirements]
     return oci.sha256(oci.encode({"format": FORMAT, "requirements": lines}))
+
+
+def key_of(text: str) -> str:
+    """The same of a requirements file of either kind: pip's, or npm's package-lock.json.
+
+    Raises:
+        ImageError: it is malformed.
+    """
+    if npm_lock.is_lock(text):
+        return npm_lock.key(npm_lock.parse(text))
+    return key(parse(text))
 
 
 def _logical_lines(text: str) -> list[tuple[int, str]]:

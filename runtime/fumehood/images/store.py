@@ -92,7 +92,7 @@ class ImageStore:
             if requirements:
                 raise ImageError(
                     "run.requirements needs an image of its own",
-                    "set run.image: python, made by `make images`",
+                    "set run.image: python (or node), made by `make images`",
                 )
             return HOST
         base = self.resolve(reference)

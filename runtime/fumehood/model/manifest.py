@@ -209,7 +209,7 @@ class Run(_Strict):
     )
     requirements: Annotated[str, AfterValidator(_requirements)] | None = Field(
         default=None,
-        description="requirements.txt in run.files, with versions and hashes: what the image gets",
+        description="requirements.txt or package-lock.json in run.files: what the image gets",
     )
     command: Annotated[
         tuple[Annotated[str, AfterValidator(_argument)], ...],
