@@ -1,6 +1,6 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Both set up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images test lint bench lock clean
+.PHONY: help setup demo images test engines-table lint bench lock clean
 BIN := .venv/bin
 
 help: ## show this help
@@ -18,6 +18,9 @@ images: ## build the images base, python and node into the store, from Debian's 
 
 test: setup-dev lint ## lint, then every test suite
 	@scripts/test
+
+engines-table: setup-dev ## attack every engine and write docs/engines.md's table from what that found
+	@$(BIN)/pytest tests/conformance/test_promises.py tests/hostile/test_hostile.py --engines-table
 
 MINUTES ?= 5
 soak: setup-dev ## random kills under load, MINUTES=5 of them, then 10,000 calls of 1 MB (as root)

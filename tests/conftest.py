@@ -4,12 +4,14 @@ their own."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from support import table
 from support.docker import Engine
+from support.engines import Target, configuration
 from support.hood import Hood
 from support.hood import hood as start
 
@@ -39,3 +41,43 @@ def docker_engine() -> Iterator[Engine]:
 def own_docker_engine() -> Iterator[Engine]:
     """For tests that stop, kill or restart it."""
     yield from _engine()
+
+
+@pytest.fixture(scope="session")
+def engines(docker_engine: Engine) -> Iterator[Hood]:
+    """One daemon that runs every engine: what the conformance and the hostile suite attack."""
+    with start(config=configuration(docker_engine.socket)) as running:
+        yield running
+
+
+# --- the table of docs/engines.md
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engines-table",
+        action="store_true",
+        help="write the table of docs/engines.md from what this run found",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note how attacks on promises, and hostile cases, end on each engine."""
+    report = yield
+    spec = getattr(item, "callspec", None)
+    target = spec.params.get("target") if spec else None
+    if isinstance(target, Target) and (call.when == "call" or report.failed):
+        mark = item.get_closest_marker("promise")
+        row = mark.args[0] if mark else getattr(spec.params.get("row"), "name", "")
+        row = row or getattr(spec.params.get("case"), "group", "")
+        if row:
+            table.note(item.config, row, target, passed=report.passed)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--engines-table"):
+        table.write(table.found(session.config))

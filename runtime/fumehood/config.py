@@ -47,7 +47,7 @@ FIRST_FREE_UID: Final = 65_536
 
 Engine = Literal["bubblewrap", "docker"]
 Runtime = Literal["runc", "runsc", "kata"]
-# Of the host; of runtimes that hide a tool from it (engines.docker.UNSEEN); of programs older
+# Of the host; of runtimes that hide a tool from it (engines.promises.UNSEEN); of programs older
 # than a fix (engines.versions). A test holds the three lists together.
 Control = Literal[
     "service_account",

@@ -1,16 +1,14 @@
-"""One digest is one tree on both engines: Docker's own ID of it, and both sandboxes, say so."""
+"""One digest is one tree on every engine: Docker's own ID of it, and each sandbox, say so."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from fumehood.images.store import Image, ImageStore
-from support import launcher as real
-from support.docker import Engine, docker_launcher, docker_plan
+from support.docker import Engine
+from support.engines import BUBBLEWRAP, TARGETS
+from support.hood import Hood
 from support.images import base_store
-from support.launcher import plan
 
 # Everything that a digest promises, as seen from inside.
 # In /etc Docker mounts hosts, hostname and resolv.conf of its own.
@@ -58,16 +56,25 @@ def test_what_docker_has_can_be_imported_to_the_same_digest(
     store.remove("from-docker")
 
 
-def test_both_engines_show_the_same_tree(
-    store: ImageStore, base: Image, docker_engine: Engine, tmp_path: Path
-) -> None:
-    with real.launcher(tmp_path, image_store=str(store.directory)) as process:
-        ended, embedded = process.run("cafe0001", plan("bash", "-c", CENSUS, image=base.digest))
-        assert ended.exit_code == 0
-    with docker_launcher(tmp_path, docker_engine, image_store=str(store.directory)) as containers:
-        ended, in_docker = containers.run(
-            "cafe0002", docker_plan("bash", "-c", CENSUS, image=base.digest)
+def test_every_engine_shows_the_same_tree(engines: Hood, store: ImageStore, base: Image) -> None:
+    """One name in three manifests, pinned to one digest; each sandbox counts all of it."""
+    tree = str(store.path(base.digest))
+    done = engines.cli("image", "import", tree, "--name", "base", "--json")
+    assert done.returncode == 0, done.stderr
+    seen = {}
+    for target in TARGETS:
+        name = target.tool("census")
+        registered = engines.register(
+            None,
+            name,
+            command=[],
+            files={"census.sh": CENSUS},
+            run={**target.run, "image": "base", "command": ["bash", "/tool/census.sh"]},
+            limits={"timeout": "60s", "memory": "256MiB", **target.limits},
         )
-        assert ended.exit_code == 0
-    assert len(embedded.split()) == 4
-    assert in_docker == embedded
+        assert registered["manifest"]["run"]["image"] == f"base@{base.digest}"
+        result = engines.call(name)
+        assert result["status"] == "ok", result
+        seen[target.name] = result["content"][0]["text"]
+    assert len(seen[BUBBLEWRAP.name].split()) == 4
+    assert len(set(seen.values())) == 1, seen

@@ -51,6 +51,11 @@ class Case:
     output_schema: Mapping[str, object] | None = None
 
     @property
+    def group(self) -> str:
+        """Its row in docs/engines.md."""
+        return f"hostile: {'system calls' if self.payload == 'prober' else self.payload}"
+
+    @property
     def command(self) -> list[str]:
         if self.payload == "prober":
             return ["/tool/prober", *self.action.split(maxsplit=1)]
@@ -442,9 +447,14 @@ def no_kernel_file(result: Result) -> None:
 
 
 def only_its_own_root(result: Result) -> None:
-    found = answers(result)
-    own = found.pop("/")
-    assert {"root", "home", "var", "srv", "opt", "run", "sys", "boot"}.isdisjoint(own)
+    shown_own_root(answers(result))
+
+
+def shown_own_root(found: dict[str, Any], made_up: frozenset[str] = frozenset()) -> None:
+    """made_up: directories whose content is an invention of the engine's."""
+    own = {name for name, listing in found.pop("/").items() if listing not in ([], "ENOTDIR")}
+    foreign = {"root", "home", "var", "srv", "opt", "run", "sys", "boot"} - made_up
+    assert foreign.isdisjoint(own)
     for way, names in found.items():
         assert isinstance(names, str) or not {"root", "home", "var"} & set(names), way
 
@@ -455,7 +465,8 @@ def three_descriptors(result: Result) -> None:
 
 def two_places(result: Result) -> None:
     found = answers(result)
-    assert set(found["directories"]) == {"/tmp", "/out"}
+    # Docker shows the scratch space under a third name; it is as bounded, and as little executable.
+    assert set(found["directories"]) - {"/dev/shm"} == {"/tmp", "/out"}
     assert found["sockets"] == []
 
 
@@ -469,7 +480,7 @@ def no_native_code(result: Result) -> None:
 
 def alone(result: Result) -> None:
     found = answers(result)
-    assert found.pop("seen") == [1, 2]
+    assert found.pop("seen") == [1, found.pop("self")]
     found.pop("kill all")  # permitted, of itself and nobody else
     assert set(found.values()) == {"EPERM"}
 
@@ -498,6 +509,8 @@ TRIPWIRES = (
     "finit_module", "delete_module", "kexec_load", "open_by_handle_at",
 )  # fmt: skip
 FOREIGN = ("i386 getpid", "i386 socketcall", "i386 socket vsock", "x32 getpid", "x32 socket vsock")
+YOUNG = ("open_tree_attr", "listmount")
+"""Docker's runtime is told calls by name: what its libseccomp does not know yet does not exist."""
 MISSING = ("clone3", "unknown 500", "unknown 9999")
 
 
@@ -512,6 +525,8 @@ def all_denied(result: Result) -> None:
             expected = "SIGSYS"
         elif name in MISSING:
             expected = "ENOSYS"
+        elif name in YOUNG and answer == "ENOSYS":
+            continue
         assert answer == expected, name
 
 

@@ -106,9 +106,10 @@ class Hood:
         limits: Mapping[str, object] | None = None,
         output_schema: Mapping[str, object] | None = None,
         files: Mapping[str, str] | None = None,
+        run: Mapping[str, object] | None = None,
         **manifest: object,
     ) -> dict[str, Any]:
-        """Register a tool from a folder, or from `files` (path to text)."""
+        """Register a tool from a folder, or from `files` (path to text). run: more keys of it."""
         packed = {path: (text.encode(), False) for path, text in (files or {}).items()}
         if folder is not None:
             packed |= {
@@ -127,6 +128,7 @@ class Hood:
                 "image": "host",
                 "command": list(command),
                 **({"files": "."} if packed else {}),
+                **(run or {}),
             },
             "limits": {**LIMITS, **(limits or {})},
             **manifest,
@@ -171,7 +173,8 @@ class Hood:
     @property
     def supervisor(self) -> int:
         """PID of the supervisor."""
-        return next(p for p in children(self.process.pid) if p != self.launcher)
+        launchers = self.status()["engines"].values()
+        return next(pid for pid in children(self.process.pid) if pid not in launchers)
 
     @property
     def launcher(self) -> int:

@@ -15,6 +15,7 @@ import pytest
 
 import fumehood
 from fumehood.cli import checks, private
+from fumehood.cli.engines import ATTEMPTS
 from fumehood.client import Client
 from fumehood.places import places
 
@@ -199,7 +200,10 @@ def test_doctor_proves_this_host_and_finds_no_way_out(accept: list[str]) -> None
     done = fh("doctor", "--json", *options)
     report = json.loads(done.stdout)
     assert (done.returncode, report["ok"]) == (0, True), report
-    assert sum(check["name"].startswith("sandbox: ") for check in report["checks"]) >= 20
+    (engine,) = [engine for engine in report["engines"] if engine["used"]]
+    assert (engine["name"], engine["state"]) == ("bubblewrap", "available")
+    assert len(engine["attempts"]) == len(ATTEMPTS)
+    assert set(engine["promises"].values()) == {"kept"}
 
 
 def test_the_audit_log_verifies_and_an_edit_is_found(tmp_path: Path, accept: list[str]) -> None:

@@ -46,11 +46,12 @@ MAY = {
         "supervisor", "gateway",
     },
     # A running daemon is reached through `client` only. `serve` becomes the keeper, `doctor`
-    # asks the kernel, `audit verify` reads the log on disk, `image` works on the store on disk,
-    # `key` on the key ring: it must work when an expired key keeps the daemon from starting,
-    # `policy check` reviews the operator's file before any daemon reads it.
+    # asks the kernel and the engines, `audit verify` reads the log on disk, `image` works on the
+    # store on disk, `key` on the key ring: it must work when an expired key keeps the daemon from
+    # starting, `policy check` reviews the operator's file before any daemon reads it.
     "cli": {
-        *BASE, "client", "crypto", "kernel", "audit", "images", "launcher", "gateway", "admission",
+        *BASE, "client", "crypto", "kernel", "audit", "images", "engines", "launcher", "gateway",
+        "admission",
     },
 }  # fmt: skip
 

@@ -61,15 +61,16 @@ def host(places: Places, accept: tuple[str, ...] = ()) -> Iterator[Check]:
     """
     yield python(sys.version_info[:3], sys.executable)
     yield kernel(os.uname().release)
-    yield bubblewrap()
     yield libseccomp()
     config, check = configuration(places)
     yield check
     accepted = (*config.accept_unenforced, *accept)
     root = os.geteuid() == 0
-    yield user_namespaces(config.accounts.first + config.accounts.count - 1 if root else None)
-    if (restricted := apparmor()) is not None:
-        yield restricted
+    if "bubblewrap" in config.engines:
+        yield bubblewrap()
+        yield user_namespaces(config.accounts.first + config.accounts.count - 1 if root else None)
+        if (restricted := apparmor()) is not None:
+            yield restricted
     yield from cgroups(accepted)
     if root:
         yield supervisor(config)

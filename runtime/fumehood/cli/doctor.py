@@ -1,24 +1,29 @@
-"""`fumehood doctor`: what this host can enforce, proven by trying, and what fixes the rest.
+"""`fumehood doctor`: what this host and each of its engines can enforce, proven by trying, and
+what fixes the rest.
 
-After the host it asks a sandbox: a probe that attempts what must fail, run the way every tool
-runs.
+After the host it asks a sandbox of every engine in use: a probe that attempts what must fail,
+run the way every tool runs.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fumehood.cli import outcome, pack, private
+from fumehood.cli import pack, private
 from fumehood.cli.options import ConfigOption, JsonOption, chosen
 from fumehood.cli.present import out, out_json, say, table
 from fumehood.cli.serve import AcceptOption
 from fumehood.errors import ExitStatus, FumehoodError
+
+if TYPE_CHECKING:
+    from fumehood.cli.checks import Check
+    from fumehood.cli.engines import Report
+    from fumehood.client import Client
 
 PROBE = Path(__file__).parent / "probe" / "tool.yaml"
 
@@ -26,86 +31,113 @@ PROBE = Path(__file__).parent / "probe" / "tool.yaml"
 def command(
     as_json: JsonOption = False,
     probe: Annotated[
-        bool, typer.Option("--probe/--no-probe", help="Also attack a sandbox from inside.")
+        bool, typer.Option("--probe/--no-probe", help="Also attack a sandbox of each engine.")
     ] = True,
     config: ConfigOption = None,
     accept_unenforced: AcceptOption = None,
 ) -> None:
-    """Check what this host can enforce, and try to escape from a sandbox.
+    """Check what this host can enforce, and try to escape from a sandbox of each engine.
 
     Exit status: 0 when everything needed is there and every attempt was refused, 1 otherwise.
     """
     # The large imports of this command: the configuration's models.
-    from fumehood.cli import checks
+    from fumehood.cli import checks, engines
 
     places = chosen(config=config)
-    found = list(checks.host(places, _names(accept_unenforced or ())))
-    if probe and all(check.state != "missing" for check in found):
+    accept = _names(accept_unenforced or ())
+    operators, _ = checks.configuration(places)
+    found = list(checks.host(places, accept))
+    reports = engines.survey(operators, accept)
+    if not probe:
+        pass
+    elif any(check.state == "missing" for check in found):
+        say("no sandbox was probed: something it needs is missing")
+    else:
         named = places.config if places.config_named else None
-        found += attack(named, accept_unenforced or ())
-    elif probe:
-        say("the sandbox was not probed: something it needs is missing")
+        reports = list(attack(reports, named, accept_unenforced or ()))
     missing = [check for check in found if check.state == "missing"]
+    sound = not missing and all(report.sound for report in reports)
     if as_json:
-        out_json({"ok": not missing, "checks": [asdict(check) for check in found]})
+        out_json(
+            {
+                "ok": sound,
+                "checks": [asdict(check) for check in found],
+                "engines": [report.to_json() for report in reports],
+            }
+        )
     else:
         table(("CHECK", "STATE", "FOUND"), [(c.name, c.state, c.found) for c in found])
-        _remedies(found)
-    raise typer.Exit(ExitStatus.FAILED if missing else ExitStatus.OK)
+        out("\n")
+        table(*engines.side_by_side(reports))
+        _remedies(found, reports)
+    raise typer.Exit(ExitStatus.OK if sound else ExitStatus.FAILED)
 
 
 def _names(accept: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for item in accept for name in item.split(",") if name)
 
 
-def _remedies(found: Sequence[Any]) -> None:
+def _remedies(found: Sequence[Check], reports: Sequence[Report]) -> None:
     for check in found:
         if check.remedy:
             out(f"\n{check.name} is {check.state}. Remedy: {check.remedy}\n")
+    for report in reports:
+        if report.state != "available":
+            out(f"\n{report.name} is {report.state}: {report.cause}. Remedy: {report.remedy}\n")
+        elif not report.used:
+            out(f"\n{report.name} is not configured. Remedy: name it in `engines`\n")
+        if report.accepted:
+            out(f"\n{report.name}: accepted as not enforced: {', '.join(report.accepted)}\n")
+        for attempt in report.attempts:
+            if attempt.verdict == "broken":
+                out(f"\n{report.name}: {attempt.name}: {attempt.detail}. See SECURITY.md\n")
 
 
-def attack(config: Path | None, accept: Sequence[str]) -> Iterator[Any]:
-    """Run the probe as a tool in a private daemon; one check for each of its attempts."""
-    from fumehood.cli.checks import Check
+def attack(
+    reports: Sequence[Report], config: Path | None, accept: Sequence[str]
+) -> Iterator[Report]:
+    """Run the probe as a tool of every engine in use, all in one private daemon; the reports with
+    what came of it."""
+    from fumehood.cli.engines import judged
     from fumehood.client import Client
 
-    package = pack.load(PROBE)
+    targets = [report for report in reports if report.used and report.state == "available"]
+    if not targets:
+        yield from reports
+        return
     try:
         with private.daemon(config, accept) as socket, Client.connect(socket) as client:
-            client.add_tool(package.manifest, package.files)
-            result = client.call(package.name, {})
+            judgements = {
+                report.name: judged(report, _attacked(client, report)) for report in targets
+            }
     except FumehoodError as error:
-        yield Check("sandbox", "missing", error.cause, error.remedy)
-        return
-    yield from verdicts(result)
+        judgements = {
+            report.name: replace(report, state="refused", cause=error.cause, remedy=error.remedy)
+            for report in targets
+        }
+    for report in reports:
+        yield judgements.get(report.name, report)
 
 
-def verdicts(result: outcome.Result) -> Iterator[Any]:
-    """What the probe's result means, without running anything."""
-    from fumehood.cli.checks import Check
+def _attacked(client: Client, report: Report) -> dict[str, Any]:
+    """The result of the probe on one engine; an error of the call is one as well."""
+    import yaml
 
-    report = result.get("structured")
-    if result.get("status") != "ok" or not isinstance(report, dict):
-        said = str(result.get("message") or result.get("stderr") or "").strip()
-        yield Check("sandbox", "missing", f"the probe ended with {result.get('status')}: {said}")
-        return
-    enforced = result.get("enforced") or {}
-    if missing := enforced.get("not_enforced"):
-        yield Check("sandbox", "degraded", f"accepted as not enforced: {', '.join(missing)}")
-    yield _account(report["uid"], enforced.get("uid"))
-    for attempt in report["attempts"]:
-        name, detail = f"sandbox: {attempt['name']}", attempt["detail"]
-        if attempt["escaped"]:
-            yield Check(name, "missing", f"NOT refused: {detail}", "report this: see SECURITY.md")
-        else:
-            yield Check(name, "ok", f"refused: {detail}")
+    from fumehood.engines.promises import PLAIN_RUNTIMES
 
-
-def _account(inside: int, promised: object) -> Any:
-    from fumehood.cli.checks import Check
-
-    name = "sandbox: service account"
-    if inside == promised and inside != 0:
-        whose = "the user's own" if inside == os.geteuid() else "a host account of its own"
-        return Check(name, "ok", f"UID {inside}, {whose}")
-    return Check(name, "missing", f"UID {inside} inside, {promised} promised", "see SECURITY.md")
+    package = pack.load(PROBE)
+    manifest = yaml.safe_load(package.manifest)
+    name = f"{package.name}-{report.runtime or report.engine}"
+    manifest["name"] = name
+    manifest["run"]["engine"] = report.engine
+    if report.runtime:
+        manifest["run"]["runtime"] = report.runtime
+    if report.runtime not in PLAIN_RUNTIMES:
+        # The limit counts its own threads too, and gVisor ends when it is denied one.
+        manifest["limits"]["pids"] = 160
+    try:
+        client.add_tool(yaml.safe_dump(manifest), package.files)
+        result: dict[str, Any] = client.call(name, {})
+    except FumehoodError as error:
+        return {"status": error.code, "message": error.cause}
+    return result

@@ -318,7 +318,7 @@ def summary(places: Places, config: Config) -> list[str]:
     lines = [
         f"socket      {places.socket}",
         f"state       {places.state}",
-        f"engine      bubblewrap; {who}",
+        f"engines     {', '.join(config.engines)}; {who}",
         f"cgroup      {mode}: {', '.join(controllers) or 'nothing'} can be limited",
         "sandbox     all namespaces, no capability, no_new_privs, seccomp, no network",
     ]

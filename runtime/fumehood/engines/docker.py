@@ -23,6 +23,7 @@ from fumehood.engines.docker_link import Link
 from fumehood.engines.docker_sandbox import DockerSandbox
 from fumehood.engines.docker_scratch import ScratchSpaces
 from fumehood.engines.docker_worker import Broken, Order, Worker
+from fumehood.engines.promises import lacking
 from fumehood.errors import EngineError, PlanRefused
 from fumehood.kernel import cgroup
 from fumehood.model.plan import Plan
@@ -30,23 +31,12 @@ from fumehood.model.plan import Plan
 CLOSE_SECONDS: Final = 8.0
 """How long the last containers may take to be removed when the launcher ends."""
 
-UNSEEN: Final = {
-    "seccomp": "its own kernel answers the tool's system calls; the plan's profile is not loaded",
-    "readback": "identity, capabilities, filter and mounts of the tool cannot be read from here",
-    "gate": "the program starts with the container, before anything was read back, and outlives "
-    "a launcher that is killed until the next one sweeps",
-    "scratch": "programs can be executed from scratch space: noexec is not passed on",
-    "pids": "the limit counts the runtime's own threads, not the tool's processes",
-    "memory": "the limit is 64 MiB wider, for the runtime's own kernel",
-}
-"""What holds for no runtime that hides the tool's processes from the host, by control. In plans
-and in the configuration the names carry the runtime's: `runsc.seccomp`."""
-
 
 @dataclass(slots=True)
 class Docker:
     """The engine. runtimes: those that the operator allows. seccomp: the document of a profile by
-    name, as Docker takes it. init: a static init of the host, PID 1 of every container."""
+    name, as Docker takes it. unfit: profiles that start no container, with the call that they
+    deny to its init. init: a static init of the host, PID 1 of every container."""
 
     link: Link
     runtimes: frozenset[str]
@@ -55,6 +45,7 @@ class Docker:
     scratch: ScratchSpaces
     images: DockerImages
     seccomp: Mapping[str, str]
+    unfit: Mapping[str, str]
     host_namespaces: Mapping[str, str]
     init: str
     name: str = "docker"
@@ -123,15 +114,20 @@ class Docker:
 
     def _accepted(self, plan: Plan, runtime: str) -> dict[str, str]:
         """What the runtime cannot enforce; all of it was accepted by name."""
-        if runtime == "runc":
-            return {}
-        unseen = {f"{runtime}.{control}": why for control, why in UNSEEN.items()}
+        unseen = lacking(runtime)
         missing = sorted(set(unseen) - (self.accepted & set(plan.accepted)))
         if missing:
             raise PlanRefused(
                 f"not enforceable with {runtime}: {unseen[missing[0]]}",
                 f"accept by name under accept_unenforced: {', '.join(missing)}",
                 control=missing[0],
+            )
+        if not unseen and (call := self.unfit.get(plan.seccomp)):
+            raise PlanRefused(
+                f"the profile {plan.seccomp!r} denies {call}, which the init of a container needs: "
+                "Docker gives it the tool's own filter",
+                "use the engine bubblewrap for this tool, or another profile",
+                control="seccomp",
             )
         return unseen
 

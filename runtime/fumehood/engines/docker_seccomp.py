@@ -7,9 +7,44 @@ from collections.abc import Iterable
 from typing import Final
 
 from fumehood.kernel import libseccomp
+from fumehood.kernel.seccomp_profile import Profile, matches
 
 _HIGHEST: Final = 1024
 """Above every call number of any kernel to come for some time; 6.18 ends at 470."""
+
+_SIGCHLD_FORK: Final = 0x1200011
+"""SIGCHLD, CLONE_CHILD_SETTID and CLONE_CHILD_CLEARTID: how every libc forks."""
+_TIOCSPGRP: Final = 0x5410
+INIT_CALLS: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
+    ("clone", (_SIGCHLD_FORK,)),
+    ("execve", ()),
+    ("wait4", ()),
+    ("setpgid", ()),
+    ("ioctl", (0, _TIOCSPGRP)),
+    ("rt_sigaction", ()),
+    ("rt_sigprocmask", ()),
+    ("rt_sigtimedwait", ()),
+    ("exit_group", ()),
+)
+"""What a container's init does (tini.c): Docker gives it the tool's own filter, so a profile that
+denies one of these starts no tool at all."""
+
+
+def denied_to_init(profile: Profile) -> str:
+    """The first call that the container's init needs and the profile denies; empty: none."""
+    for name, args in INIT_CALLS:
+        padded = (*args, 0, 0, 0, 0, 0, 0)
+        action = next(
+            (
+                rule.action
+                for rule in profile.rules
+                if name in rule.names and all(matches(c, padded[c.index]) for c in rule.conditions)
+            ),
+            profile.default,
+        )
+        if action.denies:
+            return name
+    return ""
 
 
 def known_calls() -> frozenset[str]:

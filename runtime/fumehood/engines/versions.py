@@ -33,7 +33,10 @@ class Advisory:
 
 # Sources: each project's own security advisories; packaged versions from Debian's changelogs.
 # Left out on purpose: faults of features that no plan uses (swarm, build, authorisation plug-ins,
-# published ports, checkpoints).
+# published ports, checkpoints, terminals: CVE-2025-52565); races against the set-up of a container
+# that only a process sharing its mounts or volumes can run, and no sandbox has one (CVE-2024-45310,
+# CVE-2025-31133, CVE-2025-52881); and images whose /dev is a link (CVE-2026-41579): in an image of
+# the store it is a directory, whatever was imported.
 ADVISORIES: Final = (
     Advisory("CVE-2019-5736", "runc", ("1.0.0-rc7",), "a container can overwrite the host's runc"),
     Advisory(

@@ -88,7 +88,7 @@ def _make(
 
     limits = given.ceilings
     accepted = frozenset(limits.accepted)
-    digests, documents = load_profiles(limits)
+    digests, documents, unfit = load_profiles(limits)
     link = Link(given.docker.socket, accepted, docker_scratch.is_alive)
     images = DockerImages(link, limits.image_store)
     engine = Docker(
@@ -99,6 +99,7 @@ def _make(
         scratch=scratch,
         images=images,
         seccomp=documents,
+        unfit=unfit,
         host_namespaces=proc.namespaces("self"),
         init=init,
     )
@@ -148,9 +149,10 @@ def find_init() -> str:
     )
 
 
-def load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, str]]:
-    """Digest and Docker's document of every profile, shipped or the operator's."""
-    digests, documents = {}, {}
+def load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Digest and Docker's document of every profile, shipped or the operator's; and the call that
+    a container's init would be denied, for those that deny it one."""
+    digests, documents, unfit = {}, {}, {}
     names = docker_seccomp.known_calls()
     for path in profile_files.find(limits.profiles, limits.own_profiles).values():
         profile = seccomp.load_profile(path)
@@ -159,4 +161,6 @@ def load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, str]]:
             data = file.read()
         digests[profile.name] = profile.digest
         documents[profile.name] = docker_seccomp.seccomp_document(data, names)
-    return digests, documents
+        if call := docker_seccomp.denied_to_init(profile):
+            unfit[profile.name] = call
+    return digests, documents, unfit

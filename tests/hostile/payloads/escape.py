@@ -159,7 +159,8 @@ def roots(_: Arguments) -> Answers:
     ways = ["/proc/self/root", "/proc/1/root", "/proc/2/root", "/proc/self/cwd/..", "/.."]
     ways += ["/tool/../../..", "/proc/thread-self/root", "/proc/1/cwd", "/dev/fd/0/.."]
     ways += [f"/proc/self/fd/{number}" for number in range(64)]
-    return {"/": listing("/"), **{way: listing(way) for way in ways}}
+    root = {entry: listing(f"/{entry}") for entry in os.listdir("/")}
+    return {"/": root, **{way: listing(way) for way in ways}}
 
 
 def descriptors(_: Arguments) -> Answers:
@@ -211,6 +212,7 @@ def others(_: Arguments) -> Answers:
     seen = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
     return {
         "seen": seen,
+        "self": os.getpid(),
         "trace": call("ptrace", 16, 1, None, None),
         "read memory": call("process_vm_readv", 1, None, 0, None, 0, 0),
         "kill all": attempt(lambda: os.kill(-1, 0)),

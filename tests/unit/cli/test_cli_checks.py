@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fumehood.cli import checks
-from fumehood.cli.doctor import PROBE, verdicts
-from fumehood.cli.pack import load
 from fumehood.config import Config
 from fumehood.kernel import cgroup
 from fumehood.places import Places
@@ -141,46 +138,3 @@ def test_a_supervisor_that_is_root_or_nobody_we_know_is_missing() -> None:
     assert checks.supervisor(Config(supervisor_user="root", socket_group="root")).state == "missing"
     unknown = Config(supervisor_user="no-such-user", socket_group="root")
     assert checks.supervisor(unknown).state == "missing"
-
-
-# --- the probe's report
-
-
-def probe(attempts: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    return {
-        "status": "ok",
-        "structured": {"uid": 1_900_000_000, "attempts": attempts},
-        "enforced": {"uid": 1_900_000_000, "not_enforced": []},
-        **fields,
-    }
-
-
-def test_a_refused_attempt_is_fine_and_an_escape_is_not() -> None:
-    refused = {"name": "mount", "escaped": False, "detail": "Operation not permitted"}
-    escaped = {"name": "open sockets", "escaped": True, "detail": "['IPv4']"}
-    account, first, second = verdicts(probe([refused, escaped]))
-    assert (account.state, first.state, second.state) == ("ok", "ok", "missing")
-    assert "Operation not permitted" in first.found
-    assert "NOT refused" in second.found
-
-
-def test_another_account_than_promised_is_told() -> None:
-    (account,) = verdicts(probe([], enforced={"uid": 5, "not_enforced": []}))
-    assert account.state == "missing"
-
-
-def test_accepted_controls_are_shown() -> None:
-    first, _ = verdicts(probe([], enforced={"uid": 1_900_000_000, "not_enforced": ["memory"]}))
-    assert (first.state, first.found) == ("degraded", "accepted as not enforced: memory")
-
-
-def test_a_probe_that_did_not_end_well_is_no_proof() -> None:
-    (only,) = verdicts({"status": "timeout", "message": "it took too long"})
-    assert only.state == "missing"
-    assert "it took too long" in only.found
-
-
-def test_the_probe_is_a_tool_like_any_other() -> None:
-    package = load(PROBE)
-    assert package.name == "fumehood-probe"
-    assert {"main.py", "tool.yaml"} <= set(package.files)

@@ -40,7 +40,8 @@ _ALU: dict[int, _Operation] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """The filter's answer: `allow`, `errno`, `kill_process` or `log`, the errno, the cost."""
+    """The filter's answer: `allow`, `errno`, `kill_process`, `kill_thread` or `log`, the errno,
+    the cost."""
 
     action: str
     errno: int = 0
@@ -63,6 +64,7 @@ def evaluate(
         0x7FFC0000: "log",
         0x00050000: "errno",
         0x80000000: "kill_process",
+        0x00000000: "kill_thread",
     }[action]
     return Verdict(name, low if name == "errno" else 0, steps)
 

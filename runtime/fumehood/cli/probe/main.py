@@ -75,7 +75,9 @@ def read_the_shadow_file() -> object:
 
 
 def see_the_host() -> object:
-    places = ("/root", "/home", "/var", "/run", "/boot", "/srv", "/mnt", "/sys")
+    # Of /sys its parts: gVisor shows one that it made up, with nothing in them.
+    places = [f"/{name}" for name in ("root", "home", "var", "run", "boot", "srv", "mnt")]
+    places += [f"/sys/{name}" for name in ("module", "bus", "block", "firmware")]
     seen = [place for place in places if os.path.isdir(place) and os.listdir(place)]
     if not seen:
         raise RefusedError("none of " + ", ".join(places))
@@ -173,18 +175,29 @@ def inherit_descriptors() -> object:
     return kept
 
 
-def keep_privileges() -> object:
+def status() -> dict[str, str]:
     text = pathlib.Path("/proc/self/status").read_text()
-    fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def keep_capabilities() -> object:
+    fields = status()
     held = [name for name in fields if name.startswith("Cap") and int(fields[name], 16)]
-    if fields["NoNewPrivs"] != "1":
-        held.append("new privileges are possible")
-    if fields["Seccomp"] != "2":
-        held.append("no seccomp filter")
-    if set(fields["Groups"].split()) - {str(os.getgid()), "65534"}:
-        held.append(f"groups {fields['Groups']}")
+    if more := set(os.getgroups()) - {os.getgid(), 65534}:
+        held.append(f"groups {sorted(more)}")
     if not held:
-        raise RefusedError("no capability, no_new_privs, seccomp filter, no further group")
+        raise RefusedError("no capability in any set, no further group")
+    return held
+
+
+def go_unfiltered() -> object:
+    fields, held = status(), []
+    if fields.get("NoNewPrivs") != "1":
+        held.append("new privileges are possible")
+    if fields.get("Seccomp") != "2":
+        held.append("no seccomp filter")
+    if not held:
+        raise RefusedError("no_new_privs, seccomp filter")
     return held
 
 
@@ -215,7 +228,8 @@ ATTEMPTS = {
     "load a kernel program": load_a_kernel_program,
     "execute from scratch space": execute_from_scratch,
     "inherit descriptors": inherit_descriptors,
-    "keep privileges": keep_privileges,
+    "keep capabilities": keep_capabilities,
+    "go unfiltered": go_unfiltered,
     "inherit the environment": inherit_the_environment,
 }
 
