@@ -268,7 +268,7 @@ def test_version(cli: Cli, argv: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("fumehood ca", ["call", "cancel"]),
+        ("fumehood ca", ["call", "cancel", "caller"]),
         ("fumehood tool re", ["remove"]),
         ("fumehood call e", ["echo"]),
         ("fumehood call ", ["echo", "wait"]),
