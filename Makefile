@@ -1,6 +1,10 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Both set up by themselves.
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup demo images test engines-table lint bench lock clean
+=======
+.PHONY: help setup demo images test soak tamper lint bench lock clean
+>>>>>>> b475319 (Seal the audit log with a key that moves forward, and sign where segments end)
 BIN := .venv/bin
 
 help: ## show this help
@@ -25,6 +29,10 @@ engines-table: setup-dev ## attack every engine and write docs/engines.md's tabl
 MINUTES ?= 5
 soak: setup-dev ## random kills under load, MINUTES=5 of them, then 10,000 calls of 1 MB (as root)
 	@cd tests && ../$(BIN)/python -m support.soak --minutes $(MINUTES)
+
+TAMPERINGS ?= 1000
+tamper: setup-dev ## 1,000 random tamperings with an audit log of 100,000 records, each to be found
+	@cd tests && ../$(BIN)/python -m support.tamper --rounds $(TAMPERINGS)
 
 lint: setup-dev ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -27,24 +27,39 @@ MIB = 1024 * 1024
 
 _FILL = """
 import json, sys
+GROUP = 4
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from fumehood.audit.chain import SEGMENT_BYTES
-from fumehood.audit.record import GENESIS, Position, Sealer, encode_fields
-from fumehood.audit.segments import render_head, segment_name
-from fumehood.crypto import derive, master
-state, wanted, last = Path(sys.argv[2]), int(sys.argv[3]), Position(0, GENESIS)
-root = master.load_or_create(state / "keys" / "root.json")
-sealer = Sealer(derive.derive(root.bytes, "audit", 384))
-time = "2026-01-01T00:00:00.000000Z"
+from fumehood.audit.custody import SEGMENT_TYPE, RingCustody
+from fumehood.audit.head import START, Signed, render_head, show_first_key, write_signed
+from fumehood.audit.ratchet import Ratchet
+from fumehood.audit.record import encode_fields
+from fumehood.audit.segments import segment_name
+from fumehood.crypto.keyring import open_ring
+from fumehood.crypto.ring import Periods
+state, wanted, last = Path(sys.argv[2]), int(sys.argv[3]), START
+keys, log = RingCustody(open_ring(state, Periods())), state / "audit"
+first_key = bytes(48)
+(log / "first.key").write_text(show_first_key(first_key))
+(log / "first.key").chmod(0o600)
+ratchet, time = Ratchet.first(first_key), "2026-01-01T00:00:00.000000Z"
 fields = encode_fields("invocation.ended", json.loads(sys.argv[4]))
 while last.seq < wanted:
-    path, room = state / "audit" / segment_name(last.seq + 1), SEGMENT_BYTES
+    if last.seq:
+        end = Signed(ratchet.chain, first, last, epoch, time)
+        write_signed(path.with_suffix(".sig"), end, keys, SEGMENT_TYPE)
+        ratchet.next_segment()
+    first, room = last.seq + 1, SEGMENT_BYTES
+    path = log / segment_name(first)
     with path.open("wb", 1 << 20) as file:
         while last.seq < wanted and room > 0:
-            line, last = sealer.seal(last, time, "invocation.ended", fields)
-            room -= file.write(line)
-(state / "audit" / "head").write_bytes(render_head(sealer, last))
+            epoch, sealer = ratchet.epoch, ratchet.sealer()
+            for _ in range(min(GROUP, wanted - last.seq)):
+                line, last = sealer.seal(last, time, "invocation.ended", fields)
+                room -= file.write(line)
+            ratchet.advance()
+(log / "head").write_bytes(render_head(ratchet, ratchet.sealer(), last, keys))
 """
 """Run by the daemon's interpreter: writes the same lines and files as the daemon would, only
 without waiting for the disk after each."""

@@ -35,12 +35,12 @@ from fumehood.admission.quota import Quota
 from fumehood.admission.sessions import Sessions
 from fumehood.audit import replay
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.custody import RingCustody
 from fumehood.audit.find import find
 from fumehood.audit.record import Field
 from fumehood.catalog.lint import lint
 from fumehood.catalog.store import Catalog
 from fumehood.config import Config
-from fumehood.crypto import derive
 from fumehood.crypto.keyring import Digester, open_ring, refusal
 from fumehood.crypto.ring import Periods, Ring
 from fumehood.errors import EngineError, ExitStatus, FumehoodError, ProtocolError
@@ -112,7 +112,7 @@ async def _serve(
     rules = asyncio.get_running_loop().run_in_executor(None, pipeline.load)
     audit = AuditLog.open(
         state / "audit",
-        derive.derive(ring.master.bytes, "audit", 384),
+        RingCustody(ring),
         keep_bytes=config.storage.audit,
     )
     try:
@@ -356,7 +356,7 @@ def _compose(
             ),
             pipeline=pipeline,
             audit=audit,
-            records=partial(find, state / "audit", derive.derive(ring.master.bytes, "audit", 384)),
+            records=partial(find, state / "audit"),
             digest=Digester(ring),
             habits=Habits(
                 state / "behaviour",

@@ -9,22 +9,43 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
-from fumehood.audit.record import Field, Position, Sealer, encode_fields
-from fumehood.audit.segments import Tail, Tampered, claim, list_segments, prune, write_whole
-from fumehood.audit.verify import Report, survey
-from fumehood.crypto.files import sync_directory
-from fumehood.errors import AuditError
+from fumehood.audit.custody import Custody
+from fumehood.audit.head import (
+    first_key_path,
+    no_head,
+    read_first_key,
+    read_head,
+    show_first_key,
+)
+from fumehood.audit.ratchet import KEY_BYTES, Ratchet
+from fumehood.audit.record import Field, Position, encode_fields
+from fumehood.audit.segments import (
+    Tail,
+    Tampered,
+    Unkept,
+    claim,
+    list_segments,
+    prune,
+    write_whole,
+)
+from fumehood.audit.verify import Report, Trust, survey
+from fumehood.crypto.files import sync_directory, write_private
+from fumehood.errors import AuditError, KeyringError
+
+T = TypeVar("T")
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 """A segment that has reached this size is followed by a new one."""
@@ -47,10 +68,20 @@ PRUNED: Final = "audit.pruned"
 TORN: Final = "audit.torn_tail"
 """The event that tells of an unfinished last line, set aside when the log was opened."""
 
+STEPPED: Final = "audit.clock_stepped"
+"""The event that tells by how many seconds the wall clock jumped."""
+
+STEP_SECONDS: Final = 2.0
+"""A smaller difference between wall and monotonic clock is slewing, or a slow thread."""
+
 
 _FAILING: Final = (
     "the audit log cannot be written just now, and nothing runs unrecorded",
     "the operator must see to the disk of the state directory; no restart is needed",
+)
+_UNKEPT: Final = (
+    "the audit log's keys cannot be used just now, and nothing runs unrecorded",
+    "the operator must see to the key ring (`fumehood key list`); no restart is needed",
 )
 _BROKEN: Final = (
     "the audit log cannot be written, and nothing runs unrecorded",
@@ -70,14 +101,15 @@ class AuditLog:
     """An open chain. Thread safe; close it to give up the lock."""
 
     def __init__(
-        self, directory: Path, lock: int, tail: Tail, sealer: Sealer, last: Position, keep: int
+        self, directory: Path, lock: int, tail: Tail, custody: Custody, last: Position, keep: int
     ) -> None:
         """Use `AuditLog.open`."""
         self._directory = directory
         self._keep = keep
         self._lock = lock
         self._tail = tail
-        self._sealer = sealer
+        self._custody = custody
+        self._skew = _skew()
         self._last = last
         self._queue: deque[_Pending] = deque()
         self._wake = threading.Condition()
@@ -90,12 +122,13 @@ class AuditLog:
     def open(
         cls,
         directory: Path,
-        key: bytes,
+        custody: Custody,
         *,
         segment_bytes: int = SEGMENT_BYTES,
         keep_bytes: int = KEEP_BYTES,
     ) -> Self:
-        """Open the log for writing, or begin one.
+        """Open the log for writing, or begin one, whose first key then lies beside it until
+        somebody takes it (`take_first_key`).
 
         Verifies the last segment, and how those before it hang together; `verify` does all.
         An unfinished last line was never confirmed to anyone: it is moved to a file of its
@@ -107,11 +140,13 @@ class AuditLog:
         """
         lock = claim(directory)
         try:
-            sealer = Sealer(key)
-            report = _examined(directory, sealer)
+            if no_head(directory) and not list_segments(directory):
+                _begin(directory, custody, keep=True)
+            ratchet = _resumed(directory, custody)
+            report = _examined(directory, custody, ratchet)
             aside = _set_aside(directory, report) if report.torn_bytes else None
-            tail = Tail(directory, sealer, segment_bytes=segment_bytes)
-            log = cls(directory, lock, tail, sealer, report.last, keep_bytes)
+            tail = Tail(directory, ratchet, custody, segment_bytes=segment_bytes)
+            log = cls(directory, lock, tail, custody, report.last, keep_bytes)
         except OSError as error:
             os.close(lock)
             raise AuditError(
@@ -212,25 +247,17 @@ class AuditLog:
 
     def _commit(self, group: list[_Pending]) -> None:
         """Write a group, however long the disk takes. Raises OSError when that is for ever."""
+        if self._tail.full:
+            self._persist(group, partial(self._tail.finish, self._last, _now()))
         lines: list[bytes] = []
         positions: list[Position] = []
-        last = self._last
+        last, sealer = self._last, self._tail.sealer()
         for record in group:
-            line, last = self._sealer.seal(last, record.time, record.event, record.fields)
+            line, last = sealer.seal(last, record.time, record.event, record.fields)
             lines.append(line)
             positions.append(last)
         data, first = b"".join(lines), positions[0].seq
-        while True:
-            try:
-                begun = self._tail.write(data, first, last)
-            except OSError as error:
-                if isinstance(error, Tampered):
-                    raise
-                self._fail(group, _FAILING, error)
-                if not self._may_try_again():
-                    raise
-            else:
-                break
+        begun = self._persist(group, partial(self._tail.write, data, first, last))
         self._last = last
         self._broken = None
         for record, position in zip(group, positions, strict=True):
@@ -238,15 +265,39 @@ class AuditLog:
                 record.done.set_result(position)
         if begun:
             self._prune()
+        self._watch_clock()
+
+    def _persist(self, group: list[_Pending], act: Callable[[], T]) -> T:
+        while True:
+            try:
+                return act()
+            except OSError as error:
+                if isinstance(error, Tampered):
+                    raise
+                self._fail(group, _UNKEPT if isinstance(error, Unkept) else _FAILING, error)
+                if not self._may_try_again():
+                    raise
 
     def _prune(self) -> None:
         try:
-            position = prune(self._directory, self._sealer, keep_bytes=self._keep)
+            removed = prune(self._directory, self._custody, time=_now(), keep_bytes=self._keep)
         except OSError:  # tried again with the next segment; what is there is whole
             return
-        if position is not None:
+        if removed is not None:
+            position, segments = removed
             with contextlib.suppress(AuditError):  # closing: the base says the same
-                self.append(PRUNED, {"last": position.seq, "last_mac": position.mac})
+                self.append(
+                    PRUNED,
+                    {"last": position.seq, "last_digest": position.digest, "segments": segments},
+                )
+
+    def _watch_clock(self) -> None:
+        """Somebody who sets the clock moves the times of records; nothing moves their order."""
+        skew = _skew()
+        if abs(step := skew - self._skew) >= STEP_SECONDS:
+            with contextlib.suppress(AuditError):
+                self.append(STEPPED, {"seconds": round(step, 3)})
+        self._skew = skew
 
     def _may_try_again(self) -> bool:
         """Wait a moment. False when the log is being closed: that was the last attempt."""
@@ -279,13 +330,77 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _examined(directory: Path, sealer: Sealer) -> Report:
-    report = survey(directory, sealer, whole=False)
+def _skew() -> float:
+    return time.time() - time.monotonic()
+
+
+def take_first_key(directory: Path, custody: Custody) -> str:
+    """The log's first key as text, for keeping elsewhere; it can be had only once.
+
+    Begins the log where there is none yet.
+
+    Raises:
+        AuditError: it was taken before, or the directory cannot be used.
+    """
+    if no_head(directory):
+        lock = claim(directory)
+        try:
+            if no_head(directory) and not list_segments(directory):
+                return show_first_key(_begin(directory, custody, keep=False))
+        except OSError as error:
+            raise AuditError(f"the audit log cannot be begun: {error.strerror}") from error
+        finally:
+            os.close(lock)
+    key = read_first_key(directory)
+    if key is None:
+        raise AuditError(
+            "the first key of this log was shown before, and is not kept here",
+            f"look where it was put; without it verify what is signed, or begin a new log: move "
+            f"{directory} away while the daemon is stopped",
+        )
+    first_key_path(directory).unlink()
+    sync_directory(directory)
+    return show_first_key(key)
+
+
+def _begin(directory: Path, custody: Custody, *, keep: bool) -> bytes:
+    key = secrets.token_bytes(KEY_BYTES)
+    if keep:
+        text = show_first_key(key).encode() + b"\n"
+        write_private(first_key_path(directory), text, replace=True)
+    Tail(directory, Ratchet.first(key), custody, segment_bytes=SEGMENT_BYTES).close()
+    return key
+
+
+def _resumed(directory: Path, custody: Custody) -> Ratchet:
+    """The sealing key that the head holds."""
+    head = read_head(directory)
+    if head is None:
+        raise AuditError(
+            "the audit log is not whole: head:0: head: it is missing, edited, or of an older form",
+            f"keep {directory} as evidence (move it away), find out who changed it, start anew",
+        )
+    try:
+        return head.opened(custody)
+    except KeyringError as error:
+        raise AuditError(
+            "the audit log cannot be continued: its sealing key does not open",
+            f"bring the key ring of its time back, or move {directory} away and start anew",
+            detail=error.cause,
+        ) from error
+
+
+def _examined(directory: Path, custody: Custody, ratchet: Ratchet) -> Report:
+    """Verify what a start can afford, and move `ratchet` past what a crash left behind the head."""
+    report = survey(directory, Trust(custody=custody, public=custody.public()), whole=False)
     if report.first_bad is not None:
         raise AuditError(
             f"the audit log is not whole: {report.first_bad}",
             f"keep {directory} as evidence (move it away), find out who changed it, start anew",
         )
+    if report.epoch is not None and report.epoch >= ratchet.epoch:
+        ratchet.to(report.epoch, most=report.last.seq + 1)
+        ratchet.advance()
     return report
 
 

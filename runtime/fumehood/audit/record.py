@@ -1,12 +1,15 @@
 """One line of the audit log: how it is sealed and how it is read back; no files here.
 
-A line is `{"seq":…,"time":…,"event":…,"alg":…,"key":…,"prev":…,<fields, sorted>,"mac":…}`.
-The MAC covers every byte before `,"mac":`, so not even a space can change unnoticed, and
-`prev` is the MAC of the record before, so none can be taken out, put in or moved.
+A line is `{"seq":…,"time":…,"event":…,"alg":…,"key":…,"epoch":"3.17","prev":…,<fields,
+sorted>,"mac":…}`. The MAC covers every byte before `,"mac":`, under the key of the epoch
+(`ratchet`), so not even a space can change unnoticed by who has the first key. `prev` is the
+SHA-384 of the line before, so that none can be taken out, put in, changed or moved without
+changing all that follow: this anybody can check.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,7 +18,7 @@ from typing import Final, TypeAlias
 
 from cryptography.hazmat.primitives import constant_time, hashes, hmac
 
-from fumehood.crypto.derive import ALGORITHM, key_id
+from fumehood.crypto.derive import ALGORITHM
 from fumehood.errors import AuditError
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -28,12 +31,13 @@ MAX_RECORD: Final = 64 * 1024
 """Bytes of one record's fields."""
 
 MAC_CHARS: Final = 96
-RESERVED: Final = frozenset({"seq", "time", "event", "alg", "key", "prev", "mac"})
+RESERVED: Final = frozenset({"seq", "time", "event", "alg", "key", "epoch", "prev", "mac"})
 
 _EVENT = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _HEAD = re.compile(
     rb'\{"seq":([0-9]{1,19}),"time":"([^"]*)","event":"([^"]*)",'
-    rb'"alg":"[^"]*","key":"[^"]*","prev":"([0-9a-f]{96})"'
+    rb'"alg":"HMAC-SHA-384","key":"([0-9a-f]{16})","epoch":"([0-9]{1,9})\.([0-9]{1,15})",'
+    rb'"prev":"([0-9a-f]{96})"'
 )
 _MAC_HEAD: Final = b',"mac":"'
 _MAC_TAIL: Final = b'"}'
@@ -42,28 +46,63 @@ _TAIL_LENGTH: Final = len(_MAC_HEAD) + MAC_CHARS + len(_MAC_TAIL)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a record stands in the chain; `mac` in hex."""
+    """Where a record stands in the chain; `digest` is the SHA-384 of its line, in hex."""
 
     seq: int
-    mac: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Epoch:
+    """Which key sealed a record: the number of the segment, and the step within it."""
+
+    segment: int
+    step: int
+
+    def __str__(self) -> str:
+        return f"{self.segment}.{self.step}"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record read back; its MAC is right, its place in the chain not yet looked at."""
+    """One line read back; neither its MAC nor its place in the chain are looked at yet.
+
+    key: id of the log's first key.
+    """
 
     position: Position
     prev: str
     time: str
     event: str
+    key: str
+    epoch: Epoch
+
+
+def digest(line: bytes) -> str:
+    """Of a line without its newline."""
+    return hashlib.sha384(line).hexdigest()
+
+
+def read(line: bytes) -> Entry:
+    """Read one line without its newline. Raises Unsealed when it has no record's shape."""
+    head, tail = _HEAD.match(line), line[-_TAIL_LENGTH:]
+    if head is None or not (tail.startswith(_MAC_HEAD) and tail.endswith(_MAC_TAIL)):
+        raise Unsealed(_claimed_key(line))
+    seq, time, event, key, segment, step, prev = head.groups()
+    return Entry(
+        Position(int(seq), digest(line)), prev.decode(), time.decode(errors="replace"),
+        event.decode(errors="replace"), key.decode(), Epoch(int(segment), int(step)),
+    )  # fmt: skip
 
 
 class Sealer:
-    """Computes and checks MACs under one key."""
+    """Computes and checks MACs of one epoch."""
 
-    def __init__(self, key: bytes) -> None:
-        self.key_id = key_id(key)
+    def __init__(self, chain: str, epoch: Epoch, key: bytes) -> None:
+        self.chain = chain
+        self.epoch = epoch
         self._mac = hmac.HMAC(key, hashes.SHA384())
+        self._middle = f'"alg":"{ALGORITHM}","key":"{chain}","epoch":"{epoch}","prev":"'
 
     def mac(self, body: bytes) -> str:
         mac = self._mac.copy()
@@ -76,33 +115,23 @@ class Sealer:
         """The next line, newline included. `fields` comes from `encode_fields`."""
         seq = previous.seq + 1
         body = (
-            f'{{"seq":{seq},"time":"{time}","event":"{event}","alg":"{ALGORITHM}",'
-            f'"key":"{self.key_id}","prev":"{previous.mac}"{fields}'
+            f'{{"seq":{seq},"time":"{time}","event":"{event}",'
+            f'{self._middle}{previous.digest}"{fields}'
         ).encode()
-        mac = self.mac(body)
-        return body + _MAC_HEAD + mac.encode() + _MAC_TAIL + b"\n", Position(seq, mac)
+        line = body + _MAC_HEAD + self.mac(body).encode() + _MAC_TAIL
+        return line + b"\n", Position(seq, digest(line))
 
-    def open(self, line: bytes) -> Entry:
-        """Read one line without its newline back.
-
-        Raises:
-            Unsealed: the bytes are not what was sealed under this key.
-        """
+    def sealed(self, line: bytes) -> bool:
+        """Whether a line without its newline is what was sealed in this epoch."""
         body, tail = line[:-_TAIL_LENGTH], line[-_TAIL_LENGTH:]
         mac = tail[len(_MAC_HEAD) : -len(_MAC_TAIL)]
         shaped = tail.startswith(_MAC_HEAD) and tail.endswith(_MAC_TAIL)
-        if not shaped or not constant_time.bytes_eq(self.mac(body).encode(), mac):
-            raise Unsealed(_claimed_key(line))
-        head = _HEAD.match(body)
-        if head is None:
-            raise Unsealed(_claimed_key(line))
-        seq, time, event, prev = head.groups()
-        return Entry(Position(int(seq), mac.decode()), prev.decode(), time.decode(), event.decode())
+        return shaped and constant_time.bytes_eq(self.mac(body).encode(), mac)
 
 
 @dataclass(slots=True)
 class Unsealed(Exception):
-    """A line that does not carry a right MAC; `key` is the key it claims, empty when unreadable."""
+    """A line that is no record; `key` is the key it claims, empty when unreadable."""
 
     key: str = field(default="")
 

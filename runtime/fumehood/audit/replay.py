@@ -29,7 +29,7 @@ class Unfinished:
     fields: dict[str, Any]
 
 
-_CHAIN: Final = ("seq", "time", "event", "alg", "key", "prev", "mac")
+_CHAIN: Final = ("seq", "time", "event", "alg", "key", "epoch", "prev", "mac")
 
 
 def unfinished(directory: Path) -> list[Unfinished]:

@@ -1,16 +1,16 @@
-"""The files of an audit log: numbered segments, the head, the lock; must never decide what is true.
+"""The files of an audit log: numbered segments and the lock; must never decide what is true.
 
-`segment-<first seq>.jsonl` holds records, `head` the last one's number and MAC (itself sealed,
-so that a cut tail shows), `base` likewise the last record that retention removed, `lock` is held
-by the one writer. The head is written after the records it names are on disk, in place and
+`segment-<first seq>.jsonl` holds records, `lock` is held by the one writer, the small files beside
+them are those of `head`. The head is written after the records it names are on disk, in place and
 within one sector: a power cut leaves it as it was or as it is to be, and at most behind, never
-ahead. The base is on disk before what it stands for is removed.
+ahead. A finished segment has its signed end on disk before the next one is begun, and the base is
+on disk before what it stands for is removed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import os
 import re
 import stat
@@ -19,19 +19,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fumehood.audit.record import GENESIS, MAX_RECORD, Position, Sealer
-from fumehood.crypto.derive import ALGORITHM
+from fumehood.audit.custody import BASE_TYPE, SEGMENT_TYPE, Custody
+from fumehood.audit.head import (
+    START,
+    Signed,
+    no_head,
+    read_base,
+    render_head,
+    signature_path,
+    write_signed,
+)
+from fumehood.audit.ratchet import Ratchet
+from fumehood.audit.record import MAX_RECORD, Position, Sealer, read
 from fumehood.crypto.files import sync_directory
-from fumehood.errors import AuditError
+from fumehood.errors import AuditError, KeyringError
 
 MAX_LINE: Final = MAX_RECORD + 1024
 """Bytes of one line, newline included."""
 
-_HEAD_BYTES: Final = 512
-_LOOKS: Final = 3
 _NAME = re.compile(r"segment-([0-9]{16})\.jsonl")
 
-START: Final = Position(0, GENESIS)
+
+class Unkept(OSError):
+    """The keys that the log needs cannot be used just now: tried again, as with a full disk."""
 
 
 class Tampered(OSError):
@@ -79,54 +89,6 @@ def last_line(path: Path) -> bytes:
     return end[end.rfind(b"\n", 0, -1) + 1 :]
 
 
-def render_head(sealer: Sealer, position: Position, kind: str = "head") -> bytes:
-    """The bytes of the head, or of the base, always of one length."""
-    body = json.dumps(
-        {kind: position.seq, "last": position.mac, "alg": ALGORITHM, "key": sealer.key_id}
-    )
-    text = json.dumps({"body": body, "mac": sealer.mac(body.encode())})
-    return text.encode().ljust(_HEAD_BYTES - 1) + b"\n"
-
-
-def read_head(directory: Path, sealer: Sealer) -> Position | None:
-    """The position the head names, None when the head is missing or not what was sealed.
-
-    Looks again when the MAC is wrong: a read beside a write may see half of each.
-    """
-    looks = (_look_at_head(directory, sealer) for _ in range(_LOOKS))
-    return next((position for position in looks if position is not None), None)
-
-
-def no_head(directory: Path) -> bool:
-    """Whether there is no head, or none was written yet (a power cut at the very first start)."""
-    try:
-        return (directory / "head").stat().st_size == 0
-    except FileNotFoundError:
-        return True
-
-
-def read_base(directory: Path, sealer: Sealer) -> Position | None:
-    """The last record that retention removed; START when there is none, None when it was edited."""
-    if not (directory / "base").exists():
-        return START
-    return _look_at(directory / "base", sealer, "base")
-
-
-def _look_at_head(directory: Path, sealer: Sealer) -> Position | None:
-    return _look_at(directory / "head", sealer, "head")
-
-
-def _look_at(path: Path, sealer: Sealer, kind: str) -> Position | None:
-    try:
-        raw = json.loads(path.read_bytes()[:_HEAD_BYTES])
-        if sealer.mac(raw["body"].encode()) != raw["mac"]:
-            return None
-        body = json.loads(raw["body"])
-        return Position(body[kind], body["last"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
 def write_whole(path: Path, data: bytes) -> None:
     """Write a private file and have it on disk."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -167,15 +129,21 @@ def claim(directory: Path) -> int:
 
 
 class Tail:
-    """The writing end: appends whole groups of lines and moves the head after them.
+    """The writing end: appends whole groups of lines, moves the head after them and the sealing
+    key with it.
 
     Not thread safe: only the writer thread uses it. Every method raises OSError.
     """
 
-    def __init__(self, directory: Path, sealer: Sealer, *, segment_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, ratchet: Ratchet, custody: Custody, *, segment_bytes: int
+    ) -> None:
         self._directory = directory
-        self._sealer = sealer
+        self._ratchet = ratchet
+        self._sealer = ratchet.sealer()
+        self._custody = custody
         self._segment_bytes = segment_bytes
+        self._segment: Segment | None = None
         self._fd = -1
         self._size = 0
         self._doubtful = b""
@@ -184,13 +152,41 @@ class Tail:
             directory / "head", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
         if fresh:
-            self._write_head(START)
+            self._write_head(ratchet, self._sealer, START)
             self.sync_head()
         if segments := list_segments(directory):
-            self._fd, self._size = _open(segments[-1].path)
+            self._segment = segments[-1]
+            self._fd, self._size = _open(self._segment.path)
+            if signature_path(self._segment.path).exists():  # a crash before the next one
+                self._segment_bytes = min(segment_bytes, self._size)
+
+    def sealer(self) -> Sealer:
+        """For the next group of lines."""
+        return self._sealer
+
+    @property
+    def full(self) -> bool:
+        """Whether `finish` must come before the next lines."""
+        return self._fd >= 0 and self._size >= self._segment_bytes
+
+    def finish(self, last: Position, time: str) -> None:
+        """Sign the end of the segment, the record `last`, and be done with it."""
+        if self._segment is None:
+            return
+        self.sync_head()
+        signature = signature_path(self._segment.path)
+        end = read(last_line(self._segment.path)[:-1])
+        signed = Signed(self._ratchet.chain, self._segment.first, last, end.epoch, time)
+        with _kept():
+            write_signed(signature, signed, self._custody, SEGMENT_TYPE)
+        os.close(self._fd)
+        self._fd = -1
+        self._ratchet.next_segment()
+        self._sealer = self._ratchet.sealer()
 
     def write(self, lines: bytes, first: int, last: Position) -> bool:
-        """Append lines numbered from `first`; they are on disk when this returns.
+        """Append lines numbered from `first`; they are on disk when this returns, and what sealed
+        them is forgotten.
 
         After an OSError other than Tampered the same lines may be given again, and nothing else:
         they go to the same place. A failed fsync leaves unknown what is on disk, and pages that
@@ -199,13 +195,10 @@ class Tail:
         Returns:
             Whether a new segment was begun.
         """
-        if self._fd >= 0 and self._size >= self._segment_bytes:
-            self.sync_head()
-            os.close(self._fd)
-            self._fd = -1
         if self._fd < 0:
-            self._fd, _ = _open(self._directory / segment_name(first))
-            self._size = 0
+            path = self._directory / segment_name(first)
+            self._fd, _ = _open(path)
+            self._segment, self._size = Segment(path, first), 0
         self._check_untouched()
         self._doubtful = lines
         self._append(lines)
@@ -213,7 +206,11 @@ class Tail:
         begun = not self._size
         if begun:
             sync_directory(self._directory)
-        self._write_head(last)
+        following = self._ratchet.copy()
+        following.advance()
+        sealer = following.sealer()
+        self._write_head(following, sealer, last)
+        self._ratchet, self._sealer = following, sealer
         self._size += len(lines)
         self._doubtful = b""
         return begun
@@ -248,10 +245,19 @@ class Tail:
                 os.ftruncate(self._fd, self._size)
             raise
 
-    def _write_head(self, position: Position) -> None:
-        head = render_head(self._sealer, position)
+    def _write_head(self, ratchet: Ratchet, sealer: Sealer, position: Position) -> None:
+        with _kept():
+            head = render_head(ratchet, sealer, position, self._custody)
         if os.pwrite(self._head, head, 0) != len(head):
             raise OSError("the head was written only in part")
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[None]:
+    try:
+        yield
+    except KeyringError as error:
+        raise Unkept(str(error)) from error
 
 
 def _open(path: Path) -> tuple[int, int]:
@@ -259,15 +265,17 @@ def _open(path: Path) -> tuple[int, int]:
     return fd, os.fstat(fd).st_size
 
 
-def prune(directory: Path, sealer: Sealer, *, keep_bytes: int) -> Position | None:
+def prune(
+    directory: Path, custody: Custody, *, time: str, keep_bytes: int
+) -> tuple[Position, int] | None:
     """Remove the oldest segments until the rest is at most `keep_bytes`, never the last one.
 
-    What is gone is named by the sealed base first, so that the rest still verifies.
+    What is gone is named by the signed base first, so that the rest still verifies.
 
     Returns:
-        The last record removed now; None when nothing was.
+        The last record removed now, and how many segments went; None when nothing was.
     """
-    _remove_leftovers(directory, sealer)
+    _remove_leftovers(directory, custody)
     segments = list_segments(directory)
     sizes = [segment.path.stat().st_size for segment in segments]
     count = 0
@@ -275,19 +283,21 @@ def prune(directory: Path, sealer: Sealer, *, keep_bytes: int) -> Position | Non
         count += 1
     if not count:
         return None
-    position = sealer.open(last_line(segments[count - 1].path)[:-1]).position
-    write_whole(directory / "base.new", render_head(sealer, position, "base"))
-    os.replace(directory / "base.new", directory / "base")
-    sync_directory(directory)
-    _remove_leftovers(directory, sealer)
-    return position
+    end = read(last_line(segments[count - 1].path)[:-1])
+    with _kept():
+        signed = Signed(end.key, 0, end.position, end.epoch, time)
+        write_signed(directory / "base", signed, custody, BASE_TYPE)
+    _remove_leftovers(directory, custody)
+    return end.position, count
 
 
-def _remove_leftovers(directory: Path, sealer: Sealer) -> None:
+def _remove_leftovers(directory: Path, custody: Custody) -> None:
     """Segments that the base stands for: a crash may have left some of them."""
-    base = read_base(directory, sealer)
+    with _kept():
+        base = read_base(directory, custody.public())
     for segment in list_segments(directory):
-        if base is not None and segment.first <= base.seq:
+        if base is not None and segment.first <= base.position.seq:
             for torn in directory.glob(f"{segment.path.stem}.*.torn"):
                 torn.unlink()
+            signature_path(segment.path).unlink(missing_ok=True)
             segment.path.unlink()

@@ -1,45 +1,56 @@
 """Reads an audit log and says whether it is whole, and where not; must never change a byte.
 
-What a reader with the key learns: a record edited, deleted, moved, put in, or cut off at the
-end. What retention removed is named by the sealed base. What no file beside the log can show:
-the whole directory put back to an earlier state.
+What anybody can check: that each record continues the one before, that segments end as was
+signed. What takes the first key: that every record was sealed when its time was. What takes the
+host's own keys: that the head, and so the end of the log, is what was written last. What no file
+beside the log can show: the whole directory put back to an earlier state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from fumehood.audit.record import Entry, Position, Sealer, Unsealed
-from fumehood.audit.segments import (
-    MAX_LINE,
+from fumehood.audit.custody import SEGMENT_TYPE, Custody
+from fumehood.audit.head import (
     START,
-    Segment,
-    last_line,
-    list_segments,
+    Head,
+    Signed,
     no_head,
     read_base,
+    read_first_key,
     read_head,
-    read_lines,
+    read_signed,
+    signature_path,
 )
-from fumehood.errors import AuditError
+from fumehood.audit.ratchet import Ratchet
+from fumehood.audit.record import Entry, Epoch, Position, Sealer, Unsealed, read
+from fumehood.audit.segments import MAX_LINE, Segment, last_line, list_segments, read_lines
+from fumehood.crypto.signing import PublicKey
+from fumehood.errors import AuditError, KeyringError
 
 _LOOKS: Final = 3
 """How often to look again when retention removes segments meanwhile."""
+MAX_STEPS: Final = 16
+"""Clock steps that are named."""
+_FAR: Final = 1 << 40
 
 Kind = Literal[
-    "edited",
-    "deleted",
-    "reordered",
-    "forked",
-    "truncated",
-    "renamed",
-    "head",
-    "base",
-    "wrong_key",
-]
+    "edited", "deleted", "reordered", "forked", "truncated", "renamed", "head", "base",
+    "signature", "wrong_key",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a verifier has. first_key: the log's first sealing key. public: the keys that may have
+    signed; None: signatures are not checked. custody: the host's own keys."""
+
+    first_key: bytes | None = field(default=None, repr=False)
+    public: Sequence[PublicKey] | None = None
+    custody: Custody | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,9 @@ class Report:
     """What `verify` found. `last` is the last record in place before `first_bad`.
 
     torn_bytes: an unfinished last line, as a power cut leaves it, or a write under way.
+    removed: up to which record retention removed the log. sealed: whether MACs were checked;
+    signed: how many segment ends were. steps: where the clock went backwards, as
+    `record number: time before > time`; no defect, and `clock_steps` counts them all.
     """
 
     records: int
@@ -67,150 +81,302 @@ class Report:
     last: Position
     first_bad: Defect | None
     torn_bytes: int = 0
+    removed: int = 0
+    sealed: bool = False
+    signed: int = 0
+    clock_steps: int = 0
+    steps: tuple[str, ...] = ()
+    epoch: Epoch | None = None
 
     @property
     def ok(self) -> bool:
         return self.first_bad is None
 
 
-def verify(directory: Path, key: bytes) -> Report:
+def verify(directory: Path, trust: Trust) -> Report:
     """Check every record of the log, also while it is being written.
+
+    The first key is taken from beside the log where `trust` has none and it still lies there.
 
     Raises:
         AuditError: there is no log to read.
     """
-    return survey(directory, Sealer(key), whole=True)
+    if trust.first_key is None and (kept := read_first_key(directory)) is not None:
+        trust = Trust(kept, trust.public, trust.custody)
+    return survey(directory, trust, whole=True)
 
 
-def survey(directory: Path, sealer: Sealer, *, whole: bool) -> Report:
+def survey(directory: Path, trust: Trust, *, whole: bool) -> Report:
     """`verify`, or, when not `whole`, every record of the last segment and only the first and
     last record of those before it: what a start can afford."""
     for _ in range(_LOOKS):
-        base = read_base(directory, sealer)
+        before = _base_text(directory)
         try:
-            report = _survey(directory, sealer, base, whole=whole)
+            report = _survey(directory, trust, whole=whole)
         except FileNotFoundError:
             continue
-        if report.ok or read_base(directory, sealer) == base:
+        if report.ok or _base_text(directory) == before:
             return report
     raise AuditError("the log's oldest segments are being removed just now", "verify again")
 
 
-def _survey(directory: Path, sealer: Sealer, base: Position | None, *, whole: bool) -> Report:
-    if base is None:
-        return Report(0, 0, START, Defect("base", "base", 0, "the base was edited"))
+def _base_text(directory: Path) -> bytes:
+    try:
+        return (directory / "base").read_bytes()
+    except OSError:
+        return b""
+
+
+def _survey(directory: Path, trust: Trust, *, whole: bool) -> Report:
+    try:
+        base = read_base(directory, trust.public)
+    except KeyringError as error:
+        return Report(0, 0, START, Defect("base", "base", 0, error.cause))
     # The head is read before the records: a live writer only ever adds to what it names.
-    head = read_head(directory, sealer)
-    segments = [s for s in list_segments(directory) if s.first > base.seq]
-    walk = _Walk(sealer, head or START, last=base)
+    head = read_head(directory)
+    last = base.position if base else START
+    segments = [s for s in list_segments(directory) if s.first > last.seq]
+    if head is None:
+        defect = None
+        if segments or base or not no_head(directory):
+            defect = Defect("head", "head", 0, "the head is missing or was edited")
+        return Report(0, len(segments), last, defect)
+    walk = _Walk(trust, head, base, last=last)
+    walk.begin()
     for segment in segments:
-        walk.segment(segment, whole=whole or segment is segments[-1])
+        newest = segment is segments[-1]
+        walk.segment(segment, whole=whole or newest, newest=newest)
         if walk.defect:
             break
-    defect = walk.defect or _against_head(directory, segments, walk, head)
-    return Report(walk.records, len(segments), walk.last, defect, walk.torn)
-
-
-def _against_head(
-    directory: Path, segments: list[Segment], walk: _Walk, head: Position | None
-) -> Defect | None:
-    if head is None:
-        if not segments and no_head(directory):
-            return None
-        return Defect("head", "head", 0, "the head is missing or was edited")
-    if head.seq > walk.last.seq:
-        missing = f"records {walk.last.seq + 1} to {head.seq} are missing at the end"
-        return Defect("truncated", walk.file, walk.line + 1, missing)
-    return None
+    if walk.defect is None and head.position.seq > walk.last.seq:
+        missing = f"records {walk.last.seq + 1} to {head.position.seq} are missing at the end"
+        walk.stop("truncated", missing, line=walk.line + 1)
+    return Report(
+        walk.records, len(segments), walk.last, walk.defect, walk.torn, last.seq if base else 0,
+        walk.sealed, walk.signed, walk.clock_steps, tuple(walk.steps), walk.epoch,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)
 class _Walk:
     """Goes along the chain; `last` is the record reached, `defect` what stopped it."""
 
-    sealer: Sealer
-    head: Position
-    last: Position = START
+    trust: Trust
+    head: Head
+    base: Signed | None
+    last: Position
     records: int = 0
     torn: int = 0
     file: str = "head"
     line: int = 0
-    defect: Defect | None = field(default=None)
+    signed: int = 0
+    clock_steps: int = 0
+    steps: list[str] = field(default_factory=list)
+    epoch: Epoch | None = None
+    time: str = ""
+    defect: Defect | None = None
+    _ratchet: Ratchet | None = None
+    _here: Ratchet | None = None
+    """At the first epoch of the segment: what was moved out of its place may be older."""
+    _beyond: Ratchet | None = None
+    """From the head: seals what a crash left behind it."""
+    _sealer: Sealer | None = None
+    _line_seen: bytes = b""
+    _finished: tuple[Segment, Position] | None = None
+    """Its signed end is looked at once the next one's first record says what is missing, if any."""
 
-    def segment(self, segment: Segment, *, whole: bool) -> None:
+    @property
+    def sealed(self) -> bool:
+        return self._ratchet is not None
+
+    def begin(self) -> None:
+        """Look at the head and the keys."""
+        if self.base is not None:
+            self.epoch = self.base.epoch
+        if self.trust.first_key is not None:
+            self._ratchet = Ratchet.first(self.trust.first_key)
+            if self._ratchet.chain != self.head.chain:
+                given = f"sealed from key {self.head.chain}, checked with {self._ratchet.chain}"
+                self.stop("wrong_key", given)
+                return
+        if self.trust.custody is not None:
+            try:
+                self._beyond = self.head.opened(self.trust.custody)
+            except KeyringError:
+                self.stop("head", "the head was edited, or sealed by another host")
+                return
+        if self.head.position.seq == 0:
+            self._head_here(None)
+
+    def segment(self, segment: Segment, *, whole: bool, newest: bool) -> None:
         self.file, self.line = segment.path.name, 0
-        if self.torn:
-            self._stop("edited", "the segment before this one ends within a line")
+        if self.defect:
             return
-        lines = read_lines(segment.path) if whole else _ends(segment.path)
-        for line in lines:
+        if self.torn:
+            self.stop("edited", "the segment before this one ends within a line")
+            return
+        for line in read_lines(segment.path) if whole else _ends(segment.path):
             self.line += 1
-            self._line(segment, line, linked=whole or self.line == 1)
+            self._line(segment, line, linked=whole or self.line == 1, whole=whole)
             if self.defect or self.torn:
                 return
         # A segment is made, then written: a power cut between leaves it empty.
         if not self.line and segment.first != self.last.seq + 1:
-            self._stop("truncated", "the segment is empty")
+            self.stop("truncated", "the segment is empty")
+            return
+        self._finished = segment, self.last
+        if newest and signature_path(segment.path).exists():
+            self._signature()
 
-    def _line(self, segment: Segment, line: bytes, *, linked: bool) -> None:
+    def _line(self, segment: Segment, line: bytes, *, linked: bool, whole: bool) -> None:
         if not line.endswith(b"\n"):
             if len(line) < MAX_LINE:
                 self.torn = len(line)
             else:
-                self._stop("edited", "the line is too long to be a record")
+                self.stop("edited", "the line is too long to be a record")
             return
+        self._line_seen = line[:-1]
         try:
-            entry = self.sealer.open(line[:-1])
-        except Unsealed as unsealed:
-            self._unsealed(unsealed)
+            entry = read(self._line_seen)
+        except Unsealed:
+            self.stop("edited", "the record is not what was sealed")
             return
-        if linked and not self._follows(segment, entry):
+        if entry.key != self.head.chain:
+            self.stop("forked", f"the record belongs to another log, of key {entry.key}")
+        elif linked and not self._follows(segment, entry):
             return
-        if self.line == 1 and entry.position.seq != segment.first:
-            self._stop("renamed", f"its first record is number {entry.position.seq}")
+        elif whole and not self._sealed(entry):
+            self.stop("edited", "the record is not what was sealed")
+        elif self.line == 1 and entry.position.seq != segment.first:
+            self.stop("renamed", f"its first record is number {entry.position.seq}")
+        else:
+            if self.line == 1:
+                self._signature()
+            self._reached(entry)
+
+    def _reached(self, entry: Entry) -> None:
+        if self.defect:
             return
-        if entry.position.seq == self.head.seq and entry.position.mac != self.head.mac:
-            self._stop("forked", "the head names another record of this number")
-            return
-        self.last = entry.position
+        head = self.head.position
+        if entry.position.seq == head.seq:
+            if entry.position.digest != head.digest:
+                self.stop("forked", "the head names another record of this number")
+                return
+            self._head_here(entry.epoch)
+        if entry.time < self.time:
+            self.clock_steps += 1
+            if len(self.steps) < MAX_STEPS:
+                self.steps.append(f"{entry.position.seq}: {self.time} > {entry.time}")
+        self.time, self.epoch, self.last = entry.time, entry.epoch, entry.position
         self.records += 1
 
-    def _unsealed(self, unsealed: Unsealed) -> None:
-        if unsealed.key and unsealed.key != self.sealer.key_id and not self.records:
-            given = f"sealed with key {unsealed.key}, checked with key {self.sealer.key_id}"
-            self._stop("wrong_key", given)
-        else:
-            self._stop("edited", "the record is not what was sealed")
+    # --- seals
+
+    def _sealed(self, entry: Entry) -> bool:
+        """Whether the line that was read was sealed in the epoch that is its turn."""
+        if not self._in_turn(entry):
+            return False
+        if self._ratchet is not None:
+            if entry.epoch.segment > self._ratchet.epoch.segment or self._here is None:
+                self._ratchet.to(Epoch(entry.epoch.segment, 0), most=_FAR)
+                self._here = self._ratchet.copy()
+            return self._ratchet.to(entry.epoch, most=_FAR) and self._opens(self._ratchet)
+        if self._beyond is not None and entry.position.seq > self.head.position.seq:
+            return self._beyond.to(entry.epoch, most=_FAR) and self._opens(self._beyond)
+        return True
+
+    def _in_turn(self, entry: Entry) -> bool:
+        """An epoch is the last record's, the one after it, or a segment's first."""
+        now, then = entry.epoch, self.epoch
+        if then is None:
+            return now == Epoch(0, 0)
+        if now.segment == then.segment:
+            return then.step <= now.step <= then.step + 1
+        return self.line == 1 and now == Epoch(then.segment + 1, 0)
+
+    def _opens(self, ratchet: Ratchet) -> bool:
+        if self._sealer is None or self._sealer.epoch != ratchet.epoch:
+            self._sealer = ratchet.sealer()
+        return self._sealer.sealed(self._line_seen)
+
+    def _was_sealed(self, entry: Entry) -> bool:
+        """Whether a line that stands at the wrong place is genuine; True when nobody can say."""
+        if self._ratchet is None:
+            return True
+        steps = abs(entry.position.seq - self.last.seq) + 2
+        for start in (self._ratchet, self._here or Ratchet.first(self.trust.first_key or b"")):
+            at = start.copy()
+            if at.to(entry.epoch, most=max(steps, at.epoch.step + self.line + 2)):
+                return self._opens(at)
+        # From a segment before: its key is behind, and so is its number.
+        return entry.position.seq <= self.last.seq
+
+    def _head_here(self, epoch: Epoch | None) -> None:
+        """The walk stands where the head says: the head's own seal can be checked."""
+        if self._ratchet is None:
+            return
+        at = self._ratchet.copy()
+        if epoch is not None:
+            at.advance()
+        if at.epoch != self.head.epoch or not self.head.sealed_by(at):
+            self.stop("head", "the head is not what was sealed with its last record")
+
+    # --- the chain
 
     def _follows(self, segment: Segment, entry: Entry) -> bool:
         expected, found = self.last.seq + 1, entry.position.seq
-        if found == expected and entry.prev == self.last.mac:
+        if found == expected and entry.prev == self.last.digest:
             return True
-        if found == expected:
-            self._stop("forked", f"record {found} continues another record {self.last.seq}")
+        if not self._was_sealed(entry):
+            self.stop("edited", "the record is not what was sealed")
+        elif found == expected:
+            kind: Kind = "forked" if self.sealed else "edited"
+            self.stop(kind, f"record {found} continues another record {self.last.seq}")
         elif found < expected:
-            self._stop("reordered", f"record {found} stands after record {self.last.seq}")
+            self.stop("reordered", f"record {found} stands after record {self.last.seq}")
         elif self._comes_later(segment, expected):
-            self._stop("reordered", f"record {found} stands before record {expected}")
+            self.stop("reordered", f"record {found} stands before record {expected}")
         else:
-            missing = f"record {expected} is missing, record {found} follows"
-            self._stop("deleted", missing)
+            self.stop("deleted", f"record {expected} is missing, record {found} follows")
         return False
 
     def _comes_later(self, segment: Segment, seq: int) -> bool:
+        wanted = b'{"seq":%d,' % seq
         for later in list_segments(segment.path.parent):
-            if later.path.name < segment.path.name:
+            if later.first < segment.first:
                 continue
-            for line in read_lines(later.path):
-                try:
-                    if self.sealer.open(line[:-1]).position.seq == seq:
-                        return True
-                except Unsealed:
-                    continue
+            if any(line.startswith(wanted) for line in read_lines(later.path)):
+                return True
         return False
 
-    def _stop(self, kind: Kind, message: str) -> None:
-        self.defect = Defect(kind, self.file, self.line, message)
+    def _signature(self) -> None:
+        """The end of a finished segment is as was signed."""
+        if self._finished is None:
+            return
+        (segment, last), self._finished = self._finished, None
+        path = signature_path(segment.path)
+        try:
+            signed = read_signed(path, SEGMENT_TYPE, self.trust.public)
+        except FileNotFoundError:
+            if not segment.path.exists():  # retention takes both
+                raise
+            self._unsigned(path, "the signed end of a finished segment is missing")
+            return
+        except (KeyringError, OSError) as error:
+            self._unsigned(path, error.cause if isinstance(error, KeyringError) else str(error))
+            return
+        if (signed.chain, signed.first, signed.position) != (self.head.chain, segment.first, last):
+            self._unsigned(path, "the segment does not end where it was signed")
+            return
+        self.signed += self.trust.public is not None
+
+    def _unsigned(self, path: Path, message: str) -> None:
+        self.file, self.line = path.name, 0
+        self.stop("signature", message)
+
+    def stop(self, kind: Kind, message: str, *, line: int | None = None) -> None:
+        if self.defect is None:
+            self.defect = Defect(kind, self.file, self.line if line is None else line, message)
 
 
 def _ends(path: Path) -> Iterator[bytes]:

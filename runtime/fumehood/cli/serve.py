@@ -137,7 +137,7 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
             "engines: docker needs root", "run Fumehood as root, or leave docker out of engines"
         )
     uid, gid, groups = supervisor_account(config) if root else (-1, -1, ())
-    _make_state(places.state, uid, gid)
+    make_state(places.state, uid, gid)
     image_store = lent.images or places.state / "images"
     if lent.images is None:
         _verify_images(image_store)
@@ -218,7 +218,7 @@ def supervisor_account(config: Config) -> tuple[int, int, tuple[int, ...]]:
     return account.pw_uid, account.pw_gid, (group.gr_gid,)
 
 
-def _make_state(state: Path, uid: int, gid: int) -> None:
+def make_state(state: Path, uid: int, gid: int) -> None:
     """The state directory and the store in it, the supervisor's own and nobody else's."""
     try:
         state.parent.mkdir(parents=True, exist_ok=True)

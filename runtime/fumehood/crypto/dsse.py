@@ -1,7 +1,8 @@
 """Signed envelopes: DSSE 1.0 (github.com/secure-systems-lab/dsse) with ECDSA P-384 signatures.
 
 What is signed is the payload's type and bytes together, so that no payload passes for one of
-another type. Must never return a payload that no trusted key signed.
+another type. `verify` must never return a payload that no trusted
+key signed.
 """
 
 from __future__ import annotations
@@ -29,17 +30,25 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 def sign(payload_type: str, payload: bytes, *keys: SigningKey) -> dict[str, Any]:
     """The envelope as a JSON object."""
     signed = pae(payload_type, payload)
+    return envelope(payload_type, payload, [(key.id, key.sign(signed)) for key in keys])
+
+
+def envelope(
+    payload_type: str, payload: bytes, signatures: Iterable[tuple[str, bytes]]
+) -> dict[str, Any]:
+    """An envelope from its parts: (key id, signature) of each who signed."""
     return {
         "payloadType": payload_type,
         "payload": base64.b64encode(payload).decode(),
         "signatures": [
-            {"keyid": key.id, "sig": base64.b64encode(key.sign(signed)).decode()} for key in keys
+            {"keyid": name, "sig": base64.b64encode(signature).decode()}
+            for name, signature in signatures
         ],
     }
 
 
 def verify(
-    envelope: object, trusted: Iterable[PublicKey], *, payload_type: str
+    value: object, trusted: Iterable[PublicKey], *, payload_type: str
 ) -> tuple[bytes, PublicKey]:
     """The payload, and the trusted key that signed it.
 
@@ -48,7 +57,7 @@ def verify(
     Raises:
         KeyringError: it is no envelope, of another type, or signed by none of `trusted`.
     """
-    kind, payload, signatures = _opened(envelope)
+    kind, payload, signatures = _opened(value)
     if kind != payload_type:
         raise KeyringError(f"the envelope holds {kind[:80]!r}, not {payload_type!r}")
     signed = pae(kind, payload)
@@ -61,6 +70,17 @@ def verify(
         f"no trusted key signed this (it names {named})",
         "get the signer's public key (`fumehood key export-public`) by a way you trust",
     )
+
+
+def claimed(value: object, *, payload_type: str) -> bytes:
+    """The payload without a look at who signed it: only for what is believed on other grounds.
+
+    Raises KeyringError.
+    """
+    kind, payload, _ = _opened(value)
+    if kind != payload_type:
+        raise KeyringError(f"the envelope holds {kind[:80]!r}, not {payload_type!r}")
+    return payload
 
 
 def read(data: bytes) -> dict[str, Any]:
@@ -76,17 +96,17 @@ def read(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _opened(envelope: object) -> tuple[str, bytes, list[tuple[str, bytes]]]:
+def _opened(value: object) -> tuple[str, bytes, list[tuple[str, bytes]]]:
     broken = KeyringError("this is no signed envelope", "it has payloadType, payload, signatures")
-    if not isinstance(envelope, dict):
+    if not isinstance(value, dict):
         raise broken
-    kind, listed = envelope.get("payloadType"), envelope.get("signatures")
+    kind, listed = value.get("payloadType"), value.get("signatures")
     if not isinstance(kind, str) or not isinstance(listed, list) or not listed:
         raise broken
     if len(listed) > MAX_SIGNATURES:
         raise KeyringError(f"the envelope has more than {MAX_SIGNATURES} signatures")
     try:
-        payload = base64.b64decode(envelope["payload"], validate=True)
+        payload = base64.b64decode(value["payload"], validate=True)
         signatures = [
             (str(item.get("keyid", "")), base64.b64decode(item["sig"], validate=True))
             for item in listed

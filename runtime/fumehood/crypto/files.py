@@ -69,6 +69,7 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> bool:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    left: Path | None = aside
     try:
         with open(fd, "wb") as file:
             file.write(data)
@@ -76,6 +77,7 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> bool:
             os.fsync(file.fileno())
         if replace:
             os.replace(aside, path)
+            left = None
         else:
             # Linked: a second creator loses to EEXIST and reads the first one's file.
             try:
@@ -84,7 +86,8 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> bool:
                 return False
         sync_directory(path.parent)
     finally:
-        aside.unlink(missing_ok=True)
+        if left is not None:
+            left.unlink()
     return True
 
 

@@ -55,10 +55,21 @@ class Sealed:
         return cls(key, nonce, data)
 
 
+class Cipher:
+    """`seal` under one key, for who does it often."""
+
+    def __init__(self, key_id: str, key: bytes) -> None:
+        self._id = key_id
+        self._cipher = AESGCM(key)
+
+    def seal(self, plain: bytes, bound: bytes) -> Sealed:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return Sealed(self._id, nonce, self._cipher.encrypt(nonce, plain, bound))
+
+
 def seal(key: bytes, key_id: str, plain: bytes, bound: bytes) -> Sealed:
     """Encrypt `plain`; it opens only beside the same `bound` bytes (additional data)."""
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    return Sealed(key_id, nonce, AESGCM(key).encrypt(nonce, plain, bound))
+    return Cipher(key_id, key).seal(plain, bound)
 
 
 def unseal(key: bytes, sealed: Sealed, bound: bytes) -> bytes:

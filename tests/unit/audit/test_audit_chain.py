@@ -11,18 +11,18 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fumehood.audit import chain, segments
 from fumehood.audit.chain import AuditLog
-from fumehood.audit.record import Position, Sealer
+from fumehood.audit.record import Position, digest
 from fumehood.audit.segments import Tail
-from fumehood.audit.verify import verify
+from fumehood.crypto.signing import SigningKey
 from fumehood.errors import AuditError
-
-KEY = b"k" * 48
+from support.audit import KEYS, SIGNER, custody, verify
 
 
 def records(directory: Path) -> list[dict[str, object]]:
@@ -34,7 +34,7 @@ def records(directory: Path) -> list[dict[str, object]]:
 
 
 def fill(directory: Path, count: int, **options: int) -> list[Position]:
-    with AuditLog.open(directory, KEY, **options) as log:
+    with AuditLog.open(directory, KEYS, **options) as log:
         futures = [log.append("test", {"n": n}) for n in range(count)]
         return [future.result(10) for future in futures]
 
@@ -43,8 +43,10 @@ def test_records_are_numbered_linked_and_readable(tmp_path: Path) -> None:
     positions = fill(tmp_path / "audit", 3)
     found = records(tmp_path / "audit")
     assert [record["seq"] for record in found] == [1, 2, 3]
-    assert [record["mac"] for record in found] == [position.mac for position in positions]
-    assert [record["prev"] for record in found] == ["0" * 96, positions[0].mac, positions[1].mac]
+    lines = next((tmp_path / "audit").glob("segment-*.jsonl")).read_bytes().splitlines()
+    digests = [position.digest for position in positions]
+    assert [digest(line) for line in lines] == digests
+    assert [record["prev"] for record in found] == ["0" * 96, *digests[:-1]]
     assert {record["alg"] for record in found} == {"HMAC-SHA-384"}
     assert str(found[0]["time"]).endswith("Z")
 
@@ -59,27 +61,27 @@ def test_nothing_is_readable_by_others(tmp_path: Path) -> None:
 def test_a_log_goes_on_where_it_ended(tmp_path: Path) -> None:
     fill(tmp_path, 3)
     assert fill(tmp_path, 2)[0].seq == 4
-    report = verify(tmp_path, KEY)
+    report = verify(tmp_path)
     assert (report.ok, report.records, report.segments) == (True, 5, 1)
 
 
 def test_a_full_segment_is_followed_by_another_and_the_chain_goes_on(tmp_path: Path) -> None:
     for _ in range(6):
-        fill(tmp_path, 3, segment_bytes=1000)
-    report = verify(tmp_path, KEY)
+        fill(tmp_path, 3, segment_bytes=1500)
+    report = verify(tmp_path)
     assert (report.ok, report.records) == (True, 18)
     assert report.segments == 3
     assert [record["seq"] for record in records(tmp_path)] == list(range(1, 19))
 
 
 def test_many_threads_append_at_once_and_the_order_is_one(tmp_path: Path) -> None:
-    log = AuditLog.open(tmp_path, KEY)
+    log = AuditLog.open(tmp_path, KEYS)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         futures = list(pool.map(lambda n: log.append("test", {"n": n}), range(400)))
     positions = [future.result(10) for future in futures]
     log.close()
     assert sorted(position.seq for position in positions) == list(range(1, 401))
-    assert verify(tmp_path, KEY).records == 400
+    assert verify(tmp_path).records == 400
 
 
 class StalledDisk:
@@ -106,7 +108,7 @@ class StalledDisk:
 
 def test_waiting_records_share_one_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = StalledDisk(monkeypatch)
-    with AuditLog.open(tmp_path, KEY) as log:
+    with AuditLog.open(tmp_path, KEYS) as log:
         first = log.append("test", {})
         disk.wait_for_a_write()
         rest = [log.append("test", {}) for _ in range(100)]
@@ -117,9 +119,10 @@ def test_waiting_records_share_one_fsync(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_future_is_done_only_after_the_record_is_on_disk(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path, KEY) as log:
+    with AuditLog.open(tmp_path, KEYS) as log:
         position = log.append("test", {"n": 1}).result(10)
-        assert records(tmp_path)[0]["mac"] == position.mac
+        line = next(tmp_path.glob("segment-*.jsonl")).read_bytes()
+        assert digest(line[:-1]) == position.digest
         assert log.last == position
 
 
@@ -127,7 +130,7 @@ def test_giving_up_the_wait_does_not_give_up_the_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = StalledDisk(monkeypatch)
-    with AuditLog.open(tmp_path, KEY) as log:
+    with AuditLog.open(tmp_path, KEYS) as log:
         future = log.append("test", {"n": 1})
         assert future.cancel()
         disk.go_on()
@@ -136,13 +139,13 @@ def test_giving_up_the_wait_does_not_give_up_the_record(
 
 
 def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path, KEY) as log:
+    with AuditLog.open(tmp_path, KEYS) as log:
         with pytest.raises(AuditError, match="another process") as refused:
-            AuditLog.open(tmp_path, KEY)
+            AuditLog.open(tmp_path, KEYS)
         assert "state directory" in refused.value.remedy
         log.append("test", {}).result(10)
     fill(tmp_path, 1)
-    assert verify(tmp_path, KEY).records == 2
+    assert verify(tmp_path).records == 2
 
 
 def test_the_queue_is_bounded_and_overrun_is_an_error_at_once(
@@ -150,7 +153,7 @@ def test_the_queue_is_bounded_and_overrun_is_an_error_at_once(
 ) -> None:
     disk = StalledDisk(monkeypatch)
     monkeypatch.setattr(chain, "MAX_PENDING", 4)
-    with AuditLog.open(tmp_path, KEY) as log:
+    with AuditLog.open(tmp_path, KEYS) as log:
         accepted = [log.append("test", {})]
         disk.wait_for_a_write()
         accepted += [log.append("test", {}) for _ in range(4)]
@@ -181,7 +184,7 @@ def test_while_the_disk_fails_nothing_is_confirmed_and_afterwards_nothing_is_los
 ) -> None:
     fill(tmp_path, 2)
     disk = FailingDisk(monkeypatch)
-    with AuditLog.open(tmp_path, KEY) as log:
+    with AuditLog.open(tmp_path, KEYS) as log:
         with pytest.raises(AuditError, match="nothing runs unrecorded") as failed:
             log.append("test", {"n": 2}).result(10)
         assert "No space left" in failed.value.detail
@@ -195,7 +198,7 @@ def test_while_the_disk_fails_nothing_is_confirmed_and_afterwards_nothing_is_los
             threading.Event().wait(0.01)
         assert log.append("test", {"n": 5}).result(10).seq == 6
     assert [record["n"] for record in records(tmp_path)] == [0, 1, 2, 3, 4, 5]
-    assert verify(tmp_path, KEY).ok
+    assert verify(tmp_path).ok
 
 
 def test_a_new_segment_that_cannot_be_made_is_tried_again(
@@ -203,13 +206,13 @@ def test_a_new_segment_that_cannot_be_made_is_tried_again(
 ) -> None:
     fill(tmp_path, 3)
     disk = FailingDisk(monkeypatch)
-    with AuditLog.open(tmp_path, KEY, segment_bytes=100) as log:
+    with AuditLog.open(tmp_path, KEYS, segment_bytes=100) as log:
         with pytest.raises(AuditError):
             log.append("test", {"n": 3}).result(10)
         disk.mended = True
         while log.broken is not None:
             threading.Event().wait(0.01)
-    report = verify(tmp_path, KEY)
+    report = verify(tmp_path)
     assert (report.ok, report.records, report.segments) == (True, 4, 2)
 
 
@@ -218,13 +221,13 @@ def test_closing_while_the_disk_fails_tries_once_more_and_ends(
 ) -> None:
     fill(tmp_path, 2)
     disk = FailingDisk(monkeypatch)
-    log = AuditLog.open(tmp_path, KEY)
+    log = AuditLog.open(tmp_path, KEYS)
     with pytest.raises(AuditError):
         log.append("test", {}).result(10)
     log.close()
     disk.mended = True
     fill(tmp_path, 1)
-    assert verify(tmp_path, KEY).ok
+    assert verify(tmp_path).ok
 
 
 def test_a_segment_changed_while_the_disk_fails_is_not_written_again(
@@ -232,10 +235,10 @@ def test_a_segment_changed_while_the_disk_fails_is_not_written_again(
 ) -> None:
     fill(tmp_path, 2)
     disk = FailingDisk(monkeypatch)
-    log = AuditLog.open(tmp_path, KEY)
+    log = AuditLog.open(tmp_path, KEYS)
     with pytest.raises(AuditError):
         log.append("test", {}).result(10)
-    add_to(next(tmp_path.glob("segment-*")))
+    add_to(next(tmp_path.glob("segment-*.jsonl")))
     disk.mended = True
     log._writer.join(10)
     with pytest.raises(AuditError, match="nothing runs unrecorded"):
@@ -244,12 +247,12 @@ def test_a_segment_changed_while_the_disk_fails_is_not_written_again(
 
 
 def test_retention_removes_the_oldest_segments_and_the_rest_verifies(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path, KEY, segment_bytes=1000, keep_bytes=4000) as log:
+    with AuditLog.open(tmp_path, KEYS, segment_bytes=1000, keep_bytes=4000) as log:
         for n in range(40):
             log.append("test", {"n": n}).result(10)
-    report = verify(tmp_path, KEY)
+    report = verify(tmp_path)
     assert report.ok
-    assert sum(path.stat().st_size for path in tmp_path.glob("segment-*")) < 5500
+    assert sum(path.stat().st_size for path in tmp_path.glob("segment-*.jsonl")) < 5500
     pruned = [record for record in records(tmp_path) if record["event"] == chain.PRUNED]
     assert pruned
     assert fill(tmp_path, 1)[0].seq == report.last.seq + 1
@@ -260,28 +263,28 @@ def test_a_crash_within_retention_leaves_a_log_that_verifies_and_is_tidied(
 ) -> None:
     for _ in range(4):
         fill(tmp_path, 3, segment_bytes=1000)
-    sealer = Sealer(KEY)
+    prune = partial(segments.prune, tmp_path, KEYS, time="2026", keep_bytes=1)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda *_: (_ for _ in ()).throw(OSError(5, "crash")))
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "crash")))
         with pytest.raises(OSError, match="crash"):
-            segments.prune(tmp_path, sealer, keep_bytes=1)
-    before = len(list(tmp_path.glob("segment-*")))
-    assert verify(tmp_path, KEY).ok
-    segments.prune(tmp_path, sealer, keep_bytes=1)
-    assert len(list(tmp_path.glob("segment-*"))) == 1 < before
-    assert verify(tmp_path, KEY).ok
+            prune()
+    before = len(list(tmp_path.glob("segment-*.jsonl")))
+    assert verify(tmp_path).ok
+    prune()
+    assert len(list(tmp_path.glob("segment-*.jsonl"))) == 1 < before
+    assert verify(tmp_path).ok
 
 
 def test_a_base_that_was_edited_or_removed_is_seen(tmp_path: Path) -> None:
     for _ in range(4):
         fill(tmp_path, 3, segment_bytes=1000)
-    segments.prune(tmp_path, Sealer(KEY), keep_bytes=1)
+    segments.prune(tmp_path, KEYS, time="2026", keep_bytes=1)
     base = tmp_path / "base"
     text = base.read_bytes()
-    base.write_bytes(text.replace(b"base", b"bose", 1))
-    assert str(verify(tmp_path, KEY).first_bad).startswith("base:0: base")
+    base.write_bytes(text.replace(b'"sig": "M', b'"sig": "N', 1))
+    assert str(verify(tmp_path).first_bad).startswith("base:0: base")
     base.unlink()
-    found = verify(tmp_path, KEY).first_bad
+    found = verify(tmp_path).first_bad
     assert found is not None
     assert found.kind == "deleted"
 
@@ -303,8 +306,8 @@ def test_a_segment_removed_or_changed_under_the_writer_stops_it(
     tmp_path: Path, harm: Callable[[Path], None]
 ) -> None:
     fill(tmp_path, 1)
-    log = AuditLog.open(tmp_path, KEY)
-    harm(next(tmp_path.glob("segment-*")))
+    log = AuditLog.open(tmp_path, KEYS)
+    harm(next(tmp_path.glob("segment-*.jsonl")))
     with pytest.raises(AuditError):
         log.append("test", {}).result(10)
     log.close()
@@ -316,7 +319,7 @@ def test_an_unforeseen_error_of_the_writer_stops_it_too(
     seen: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
     monkeypatch.setattr(Tail, "write", lambda *_: 1 / 0)
-    log = AuditLog.open(tmp_path, KEY)
+    log = AuditLog.open(tmp_path, KEYS)
     with pytest.raises(AuditError):
         log.append("test", {}).result(10)
     with pytest.raises(AuditError):
@@ -326,7 +329,7 @@ def test_an_unforeseen_error_of_the_writer_stops_it_too(
 
 
 def test_a_closed_log_accepts_nothing_and_closes_again(tmp_path: Path) -> None:
-    log = AuditLog.open(tmp_path, KEY)
+    log = AuditLog.open(tmp_path, KEYS)
     log.close()
     log.close()
     with pytest.raises(AuditError, match="closed"):
@@ -334,7 +337,7 @@ def test_a_closed_log_accepts_nothing_and_closes_again(tmp_path: Path) -> None:
 
 
 def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
-    log = AuditLog.open(tmp_path, KEY)
+    log = AuditLog.open(tmp_path, KEYS)
     futures = [log.append("test", {"n": n}) for n in range(300)]
     log.close()
     assert all(future.done() for future in futures)
@@ -343,31 +346,34 @@ def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_set_aside_and_recorded(tmp_path: Path) -> None:
     fill(tmp_path, 2)
-    segment = next(tmp_path.glob("segment-*"))
+    segment = next(tmp_path.glob("segment-*.jsonl"))
     with segment.open("ab") as file:
         file.write(b'{"seq":3,"time":"20\r\x00')
-    assert verify(tmp_path, KEY).torn_bytes == 21
-    assert verify(tmp_path, KEY).ok
-    AuditLog.open(tmp_path, KEY).close()
+    assert verify(tmp_path).torn_bytes == 21
+    assert verify(tmp_path).ok
+    AuditLog.open(tmp_path, KEYS).close()
     torn = next(tmp_path.glob("*.torn"))
     assert torn.read_bytes() == b'{"seq":3,"time":"20\r\x00'
     last = records(tmp_path)[-1]
     assert (last["event"], last["bytes"], last["file"]) == (chain.TORN, 21, torn.name)
-    report = verify(tmp_path, KEY)
+    report = verify(tmp_path)
     assert (report.ok, report.records, report.torn_bytes) == (True, 3, 0)
 
 
 def test_a_first_line_torn_in_a_new_segment_is_set_aside_too(tmp_path: Path) -> None:
     fill(tmp_path, 3)
+    head = (tmp_path / "head").read_bytes()
+    fill(tmp_path, 1, segment_bytes=100)
     (tmp_path / "segment-0000000000000004.jsonl").write_bytes(b'{"seq":')
+    (tmp_path / "head").write_bytes(head)
     assert fill(tmp_path, 1)[0].seq == 5
-    assert verify(tmp_path, KEY).ok
+    assert verify(tmp_path).ok
 
 
 def test_a_power_cut_at_the_very_first_start_leaves_a_log_that_opens(tmp_path: Path) -> None:
     (tmp_path / "head").touch()
     fill(tmp_path, 1)
-    assert verify(tmp_path, KEY).ok
+    assert verify(tmp_path).ok
 
 
 def test_a_head_left_behind_by_a_power_cut_is_taken(tmp_path: Path) -> None:
@@ -376,23 +382,23 @@ def test_a_head_left_behind_by_a_power_cut_is_taken(tmp_path: Path) -> None:
     fill(tmp_path, 2)
     (tmp_path / "head").write_bytes(old)
     assert fill(tmp_path, 1)[0].seq == 5
-    assert verify(tmp_path, KEY).ok
+    assert verify(tmp_path).ok
 
 
 def test_a_broken_chain_does_not_open(tmp_path: Path) -> None:
     fill(tmp_path, 3)
-    segment = next(tmp_path.glob("segment-*"))
+    segment = next(tmp_path.glob("segment-*.jsonl"))
     segment.write_bytes(segment.read_bytes().replace(b'"n":1', b'"n":7'))
-    with pytest.raises(AuditError, match=r"not whole: segment-0000000000000001.jsonl:2: edited"):
-        AuditLog.open(tmp_path, KEY)
+    with pytest.raises(AuditError, match=r"not whole: segment-0000000000000001.jsonl:3: edited"):
+        AuditLog.open(tmp_path, KEYS)
     segment.write_bytes(segment.read_bytes().replace(b'"n":7', b'"n":1'))
     fill(tmp_path, 1)
 
 
 def test_another_key_does_not_open_it(tmp_path: Path) -> None:
     fill(tmp_path, 1)
-    with pytest.raises(AuditError, match="sealed with key"):
-        AuditLog.open(tmp_path, b"other" * 10)
+    with pytest.raises(AuditError, match="does not open"):
+        AuditLog.open(tmp_path, custody(SigningKey.generate(), b"o" * 32))
 
 
 def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
@@ -400,15 +406,15 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
     fill(directory, 1)
     directory.chmod(0o777)
     with pytest.raises(AuditError, match="written by others"):
-        AuditLog.open(directory, KEY)
+        AuditLog.open(directory, KEYS)
 
 
 def test_a_place_that_is_no_directory_is_an_error_with_a_cause(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(AuditError, match="cannot be used"):
-        AuditLog.open(tmp_path / "file", KEY)
+        AuditLog.open(tmp_path / "file", KEYS)
     with pytest.raises(AuditError, match="no audit log"):
-        verify(tmp_path / "missing", KEY)
+        verify(tmp_path / "missing")
 
 
 def child(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -424,10 +430,13 @@ FULL_DISK = """
     import resource, sys
     from pathlib import Path
     from fumehood.audit.chain import AuditLog
+    from fumehood.audit.custody import FixedCustody
+    from fumehood.crypto.signing import SigningKey
     from fumehood.errors import AuditError
 
+    keys = FixedCustody(b"k" * 32, SigningKey.from_bytes(bytes.fromhex(sys.argv[2])))
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))  # write() gives EFBIG, like ENOSPC
-    log = AuditLog.open(Path(sys.argv[1]), b"k" * 48)
+    log = AuditLog.open(Path(sys.argv[1]), keys)
     done = 0
     try:
         for n in range(1000):
@@ -445,7 +454,7 @@ FULL_DISK = """
 
 
 def test_a_full_disk_refuses_the_record_that_does_not_fit_and_all_after_it(tmp_path: Path) -> None:
-    process = child(FULL_DISK, tmp_path)
+    process = child(FULL_DISK, tmp_path, SIGNER.to_bytes().hex())
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     first, second = out.splitlines()
@@ -453,7 +462,7 @@ def test_a_full_disk_refuses_the_record_that_does_not_fit_and_all_after_it(tmp_p
     assert 5 < done < 30
     assert "File too large" in first
     assert second == "refused"
-    report = verify(tmp_path, KEY)
+    report = verify(tmp_path)
     assert (report.ok, report.records, report.torn_bytes) == (True, done, 0)
     assert fill(tmp_path, 1)[0].seq == done + 1
 
@@ -462,8 +471,11 @@ KILLED = """
     import sys
     from pathlib import Path
     from fumehood.audit.chain import AuditLog
+    from fumehood.audit.custody import FixedCustody
+    from fumehood.crypto.signing import SigningKey
 
-    log = AuditLog.open(Path(sys.argv[1]), b"k" * 48, segment_bytes=20_000)
+    keys = FixedCustody(b"k" * 32, SigningKey.from_bytes(bytes.fromhex(sys.argv[2])))
+    log = AuditLog.open(Path(sys.argv[1]), keys, segment_bytes=20_000)
     while True:
         futures = [log.append("test", {"n": n}) for n in range(20)]
         print(futures[-1].result().seq, flush=True)
@@ -471,15 +483,15 @@ KILLED = """
 
 
 def test_a_killed_writer_loses_no_confirmed_record(tmp_path: Path) -> None:
-    process = child(KILLED, tmp_path)
+    process = child(KILLED, tmp_path, SIGNER.to_bytes().hex())
     assert process.stdout is not None
     seen = [int(process.stdout.readline()) for _ in range(10)]
-    assert verify(tmp_path, KEY).ok  # while it writes
+    assert verify(tmp_path).ok  # while it writes
     process.send_signal(signal.SIGKILL)
     rest, _ = process.communicate(timeout=60)
     confirmed = max([*seen, *map(int, rest.split())])
-    report = verify(tmp_path, KEY)
+    report = verify(tmp_path)
     assert report.ok
     assert report.records >= confirmed
     assert fill(tmp_path, 1)[0].seq > confirmed
-    assert verify(tmp_path, KEY).ok
+    assert verify(tmp_path).ok

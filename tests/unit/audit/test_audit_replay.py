@@ -6,12 +6,11 @@ from pathlib import Path
 
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.replay import LAUNCHED, STARTED, unfinished
-
-KEY = b"k" * 48
+from support.audit import KEYS
 
 
 def write(directory: Path, *events: tuple[str, str], segment_bytes: int = 10_000) -> None:
-    with AuditLog.open(directory, KEY, segment_bytes=segment_bytes) as log:
+    with AuditLog.open(directory, KEYS, segment_bytes=segment_bytes) as log:
         for event, name in events:
             log.append(event, {"invocation": name, "tool": "t"} if name else {}).result(10)
 

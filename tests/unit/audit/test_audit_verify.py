@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.segments import MAX_LINE
-from fumehood.audit.verify import Kind, verify
+from fumehood.audit.verify import Kind
 from fumehood.errors import AuditError
+from support.audit import KEYS, verify
 
-KEY = b"k" * 48
 Lines = list[bytes]
 
 
@@ -25,7 +25,7 @@ def original() -> Iterator[Path]:
     """30 records in segments of about 8."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "audit"
-        with AuditLog.open(directory, KEY, segment_bytes=2500) as log:
+        with AuditLog.open(directory, KEYS, segment_bytes=2500) as log:
             for n in range(30):
                 log.append("test", {"n": n}).result(10)
         yield directory
@@ -37,12 +37,12 @@ def copy(original: Path, tmp_path: Path) -> Path:
 
 
 def change(directory: Path, edit: Callable[[Lines], Lines], segment: int = 0) -> None:
-    path = sorted(directory.glob("segment-*"))[segment]
+    path = sorted(directory.glob("segment-*.jsonl"))[segment]
     path.write_bytes(b"".join(edit(path.read_bytes().splitlines(keepends=True))))
 
 
 def test_an_untouched_log_is_whole(original: Path) -> None:
-    report = verify(original, KEY)
+    report = verify(original)
     assert report.ok
     assert (report.records, report.last.seq) == (30, 30)
     assert report.segments >= 3
@@ -77,7 +77,7 @@ def test_each_kind_of_tampering_is_named_with_its_line(
     copy: Path, edit: Callable[[Lines], Lines], kind: Kind, line: int
 ) -> None:
     change(copy, edit)
-    report = verify(copy, KEY)
+    report = verify(copy)
     assert report.first_bad is not None
     assert (report.first_bad.kind, report.first_bad.line) == (kind, line)
     assert report.first_bad.file.startswith("segment-")
@@ -86,34 +86,34 @@ def test_each_kind_of_tampering_is_named_with_its_line(
 
 def test_the_last_records_cut_off_are_missed(copy: Path) -> None:
     change(copy, lambda lines: lines[:-1], segment=-1)
-    bad = verify(copy, KEY).first_bad
+    bad = verify(copy).first_bad
     assert bad is not None
     assert (bad.kind, bad.message) == ("truncated", "records 30 to 30 are missing at the end")
 
 
 def test_a_last_record_cut_in_the_middle_is_no_power_cut(copy: Path) -> None:
     change(copy, lambda lines: [*lines[:-1], lines[-1][:50]], segment=-1)
-    bad = verify(copy, KEY).first_bad
+    bad = verify(copy).first_bad
     assert bad is not None
     assert bad.kind == "truncated"
     with pytest.raises(AuditError):
-        AuditLog.open(copy, KEY)
+        AuditLog.open(copy, KEYS)
 
 
 @pytest.mark.parametrize(("segment", "kind"), [(0, "deleted"), (1, "deleted"), (-1, "truncated")])
 def test_a_removed_segment_is_missed(copy: Path, segment: int, kind: Kind) -> None:
-    sorted(copy.glob("segment-*"))[segment].unlink()
-    bad = verify(copy, KEY).first_bad
+    sorted(copy.glob("segment-*.jsonl"))[segment].unlink()
+    bad = verify(copy).first_bad
     assert bad is not None
     assert bad.kind == kind
     with pytest.raises(AuditError):
-        AuditLog.open(copy, KEY)
+        AuditLog.open(copy, KEYS)
 
 
 def test_a_renamed_segment_is_named(copy: Path) -> None:
-    path = sorted(copy.glob("segment-*"))[-1]
+    path = sorted(copy.glob("segment-*.jsonl"))[-1]
     path.rename(copy / "segment-0000000000000029.jsonl")
-    bad = verify(copy, KEY).first_bad
+    bad = verify(copy).first_bad
     assert bad is not None
     assert bad.kind == "renamed"
 
@@ -122,32 +122,32 @@ def test_a_missing_or_edited_head_is_named(copy: Path) -> None:
     head = (copy / "head").read_bytes()
     for content in (head.replace(b"30", b"31", 1), b"{}", b"", b"\xff" * 512):
         (copy / "head").write_bytes(content)
-        bad = verify(copy, KEY).first_bad
+        bad = verify(copy).first_bad
         assert bad is not None
         assert bad.kind == "head"
     (copy / "head").unlink()
-    assert verify(copy, KEY).first_bad is not None
+    assert verify(copy).first_bad is not None
 
 
 def test_two_histories_of_one_key_do_not_mix(copy: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    with AuditLog.open(other, KEY, segment_bytes=2500) as log:
+    with AuditLog.open(other, KEYS, segment_bytes=2500) as log:
         for n in range(30):
             log.append("test", {"n": n + 1000}).result(10)
-    first = sorted(copy.glob("segment-*"))[0].name
+    first = sorted(copy.glob("segment-*.jsonl"))[0].name
     shutil.copy(other / first, copy / first)
-    bad = verify(copy, KEY).first_bad
+    bad = verify(copy).first_bad
     assert bad is not None
     assert bad.kind == "forked"
     shutil.copytree(other, tmp_path / "third")
     shutil.copy(copy / "head", tmp_path / "third" / "head")
-    bad = verify(tmp_path / "third", KEY).first_bad
+    bad = verify(tmp_path / "third").first_bad
     assert bad is not None
-    assert bad.kind == "forked"
+    assert bad.kind == "wrong_key"
 
 
 def test_the_wrong_key_is_said_to_be_wrong(copy: Path) -> None:
-    bad = verify(copy, b"x" * 48).first_bad
+    bad = verify(copy, first_key=b"x" * 48).first_bad
     assert bad is not None
     assert bad.kind == "wrong_key"
 
@@ -157,7 +157,7 @@ def test_the_wrong_key_is_said_to_be_wrong(copy: Path) -> None:
 def test_no_random_tampering_passes(original: Path, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copytree(original, Path(folder) / "copy"))
-        paths = sorted(copy.glob("segment-*"))
+        paths = sorted(copy.glob("segment-*.jsonl"))
         path = paths[data.draw(st.integers(0, len(paths) - 1))]
         before = path.read_bytes()
         lines = before.splitlines(keepends=True)
@@ -187,4 +187,4 @@ def test_no_random_tampering_passes(original: Path, data: st.DataObject) -> None
             forged = lines[at].replace(b'"n":', b'"N":')
             after = b"".join([*lines[:at], forged, *lines[at + 1 :]])
         path.write_bytes(after)
-        assert verify(copy, KEY).ok == (after == before)
+        assert verify(copy).ok == (after == before)

@@ -65,7 +65,7 @@ def test_the_supervisors_account_comes_with_the_sockets_group() -> None:
 
 
 def test_the_state_is_made_for_the_supervisor_alone(places: Places) -> None:
-    serve._make_state(places.state, -1, -1)
+    serve.make_state(places.state, -1, -1)
     assert stat.S_IMODE(places.state.stat().st_mode) == 0o700
     assert (places.state / "store").is_dir()
     assert places.state.stat().st_uid == os.geteuid()
@@ -75,7 +75,7 @@ def test_a_state_that_is_a_link_is_refused(places: Places, tmp_path: Path) -> No
     (tmp_path / "elsewhere").mkdir()
     places.state.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="is a link"):
-        serve._make_state(places.state, -1, -1)
+        serve.make_state(places.state, -1, -1)
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
@@ -87,7 +87,7 @@ def seen(path: Path) -> tuple[int, int]:
 @needs_root
 def test_the_state_is_given_to_the_supervisor_also_again(places: Places) -> None:
     for _ in range(2):
-        serve._make_state(places.state, NOBODY, NOBODY)
+        serve.make_state(places.state, NOBODY, NOBODY)
         assert seen(places.state) == (NOBODY, 0o700)
         assert seen(places.state / "store") == (NOBODY, 0o755)
 
@@ -98,12 +98,12 @@ def test_a_store_exchanged_for_a_link_changes_nothing_elsewhere(
 ) -> None:
     secret = tmp_path / "secret"
     secret.mkdir(mode=0o700)
-    serve._make_state(places.state, uid, uid)
+    serve.make_state(places.state, uid, uid)
     (places.state / "store").rmdir()
     (places.state / "store").symlink_to(secret)
     before = seen(secret)
     with pytest.raises(ConfigError, match="store is a link") as caught:
-        serve._make_state(places.state, uid, uid)
+        serve.make_state(places.state, uid, uid)
     assert "move" in caught.value.remedy
     assert seen(secret) == before
 
@@ -112,18 +112,18 @@ def test_a_store_that_is_a_file_is_refused(places: Places) -> None:
     places.state.mkdir()
     (places.state / "store").touch(mode=0o600)
     with pytest.raises(ConfigError, match="store is no folder"):
-        serve._make_state(places.state, -1, -1)
+        serve.make_state(places.state, -1, -1)
     assert seen(places.state / "store") == (os.geteuid(), 0o600)
 
 
 @needs_root
 @pytest.mark.parametrize("name", ["", "store"])
 def test_a_strangers_folder_is_refused(places: Places, name: str) -> None:
-    serve._make_state(places.state, NOBODY, NOBODY)
+    serve.make_state(places.state, NOBODY, NOBODY)
     before = 4242, seen(places.state / name)[1]
     os.chown(places.state / name, 4242, 4242)
     with pytest.raises(ConfigError, match="belongs to UID 4242") as caught:
-        serve._make_state(places.state, NOBODY, NOBODY)
+        serve.make_state(places.state, NOBODY, NOBODY)
     assert "chown" in caught.value.remedy
     assert seen(places.state / name) == before
 
@@ -134,7 +134,7 @@ def test_a_cache_exchanged_for_a_file_or_link_is_not_given_away(
 ) -> None:
     system = tmp_path / "cache"
     monkeypatch.setattr(serve, "cache", lambda *_: system)
-    serve._make_state(places.state, NOBODY, NOBODY)
+    serve.make_state(places.state, NOBODY, NOBODY)
     assert serve._make_cache(places.state, NOBODY, NOBODY) == system
     assert seen(system) == (NOBODY, 0o700)
     system.rmdir()
@@ -163,7 +163,7 @@ def test_the_launcher_opens_no_store_through_a_link(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="file"):
-        serve._make_state(tmp_path / "file" / "state", -1, -1)
+        serve.make_state(tmp_path / "file" / "state", -1, -1)
     with pytest.raises(ConfigError, match="file"):
         serve._make_parent(tmp_path / "file" / "run" / "socket", root=False)
 

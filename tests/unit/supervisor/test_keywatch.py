@@ -14,6 +14,7 @@ from fumehood.audit.record import Field, Position
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods, Ring
 from fumehood.supervisor import keywatch
+from support.audit import KEYS
 
 
 def by_id(ring: Ring) -> dict[str, keywatch.Entry]:
@@ -54,7 +55,7 @@ def test_a_running_daemon_records_changes_and_keys_that_end_soon(
         watch.cancel()
         return [*first, *then]
 
-    with AuditLog.open(tmp_path / "audit", b"k" * 48) as log:
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
         said = asyncio.run(asyncio.wait_for(scene(log), 60))
     assert {line.split()[0] for line in said[:-2]} == {"key.expiring"}
     assert set(said[-2:]) == {"key.created digest", "key.retired digest"}

@@ -13,6 +13,7 @@ from fumehood.config import Pressure, Storage
 from fumehood.errors import Unavailable
 from fumehood.supervisor import pressure
 from fumehood.supervisor.pressure import Gate, Sample, look, memory_total, short_of
+from support.audit import KEYS
 
 ROOM = Sample(
     memory_free=50.0,
@@ -75,7 +76,7 @@ def test_a_closed_gate_refuses_at_once_records_once_and_opens_by_itself(
 ) -> None:
     monkeypatch.setattr(pressure, "LOOK_SECONDS", 0.0)
     reasons = ["", "disk: 5 bytes free", "disk: 4 bytes free", "memory: 1 % available", ""]
-    with AuditLog.open(tmp_path, b"k" * 48) as audit:
+    with AuditLog.open(tmp_path, KEYS) as audit:
         gate = Gate(audit, lambda: reasons.pop(0))
         gate.check()
         for word in ("disk", "disk", "memory"):
@@ -93,7 +94,7 @@ def test_a_closed_gate_refuses_at_once_records_once_and_opens_by_itself(
 
 
 def test_a_stopping_supervisor_takes_no_calls(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path, b"k" * 48) as audit:
+    with AuditLog.open(tmp_path, KEYS) as audit:
         gate = Gate(audit, lambda: "")
         gate.stop()
         with pytest.raises(Unavailable, match="stopping"):

@@ -1,0 +1,96 @@
+"""`fumehood audit …` on a state of its own, without a daemon."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.custody import RingCustody
+from fumehood.crypto.keyring import open_ring
+from fumehood.crypto.ring import Periods
+from support.cli import Cli
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state whose log has three records."""
+    monkeypatch.setenv("FUMEHOOD_STATE", str(tmp_path))
+    monkeypatch.delenv("FUMEHOOD_CONFIG", raising=False)
+    ring = open_ring(tmp_path, Periods())
+    with AuditLog.open(tmp_path / "audit", RingCustody(ring)) as log:
+        for number in range(3):
+            log.append("test", {"n": number}).result(10)
+    return tmp_path
+
+
+def harm(state: Path) -> None:
+    (segment,) = (state / "audit").glob("segment-*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b'"n":1', b'"n":7'))
+
+
+def test_a_whole_log_verifies(cli: Cli, state: Path) -> None:
+    ended = cli("audit", "verify")
+    assert (ended.status, ended.out) == (0, "ok: 3 records in 1 file, unbroken\n")
+    assert "seals" not in ended.err
+
+
+def test_an_edited_record_is_named(cli: Cli, state: Path) -> None:
+    harm(state)
+    ended = cli("audit", "verify")
+    assert ended.status == 1
+    assert "segment-0000000000000001.jsonl:2: edited" in ended.err
+    assert json.loads(cli("audit", "verify", "--json").out)["first_bad"]["line"] == 2
+
+
+def test_the_first_key_is_shown_once_and_verifies_a_copy_elsewhere(
+    cli: Cli, state: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = cli("audit", "init")
+    assert shown.out.startswith("fumehood-seal-1:")
+    assert "not shown again" in shown.err
+    again = cli("audit", "init")
+    assert (again.status, "shown before" in again.err) == (6, True)
+    assert "seals were not checked" in cli("audit", "verify").err
+
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "first").write_text(shown.out)
+    (elsewhere / "keys.pem").write_text(cli("key", "export-public", "audit").out)
+    shutil.copytree(state / "audit", elsewhere / "copy")
+    monkeypatch.setenv("FUMEHOOD_STATE", str(elsewhere / "none"))
+    words = [
+        "audit", "verify", "--directory", str(elsewhere / "copy"),
+        "--key", str(elsewhere / "first"), "--public", str(elsewhere / "keys.pem"),
+    ]  # fmt: skip
+    ended = cli(*words)
+    assert (ended.status, "3 records" in ended.out) == (0, True), ended.err
+    harm(state)
+    shutil.copytree(state / "audit", elsewhere / "copy", dirs_exist_ok=True)
+    assert "jsonl:2: edited" in cli(*words).err
+
+
+def test_a_copy_needs_the_public_keys_named(cli: Cli, state: Path, tmp_path: Path) -> None:
+    ended = cli("audit", "verify", "--directory", str(state / "audit"))
+    assert (ended.status, "--public" in ended.err) == (2, True)
+    (tmp_path / "no.pem").write_text("no key")
+    words = ("audit", "verify", "--public", str(tmp_path / "no.pem"))
+    assert "holds no public key" in cli(*words).err
+
+
+def test_init_begins_a_log_before_any_daemon_ran(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        place.chmod(0o755)  # root acts as the supervisor's account
+        config = place / "config.yaml"
+        config.write_text('{"supervisor_user": "nobody", "socket_group": "nogroup"}')
+        monkeypatch.setenv("FUMEHOOD_STATE", str(place / "fresh"))
+        monkeypatch.setenv("FUMEHOOD_CONFIG", str(config))
+        ended = cli("audit", "init")
+        assert ended.status == 0, ended.err
+        made = {path.name: path.stat().st_uid for path in (place / "fresh" / "audit").iterdir()}
+        assert set(made) == {"head", "lock"}
+        assert set(made.values()) == {(place / "fresh").stat().st_uid}
