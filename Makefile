@@ -1,10 +1,6 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Both set up by themselves.
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup demo images test engines-table lint bench lock clean
-=======
-.PHONY: help setup demo images test soak tamper lint bench lock clean
->>>>>>> b475319 (Seal the audit log with a key that moves forward, and sign where segments end)
+.PHONY: help setup demo images test soak tamper engines-table lint bench lock clean
 BIN := .venv/bin
 
 help: ## show this help

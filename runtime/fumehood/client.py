@@ -207,6 +207,10 @@ class Client:
     def close_session(self, session: str) -> dict[str, Any]:
         """End a session. Raises UnknownSession."""
         return self._extension("sessions/close", "closed", session=session)
+    def receipt(self, invocation: str) -> dict[str, Any]:
+        """The signed receipt of an invocation that ended: a DSSE envelope, for
+        `fumehood.verify.verify_receipt`. Raises UnknownInvocation."""
+        return self._extension("invocations/receipt", "receipt", invocation=invocation)
 
     def approvals(self) -> list[dict[str, Any]]:
         """The calls that wait for an operator's approval, as they will run: all for an operator,

@@ -36,7 +36,7 @@ from fumehood.admission.sessions import Sessions
 from fumehood.audit import replay
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import RingCustody
-from fumehood.audit.find import find
+from fumehood.audit.find import find, find_plan
 from fumehood.audit.record import Field
 from fumehood.catalog.lint import lint
 from fumehood.catalog.store import Catalog
@@ -62,6 +62,7 @@ from fumehood.supervisor.habits import Habits
 from fumehood.supervisor.leases import Leases, divide
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
+from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.service import Rooms, Supervisor
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.usage import Usage, steady_utc
@@ -323,6 +324,7 @@ def _compose(
         ),
         pin=partial(pin, Path(ceilings.image_store) if ceilings.image_store else None),
     )
+    digester = Digester(ring)
     return Supervisor(
         Rooms(
             catalog=catalog,
@@ -357,11 +359,20 @@ def _compose(
             pipeline=pipeline,
             audit=audit,
             records=partial(find, state / "audit"),
-            digest=Digester(ring),
+            digest=digester,
             habits=Habits(
                 state / "behaviour",
                 least=config.behaviour.samples,
                 deviations=config.behaviour.deviations,
+            ),
+            receipts=Receipts(
+                ring,
+                digester,
+                audit,
+                partial(find, state / "audit"),
+                partial(find_plan, state / "audit"),
+                admission.authorizer.is_operator,
+                fumehood.__version__,
             ),
         ),
         fumehood.__version__,

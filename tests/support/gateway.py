@@ -100,6 +100,7 @@ class FakeSupervisor:
         self.behaviours: dict[str, Behaviour] = {"echo": self._echo, "wait": self._wait}
         self.catalog = {name: registered(name) for name in ("wait", "echo")}
         self.files: Mapping[str, ToolFile] = {}
+        self.receipts: dict[str, Mapping[str, Any]] = {}
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         self.listeners[request.invocation] = listener
@@ -153,6 +154,11 @@ class FakeSupervisor:
 
     async def logs(self, caller: Caller, invocation: str) -> Said:
         return Said({"stderr": "", "invocation": {"invocation": self._known(invocation)}})
+
+    async def receipt(self, caller: Caller, invocation: str) -> Said:
+        if invocation not in self.receipts:
+            raise UnknownInvocation("no such invocation has ended")
+        return Said(dict(self.receipts[invocation]))
 
     asking: Mapping[str, Any] | None = None
     """A call that waits for approval."""

@@ -29,6 +29,7 @@ MAY = {
     "model": {"errors"},
     "crypto": {"errors", "model"},
     "client": {"errors", "model"},
+    "verify": {"errors", "crypto"},
     "config": {"errors", "model", "places"},
     "kernel": BASE - {"config"},
     "catalog": {*BASE, "crypto"},
@@ -50,7 +51,8 @@ MAY = {
     # store on disk, `key` on the key ring: it must work when an expired key keeps the daemon from
     # starting, `policy check` reviews the operator's file before any daemon reads it.
     "cli": {
-        *BASE, "client", "crypto", "kernel", "audit", "images", "engines", "launcher", "gateway",
+        *BASE, "client", "verify", "crypto", "kernel", "audit", "images", "engines", "launcher",
+        "gateway",
         "admission",
     },
 }  # fmt: skip

@@ -22,6 +22,7 @@ from fumehood.audit.segments import Segment, list_segments
 MAX_BYTES: Final = 256 * 1024 * 1024
 """How much of the log is looked through, its newest part first (0.1 s when it is in memory)."""
 MAX_RECORDS: Final = 32
+_PLAN: Final = re.compile(r"sha384:[0-9a-f]{96}")
 _MAX_HEAD: Final = 1024
 _PREV: Final = re.compile(rb'"prev":"([0-9a-f]{96})"')
 _INVOCATION: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -33,11 +34,13 @@ class Found:
     """The records of one invocation in their order, without the fields of the chain itself.
 
     broken: how many more were there that were changed since. whole: the whole log was searched.
+    lines: the records as they stand in the log.
     """
 
     records: tuple[dict[str, Any], ...]
     broken: int
     whole: bool
+    lines: tuple[bytes, ...] = ()
 
 
 def find(directory: Path, invocation: str, *, most_bytes: int = MAX_BYTES) -> Found:
@@ -48,26 +51,51 @@ def find(directory: Path, invocation: str, *, most_bytes: int = MAX_BYTES) -> Fo
     """
     if not _INVOCATION.fullmatch(invocation):
         return Found((), 0, whole=True)
-    wanted = f'"invocation":"{invocation}"'.encode()
-    records: list[dict[str, Any]] = []
+    return _search(directory, "invocation", invocation, most_bytes)
+
+
+def find_plan(directory: Path, digest: str) -> dict[str, Any] | None:
+    """The plan of a digest, where the log holds it. Blocks. Raises AuditError: there is no log."""
+    if not _PLAN.fullmatch(digest):
+        return None
+    found = _search(directory, "plan", digest, MAX_BYTES, only=b'"event":"plan.used"', most=1)
+    content = found.records[0].get("content") if found.records else None
+    return content if isinstance(content, dict) else None
+
+
+def _search(
+    directory: Path, name: str, value: str, most_bytes: int, *, only: bytes = b"", most: int = 0
+) -> Found:
+    """Records whose field `name` is `value`; `only`: with this text in them, `most` of them."""
+    wanted = f'"{name}":"{value}"'.encode()
+    hits: list[tuple[dict[str, Any], bytes]] = []
     broken = 0
     head = read_head(directory)  # before the segments: a writer only adds
     end = head.position if head else None
     segments = list_segments(directory)
+    whole = True
     for at in range(len(segments) - 1, -1, -1):
-        if most_bytes <= 0:
-            return Found(_in_order(records), broken, whole=False)
+        if most_bytes <= 0 or (most and len(hits) >= most):
+            whole = False
+            break
         path = segments[at].path
         most_bytes -= path.stat().st_size
         for line, following in _lines_with(path, wanted):
-            if len(records) >= MAX_RECORDS:
-                return Found(_in_order(records), broken, whole=False)
+            if only and only not in line[:_MAX_HEAD]:
+                continue
+            if len(hits) >= (most or MAX_RECORDS):
+                whole = False
+                break
             record = _opened(line, following or _first_of(segments[at + 1 : at + 2]), end)
             if record is None:
                 broken += 1
-            elif record.get("invocation") == invocation:
-                records.append({name: record[name] for name in record if name not in _CHAIN})
-    return Found(_in_order(records), broken, whole=True)
+            elif record.get(name) == value:
+                hits.append((record, line))
+        if not whole:
+            break
+    hits.sort(key=lambda hit: int(hit[0]["seq"]))
+    records = tuple({key: hit[key] for key in hit if key not in _CHAIN} for hit, _ in hits)
+    return Found(records, broken, whole, tuple(line for _, line in hits))
 
 
 def _first_of(segments: list[Segment]) -> bytes:
@@ -76,10 +104,6 @@ def _first_of(segments: list[Segment]) -> bytes:
         return b""
     with segments[0].path.open("rb") as file:
         return file.readline(_MAX_HEAD)
-
-
-def _in_order(records: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    return tuple(sorted(records, key=lambda record: int(record["seq"])))
 
 
 def _lines_with(path: Path, wanted: bytes) -> Iterator[tuple[bytes, bytes]]:

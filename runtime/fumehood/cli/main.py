@@ -158,6 +158,12 @@ def _audit(app: typer.Typer) -> None:
     app.add_typer(audit.app, name="audit")
 
 
+def _receipt(app: typer.Typer) -> None:
+    from fumehood.cli import receipt
+
+    app.add_typer(receipt.app, name="receipt")
+
+
 def _key(app: typer.Typer) -> None:
     from fumehood.cli import key
 
@@ -200,6 +206,7 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "tool": _tool,
     "image": _image,
     "audit": _audit,
+    "receipt": _receipt,
     "key": _key,
     "profile": _profile,
 }

@@ -55,9 +55,27 @@ class Digester:
         self._key = ("", b"")
 
     def __call__(self, data: bytes) -> str:
+        """Equal for equal data, as long as the key is active."""
+        name, key = self._active()
+        return f"hmac-sha384:{name}:{derive.hmac_sha384(key, data).hex()}"
+
+    def of(self, invocation: str, *data: bytes) -> tuple[str, ...]:
+        """Digests of one invocation, which `reveal` lets somebody check and nobody else's."""
+        name, key = self._active()
+        own = derive.hmac_sha384(key, _own(invocation))
+        return tuple(f"hmac-sha384:{name}:{derive.hmac_sha384(own, item).hex()}" for item in data)
+
+    def reveal(self, key_id: str, invocation: str) -> str:
+        """The key of one invocation's digests, in hex. Raises KeyringError."""
+        return derive.hmac_sha384(self._ring.secret_of(key_id, 384), _own(invocation)).hex()
+
+    def _active(self) -> tuple[str, bytes]:
         moment = time.monotonic()
         if moment >= self._until:  # a look at the ring costs more than the digest
             self._key = self._ring.secret("digest", 384)
             self._until = moment + LOOK_SECONDS
-        name, key = self._key
-        return f"hmac-sha384:{name}:{derive.hmac_sha384(key, data).hex()}"
+        return self._key
+
+
+def _own(invocation: str) -> bytes:
+    return b"fumehood invocation " + invocation.encode()

@@ -55,6 +55,10 @@ class Supervisor(Protocol):
         """What is known of one that runs or has run. Raises UnknownInvocation."""
         ...
 
+    async def receipt(self, caller: Caller, invocation: str) -> Report:
+        """The signed receipt of one that ended. Raises UnknownInvocation."""
+        ...
+
     def approvals(self, caller: Caller) -> Report:
         """The calls that wait for an operator's approval, of those `caller` may know of."""
         ...

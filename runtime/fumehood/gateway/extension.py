@@ -58,11 +58,17 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
         found = await supervisor.logs(arrival.caller, name)
         return {"logs": found.to_json(), "resultType": "complete"}
 
+    async def receipt(arrival: Arrival) -> dict[str, Any]:
+        name = _text(_params(arrival, "invocation"), "invocation", 64)
+        signed = await supervisor.receipt(arrival.caller, name)
+        return {"receipt": signed.to_json(), "resultType": "complete"}
+
     return {
         **_governing(supervisor),
         "fumehood/invocations/list": invocations,
         "fumehood/invocations/cancel": cancel,
         "fumehood/invocations/logs": logs,
+        "fumehood/invocations/receipt": receipt,
         "fumehood/tools/add": add,
         "fumehood/tools/show": show,
         "fumehood/tools/remove": remove,

@@ -61,12 +61,23 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """Where the audit log says so: the record's number, and the SHA-384 of its line, which a
+    receipt is of."""
+
+    seq: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The one answer to one invocation.
 
     content: MCP content blocks, as JSON objects. structured: the parsed result when the tool
     has an outputSchema. stderr: scanned diagnostics, shown to a person when the tool failed.
     message: one line for a person: why the status is what it is; empty when ok.
+    record: its record in the audit log; None when nothing is on record.
+    digest: keyed, of content and structured, for that record; never sent.
     retry_after: seconds after which a call that was refused for want of room may succeed.
     """
 
@@ -89,6 +100,8 @@ class Result:
     stderr: str = ""
     message: str = ""
     retry_after: float | None = None
+    record: Recorded | None = None
+    digest: str = ""
 
     @property
     def is_error(self) -> bool:
@@ -132,4 +145,5 @@ class Result:
             "stderr": self.stderr,
             "message": self.message,
             "retry_after": self.retry_after,
+            "record": encode(self.record) if self.record else None,
         }

@@ -25,7 +25,7 @@ ID_BYTES: Final = 12
 SHOWN_BYTES: Final = 64 * 1024
 """Of the arguments; what is longer is told by its size."""
 
-Record = Callable[[str, Mapping[str, Field]], Awaitable[None]]
+Record = Callable[[str, Mapping[str, Field]], Awaitable[object]]
 
 
 @dataclass(slots=True)

@@ -41,8 +41,8 @@ class Live:
 
     __slots__ = (
         "_gauge", "_messages", "_progress", "_proofs", "_said", "_words", "cancelled_by", "changed",
-        "conduct", "end", "plan", "request", "result", "sandbox", "started", "state", "stderr",
-        "stdout", "task", "tool",
+        "conduct", "end", "plan", "proofs", "request", "result", "sandbox", "started", "state",
+        "stderr", "stdout", "task", "tool",
     )  # fmt: skip
 
     def __init__(self, request: Request, messages: Callable[[], Partial]) -> None:
@@ -50,6 +50,8 @@ class Live:
         self.request = request
         self.tool: RegisteredTool | None = None
         self.plan: Plan | None = None
+        self.proofs: tuple[Proof, ...] = ()
+        """All that was read back of its sandbox, once that has ended."""
         self.task: asyncio.Task[Result] | None = None
         self.result: Result | None = None
         self.started: float | None = None

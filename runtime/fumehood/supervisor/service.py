@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import anyio
@@ -25,18 +24,19 @@ from fumehood.admission.admit import Admission
 from fumehood.admission.budgets import Amounts
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.find import Found
-from fumehood.audit.record import Field
+from fumehood.audit.receipt import released
+from fumehood.audit.record import Field, Position
 from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.config import Config
 from fumehood.errors import AuditError, Cancelled, Rejected, Unauthorized, Unavailable, UnknownTool
 from fumehood.launcher.clients import Launchers
 from fumehood.model.codec import encode
 from fumehood.model.live import Listener
-from fumehood.model.outcome import Outcome
+from fumehood.model.outcome import Outcome, Proof
 from fumehood.model.plan import Plan
 from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Request
-from fumehood.model.result import Result, Timing
+from fumehood.model.result import Recorded, Result, Timing
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import invocation
 from fumehood.supervisor.approvals import Approvals
@@ -48,6 +48,7 @@ from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.lookout import Lookout
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate
+from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.telling import telling
 
@@ -112,6 +113,7 @@ class Rooms:
     records: Callable[[str], Found]
     digest: Callable[[bytes], str]
     habits: Habits
+    receipts: Receipts
 
 
 SCAN_INLINE_BYTES = 16 * 1024
@@ -156,6 +158,7 @@ class Supervisor:
         self.invocations = self._control.invocations
         self.cancel = self._control.cancel
         self.logs = self._control.logs
+        self.receipt = rooms.receipts.receipt
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._tidying: asyncio.TimerHandle | None = None
@@ -203,6 +206,7 @@ class Supervisor:
         self._lookout.close()
         self._rooms.habits.close()
         self._callers.close()
+        self._rooms.receipts.close()
         if self._tidying is not None:
             self._tidying.cancel()
         for threads in (self._workers, self._scans):
@@ -238,13 +242,13 @@ class Supervisor:
             await self._failed(request, error)
             raise
         self._callers.ended(principal, result)
-        account = self._account(admitted, plan, result)
+        account = self._account(admitted, plan, result, live.proofs)
         if live.cancelled_by:
             account["cancelled_by"] = live.cancelled_by
-        await self._record("invocation.ended", account)
+        position = await self._record("invocation.ended", account)
         if result.status == "cancelled":
             raise asyncio.CancelledError
-        return result
+        return _on_record(result, position)
 
     async def _admit(self, request: Request) -> Admitted | Asking:
         """On the event loop where that takes microseconds; large arguments take up to 1.5 s."""
@@ -272,6 +276,8 @@ class Supervisor:
             written = asyncio.wrap_future(journal)
             with telling(live, listener, rooms.pipeline.partial, self._scans):
                 run = await invocation.run(rooms.pool, admitted, plan, written, live)
+            rooms.receipts.uses(run.plan)
+            live.proofs = run.outcome.proofs
             live.enter("scanning")
             return await self._scanned(admitted, run, launched), _bytes_of(run.outcome)
 
@@ -305,15 +311,19 @@ class Supervisor:
             ran_ms=_ms(steps.ended - steps.started),
         )
         abandoned = threading.Event()
-        release = partial(
-            rooms.pipeline.release,
-            admitted,
-            run.plan,
-            outcome,
-            timing=timing,
-            check_output=rooms.admission.output_check(admitted.tool),
-            abandoned=abandoned.is_set,
-        )
+
+        def release() -> Result:
+            result = rooms.pipeline.release(
+                admitted,
+                run.plan,
+                outcome,
+                timing=timing,
+                check_output=rooms.admission.output_check(admitted.tool),
+                abandoned=abandoned.is_set,
+            )
+            data = released(result.content, result.structured)
+            return replace(result, digest=rooms.receipts.digests(result.invocation, data)[0])
+
         if _bytes_of(outcome) <= SCAN_INLINE_BYTES:
             return release()
         return await self._in_thread(release, abandoned)
@@ -347,10 +357,10 @@ class Supervisor:
         }
         if error.detail:
             fields["detail"] = error.detail[:400]
-        await self._record("invocation.rejected", fields)
+        position = await self._record("invocation.rejected", fields)
         if isinstance(error, UnknownTool):
             raise error
-        return self._rooms.pipeline.refuse(request, error, tool)
+        return _on_record(self._rooms.pipeline.refuse(request, error, tool), position)
 
     async def _failed(self, request: Request, error: Exception) -> None:
         """A fault of ours is an end like any other, and has its record."""
@@ -360,13 +370,16 @@ class Supervisor:
                 {**_who(request), "status": "engine_error", "reason": type(error).__name__},
             )
 
-    async def _record(self, event: str, fields: Mapping[str, Field]) -> None:
+    async def _record(self, event: str, fields: Mapping[str, Field]) -> Position:
         """Wait until a record is on disk, also when the caller no longer waits."""
         done = asyncio.wrap_future(self._rooms.audit.append(event, fields))
-        await asyncio.shield(done)
+        return await asyncio.shield(done)
 
-    def _account(self, admitted: Admitted, plan: Plan, result: Result) -> dict[str, Field]:
+    def _account(
+        self, admitted: Admitted, plan: Plan, result: Result, proofs: Sequence[Proof]
+    ) -> dict[str, Field]:
         request = admitted.request
+        digests = self._rooms.receipts.digests
         return {
             **_who(request),
             "tool_version": result.tool_version,
@@ -382,7 +395,9 @@ class Supervisor:
             "plan": result.enforced.plan if result.enforced else plan.digest(),
             "uid": result.enforced.uid if result.enforced else plan.uid,
             "seccomp": plan.seccomp_digest,
-            "arguments": self._rooms.digest(request.arguments_json),
+            "arguments": digests(request.invocation, request.arguments_json)[0],
+            "result": result.digest,
+            "proofs": {proof.control: proof.value for proof in proofs},
         }
 
     # --- the catalog, for operators
@@ -494,6 +509,10 @@ def _is_cancelled() -> bool:
 
 def _bytes_of(outcome: Outcome) -> int:
     return len(outcome.stdout) + len(outcome.stderr) + sum(len(a.data) for a in outcome.artifacts)
+
+
+def _on_record(result: Result, position: Position) -> Result:
+    return replace(result, record=Recorded(position.seq, f"sha384:{position.digest}"))
 
 
 def _who(request: Request) -> dict[str, Field]:

@@ -17,11 +17,13 @@ import pytest
 from fumehood.admission.authorize import name_of
 from fumehood.admission.budgets import Budgets
 from fumehood.admission.quota import Quota
+from fumehood.audit.record import Position
 from fumehood.config import Config
 from fumehood.errors import OverQuota
 from fumehood.model.outcome import Artifact, Outcome
 from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Request
+from fumehood.model.result import Result
 from fumehood.supervisor import invocation, service
 from fumehood.supervisor.slots import Slots
 from support.scan import admitted, outcome, plan
@@ -46,6 +48,9 @@ class Rooms:
         self.habits = SimpleNamespace(notices=lambda *_, **__: (), close=lambda: None)
         self.plan = lambda _admitted: plan()
         self.digest = lambda _data: ""
+        self.receipts = SimpleNamespace(
+            receipt=None, uses=lambda _: None, digests=lambda *_: ("",), close=lambda: None
+        )
         self.audit = SimpleNamespace(append=self._append)
         self.pipeline = SimpleNamespace(partial=lambda: None, release=self._release, refuse=None)
         self.admission = SimpleNamespace(
@@ -63,11 +68,11 @@ class Rooms:
         self.quota.check(name_of(request.caller))
         return replace(admitted(), request=request)
 
-    def _append(self, event: str, fields: dict[str, Any]) -> Future[int]:
+    def _append(self, event: str, fields: dict[str, Any]) -> Future[Position]:
         if event != "invocation.launched":
             self.ended[fields["invocation"]] += 1
-        done: Future[int] = Future()
-        done.set_result(1)
+        done: Future[Position] = Future()
+        done.set_result(Position(1, ""))
         return done
 
     def _release(
@@ -76,12 +81,8 @@ class Rooms:
         self.scanned.append(result)
         while result.stdout and not self.go.wait(0.01) and not abandoned():
             pass
-        tool = given.tool
-        return SimpleNamespace(
-            status=result.status, tool_version="1", tool_digest=tool.digest, exit_code=0,
-            signal=None, breach=None, usage=result.usage, findings=(), enforced=None, stderr="",
-            message="",
-        )  # fmt: skip
+        digest = given.tool.digest
+        return Result(given.request.invocation, "t", "1", digest, result.status, usage=result.usage)
 
 
 def corridor(monkeypatch: pytest.MonkeyPatch, given: Outcome) -> tuple[Rooms, service.Supervisor]:
