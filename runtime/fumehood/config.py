@@ -212,6 +212,9 @@ class Storage(_Strict):
     audit: Annotated[Size, bounds(128 * MIB, 1024 * GIB, format_size)] = Field(
         default=4 * GIB, description="audit log; its oldest segments of 64 MiB go first"
     )
+    audit_days: Annotated[int, *whole(0, 36_500)] = Field(
+        default=0, description="older segments of the audit log go; 0: none for its age"
+    )
     tools: Annotated[Size, bounds(1 * MIB, 1024 * GIB, format_size)] = Field(
         default=4 * GIB, description="files of registered tools"
     )

@@ -115,6 +115,7 @@ async def _serve(
         state / "audit",
         RingCustody(ring),
         keep_bytes=config.storage.audit,
+        keep_days=config.storage.audit_days,
     )
     try:
         interrupted = _end_interrupted(audit, state / "audit")

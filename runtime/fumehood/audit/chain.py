@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -101,11 +101,19 @@ class AuditLog:
     """An open chain. Thread safe; close it to give up the lock."""
 
     def __init__(
-        self, directory: Path, lock: int, tail: Tail, custody: Custody, last: Position, keep: int
+        self,
+        directory: Path,
+        lock: int,
+        tail: Tail,
+        custody: Custody,
+        last: Position,
+        keep: int,
+        days: int,
     ) -> None:
         """Use `AuditLog.open`."""
         self._directory = directory
         self._keep = keep
+        self._days = days
         self._lock = lock
         self._tail = tail
         self._custody = custody
@@ -126,6 +134,7 @@ class AuditLog:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         keep_bytes: int = KEEP_BYTES,
+        keep_days: int = 0,
     ) -> Self:
         """Open the log for writing, or begin one, whose first key then lies beside it until
         somebody takes it (`take_first_key`).
@@ -146,7 +155,7 @@ class AuditLog:
             report = _examined(directory, custody, ratchet)
             aside = _set_aside(directory, report) if report.torn_bytes else None
             tail = Tail(directory, ratchet, custody, segment_bytes=segment_bytes)
-            log = cls(directory, lock, tail, custody, report.last, keep_bytes)
+            log = cls(directory, lock, tail, custody, report.last, keep_bytes, keep_days)
         except OSError as error:
             os.close(lock)
             raise AuditError(
@@ -278,18 +287,39 @@ class AuditLog:
                 if not self._may_try_again():
                     raise
 
-    def _prune(self) -> None:
+    def prune(self, *, before: str) -> int:
+        """Remove segments that ended before a time; how many. For a log that nothing else is
+        appended to meanwhile. Raises AuditError."""
         try:
-            removed = prune(self._directory, self._custody, time=_now(), keep_bytes=self._keep)
-        except OSError:  # tried again with the next segment; what is there is whole
-            return
-        if removed is not None:
-            position, segments = removed
-            with contextlib.suppress(AuditError):  # closing: the base says the same
-                self.append(
-                    PRUNED,
-                    {"last": position.seq, "last_digest": position.digest, "segments": segments},
+            removed = prune(
+                self._directory, self._custody, time=_now(), keep_bytes=self._keep, before=before
+            )
+        except OSError as error:
+            raise AuditError(f"nothing could be removed: {error}") from error
+        return self._tell(removed)
+
+    def _prune(self) -> None:
+        before = _days_ago(self._days) if self._days else ""
+        with contextlib.suppress(OSError):  # tried again with the next segment; the rest is whole
+            self._tell(
+                prune(
+                    self._directory,
+                    self._custody,
+                    time=_now(),
+                    keep_bytes=self._keep,
+                    before=before,
                 )
+            )
+
+    def _tell(self, removed: tuple[Position, int] | None) -> int:
+        if removed is None:
+            return 0
+        position, segments = removed
+        with contextlib.suppress(AuditError):  # closing: the base says the same
+            self.append(
+                PRUNED, {"last": position.seq, "last_digest": position.digest, "segments": segments}
+            )
+        return segments
 
     def _watch_clock(self) -> None:
         """Somebody who sets the clock moves the times of records; nothing moves their order."""
@@ -328,6 +358,10 @@ class AuditLog:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _days_ago(days: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
 
 
 def _skew() -> float:

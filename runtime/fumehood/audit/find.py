@@ -86,7 +86,7 @@ def _search(
             if len(hits) >= (most or MAX_RECORDS):
                 whole = False
                 break
-            record = _opened(line, following or _first_of(segments[at + 1 : at + 2]), end)
+            record = opened(line, following or _first_of(segments[at + 1 : at + 2]), end)
             if record is None:
                 broken += 1
             elif record.get(name) == value:
@@ -122,7 +122,7 @@ def _lines_with(path: Path, wanted: bytes) -> Iterator[tuple[bytes, bytes]]:
                 at = end
 
 
-def _opened(line: bytes, following: bytes, end: Position | None) -> dict[str, Any] | None:
+def opened(line: bytes, following: bytes, end: Position | None) -> dict[str, Any] | None:
     """The record, when the chain goes on from it: in the line after it, or in the head.
 
     A last record that the head does not name yet was written a moment ago.

@@ -30,7 +30,7 @@ from fumehood.audit.head import (
     write_signed,
 )
 from fumehood.audit.ratchet import Ratchet
-from fumehood.audit.record import MAX_RECORD, Position, Sealer, read
+from fumehood.audit.record import MAX_RECORD, Position, Sealer, Unsealed, read
 from fumehood.crypto.files import sync_directory
 from fumehood.errors import AuditError, KeyringError
 
@@ -266,9 +266,10 @@ def _open(path: Path) -> tuple[int, int]:
 
 
 def prune(
-    directory: Path, custody: Custody, *, time: str, keep_bytes: int
+    directory: Path, custody: Custody, *, time: str, keep_bytes: int, before: str = ""
 ) -> tuple[Position, int] | None:
-    """Remove the oldest segments until the rest is at most `keep_bytes`, never the last one.
+    """Remove the oldest segments until the rest is at most `keep_bytes`, and those whose last
+    record is older than `before` (RFC 3339, or its beginning); never the last segment.
 
     What is gone is named by the signed base first, so that the rest still verifies.
 
@@ -281,6 +282,8 @@ def prune(
     count = 0
     while count < len(segments) - 1 and sum(sizes[count:]) > keep_bytes:
         count += 1
+    while before and count < len(segments) - 1 and _ended(segments[count]) < before:
+        count += 1
     if not count:
         return None
     end = read(last_line(segments[count - 1].path)[:-1])
@@ -289,6 +292,13 @@ def prune(
         write_signed(directory / "base", signed, custody, BASE_TYPE)
     _remove_leftovers(directory, custody)
     return end.position, count
+
+
+def _ended(segment: Segment) -> str:
+    try:
+        return read(last_line(segment.path)[:-1]).time
+    except Unsealed:
+        return "9999"  # nothing is removed that is not understood
 
 
 def _remove_leftovers(directory: Path, custody: Custody) -> None:

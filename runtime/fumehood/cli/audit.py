@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import enum
+import json
+import socket
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fumehood.cli.key import opened
+from fumehood.cli.key import opened, owned
 from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
-from fumehood.cli.present import note, out, out_json
+from fumehood.cli.present import note, out, out_json, table
 from fumehood.errors import AuditError, ExitStatus, UsageError
 from fumehood.places import Places
 
 if TYPE_CHECKING:
+    from fumehood.audit.index import Hit, Query
     from fumehood.audit.verify import Report
     from fumehood.crypto.signing import PublicKey
 
 app = typer.Typer(no_args_is_help=True, help="Check and search the audit log.")
+
+
+class Form(enum.StrEnum):
+    """How records are exported."""
+
+    ocsf = "ocsf"
+    cef = "cef"
+    ecs = "ecs"
+    jsonl = "jsonl"
 
 
 @app.callback()
@@ -41,8 +56,8 @@ def init(
 
     places = chosen(state=state, config=config)
     _state_for(places)
-    with opened(places, create=True) as ring:
-        key = take_first_key(places.state / "audit", RingCustody(ring))
+    with opened(places, create=True) as place:
+        key = take_first_key(place.state / "audit", RingCustody(place.ring))
     if as_json:
         out_json({"first_key": key})
         return
@@ -111,8 +126,9 @@ def verify(
         raise AuditError(
             f"there is no audit log in {places.state}", "name the daemon's state with --state"
         )
-    with opened(places) as ring:
-        report = verify_log(where, Trust(first, ring.public_keys("audit"), RingCustody(ring)))
+    with opened(places) as place:
+        ring, log = place.ring, place.state / "audit"
+        report = verify_log(log, Trust(first, ring.public_keys("audit"), RingCustody(ring)))
     _show(report, where, as_json=as_json)
 
 
@@ -126,6 +142,207 @@ def public_keys(path: Path) -> list[PublicKey]:
     if not keys:
         raise UsageError(f"{path} holds no public key", "see `fumehood key export-public`")
     return keys
+
+
+CallerOption = Annotated[int | None, typer.Option("--caller", metavar="UID", help="Whose calls.")]
+ToolOption = Annotated[str, typer.Option("--tool", metavar="NAME", help="Of which tool.")]
+StatusOption = Annotated[str, typer.Option("--status", help="How the call ended.")]
+EventOption = Annotated[str, typer.Option("--event", help="Such as tool.added.")]
+SinceOption = Annotated[
+    str, typer.Option("--since", metavar="TIME", help="RFC 3339 in UTC, or how it begins.")
+]
+UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Before this.")]
+FindingOption = Annotated[
+    str, typer.Option("--finding", help="Part of a finding, as secret or redact.")
+]
+TextOption = Annotated[str, typer.Option("--text", help="Part of the record, as it stands.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most.")]
+
+
+@app.command("search")
+def search(
+    caller: CallerOption = None,
+    tool: ToolOption = "",
+    status: StatusOption = "",
+    event: EventOption = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    finding: FindingOption = "",
+    text: TextOption = "",
+    limit: LimitOption = 100,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Find records, the newest first. Uses an index that is made, and made again, from the log.
+
+    Exit status 1 when nothing was found.
+    """
+    from fumehood.audit.index import Query
+
+    query = Query(caller, tool, status, event, "", since, until, finding, text, limit, newest=True)
+    hits = list(_hits(chosen(state=state, config=config), query))
+    if as_json:
+        out_json([hit.record | {"sound": hit.sound} for hit in hits])
+    else:
+        table(("RECORD", "TIME", "EVENT", "TOOL", "CALLER", "STATUS"), [_cells(h) for h in hits])
+    raise typer.Exit(ExitStatus.OK if hits else ExitStatus.FAILED)
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(metavar="ID", help="An invocation, or a record's number.")],
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show the records of an invocation, or one record by its number, whole."""
+    from fumehood.audit.index import Query
+
+    places = chosen(state=state, config=config)
+    query = Query(invocation=name) if not name.isdecimal() else Query(seq=int(name[:18]))
+    hits = list(_hits(places, query))
+    if not hits:
+        raise AuditError(f"no record is of {name[:64]!r}", "see `fumehood audit search`")
+    if as_json:
+        out_json([hit.record | {"sound": hit.sound} for hit in hits])
+        return
+    for hit in hits:
+        for key, value in hit.record.items():
+            note(key, value if isinstance(value, str) else json.dumps(value))
+        if not hit.sound:
+            note("bad", "the chain does not go on from this record as it stands", "1;31")
+        out("\n")
+
+
+@app.command("tail")
+def tail(
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is written.")
+    ] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000)] = 10,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print the last records, and with -f those that follow until interrupted."""
+    from fumehood.audit.follow import follow as follow_lines
+    from fumehood.audit.follow import last_lines
+
+    with opened(chosen(state=state, config=config)) as place:
+        log = place.state / "audit"
+        shown, position = last_lines(log, lines)
+        for line in shown:
+            _print(line, as_json=as_json)
+        if follow:
+            for line in follow_lines(log, position):
+                _print(line, as_json=as_json)
+                sys.stdout.flush()
+
+
+def _print(line: bytes, *, as_json: bool) -> None:
+    if as_json:
+        out(line.decode() + "\n")
+        return
+    record = json.loads(line)
+    caller = record.get("caller")
+    who = f"uid {caller.get('uid')}" if isinstance(caller, dict) else ""
+    parts = [record["time"], record["event"], record.get("tool"), who, record.get("status")]
+    out("  ".join(str(part) for part in [record["seq"], *parts] if part) + "\n")
+
+
+@app.command("export")
+def export(
+    form: Annotated[
+        Form, typer.Option("--format", help="How each record is written, one on a line.")
+    ] = Form.ocsf,
+    caller: CallerOption = None,
+    tool: ToolOption = "",
+    status: StatusOption = "",
+    event: EventOption = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    finding: FindingOption = "",
+    text: TextOption = "",
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write records to stdout, the oldest first: OCSF, CEF, ECS, or as they stand in the log."""
+    from fumehood.audit.index import MAX_HITS, Query
+
+    places = chosen(state=state, config=config)
+    query = Query(caller, tool, status, event, "", since, until, finding, text, MAX_HITS)
+    host = socket.gethostname()
+    for hit in _hits(places, query):
+        out(rendered(form, hit.record, host) + "\n")
+
+
+def rendered(form: Form, record: dict[str, Any], host: str) -> str:
+    """One record as one line."""
+    from fumehood import __version__
+    from fumehood.audit.ocsf import to_cef, to_ecs, to_ocsf
+
+    if form is Form.cef:
+        return to_cef(record, version=__version__, host=host)
+    value = record
+    if form is Form.ocsf:
+        value = to_ocsf(record, version=__version__, host=host)
+    elif form is Form.ecs:
+        value = to_ecs(record, version=__version__, host=host)
+    return json.dumps(value, separators=(",", ":"))
+
+
+@app.command("prune")
+def prune(
+    before: Annotated[
+        str, typer.Option("--before", metavar="TIME", help="Remove segments that end before this.")
+    ],
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Remove whole old segments, by their age. What went is signed for, and recorded.
+
+    The daemon must be stopped; while it runs, `storage.audit` and `storage.audit_days` do this.
+    """
+    from fumehood.audit.chain import AuditLog
+    from fumehood.audit.custody import RingCustody
+
+    with opened(chosen(state=state, config=config)) as place:
+        log = AuditLog.open(place.state / "audit", RingCustody(place.ring))
+        with log:
+            removed = log.prune(before=before)
+    if as_json:
+        out_json({"segments": removed})
+    else:
+        out(f"{removed} segments removed\n")
+
+
+def _hits(places: Places, query: Query) -> Iterator[Hit]:
+    from fumehood.audit.index import Index
+
+    if not (places.state / "audit").exists():
+        raise AuditError(
+            f"there is no audit log in {places.state}", "name the daemon's state with --state"
+        )
+    with (
+        owned(places.state) as state,
+        Index(state / "audit-index.sqlite3", state / "audit") as index,
+    ):
+        index.update()
+        yield from index.search(query)
+
+
+def _cells(hit: Hit) -> tuple[str, ...]:
+    record = hit.record
+    caller = record.get("caller")
+    who = str(caller.get("uid", "")) if isinstance(caller, dict) else ""
+    sound = "" if hit.sound else " (changed!)"
+    return (
+        f"{record['seq']}{sound}", str(record["time"]), str(record["event"]),
+        str(record.get("tool") or record.get("purpose") or ""), who,
+        str(record.get("status") or ""),
+    )  # fmt: skip
 
 
 def _text(path: Path) -> str:

@@ -10,7 +10,7 @@ import base64
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,8 +37,8 @@ def group() -> None:
 
 
 @contextlib.contextmanager
-def owned(state: Path) -> Iterator[None]:
-    """Act as the owner of `state`. Raises ConfigError when there is no state yet."""
+def owned(state: Path) -> Iterator[Path]:
+    """Act as the owner of `state`; gives its path. Raises ConfigError when there is none yet."""
     try:
         found = state.stat()
     except OSError as error:
@@ -48,15 +48,35 @@ def owned(state: Path) -> Iterator[None]:
         ) from None
     uid, gid = os.geteuid(), os.getegid()
     if uid != 0 or found.st_uid == 0:
-        yield
+        yield state
         return
+    back = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.chdir(state)  # the owner need not get past the folders above
     os.setegid(found.st_gid)
     os.seteuid(found.st_uid)
     try:
-        yield
+        yield state if _reachable(state) else Path()
     finally:
         os.seteuid(uid)
         os.setegid(gid)
+        os.fchdir(back)
+        os.close(back)
+
+
+def _reachable(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A key ring, and the path of the state it is of, for whom this process acts as."""
+
+    ring: Ring
+    state: Path
 
 
 def master_of(keys: Keys) -> Master | None:
@@ -75,7 +95,7 @@ def master_of(keys: Keys) -> Master | None:
 
 
 @contextlib.contextmanager
-def opened(places: Places, *, create: bool = False) -> Iterator[Ring]:
+def opened(places: Places, *, create: bool = False) -> Iterator[Opened]:
     """The ring of a state directory, as its owner."""
     from fumehood.config import load
     from fumehood.crypto.keyring import open_ring
@@ -86,10 +106,9 @@ def opened(places: Places, *, create: bool = False) -> Iterator[Ring]:
     master = master_of(keys)
     passed = base64.b64encode(master.bytes).decode() if master else ""
     periods = Periods(keys.active_days, keys.verify_days, keys.warn_days)
-    with owned(places.state):
-        yield open_ring(
-            places.state, periods, passed, master.source if master else "", create=create
-        )
+    with owned(places.state) as state:
+        source = master.source if master else ""
+        yield Opened(open_ring(state, periods, passed, source, create=create), state)
 
 
 @app.command("list")
@@ -99,7 +118,8 @@ def list_keys(
     """List the keys: what for, how long, in which state. Exit status 1 when one expires soon."""
     from fumehood.crypto.ring import now
 
-    with opened(chosen(state=state, config=config)) as ring:
+    with opened(chosen(state=state, config=config)) as place:
+        ring = place.ring
         entries, soon, missing = ring.entries(), ring.expiring(), ring.missing()
         master = ring.master
     moment = now()
@@ -149,7 +169,8 @@ def rotate(
 
     A running daemon takes the new key by itself and records the change.
     """
-    with opened(chosen(state=state, config=config)) as ring:
+    with opened(chosen(state=state, config=config)) as place:
+        ring = place.ring
         made = ring.rotate(purpose)
     _show([made], as_json=as_json)
 
@@ -168,7 +189,8 @@ def revoke(
     """
     from fumehood.crypto.ring import named
 
-    with opened(chosen(state=state, config=config)) as ring:
+    with opened(chosen(state=state, config=config)) as place:
+        ring = place.ring
         entry = named(ring.entries(), key)
         if not yes:
             typer.confirm(f"Revoke {entry.id} ({entry.purpose}) for good?", abort=True, err=True)
@@ -188,7 +210,8 @@ def export_public(
     """Print public keys in PEM, for whoever verifies receipts and the audit log elsewhere."""
     from fumehood.crypto.ring import now
 
-    with opened(chosen(state=state, config=config)) as ring:
+    with opened(chosen(state=state, config=config)) as place:
+        ring = place.ring
         entries = [e for e in ring.entries() if e.public and purpose in (None, e.purpose)]
     if not entries:
         raise KeyringError(

@@ -94,3 +94,26 @@ def test_init_begins_a_log_before_any_daemon_ran(cli: Cli, monkeypatch: pytest.M
         made = {path.name: path.stat().st_uid for path in (place / "fresh" / "audit").iterdir()}
         assert set(made) == {"head", "lock"}
         assert set(made.values()) == {(place / "fresh").stat().st_uid}
+
+
+def test_records_are_searched_shown_followed_and_exported(cli: Cli, state: Path) -> None:
+    found = json.loads(cli("audit", "search", "--event", "test", "--json").out)
+    assert [record["n"] for record in found] == [2, 1, 0]
+    assert cli("audit", "search", "--tool", "none").status == 1
+    assert "test" in cli("audit", "search").out
+    assert '"n": 1' in cli("audit", "show", "2", "--json").out
+    assert "n: 1" in cli("audit", "show", "2").err
+    assert cli("audit", "show", "99").status == 6
+    assert cli("audit", "tail", "-n", "2").out.count("test") == 2
+    assert json.loads(cli("audit", "tail", "-n", "1", "--json").out)["n"] == 2
+    for form in ("ocsf", "ecs", "jsonl"):
+        lines = cli("audit", "export", "--format", form).out.splitlines()
+        assert len([json.loads(line) for line in lines]) == 3
+    assert cli("audit", "export", "--format", "cef").out.startswith("CEF:0|Fumehood|")
+
+
+def test_nothing_is_pruned_while_a_daemon_writes(cli: Cli, state: Path) -> None:
+    assert cli("audit", "prune", "--before", "2020").out == "0 segments removed\n"
+    with AuditLog.open(state / "audit", RingCustody(open_ring(state, Periods()))):
+        ended = cli("audit", "prune", "--before", "2020")
+    assert (ended.status, "another process" in ended.err) == (6, True)

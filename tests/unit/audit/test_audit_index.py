@@ -1,0 +1,137 @@
+"""Searching: the index only tells where to look, and is made again when it is wrong or gone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.follow import last_lines, read_on
+from fumehood.audit.index import Index, Query
+from fumehood.audit.verify import Trust, verify
+from fumehood.model.ids import uuid7
+from support.audit import KEYS
+
+IDS = [uuid7() for _ in range(6)]
+
+
+def write(directory: Path, numbers: range = range(6), **options: int) -> None:
+    with AuditLog.open(directory, KEYS, **options) as log:
+        for number in numbers:
+            fields = {
+                "invocation": IDS[number % 6], "tool": f"tool-{number % 2}", "n": number,
+                "caller": {"uid": 1000 + number % 3}, "status": "ok" if number % 3 else "timeout",
+                "findings": ["secret:aws:redact"] if number == 4 else [],
+            }  # fmt: skip
+            log.append("invocation.ended", fields).result(10)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    write(tmp_path / "audit", segment_bytes=1500)
+    with Index(tmp_path / "index", tmp_path / "audit") as index:
+        assert index.update() == 6
+        yield index
+
+
+def numbers(index: Index, **query: object) -> list[int]:
+    hits = list(index.search(Query(**query)))  # type: ignore[arg-type]
+    assert all(hit.sound for hit in hits)
+    return [hit.record["n"] for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, [0, 1, 2, 3, 4, 5]),
+        ({"tool": "tool-1"}, [1, 3, 5]),
+        ({"caller": 1002}, [2, 5]),
+        ({"status": "timeout"}, [0, 3]),
+        ({"finding": "aws"}, [4]),
+        ({"text": '"n":5'}, [5]),
+        ({"event": "tool.added"}, []),
+        ({"invocation": IDS[2]}, [2]),
+        ({"since": "2100"}, []),
+        ({"until": "2100"}, [0, 1, 2, 3, 4, 5]),
+        ({"newest": True, "limit": 2}, [5, 4]),
+        ({"tool": "tool-0", "status": "ok"}, [2, 4]),
+        ({"seq": 3}, [2]),
+        ({"tool": "' OR 1=1 --"}, []),
+    ],
+)
+def test_what_is_asked_for_is_found(
+    index: Index, query: dict[str, object], found: list[int]
+) -> None:
+    assert numbers(index, **query) == found
+
+
+def test_what_was_written_since_is_taken_in_once(index: Index, tmp_path: Path) -> None:
+    write(tmp_path / "audit", range(6, 9))
+    assert (index.update(), index.update()) == (3, 0)
+    assert numbers(index) == list(range(9))
+
+
+def test_an_edited_record_is_shown_as_such(index: Index, tmp_path: Path) -> None:
+    for path in (tmp_path / "audit").glob("*.jsonl"):
+        path.write_bytes(path.read_bytes().replace(b'"n":1', b'"n":7'))
+    found = [(hit.record["n"], hit.sound) for hit in index.search(Query())]
+    assert (7, False) in found
+    assert (2, True) in found
+
+
+def test_an_index_of_another_log_or_of_rubbish_is_made_again(tmp_path: Path) -> None:
+    write(tmp_path / "one")
+    write(tmp_path / "two", range(3, 6))
+    with Index(tmp_path / "index", tmp_path / "one") as index:
+        assert index.update() == 6
+    with Index(tmp_path / "index", tmp_path / "two") as index:
+        assert index.update() == 3
+        assert numbers(index) == [3, 4, 5]
+    (tmp_path / "index").write_bytes(b"rubbish" * 1000)
+    with Index(tmp_path / "index", tmp_path / "two") as index:
+        assert index.update() == 3
+    assert (tmp_path / "index").stat().st_mode & 0o077 == 0
+
+
+def test_an_index_that_lies_about_places_shows_nothing_false(tmp_path: Path) -> None:
+    write(tmp_path / "audit")
+    with Index(tmp_path / "index", tmp_path / "audit") as index:
+        index.update()
+    database = sqlite3.connect(tmp_path / "index")
+    database.execute("UPDATE records SET offset = offset + 1")
+    database.commit()
+    database.close()
+    with Index(tmp_path / "index", tmp_path / "audit") as index:
+        assert [hit for hit in index.search(Query()) if hit.sound] == []
+
+
+def test_reading_on_gives_each_whole_line_once_across_segments(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    lines, place = last_lines(tmp_path, 2)
+    assert [b'"n":%d' % n in line for n, line in zip((1, 2), lines, strict=True)] == [True, True]
+    assert read_on(tmp_path, place) == ([], place)
+    write(tmp_path, range(3, 6), segment_bytes=100)
+    seen: list[bytes] = []
+    while True:
+        more, place = read_on(tmp_path, place)
+        if not more:
+            break
+        seen += more
+    assert [b'"n":%d' % n in line for n, line in zip((3, 4, 5), seen, strict=True)] == [True] * 3
+    with next(tmp_path.glob("segment-*6.jsonl")).open("ab") as file:
+        file.write(b'{"seq":')
+    assert read_on(tmp_path, place) == ([], place)
+    assert len(last_lines(tmp_path, 100)[0]) == 6
+
+
+def test_segments_are_pruned_by_age_and_the_rest_verifies(tmp_path: Path) -> None:
+    write(tmp_path, segment_bytes=100)
+    with AuditLog.open(tmp_path, KEYS) as log:
+        assert log.prune(before="2020") == 0
+        removed = log.prune(before="2100")
+        assert removed == 5
+    report = verify(tmp_path, Trust(None, KEYS.public(), KEYS))
+    assert (report.ok, report.removed) == (True, 5)
