@@ -207,6 +207,7 @@ class Client:
     def close_session(self, session: str) -> dict[str, Any]:
         """End a session. Raises UnknownSession."""
         return self._extension("sessions/close", "closed", session=session)
+
     def receipt(self, invocation: str) -> dict[str, Any]:
         """The signed receipt of an invocation that ended: a DSSE envelope, for
         `fumehood.verify.verify_receipt`. Raises UnknownInvocation."""

@@ -220,7 +220,9 @@ def tail(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what is written.")
     ] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000)] = 10,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, max=10_000, help="How many at first.")
+    ] = 10,
     as_json: JsonOption = False,
     state: StateOption = None,
     config: ConfigOption = None,

@@ -42,8 +42,8 @@ class Callers:
 
     admission: Admission
     append: Callable[[str, Mapping[str, Field]], Future[Any]]
-    record: Callable[[str, Mapping[str, Field]], Awaitable[None]]
-    operator_only: Callable[[Caller, str], Awaitable[None]]
+    record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
+    operator_only: Callable[[Caller, str], Awaitable[object]]
     _easing: asyncio.TimerHandle | None = field(default=None)
 
     # --- conduct
