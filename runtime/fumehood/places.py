@@ -95,4 +95,9 @@ def _variable(environ: Mapping[str, str], name: str) -> Path | None:
 def _absolute(path: Path | None, name: str) -> Path:
     if path is None or "\0" in str(path):
         raise ConfigError(f"{name} is empty or holds a NUL byte", "name a file, or leave it out")
-    return path if path.is_absolute() else path.absolute()
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{name} is {path}, relative to a folder that is gone", "name it from the root on"
+        ) from None

@@ -67,6 +67,18 @@ def test_places_of_a_user_are_the_xdg_directories() -> None:
     assert (str(found.state), str(found.config)) == ("/s/fumehood", "/c/fumehood/config.yaml")
 
 
+def test_a_relative_place_in_a_folder_that_is_gone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match="relative to a folder that is gone") as refused:
+        places(Path("fumehood.sock"), environ={}, uid=1000)
+    assert refused.value.remedy
+
+
 def test_places_of_a_user_without_xdg_directories() -> None:
     found = places(environ={"HOME": "/home/ann", "XDG_STATE_HOME": "relative"}, uid=7)
     assert str(found.socket) == "/tmp/fumehood-7/fumehood.sock"

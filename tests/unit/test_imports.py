@@ -55,6 +55,7 @@ MAY = {
         "gateway",
         "admission",
     },
+    "__main__": {"cli"},
 }  # fmt: skip
 
 # What the two privileged processes may load of ours, by module name.

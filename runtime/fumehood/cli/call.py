@@ -99,10 +99,9 @@ def command(
     Exit status: 0 ok, 1 the tool failed, 2 usage, 3 rejected, 4 a limit fired, 5 output
     withheld, 6 engine error, 130 cancelled.
     """
+    given = arguments.parse(document, arg or (), arg_file or ())
     with Client.connect(chosen(socket).socket) as client:
-        values = arguments.collect(
-            document, arg or (), arg_file or (), lambda: input_schema(client, tool)
-        )
+        values = given.typed(lambda: input_schema(client, tool))
         result = invoke(client, tool, values, follow=follow, as_json=as_json, session=session)
     raise typer.Exit(
         outcome.show(result, as_json=as_json, verbose=verbose, directory=out, force=force)

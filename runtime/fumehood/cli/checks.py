@@ -187,7 +187,9 @@ def configuration(places: Places) -> tuple[Config, Check]:
         config = load(places.config, trusted_uid=os.geteuid(), required=places.config_named)
     except ConfigError as error:
         return Config(), Check("configuration", "missing", error.cause, error.remedy)
-    where = str(places.config) if places.config.exists() else f"defaults (no {places.config})"
+    where = (
+        str(places.config) if os.path.exists(places.config) else f"defaults (no {places.config})"
+    )
     return config, Check("configuration", "ok", where)
 
 

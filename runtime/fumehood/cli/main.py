@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final
+from typing import IO, Annotated, Final
 
 import typer
+from typer.main import get_command
 
 import fumehood
-from fumehood.cli.present import show_error
+from fumehood.cli.present import Unwritable, note, out, show_error, unwritable
 from fumehood.errors import ExitStatus, FumehoodError, UsageError
 
 EPILOG: Final = "Documentation: README.md and docs/ in the source tree."
@@ -36,6 +37,25 @@ def build(only: str = "") -> typer.Typer:
     return app
 
 
+def command(only: str = "") -> Callable[..., object]:
+    """The application as it is run: no path has to be readable before a command has seen it.
+
+    Connecting takes write permission only, and what cannot be read a command refuses in its own
+    words, with a remedy.
+    """
+    group = get_command(build(only))
+    _let_unreadable(group)
+    return group
+
+
+def _let_unreadable(command: object) -> None:
+    for parameter in getattr(command, "params", ()):
+        if getattr(parameter.type, "readable", False):
+            parameter.type.readable = False
+    for inner in getattr(command, "commands", {}).values():
+        _let_unreadable(inner)
+
+
 def _group(
     version: Annotated[
         bool,
@@ -52,7 +72,7 @@ def _group(
 
 def _version(*, wanted: bool = True) -> None:
     if wanted:
-        sys.stdout.write(f"fumehood {fumehood.__version__}\n")
+        out(f"fumehood {fumehood.__version__}\n")
         raise typer.Exit
 
 
@@ -213,19 +233,34 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
 
 
 def main() -> None:
-    """The console script; ends the process with the documented exit status."""
+    """Run what the process was started with; ends it with the documented exit status."""
+    _fill_closed_descriptors()
     sys.exit(execute(sys.argv[1:]))
+
+
+def _fill_closed_descriptors() -> None:
+    """Whatever is opened next would become a closed stdin, stdout or stderr, and be written to."""
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (it lives as long as we do)
 
 
 def execute(argv: list[str]) -> int:
     """Run one command line; returns its exit status and lets no expected error out."""
     as_json = "--json" in argv
+    if sys.stdout is None and argv[:1] != ["serve"]:
+        note("error", "stdout is closed", "1;31")
+        note("remedy", "redirect it to /dev/null when nobody is to read it", "1;32")
+        return ExitStatus.USAGE
     try:
-        status = build(argv[0] if argv else "")(argv, prog_name="fumehood", standalone_mode=False)
-        sys.stdout.flush()
+        group = command(argv[0] if argv else "")
+        status = group(argv, prog_name="fumehood", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except FumehoodError as error:
-        show_error(error, as_json=as_json)
-        return error.exit_status
+        return _failed(error, as_json=as_json)
     except typer.TyperException as error:
         # typer's own usage errors: an unknown option, a missing argument.
         message = error.format_message()
@@ -233,13 +268,55 @@ def execute(argv: list[str]) -> int:
             return ExitStatus.USAGE
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "fumehood"
-        usage = UsageError(message, f"see `{path} --help`")
-        show_error(usage, as_json=as_json)
-        return ExitStatus.USAGE
+        return _failed(UsageError(message, f"see `{path} --help`"), as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         return ExitStatus.CANCELLED
     except BrokenPipeError:
         # The reader of a pipe has gone (`| head`): say nothing, now or at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return ExitStatus.FAILED
+    except OSError as error:
+        return _failed(_foreseen(error), as_json=as_json)
     return status if isinstance(status, int) else ExitStatus.OK
+
+
+def _failed(error: FumehoodError, *, as_json: bool) -> int:
+    """Tell an error; returns its exit status, also when nobody can be told."""
+    on_stdout = as_json and not isinstance(error, Unwritable)
+    try:
+        if on_stdout:
+            show_error(error, as_json=True)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, Unwritable):
+        _silence(sys.stdout)
+        on_stdout = False
+    if not on_stdout:
+        try:
+            show_error(error)
+            sys.stderr.flush()
+        except OSError:
+            _silence(sys.stderr)
+    return error.exit_status
+
+
+def _foreseen(error: OSError) -> FumehoodError:
+    """What the kernel refused and no command translated: the caller's to mend, not a tool's
+    failure."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as unwritten:  # it was that: what is buffered cannot be written now either
+        return unwritable(unwritten)
+    reason = error.strerror or str(error)
+    cause = f"{os.fsdecode(error.filename)}: {reason}" if error.filename is not None else reason
+    if isinstance(error, PermissionError):
+        return UsageError(cause, "run this as root, or as the account that owns it")
+    return UsageError(cause, "correct the path, or what lies there")
+
+
+def _silence(stream: IO[str]) -> None:
+    """Let what a stream still holds go nowhere, so that the interpreter's end says nothing."""
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, stream.fileno())
+    os.close(null)

@@ -52,8 +52,6 @@ def load(path: Path) -> Package:
     # pydantic costs 75 ms: only the commands that register a tool pay for it.
     from fumehood.model.manifest import load_manifest
 
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", f"name the manifest: {path / 'tool.yaml'}")
     text = _text(path)
     manifest = load_manifest(text, source=str(path))
     files = {} if manifest.run.files is None else folder(path.parent / manifest.run.files)
@@ -67,10 +65,12 @@ def _text(path: Path) -> str:
         if len(data) > MAX_MANIFEST_BYTES:
             raise ManifestError(f"{path}: more than {size_limit(MAX_MANIFEST_BYTES)}")
         return data.decode()
+    except IsADirectoryError:
+        remedy = f"name the manifest: {path / 'tool.yaml'}"
+        raise UsageError(f"{path} is a folder", remedy) from None
     except OSError as error:
-        raise UsageError(
-            f"{path}: {error.strerror}", "name a manifest, such as tool.yaml"
-        ) from None
+        remedy = "name a manifest that you may read, such as tool.yaml"
+        raise UsageError(f"{path}: {error.strerror}", remedy) from None
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: not UTF-8 at byte {error.start}", "save as UTF-8") from None
 
@@ -108,7 +108,10 @@ def folder(root: Path) -> dict[str, PackedFile]:
 
 def _walk(fd: int, prefix: str, root: Path, depth: int) -> Iterator[tuple[str, PackedFile]]:
     if depth == 0:
-        raise UsageError(f"{root / prefix}: more than {MAX_DEPTH} folders within each other")
+        raise UsageError(
+            f"{root / prefix}: more than {MAX_DEPTH} folders within each other",
+            "move what the tool does not need out of run.files",
+        )
     for name in sorted(os.listdir(fd)):
         if name in SKIPPED:
             continue
@@ -116,7 +119,9 @@ def _walk(fd: int, prefix: str, root: Path, depth: int) -> Iterator[tuple[str, P
         try:
             path.encode()
         except UnicodeEncodeError:
-            raise UsageError(f"{root / prefix}: the name {name!r} is not UTF-8") from None
+            raise UsageError(
+                f"{root / prefix}: the name {name!r} is not UTF-8", "rename it"
+            ) from None
         found = os.stat(name, dir_fd=fd, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
             child = _open(name, os.O_DIRECTORY, fd, root / path)
@@ -135,7 +140,7 @@ def _file(name: str, parent: int, path: Path) -> PackedFile:
     with os.fdopen(_open(name, os.O_NONBLOCK, parent, path), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{path} changed while it was packed")
+            raise UsageError(f"{path} changed while it was packed", "leave it alone, and try again")
         return PackedFile(file.read(MAX_BYTES + 1), bool(found.st_mode & 0o111))
 
 
@@ -143,4 +148,6 @@ def _open(name: str, flags: int, parent: int, path: Path) -> int:
     try:
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=parent)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        raise UsageError(
+            f"{path}: {error.strerror}", "a tool's files are plain files that you may read"
+        ) from None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fumehood.cli.arguments import collect
+from fumehood.cli.arguments import parse
 from fumehood.cli.complete import tool_names
 from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, chosen
 from fumehood.cli.present import out, out_json, say, table
@@ -92,7 +92,7 @@ def explain(
     Exit status 0 when the call would be allowed, 1 when it would wait for approval, 3 when it
     would be refused.
     """
-    arguments = collect(document, (), (), dict)
+    arguments = parse(document, (), ()).document
     with Client.connect(chosen(socket).socket) as client:
         found = client.explain_policy(caller, tool, arguments)
     if as_json:

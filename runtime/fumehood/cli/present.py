@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import IO
 
-from fumehood.errors import FumehoodError
+from fumehood.errors import FumehoodError, UsageError
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -46,24 +46,43 @@ def note(label: str, text: str, code: str = "1") -> None:
     sys.stderr.write(f"{styled(label + ':', code, sys.stderr)} {printable(text)}\n")
 
 
+class Unwritable(UsageError):
+    """stdout takes nothing more, so this is told on stderr whatever was asked for."""
+
+
+def unwritable(error: OSError) -> Unwritable:
+    return Unwritable(
+        f"stdout cannot be written: {error.strerror}", "make room there, or redirect it elsewhere"
+    )
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritable(error) from None
+
+
 def out(text: str) -> None:
     """Text of a tool or of ours on stdout, without adding anything a pipe would notice."""
     if not is_terminal(sys.stdout):
-        sys.stdout.write(text)
+        _write(text)
         return
     text = printable(text)
-    sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")
+    _write(text if text.endswith("\n") or not text else text + "\n")
 
 
 def out_part(text: str) -> None:
     """Part of a tool's text on stdout, with more of it to come."""
-    sys.stdout.write(printable(text) if is_terminal(sys.stdout) else text)
+    _write(printable(text) if is_terminal(sys.stdout) else text)
 
 
 def out_json(value: object) -> None:
     """Indented JSON on stdout, the same for people and machines."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    sys.stdout.write((printable(text) if is_terminal(sys.stdout) else text) + "\n")
+    _write((printable(text) if is_terminal(sys.stdout) else text) + "\n")
 
 
 def show_error(error: FumehoodError, *, as_json: bool = False) -> None:
@@ -86,7 +105,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        _write("  ".join(cells).rstrip() + "\n")
 
 
 _STATE_STYLES = {"ok": "green", "active": "green", "degraded": "yellow", "missing": "bold red"}

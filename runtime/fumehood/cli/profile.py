@@ -65,7 +65,13 @@ def _own(where: Places) -> Path:
 
 def _find(where: Places) -> dict[str, str]:
     own = _own(where)
-    return profile_files.find(str(profile_directory()), str(own) if own.is_dir() else "")
+    try:
+        there = own.is_dir()
+    except OSError as error:
+        raise ConfigError(
+            f"{own}: {error.strerror}", "run this as whoever starts the daemon, such as root"
+        ) from None
+    return profile_files.find(str(profile_directory()), str(own) if there else "")
 
 
 def _load(name: str, where: Places) -> Profile:
@@ -262,7 +268,7 @@ def learn(
     from fumehood.cli import learn as learner
 
     where = chosen(socket, state, config)
-    samples = [arguments.collect(text, (), (), dict) for text in args or ["{}"]]
+    samples = [arguments.parse(text, (), ()).document for text in args or ["{}"]]
     if len(samples) * runs > learner.MAX_CALLS:
         raise UsageError(f"more than {learner.MAX_CALLS} calls a round", "lower --runs")
     found = learner.prepare(tool, where)

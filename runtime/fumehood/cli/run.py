@@ -49,6 +49,7 @@ def command(
     A private daemon is started in a temporary place for this one call: same path, same
     protections. Exit status as of `fumehood call`.
     """
+    given = arguments.parse(document, arg or (), arg_file or ())
     package = pack.load(manifest)
     places = chosen(config=config)
     named = places.config if places.config_named else None
@@ -59,9 +60,7 @@ def command(
         Client.connect(socket) as client,
     ):
         client.add_tool(package.manifest, package.files)
-        values = arguments.collect(
-            document, arg or (), arg_file or (), lambda: input_schema(client, package.name)
-        )
+        values = given.typed(lambda: input_schema(client, package.name))
         result = invoke(client, package.name, values, follow=follow, as_json=as_json)
     raise typer.Exit(
         outcome.show(result, as_json=as_json, verbose=verbose, directory=out, force=force)

@@ -129,7 +129,9 @@ def create(path: Path) -> Master:
     try:
         made = write_private(path, _document(), replace=False)
     except OSError as error:
-        raise KeyringError(f"{path} cannot be written: {error.strerror}") from None
+        raise KeyringError(
+            f"{path} cannot be written: {error.strerror}", "name a file in a folder of yours"
+        ) from None
     if not made:
         raise KeyringError(f"{path} exists already", "name another file: no key is overwritten")
     return from_file(path)

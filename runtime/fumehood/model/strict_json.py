@@ -16,6 +16,8 @@ from typing import Any, Final, NoReturn
 from fumehood.errors import NotStrictJSON
 
 DEPTH: Final = 64
+ARGUMENT_DEPTH: Final = DEPTH - 2
+"""What a message and its `params` leave of DEPTH for a tool's arguments."""
 VALUES: Final = 500_000
 """A value costs up to 72 bytes beside its text (an empty object and the pointer to it)."""
 
@@ -39,12 +41,13 @@ def loads(data: bytes | bytearray, *, depth: int = DEPTH, values: int = VALUES) 
             counted (an upper bound is compared: empty arrays and objects count twice).
 
     Raises:
-        NotStrictJSON: with a cause that names the rule and never quotes the document.
+        NotStrictJSON: with a cause that names the rule and never quotes the document, and a
+            remedy unless it is no JSON at all: then the reader knows what it wanted instead.
     """
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise NotStrictJSON(f"not UTF-8 at byte {error.start}") from None
+        raise NotStrictJSON(f"not UTF-8 at byte {error.start}", "send UTF-8") from None
     _bound_shape(data, depth, values)
     try:
         value = _DECODER.decode(text)
@@ -72,33 +75,33 @@ def _bound_shape(data: bytes | bytearray, depth: int, values: int) -> None:
         return
     skeleton = _STRING.sub(b"", data)
     if skeleton.count(b"{") + skeleton.count(b"[") + skeleton.count(b",") >= values:
-        raise NotStrictJSON(f"more than {values} values")
+        raise NotStrictJSON(f"more than {values} values", "send less at a time")
     steps = skeleton.translate(_STEPS, _NOT_BRACKETS)
     if steps and max(accumulate(memoryview(steps).cast("b"))) > depth:
-        raise NotStrictJSON(f"nested more than {depth} levels deep")
+        raise NotStrictJSON(f"nested more than {depth} levels deep", "make it flatter")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise NotStrictJSON("an object has the same key twice")
+        raise NotStrictJSON("an object has the same key twice", "give each key once")
     return result
 
 
 def _constant(name: str) -> NoReturn:
-    raise NotStrictJSON(f"{name} is not a JSON number")
+    raise NotStrictJSON(f"{name} is not a JSON number", "send null, or text, instead")
 
 
 def _integer(text: str) -> int:
     if len(text) > _LONGEST_INT or not _INT_MIN <= (value := int(text)) <= _INT_MAX:
-        raise NotStrictJSON("an integer does not fit into 64 bits")
+        raise NotStrictJSON("an integer does not fit into 64 bits", "send it as text")
     return value
 
 
 def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise NotStrictJSON("a number is too large for a double")
+        raise NotStrictJSON("a number is too large for a double", "send it as text")
     return value
 
 
@@ -106,7 +109,7 @@ def _refuse_lone_surrogates(value: object) -> None:
     try:
         _ENCODER.encode(value).encode()
     except UnicodeEncodeError:
-        raise NotStrictJSON("a string holds a lone surrogate") from None
+        raise NotStrictJSON("a string holds a lone surrogate", "send whole characters") from None
 
 
 _DECODER: Final = json.JSONDecoder(

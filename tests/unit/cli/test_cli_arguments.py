@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fumehood.cli.arguments import collect
+from fumehood.cli.arguments import Schema, parse
 from fumehood.errors import UsageError
+from fumehood.model.strict_json import ARGUMENT_DEPTH
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -25,6 +27,15 @@ SCHEMA: dict[str, Any] = {
         "data": {"type": "string", "contentEncoding": "base64"},
     },
 }
+
+
+def collect(
+    document: str | None,
+    pairs: Sequence[str],
+    files: Sequence[str],
+    schema: Callable[[], Schema],
+) -> dict[str, object]:
+    return parse(document, pairs, files).typed(schema)
 
 
 def pairs(*given: str) -> dict[str, object]:
@@ -133,3 +144,44 @@ def test_a_file_that_is_no_text_is_refused_where_text_is_wanted(tmp_path: Path) 
     path.write_bytes(b"\xff")
     with pytest.raises(UsageError, match="not UTF-8 at byte 0"):
         collect(None, (), (f"text={path}",), lambda: SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("document", "given", "files"),
+    [
+        ("[1]", (), ()),
+        ("{", (), ()),
+        ('{"a": 1, "a": 2}', (), ()),
+        ("@nowhere", (), ()),
+        (None, ("text",), ()),
+        (None, ("text=\udcff",), ()),
+        (None, ("count=x",), ()),
+        (None, ("text=1", "text=2"), ()),
+        (None, (), ("text",)),
+        (None, (), ("text=nowhere",)),
+    ],
+)
+def test_every_refusal_says_what_to_do(
+    document: str | None, given: tuple[str, ...], files: tuple[str, ...]
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        collect(document, given, files, lambda: SCHEMA)
+    assert refused.value.remedy
+    assert "not JSON at" not in refused.value.remedy
+    assert "codec" not in str(refused.value)
+
+
+def test_arguments_may_be_as_deep_as_a_message_leaves_room_for() -> None:
+    def nested(levels: int) -> str:
+        return '{"a":' * levels + "1" + "}" * levels
+
+    assert collect(nested(ARGUMENT_DEPTH), (), (), never)
+    with pytest.raises(UsageError, match=f"nested more than {ARGUMENT_DEPTH}") as refused:
+        collect(nested(ARGUMENT_DEPTH + 1), (), (), never)
+    assert refused.value.remedy == "make it flatter"
+
+
+def test_a_closed_stdin_is_said_to_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UsageError, match="stdin is closed"):
+        collect("-", (), (), never)

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fumehood
+from fumehood.cli.main import command
 from fumehood.errors import Unauthorized
 from fumehood.model.request import Request
 from fumehood.model.result import Result
@@ -128,6 +130,46 @@ def test_what_cannot_be_understood_is_a_usage_error(
     argv = tuple(os.environ["FUMEHOOD_SOCKET"] if word == "x" else word for word in argv)
     assert cli(*argv).status == 2
     assert not supervisor.requests
+
+
+LONG = f"/tmp/{'x' * 300}"  # what the kernel refuses to anybody, root included: ENAMETOOLONG
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        (("audit", "verify", "--state", LONG), 2),
+        (("tool", "add", LONG), 2),
+        (("tool", "check", f"{LONG}/tool.yaml"), 2),
+        (("run", LONG), 2),
+        (("profile", "list", "--config", f"{LONG}/config.yaml"), 2),
+        (("profile", "check", LONG), 1),
+        (("key", "new", LONG), 1),
+        (("key", "list", "--state", LONG), 2),
+        (("image", "list", "--state", LONG), 1),
+        (("call", "echo", f"@{LONG}"), 2),
+    ],
+)
+def test_a_place_that_cannot_be_looked_at_is_the_callers_to_mend(
+    cli: Cli, supervisor: FakeSupervisor, argv: tuple[str, ...], status: int
+) -> None:
+    ended = cli(*argv)
+    assert "File name too long" in ended.err
+    assert "\nremedy: " in ended.err
+    assert ended.status == status
+
+
+def test_no_path_must_be_readable_before_a_command_has_seen_it() -> None:
+    """Connecting takes write permission; what a command reads it refuses in its own words."""
+
+    def paths(group: Any, name: str) -> Iterator[str]:
+        for parameter in group.params:
+            if getattr(parameter.type, "readable", False):
+                yield f"{name} {parameter.name}"
+        for called, inner in getattr(group, "commands", {}).items():
+            yield from paths(inner, f"{name} {called}")
+
+    assert list(paths(command(), "fumehood")) == []
 
 
 def test_a_usage_error_names_the_help_to_read(cli: Cli) -> None:
