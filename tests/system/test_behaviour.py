@@ -37,6 +37,11 @@ while True:
         if os.fork() == 0: time.sleep(60)
     except BlockingIOError: pass
 """
+MANY = """
+import os, time
+for _ in range(100):
+    if os.fork() == 0: time.sleep(5); os._exit(0)
+"""
 DENIED = """
 import ctypes, os, platform
 number = {"x86_64": 321, "aarch64": 280}[platform.machine()]  # bpf
@@ -137,6 +142,8 @@ def test_a_container_is_watched_alike(docker_engine: Engine) -> None:
         result = run(running, "storm", STORM)
         assert (result["status"], result["breach"]["control"]) == ("tool_error", "fork_storm")
         assert running.alive("storm") == []
+        result = run(running, "many", MANY)
+        assert (result["status"], result["breach"]["control"]) == ("tool_error", "pids")
         result = run(running, "spinner", SPIN, cpu=0.2)
         assert result["status"] == "ok", result["message"]
         assert "spinning" in behaviour(result)

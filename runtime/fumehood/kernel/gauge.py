@@ -23,12 +23,15 @@ class Reading:
     memory_bytes: in use, tmpfs and page cache included.
     pids: processes and threads, the sandbox's own first ones included.
     pids_refused: processes and threads that the pids limit refused so far.
+    waited_seconds: how long some of its processes could have run and got no CPU, for the host
+        was busy or its limit used up (PSI, `cpu.pressure`).
     """
 
     cpu_seconds: float | None = None
     memory_bytes: int | None = None
     pids: int | None = None
     pids_refused: int | None = None
+    waited_seconds: float | None = None
 
 
 class Gauge:
@@ -43,12 +46,23 @@ class Gauge:
         self._pids = _first(places, {"pids.max": "pids.current"})
         self._refused = _first(places, {"pids.max": "pids.events"})
         self._cpu, self._unit = _cpu(places, layout)
+        self._pressure = _pressure(places, layout)
 
     def read(self) -> Reading:
         """Cheap (30 µs). What has ended meanwhile is no longer known."""
         return Reading(
-            self._cpu_now(), _number(self._memory), _number(self._pids), self._refused_so_far()
-        )
+            self._cpu_now(), _number(self._memory), _number(self._pids), self._refused_so_far(),
+            self._waited(),
+        )  # fmt: skip
+
+    def _waited(self) -> float | None:
+        """`some avg10=… avg60=… avg300=… total=MICROSECONDS` (Documentation/accounting/psi.rst)."""
+        if self._pressure is None:
+            return None
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            line = cgroup.read(self._pressure).splitlines()[0]
+            return int(line.rpartition(b"total=")[2]) / _MICROSECONDS
+        return None
 
     def _refused_so_far(self) -> int | None:
         if self._refused is None:
@@ -93,6 +107,18 @@ def _cpu(places: dict[str, Path], layout: cgroup.Layout) -> tuple[Path | None, f
     if layout.unified is not None:
         return layout.unified / below / "cpu.stat", _MICROSECONDS
     return None, _MICROSECONDS
+
+
+def _pressure(places: dict[str, Path], layout: cgroup.Layout) -> Path | None:
+    """Every group of the unified hierarchy has it, on hybrid hosts too; v1 has none."""
+    known = next((places[n] for n in ("memory.max", _V1_LIMIT, "pids.max") if n in places), None)
+    if known is None:
+        return None
+    if not layout.v1:
+        return known / "cpu.pressure"
+    if layout.unified is None:
+        return None
+    return layout.unified / known.parent.name / known.name / "cpu.pressure"
 
 
 def _number(path: Path | None) -> int | None:

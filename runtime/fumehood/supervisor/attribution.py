@@ -46,7 +46,16 @@ def behind_failure(limits: Limits, end: EndedMessage, usage: Usage) -> Breach | 
         observed = limits.pids if usage.pids_peak is None else usage.pids_peak
         detail = f"refused {end.counters.pids_refused} times"
         return Breach("pids", limits.pids, observed, detail)
+    if _reached_pids(limits, end, usage):
+        detail = "as many as are allowed; whether more were refused is not told here"
+        return Breach("pids", limits.pids, usage.pids_peak or limits.pids, detail)
     return _full(limits, usage)
+
+
+def _reached_pids(limits: Limits, end: EndedMessage, usage: Usage) -> bool:
+    """On cgroup v1 refusals are counted in the container's own group, which its runtime removes."""
+    peak = usage.pids_peak
+    return end.counters.pids_refused is None and peak is not None and peak >= limits.pids
 
 
 def _full(limits: Limits, usage: Usage) -> Breach | None:
@@ -74,8 +83,11 @@ def notices(
         if seen.sign != told
     ]
     refused = end.counters.pids_refused
-    if refused and told != "pids":
+    if refused and told not in ("pids", "fork_storm"):
         message = f"limits.pids of {limits.pids} refused {refused} processes or threads"
+        found.append(Notice("limit-pids", "medium", message))
+    elif told not in ("pids", "fork_storm") and _reached_pids(limits, end, usage):
+        message = f"there were {usage.pids_peak} processes and threads, all that limits.pids allows"
         found.append(Notice("limit-pids", "medium", message))
     full = _full(limits, usage)
     if full is not None and told != full.control:

@@ -16,6 +16,10 @@ from fumehood.model.plan import Limits
 
 BUSY: Final = 0.5
 """Part of the CPU a tool may use (of one core, where it may use more) that counts as spinning."""
+RUNNABLE: Final = 0.9
+"""Part of the time in which it ran or waited for a CPU that does so, too: on a busy host a program
+that spins gets less, and waits for the rest. What sleeps does neither."""
+LEAST: Final = 0.02
 FULL_LOOKS: Final = 5
 """Looks one after another that find as many processes as are allowed."""
 FLOOD_LOOKS: Final = 2
@@ -72,8 +76,7 @@ class Conduct:
         if now is None or then is None or seen.written != before.written:
             self._still = None
             return None
-        passed = seen.when - before.when
-        if now - then < BUSY * min(seen.limits.cpu_millis / 1000, 1.0) * passed:
+        if not _busy(before, seen, now - then):
             self._still = None
             return None
         self._still = self._still or before
@@ -110,3 +113,14 @@ class Conduct:
             return None
         message = f"{rate / (1 << 20):.1f} MiB of output a second"
         return Observed("output_flood", self._settings.output_flood, round(rate), message)
+
+
+def _busy(before: Seen, seen: Seen, used: float) -> bool:
+    """Whether it used, or wanted, all the CPU it may have between two looks."""
+    passed = seen.when - before.when
+    if used >= BUSY * min(seen.limits.cpu_millis / 1000, 1.0) * passed:
+        return True
+    now, then = seen.reading.waited_seconds, before.reading.waited_seconds
+    if now is None or then is None or used < LEAST * passed:
+        return False
+    return used + (now - then) >= RUNNABLE * passed

@@ -25,11 +25,12 @@ def test_v2(tmp_path: Path) -> None:
     put(group / "memory.current", "4096\n")
     put(group / "pids.current", "3\n")
     put(group / "pids.events", "max 7\n")
+    put(group / "cpu.pressure", "some avg10=0.00 total=2500000\nfull avg10=0.00 total=1\n")
     put(group / "cpu.stat", "usage_usec 1500000\nuser_usec 1\n")
     gauge = Gauge(
         proofs(group / "memory.max", group / "pids.max"), Layout(tmp_path, frozenset(), {})
     )
-    assert gauge.read() == Reading(1.5, 4096, 3, 7)
+    assert gauge.read() == Reading(1.5, 4096, 3, 7, 2.5)
 
 
 def test_v1(tmp_path: Path) -> None:
@@ -47,9 +48,10 @@ def test_hybrid_without_cpuacct(tmp_path: Path) -> None:
     place = Path("fumehood-1", "box")
     put(tmp_path / "memory" / place / "memory.usage_in_bytes", "8192")
     put(tmp_path / "unified" / place / "cpu.stat", "usage_usec 2000000")
+    put(tmp_path / "unified" / place / "cpu.pressure", "some avg10=1.00 total=500000\n")
     layout = Layout(tmp_path / "unified", frozenset(), {"memory": tmp_path / "memory"})
     found = proofs(tmp_path / "memory" / place / "memory.limit_in_bytes")
-    assert Gauge(found, layout).read() == Reading(2.0, 8192, None)
+    assert Gauge(found, layout).read() == Reading(2.0, 8192, waited_seconds=0.5)
 
 
 def test_without_cgroups_nothing_is_known(tmp_path: Path) -> None:

@@ -56,6 +56,21 @@ def test_refused_processes_are_a_breach_of_a_tool_that_failed_and_a_notice_other
     assert "refused 3 processes" in notice.message
 
 
+def test_where_refusals_are_not_told_reaching_the_limit_is() -> None:
+    """As with containers on cgroup v1."""
+    full = replace(FULL, pids_peak=LIMITS.pids)
+    breach = conclude(plan(), ENDED, full, None, exceeded=False).breach
+    assert breach is not None
+    assert (breach.control, breach.observed) == ("pids", LIMITS.pids)
+    assert "is not told here" in breach.detail
+    (notice,) = attribution.notices(LIMITS, replace(ENDED, exit_code=0), full, None)
+    assert notice.rule == "limit-pids"
+    told = replace(ENDED, counters=Counters(pids_refused=0))
+    assert conclude(plan(), told, full, None, exceeded=False).breach is None
+    below = replace(FULL, pids_peak=LIMITS.pids - 1)
+    assert conclude(plan(), ENDED, below, None, exceeded=False).breach is None
+
+
 @pytest.mark.parametrize(
     ("usage", "control", "observed"),
     [

@@ -73,6 +73,17 @@ def test_many_cores_are_not_needed_to_spin() -> None:
     assert found == ["spinning"]
 
 
+def test_on_a_busy_host_what_waits_for_a_cpu_spins_and_what_sleeps_does_not() -> None:
+    for waited, expected in ((0.75, ["spinning"]), (0.5, []), (None, [])):
+        conduct, seen, found = Conduct(SETTINGS), START, []
+        for number in range(8):
+            told = None if waited is None else number * waited
+            seen = later(seen, cpu=0.2)
+            seen = replace(seen, reading=replace(seen.reading, waited_seconds=told))
+            found += signs(conduct, seen)
+        assert found == expected, waited
+
+
 def test_where_cpu_is_not_told_nothing_spins() -> None:
     seen = replace(START, reading=Reading())
     assert looks(Conduct(SETTINGS), 20, seen) == []
