@@ -158,13 +158,29 @@ def _prepare_supervisor() -> None:
         await start(self, arguments)
         die("fed", self._plan)
 
-    async def recorded(self: Any, event: str, fields: Any) -> None:
-        await record(self, event, fields)
+    async def recorded(self: Any, event: str, fields: Any) -> Any:
+        position = await record(self, event, fields)
         if event == "invocation.ended":
             die("recorded", tools[fields["tool"]])
+        return position
 
     _Invocation._start = fed  # type: ignore[method-assign]  # that is the fault
     Supervisor._record = recorded  # type: ignore[method-assign]  # that is the fault
+
+
+def _misread() -> None:
+    """Let the read-back of a tool that asks for it (`SHARES`) find a namespace to be the host's."""
+    from fumehood.engines import bubblewrap
+    from fumehood.kernel import proc
+
+    prove = bubblewrap.prove_confined
+
+    def misread(pid: int, plan: Any, host: Any, **more: Any) -> Any:
+        shared = [value for name, value in plan.environment if name == "SHARES"]
+        own = {name: proc.namespaces(pid)[name] for name in shared}
+        return prove(pid, plan, {**host, **own}, **more)
+
+    bubblewrap.prove_confined = misread  # type: ignore[assignment]  # that is the fault
 
 
 def _prepare_launcher() -> None:
@@ -179,6 +195,7 @@ def _prepare_launcher() -> None:
         if stage:
             die(stage, self._running[message.sandbox].sandbox.plan)  # type: ignore[attr-defined]
 
+    _misread()
     around(Launcher, "_open", before=lambda _self, message, *_: die("asked", message.plan))
     around(Launcher, "_send", after=said)
     around(

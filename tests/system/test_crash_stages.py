@@ -118,3 +118,17 @@ def test_a_launcher_killed_at_a_stage_leaves_nothing_and_its_call_is_answered(
     with contextlib.suppress(FumehoodError):
         long_lived.register(None, "echo", command=["cat"])
     assert long_lived.call("echo", {"a": 2})["status"] == "ok"
+
+
+@pytest.mark.parametrize("namespace", ["net", "pid"])
+def test_a_sandbox_that_is_not_as_promised_is_killed_before_it_is_fed(
+    long_lived: Hood, namespace: str
+) -> None:
+    name = f"shares-{namespace}"
+    environment = {"SHARES": namespace}
+    run = {"image": "host", "command": ["cat"], "environment": environment}
+    long_lived.register(None, name, command=["cat"], run=run)
+    result = long_lived.call(name, {"a": 1})
+    assert (result["status"], result["content"], result["enforced"]) == ("engine_error", [], None)
+    assert f"(control: namespace.{namespace})" in result["message"]
+    assert not processes_of(*ACCOUNTS)
