@@ -12,7 +12,6 @@ import gzip
 import os
 import pwd
 import re
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from fumehood.engines import bwrap
 from fumehood.errors import ConfigError, EngineError
 from fumehood.kernel import accounts, cgroup
 from fumehood.places import Places
@@ -27,7 +27,6 @@ from fumehood.places import Places
 if TYPE_CHECKING:
     from fumehood.config import Config
 
-BWRAP: Final = "/usr/bin/bwrap"
 CVE: Final = "CVE-2024-42472"
 FIXED_UPSTREAM: Final = (0, 10, 0)
 SECONDS: Final = 10
@@ -67,8 +66,11 @@ def host(places: Places, accept: tuple[str, ...] = ()) -> Iterator[Check]:
     accepted = (*config.accept_unenforced, *accept)
     root = os.geteuid() == 0
     if "bubblewrap" in config.engines:
-        yield bubblewrap()
-        yield user_namespaces(config.accounts.first + config.accounts.count - 1 if root else None)
+        program = bubblewrap()
+        yield program
+        if program.state != "missing":  # otherwise its remedy is the only one
+            last = config.accounts.first + config.accounts.count - 1
+            yield user_namespaces(last if root else None)
         if (restricted := apparmor()) is not None:
             yield restricted
     yield from cgroups(accepted)
@@ -101,19 +103,15 @@ def kernel(release: str) -> Check:
 
 
 def bubblewrap() -> Check:
-    """The engine's program: there, not setuid, and without the known vulnerability."""
+    """The engine's program: fit for a sandbox, and without the known vulnerability."""
     name = "bubblewrap"
     try:
-        mode = os.stat(BWRAP).st_mode
-    except OSError:
-        return Check(name, "missing", f"no {BWRAP}", "apt-get install bubblewrap")
-    if mode & stat.S_ISUID:
-        # bubblewrap(1): a setuid bwrap refuses --disable-userns, which every sandbox needs.
-        return Check(name, "missing", f"{BWRAP} is setuid", f"chmod u-s {BWRAP}")
-    words = (_output(BWRAP, "--version") or "unknown").split()
+        version = bwrap.installed()
+    except EngineError as error:
+        return Check(name, "missing", error.cause, error.remedy)
     package = _output("dpkg-query", "--show", "--showformat=${Version}", "bubblewrap")
-    found = f"{words[-1]}, package {package}" if package else words[-1]
-    proof = bubblewrap_fix(words[-1], package, _changelog("bubblewrap"))
+    found = f"{version}, package {package}" if package else version
+    proof = bubblewrap_fix(version, package, _changelog("bubblewrap"))
     if proof:
         return Check(name, "ok", f"{found}; {CVE} fixed ({proof})")
     return Check(
@@ -230,7 +228,7 @@ def rootless(accepted: tuple[str, ...]) -> Check:
 
 def user_namespaces(uid: int | None) -> Check:
     """Makes a real, empty bubblewrap sandbox, as `uid` when it is given (root only)."""
-    argv = [BWRAP, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
+    argv = [bwrap.BWRAP, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
     argv += ["--cap-drop", "ALL", "--ro-bind", "/usr", "/usr", "--proc", "/proc"]
     for name in ("bin", "lib", "lib64"):
         argv += ["--symlink", f"usr/{name}", f"/{name}"]

@@ -7,12 +7,11 @@ rules, and a promise counts as kept only when an attempt to break it failed in a
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from fumehood.engines import versions
+from fumehood.engines import bwrap, versions
 from fumehood.engines.promises import PROMISES, gap, lacking
 from fumehood.errors import EngineError
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from fumehood.config import Config
     from fumehood.engines.docker_api import Facts
 
-BWRAP: Final = "/usr/bin/bwrap"
 ATTEMPTS: Final = {
     "use another account": "account",
     "keep capabilities": "privilege",
@@ -135,33 +133,13 @@ def survey(config: Config, accept: Iterable[str] = ()) -> list[Report]:
 
 
 def _bubblewrap(asked: _Asked) -> Report:
-    report = Report(
-        "bubblewrap", "bubblewrap", "", "bubblewrap" in asked.config.engines, state="absent"
-    )
+    used = "bubblewrap" in asked.config.engines
+    report = Report("bubblewrap", "bubblewrap", "", used, state="available")
     try:
-        said = subprocess.run(
-            [BWRAP, "--version"], capture_output=True, text=True, timeout=5, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        return replace(report, cause=f"{BWRAP}: {error}", remedy="apt-get install bubblewrap")
-    report = replace(report, version=said.rpartition(" ")[2].strip(), state="available")
-    return _gated(report, {"bubblewrap": report.version}, asked)
-
-
-def _gated(report: Report, installed: Mapping[str, str], asked: _Asked) -> Report:
-    """With the advisories that these versions lack the fix of: accepted, or why it is refused."""
-    found = versions.findings(installed)
-    accepted = tuple(item.cve for item in found if item.cve in asked.accepted)
-    report = replace(report, accepted=(*report.accepted, *accepted))
-    if old := versions.refused(found, asked.accepted):
-        return replace(
-            report,
-            state="refused",
-            cause=f"too old: {versions.sentence(old, installed)}",
-            remedy="upgrade, or accept by name under accept_unenforced: "
-            + ", ".join(item.cve for item in old),
-        )
-    return report
+        return replace(report, version=bwrap.installed())
+    except EngineError as error:
+        state: State = "refused" if os.path.exists(bwrap.BWRAP) else "absent"
+        return replace(report, state=state, cause=error.cause, remedy=error.remedy)
 
 
 # --- docker

@@ -34,7 +34,6 @@ STATE_MODE: Final = 0o700
 STORE_MODE: Final = 0o755
 """Sandboxes read the store as accounts of their own; no other account gets past the state."""
 IMAGES: Final = ("host",)
-ENGINE_BUBBLEWRAP: Final = "/usr/bin/bwrap"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -123,14 +122,15 @@ def configuration(places: Places, accept: Sequence[str] = ()) -> Config:
 
 
 def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
-    """What the keeper needs, with the state directory made. Raises ConfigError."""
+    """What the keeper needs, with the state directory made. Raises ConfigError, EngineError."""
     from fumehood.cli.key import master_of
+    from fumehood.engines import bwrap
     from fumehood.launcher.keeper import Settings
     from fumehood.model.plan import Ceilings, DockerSettings
     from fumehood.resources import profile_directory
 
-    if "bubblewrap" in config.engines and not os.access(ENGINE_BUBBLEWRAP, os.X_OK):
-        raise ConfigError(f"{ENGINE_BUBBLEWRAP} is missing", "apt-get install bubblewrap")
+    if "bubblewrap" in config.engines:
+        bwrap.installed()  # before anything is made; the launcher asks again
     root = os.geteuid() == 0
     if "docker" in config.engines and not root:
         raise ConfigError(

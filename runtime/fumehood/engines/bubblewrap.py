@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from fumehood.engines.bwrap import BWRAP
 from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, libc, openat2, pidfd, proc, rootfs
@@ -29,7 +30,6 @@ from fumehood.kernel.readback import prove_confined, prove_mounts, prove_seccomp
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 
-BWRAP = "/usr/bin/bwrap"
 OPEN_SECONDS = 10.0
 """How long bubblewrap may take to reach the gate; 7 ms on a quiet machine."""
 START_SECONDS = 5.0

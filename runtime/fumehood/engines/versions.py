@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Component = Literal["docker", "containerd", "runc", "bubblewrap"]
+Component = Literal["docker", "containerd", "runc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,6 @@ ADVISORIES: Final = (
     Advisory("CVE-2019-14271", "docker", ("19.3.1",), "copying runs a container's library as root"),
     Advisory("CVE-2021-41091", "docker", ("20.10.9",), "others may enter Docker's data directory"),
     Advisory("CVE-2022-36109", "docker", ("20.10.18",), "supplementary groups are not set up"),
-    Advisory("CVE-2017-5226", "bubblewrap", ("0.1.5",), "a sandbox can type into its terminal"),
-    Advisory(
-        "CVE-2020-5291", "bubblewrap", ("0.4.1",), "a setuid bubblewrap keeps root privileges"
-    ),
 )
 
 

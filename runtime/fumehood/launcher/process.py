@@ -10,11 +10,10 @@ import os
 import resource
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
-from fumehood.engines import versions
-from fumehood.engines.bubblewrap import BWRAP, Bubblewrap, Stage
+from fumehood.engines import bwrap
+from fumehood.engines.bubblewrap import Bubblewrap, Stage
 from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, libc, proc, profile_files, rootfs, seccomp
 from fumehood.launcher import image_trees
@@ -56,9 +55,7 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     rootless = limits.uid_own >= 0
-    if not os.access(BWRAP, os.X_OK):
-        raise EngineError(f"{BWRAP} is missing", "apt-get install bubblewrap", control="engine")
-    _check_version(limits.accepted)
+    bwrap.installed()
     if not rootless:
         accounts.check_range(limits.uid_first, limits.uid_count)
     denials = Denials.open(rootless=rootless)
@@ -79,19 +76,6 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
     engine = Bubblewrap(stage, cgroups, filters, host, rootless)
     launcher = Launcher(channel, engine, limits, profiles, image_trees.has, denials)
     return launcher, layout.mode, swept
-
-
-def _check_version(accepted: tuple[str, ...]) -> None:
-    """Refuse a bubblewrap older than a fix that matters, unless that was accepted by name."""
-    said = subprocess.run([BWRAP, "--version"], capture_output=True, timeout=5, check=False).stdout
-    installed = {"bubblewrap": said.decode(errors="replace").rpartition(" ")[2].strip()}
-    old = versions.refused(versions.findings(installed), accepted)
-    if old:
-        raise EngineError(
-            f"too old: {versions.sentence(old, installed)}",
-            f"upgrade, or accept under accept_unenforced: {', '.join(item.cve for item in old)}",
-            control=old[0].cve,
-        )
 
 
 def _load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, bytes]]:

@@ -201,16 +201,3 @@ def test_an_ordinary_user_is_told_that_docker_needs_root(
     monkeypatch.setattr(engines.os, "geteuid", lambda: 1000)
     report = dockers(config())["runc"]
     assert (report.state, report.cause) == ("absent", "the engine docker needs root")
-
-
-def test_an_old_bubblewrap_is_refused_with_its_cve(tmp_path: Path, found: list[Facts]) -> None:
-    old = tmp_path / "bwrap"
-    old.write_text("#!/bin/sh\necho bubblewrap 0.4.0\n")
-    old.chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "BWRAP", str(old))
-        report = engines.survey(config(engines=("bubblewrap",)))[0]
-        accepted = engines.survey(config(engines=("bubblewrap",)), ["CVE-2020-5291"])[0]
-    assert (report.state, report.version) == ("refused", "0.4.0")
-    assert "CVE-2020-5291" in report.cause
-    assert accepted.state == "available"
