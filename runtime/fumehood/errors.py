@@ -248,7 +248,14 @@ class ProtocolError(FumehoodError):
     jsonrpc_code = -32600
 
 
-class NotStrictJSON(ProtocolError):
+class BadFrame(ProtocolError):
+    """A frame of a peer's that its receiver does not take: the sender's mistake, not ours."""
+
+    code = "bad_frame"
+    exit_status = ExitStatus.USAGE
+
+
+class NotStrictJSON(BadFrame):
     """A document that is not JSON, or that JSON parsers would read in different ways."""
 
     code = "not_strict_json"

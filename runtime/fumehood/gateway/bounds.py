@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from fumehood.model import strict_json
+
 MIB = 1024 * 1024
 
 
@@ -27,8 +29,8 @@ class Bounds:
 
     frame_bytes: int = 16 * MIB
     frame_seconds: float = 30.0
-    depth: int = 64
-    values: int = 500_000
+    depth: int = strict_json.DEPTH
+    values: int = strict_json.VALUES
     in_flight: int = 64
     connections: int = 128
     connections_per_uid: int = 96

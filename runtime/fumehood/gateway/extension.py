@@ -21,6 +21,7 @@ from fumehood.model.request import RegisteredTool
 
 MANIFEST_CHARACTERS: Final = 256 * 1024
 FILES: Final = 10_000
+_FILES_REMEDY: Final = "send {path: {data: base64, executable: true or false}}"
 
 
 def routes(supervisor: Supervisor) -> Mapping[str, Route]:
@@ -87,7 +88,7 @@ def _governing(supervisor: Supervisor) -> Mapping[str, Route]:
         params = _params(arrival, "approval", "grant")
         approval, grant = _text(params, "approval", 64), params.get("grant")
         if not isinstance(grant, bool):
-            raise UsageError("'grant' must be true or false")
+            raise UsageError("'grant' must be true or false", "say which")
         answered = await supervisor.answer_approval(arrival.caller, approval, grant=grant)
         return {"answered": answered.to_json(), "resultType": "complete"}
 
@@ -96,7 +97,7 @@ def _governing(supervisor: Supervisor) -> Mapping[str, Route]:
         who, tool = _text(params, "who", 64), _text(params, "tool", 64)
         arguments = params.get("arguments", {})
         if not isinstance(arguments, dict):
-            raise UsageError("'arguments' must be an object")
+            raise UsageError("'arguments' must be an object", "name each of them")
         explained = await supervisor.explain_policy(arrival.caller, who, tool, arguments)
         return {"explained": explained.to_json(), "resultType": "complete"}
 
@@ -160,24 +161,28 @@ def _params(arrival: Arrival, *known: str) -> dict[str, Any]:
 def _text(params: Mapping[str, Any], name: str, longest: int) -> str:
     value = params.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= longest:
-        raise UsageError(f"{name!r} must be a string of 1 to {longest} characters")
+        raise UsageError(f"{name!r} must be a string of 1 to {longest} characters", "give one")
     return value
 
 
 def _files(value: object) -> dict[str, ToolFile]:
     if not isinstance(value, dict) or len(value) > FILES:
-        raise UsageError(f"'files' must be an object of at most {FILES} files")
+        raise UsageError(f"'files' must be an object of at most {FILES} files", _FILES_REMEDY)
     return {path: _file(path, entry) for path, entry in value.items()}
 
 
 def _file(path: str, entry: object) -> ToolFile:
     if not isinstance(entry, dict) or set(entry) - {"data", "executable"}:
-        raise UsageError(f"the file {path[:80]!r} must have 'data' and 'executable', nothing else")
+        raise UsageError(
+            f"the file {path[:80]!r} must have 'data' and 'executable', nothing else", _FILES_REMEDY
+        )
     executable = entry.get("executable", False)
     data = entry.get("data")
     if not isinstance(executable, bool) or not isinstance(data, str):
-        raise UsageError(f"the file {path[:80]!r}: 'data' is a string, 'executable' true or false")
+        raise UsageError(
+            f"the file {path[:80]!r}: 'data' is a string, 'executable' true or false", _FILES_REMEDY
+        )
     try:
         return ToolFile(base64.b64decode(data, validate=True), executable)
     except (binascii.Error, ValueError):
-        raise UsageError(f"the file {path[:80]!r}: 'data' is not base64") from None
+        raise UsageError(f"the file {path[:80]!r}: 'data' is not base64", _FILES_REMEDY) from None

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from fumehood.errors import FumehoodError, OverQuota, ProtocolError
+from fumehood.errors import BadFrame, OverQuota
 from fumehood.gateway.bounds import Bounds, Shares
 
 
@@ -37,7 +37,7 @@ class FrameReader:
         """The next frame without its newline, or None at the end of the stream.
 
         Raises:
-            ProtocolError: the frame is too long, not complete in time, or cut short.
+            BadFrame: the frame is too long, not complete in time, or cut short.
             OverQuota: the caller's frames already hold as much memory as they may.
         """
         while (end := self._buffer.find(b"\n", self._searched)) < 0:
@@ -47,7 +47,7 @@ class FrameReader:
             chunk = await self._more()
             if not chunk:
                 if self._buffer:
-                    raise ProtocolError("the stream ended inside a frame", "end it with a newline")
+                    raise BadFrame("the stream ended inside a frame", "end it with a newline")
                 return None
             self._append(chunk)
         if end > self._bounds.frame_bytes:
@@ -69,7 +69,10 @@ class FrameReader:
             return await self._receive()
         with anyio.CancelScope(deadline=self._deadline):
             return await self._receive()
-        raise ProtocolError(f"a frame was not complete within {self._bounds.frame_seconds:g} s")
+        raise BadFrame(
+            f"a frame was not complete within {self._bounds.frame_seconds:g} s",
+            "send it at once, and end it with a newline",
+        )
 
     def _append(self, chunk: bytes) -> None:
         if not self._held.take(self._uid, len(chunk)):
@@ -81,5 +84,7 @@ class FrameReader:
     def _start_clock(self) -> None:
         self._deadline = anyio.current_time() + self._bounds.frame_seconds
 
-    def _too_long(self) -> FumehoodError:
-        return ProtocolError(f"a frame is longer than {self._bounds.frame_bytes} bytes")
+    def _too_long(self) -> BadFrame:
+        return BadFrame(
+            f"a frame is longer than {self._bounds.frame_bytes} bytes", "send less in one request"
+        )

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from fumehood.errors import (
     AuditError,
+    BadFrame,
     Cancelled,
     CatalogError,
     EngineError,
     FumehoodError,
     ManifestError,
+    NotStrictJSON,
     ProtocolError,
     Rejected,
     ScanFailed,
@@ -33,6 +35,7 @@ CONNECTION_CLOSED: Final[Mapping[str, Any]] = {"code": -32000, "message": "Conne
 
 METHOD_CHARACTERS: Final = 128
 ID_CHARACTERS: Final = 128
+_ONE_A_LINE: Final = "send one JSON-RPC 2.0 message a line"
 
 _OWN_FAULT = (
     Rejected, UsageError, ManifestError, CatalogError, ProtocolError, Cancelled, UnknownInvocation,
@@ -46,7 +49,7 @@ _GENERIC: Mapping[type[FumehoodError], str] = {
 _DETAILS = ("field", "pointer", "retry_after", "limit", "control")
 
 
-class InvalidFrame(ProtocolError):
+class InvalidFrame(BadFrame):
     """A frame that is JSON but no request of ours. `request_id` is its id, if usable."""
 
     def __init__(
@@ -78,30 +81,38 @@ def parse(frame: bytes | bytearray, bounds: Bounds) -> Message:
         NotStrictJSON: the frame is no JSON, or ambiguous JSON (JSON-RPC −32700).
         InvalidFrame: it is JSON, but no request or notification (JSON-RPC −32600).
     """
-    body = strict_json.loads(frame, depth=bounds.depth, values=bounds.values)
+    try:
+        body = strict_json.loads(frame, depth=bounds.depth, values=bounds.values)
+    except NotStrictJSON as error:
+        raise NotStrictJSON(error.cause, error.remedy or _ONE_A_LINE) from None
     if isinstance(body, list):
         raise InvalidFrame("batches are not supported", "send one message a line")
     if not isinstance(body, dict):
-        raise InvalidFrame("a message is a JSON object")
+        raise InvalidFrame("a message is a JSON object", _ONE_A_LINE)
     request_id = body.get("id")
     usable = _is_id(request_id)
     known = request_id if usable else None
     if body.get("jsonrpc") != "2.0":
-        raise InvalidFrame('"jsonrpc" must be "2.0"', request_id=known)
+        raise InvalidFrame('"jsonrpc" must be "2.0"', _ONE_A_LINE, request_id=known)
     if "result" in body or "error" in body:
-        raise InvalidFrame("this server sends no requests, so it takes no responses")
+        raise InvalidFrame(
+            "this server sends no requests, so it takes no responses", "send requests only"
+        )
     method = body.get("method")
     if not isinstance(method, str) or not 0 < len(method) <= METHOD_CHARACTERS:
         raise InvalidFrame(
-            f'"method" must be a string of 1 to {METHOD_CHARACTERS} characters', request_id=known
+            f'"method" must be a string of 1 to {METHOD_CHARACTERS} characters',
+            "name a method, such as tools/call",
+            request_id=known,
         )
     if "id" in body and not usable:
         raise InvalidFrame(
-            f'"id" must be a 64-bit integer or a string of at most {ID_CHARACTERS} characters'
+            f'"id" must be a 64-bit integer or a string of at most {ID_CHARACTERS} characters',
+            "number your requests, and leave the id out of notifications",
         )
     params = body.get("params")
     if params is not None and not isinstance(params, dict):
-        raise InvalidFrame('"params" must be an object', request_id=known)
+        raise InvalidFrame('"params" must be an object', "name each of them", request_id=known)
     return Message(method, known, params)
 
 
@@ -141,6 +152,32 @@ def public(error: FumehoodError) -> dict[str, Any]:
             data[name] = value
     message = f"{cause} ({remedy})" if remedy else cause
     return {"code": error.jsonrpc_code, "message": message, "data": data}
+
+
+_REMEDIES: Final[Mapping[int, str]] = {
+    -32600: "use what the protocol's version of this connection has, or open another",
+    -32601: "tools/list, tools/call and fumehood/* are answered here",
+    -32602: "see the params of this method in the protocol's specification",
+}
+
+
+def explained(error: Mapping[str, Any], *, handshaken: bool) -> dict[str, Any]:
+    """An error in the SDK's words, with a cause and a remedy where it gave no object itself.
+
+    handshaken: false where the SDK refuses all but `initialize` and `ping`.
+    """
+    code, cause = int(error["code"]), str(error["message"])
+    if isinstance(error.get("data"), Mapping) or code not in _REMEDIES:
+        return dict(error)
+    remedy = _REMEDIES[code]
+    if code == UsageError.jsonrpc_code and not handshaken:
+        cause = "nothing is answered before a handshake"
+        remedy = "send initialize first, or the protocol's version in every request's _meta"
+    return {
+        "code": code,
+        "message": f"{cause} ({remedy})",
+        "data": {"code": UsageError.code, "cause": cause, "remedy": remedy},
+    }
 
 
 def internal() -> dict[str, Any]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from fumehood.gateway.jsonrpc import Message
+from fumehood.errors import UsageError
+from fumehood.gateway.jsonrpc import Message, RequestId
 
 MODERN: Final = "2026-07-28"
 VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
@@ -30,12 +31,18 @@ Era = Literal["", "modern", "legacy"]
 class Peer:
     """What is known of one connection's protocol: its first request decides the era, once."""
 
-    __slots__ = ("era", "handshaken")
+    __slots__ = ("era", "handshaken", "opening")
 
     def __init__(self) -> None:
         self.era: Era = ""
         self.handshaken = False
         """The SDK has accepted this connection's `initialize`."""
+        self.opening: RequestId | None = None
+        """The id of the last `initialize`."""
+
+    @property
+    def awaits_handshake(self) -> bool:
+        return self.era == "legacy" and not self.handshaken
 
     def is_plain(self, message: Message) -> bool:
         """Whether this request can be answered without the SDK. Every request of the protocol
@@ -77,6 +84,23 @@ def _has_plain_params(message: Message) -> bool:
     if message.method != "tools/call":
         return True
     return isinstance(params.get("name"), str) and isinstance(params.get("arguments", {}), dict)
+
+
+def fault(message: Message) -> UsageError | None:
+    """What is wrong with the shape of a request that is not plain, in words the SDK does not have;
+    None where it may be right."""
+    params = message.params or {}
+    if not isinstance(params.get("_meta", {}), dict):
+        return UsageError('"_meta" must be an object', "leave it out, or send an object")
+    if message.method == "tools/list" and not isinstance(params.get("cursor", ""), str | None):
+        return UsageError('"cursor" must be a string', "leave it out: the list is whole")
+    if message.method != "tools/call":
+        return None
+    if not isinstance(params.get("name"), str):
+        return UsageError('"name" must be a string', "name a tool, as tools/list has it")
+    if not isinstance(params.get("arguments"), dict | None):
+        return UsageError('"arguments" must be an object', "name each of them, as inputSchema does")
+    return None
 
 
 def stamped(answer: Mapping[str, Any], server: Mapping[str, str]) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def hearing(message: Message, send: Callable[[bytes], Awaitable[None]]) -> Heari
         return None
     if token is not None and not _is_token(token):
         raise UsageError(
-            f"a progressToken is an integer or a string of at most {TOKEN_CHARACTERS} characters"
+            f"a progressToken is an integer or a string of at most {TOKEN_CHARACTERS} characters",
+            "leave it out, or send one",
         )
     return Hearing(message.id, token, follow, send)
 

@@ -16,6 +16,7 @@ import anyio.to_thread
 import structlog
 
 from fumehood import __version__
+from fumehood.errors import UsageError
 from fumehood.gateway import extension, lean
 from fumehood.gateway.bounds import Bounds, Shares
 from fumehood.gateway.connection import Arrival, Connection, Route
@@ -78,7 +79,10 @@ class Gateway:
             if message.method in self._extension:
                 return self._extension[message.method]
             if not peer.is_plain(message):
-                return None
+                if message.method == "initialize":
+                    peer.opening = message.id
+                fault = lean.fault(message)
+                return None if fault is None else _refusing(fault)
             return self._plain[message.method] if peer.era == "modern" else self._call_plainly
 
         async def speak(connection: Connection) -> None:
@@ -147,6 +151,13 @@ class Gateway:
 
     async def _discover(self, _arrival: Arrival) -> dict[str, Any]:
         return lean.stamped(_DISCOVERY, SERVER_INFO)
+
+
+def _refusing(fault: UsageError) -> Route:
+    async def refuse(_arrival: Arrival) -> dict[str, Any]:
+        raise fault
+
+    return refuse
 
 
 def describe(tool: RegisteredTool) -> dict[str, Any]:

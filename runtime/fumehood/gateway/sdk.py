@@ -181,6 +181,8 @@ class _Outlet:
             error = message.error.model_dump(mode="json", exclude_none=True)
             if message.error.code == 0:  # the handshake era's spelling of str(exception)
                 error = jsonrpc.internal()
+            waits = self._peer.awaits_handshake and message.id != self._peer.opening
+            error = jsonrpc.explained(error, handshaken=not waits)
             frame = jsonrpc.error_frame(message.id, error)
             if message.id is None:
                 await self._connection.notify(frame)

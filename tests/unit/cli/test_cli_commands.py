@@ -17,8 +17,10 @@ import pytest
 import fumehood
 from fumehood.cli.main import command
 from fumehood.errors import Unauthorized
+from fumehood.gateway.bounds import Bounds
 from fumehood.model.request import Request
 from fumehood.model.result import Result
+from fumehood.model.strict_json import ARGUMENT_DEPTH
 from support.cli import Cli
 from support.gateway import FakeSupervisor, raising, registered, result
 
@@ -157,6 +159,35 @@ def test_a_place_that_cannot_be_looked_at_is_the_callers_to_mend(
     assert "File name too long" in ended.err
     assert "\nremedy: " in ended.err
     assert ended.status == status
+
+
+def test_arguments_are_as_deep_at_the_daemon_as_on_the_command_line(
+    cli: Cli, supervisor: FakeSupervisor
+) -> None:
+    deepest = '{"a":' * ARGUMENT_DEPTH + "1" + "}" * ARGUMENT_DEPTH
+    assert cli("call", "echo", deepest).status == 0
+    assert cli("call", "echo", f'{{"a":{deepest}}}').status == 2
+    assert len(supervisor.requests) == 1
+
+
+def test_arguments_that_no_frame_can_hold_are_a_usage_error_with_a_remedy(
+    cli: Cli, supervisor: FakeSupervisor, tmp_path: Path
+) -> None:
+    big = tmp_path / "big.json"
+    big.write_text(json.dumps({"a": "x" * Bounds().frame_bytes}))
+    ended = cli("call", "echo", f"@{big}")
+    assert ended.status == 2
+    assert ended.err == (
+        f"error: a frame is longer than {Bounds().frame_bytes} bytes\n"
+        "remedy: send less in one request\n"
+    )
+
+
+@pytest.mark.parametrize("document", ["[1]", "{", '{"a": NaN}'])
+def test_wrong_arguments_are_told_before_a_daemon_is_looked_for(
+    cli: Cli, tmp_path: Path, document: str
+) -> None:
+    assert cli("call", "echo", document, "--socket", str(tmp_path / "none")).status == 2
 
 
 def test_no_path_must_be_readable_before_a_command_has_seen_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fumehood.errors import OverQuota, ProtocolError
+from fumehood.errors import BadFrame, OverQuota
 from fumehood.gateway.bounds import Bounds, Shares
 from fumehood.gateway.frames import FrameReader
 
@@ -63,14 +63,14 @@ async def test_a_frame_of_exactly_the_bound_passes() -> None:
 @pytest.mark.parametrize("chunks", [[b"x" * 9 + b"\n"], [b"x" * 5, b"x" * 5], [b"x"] * 10])
 async def test_a_longer_frame_is_refused_without_waiting_for_its_end(chunks: list[bytes]) -> None:
     reader = reader_of(*chunks, bounds=Bounds(frame_bytes=8))
-    with pytest.raises(ProtocolError, match="longer than 8 bytes"):
+    with pytest.raises(BadFrame, match=r"longer than 8 bytes.*send less"):
         await reader.next()
 
 
 async def test_a_stream_that_ends_inside_a_frame_is_told_so() -> None:
     reader = reader_of(b'{}\n{"a"')
     assert await reader.next() == b"{}"
-    with pytest.raises(ProtocolError, match="ended inside a frame"):
+    with pytest.raises(BadFrame, match="ended inside a frame"):
         await reader.next()
 
 
@@ -85,7 +85,7 @@ async def test_a_started_frame_has_to_be_complete_in_time() -> None:
         raise AssertionError
 
     reader = FrameReader(receive, uid=UID, bounds=Bounds(frame_seconds=0.01), held=Shares(100, 100))
-    with anyio.fail_after(10), pytest.raises(ProtocolError, match=r"within 0\.01 s"):
+    with anyio.fail_after(10), pytest.raises(BadFrame, match=r"within 0\.01 s.*send it at once"):
         await reader.next()
 
 
@@ -97,7 +97,7 @@ async def test_a_steady_trickle_does_not_extend_the_time() -> None:
     reader = FrameReader(
         receive, uid=UID, bounds=Bounds(frame_seconds=0.02), held=Shares(10**9, 10**9)
     )
-    with anyio.fail_after(10), pytest.raises(ProtocolError, match="not complete"):
+    with anyio.fail_after(10), pytest.raises(BadFrame, match="not complete"):
         await reader.next()
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fumehood.errors import (
     AuditError,
     EngineError,
+    ExitStatus,
     FumehoodError,
     InvalidArguments,
     ManifestError,
@@ -72,6 +73,8 @@ def test_json_that_is_no_message(frame: bytes, answered_id: int | str | None) ->
         parse(frame)
     assert caught.value.request_id == answered_id
     assert caught.value.jsonrpc_code == -32600
+    assert caught.value.remedy
+    assert caught.value.exit_status == ExitStatus.USAGE
 
 
 @given(st.binary(max_size=300))
@@ -142,3 +145,32 @@ def test_not_strict_json_is_a_parse_error() -> None:
     with pytest.raises(NotStrictJSON) as caught:
         parse(b'{"jsonrpc":"2.0","id":1,"id":1,"method":"m"}')
     assert caught.value.jsonrpc_code == -32700
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"", b"{", b"\xff", b'{"a":1,"a":2}', b'{"a":NaN}', b'{"a":1e999}',
+        b'{"a":18446744073709551616}', b'{"a":"\\ud800"}', b"[" * 65,
+        b"[" + b"1," * 500_000 + b"1]",
+    ],
+    ids=lambda frame: frame[:12].decode(errors="replace"),
+)  # fmt: skip
+def test_whatever_is_no_strict_json_is_told_what_to_send_instead(frame: bytes) -> None:
+    with pytest.raises(NotStrictJSON) as caught:
+        parse(frame)
+    told = jsonrpc.public(caught.value)
+    assert told["code"] == -32700
+    assert told["data"]["cause"]
+    assert told["data"]["remedy"]
+
+
+def test_an_error_of_the_sdk_gets_a_cause_and_a_remedy_unless_it_has_an_object_of_its_own() -> None:
+    bare = {"code": -32601, "message": "Method not found", "data": "foo"}
+    told = jsonrpc.explained(bare, handshaken=True)
+    assert told["data"]["cause"] == "Method not found"
+    assert told["data"]["remedy"]
+    early = jsonrpc.explained({"code": -32602, "message": "Invalid"}, handshaken=False)
+    assert "initialize" in early["data"]["remedy"]
+    version = {"code": -32022, "message": "Unsupported", "data": {"supported": []}}
+    assert jsonrpc.explained(version, handshaken=False) == version

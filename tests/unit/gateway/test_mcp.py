@@ -215,20 +215,44 @@ async def test_methods_that_do_not_exist_are_refused(client: Peer) -> None:
     "params",
     [{}, {"name": 5}, {"name": "echo", "arguments": []}, {"name": "echo", "arguments": "x"}],
 )
-async def test_malformed_calls_are_invalid_params(
-    client: Peer, supervisor: FakeSupervisor, params: dict[str, Any]
+@pytest.mark.parametrize("era", ["modern", "handshake"])
+async def test_malformed_calls_are_invalid_params_and_say_which(
+    client: Peer, supervisor: FakeSupervisor, params: dict[str, Any], era: str
 ) -> None:
-    await client.request(1, "tools/call", **params)
+    if era == "modern":
+        await client.request(1, "tools/call", **params)
+    else:
+        await client.send({"id": 1, "method": "tools/call", "params": params})
     answer = await client.next()
     assert answer["error"]["code"] == -32602
+    told = answer["error"]["data"]
+    assert told["cause"].startswith('"arguments"' if params.get("name") == "echo" else '"name"')
+    assert told["remedy"]
     assert not supervisor.requests
+
+
+async def test_methods_and_params_that_only_the_sdk_knows_are_refused_with_a_remedy_too(
+    client: Peer,
+) -> None:
+    await client.send({"id": 1, "method": "initialize", "params": {"x": 1}})
+    told = (await client.next())["error"]
+    assert told["code"] == -32602
+    assert "handshake" not in told["data"]["cause"]
+    assert told["data"]["remedy"]
+    await client.send({"id": 2, "method": "prompts/list"})
+    told = (await client.next())["error"]
+    assert told["code"] == -32601
+    assert told["data"]["remedy"]
 
 
 async def test_a_call_before_the_handshake_is_refused_and_the_handshake_still_works(
     client: Peer, supervisor: FakeSupervisor
 ) -> None:
     await client.send({"id": 1, "method": "tools/call", "params": {"name": "echo"}})
-    assert (await client.next())["error"]["code"] == -32602
+    told = (await client.next())["error"]
+    assert told["code"] == -32602
+    assert told["data"]["cause"] == "nothing is answered before a handshake"
+    assert "initialize" in told["data"]["remedy"]
     assert not supervisor.requests
 
 
