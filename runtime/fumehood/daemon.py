@@ -63,6 +63,7 @@ from fumehood.supervisor.leases import Leases, divide
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
 from fumehood.supervisor.receipts import Receipts
+from fumehood.supervisor.scanners import Scanners
 from fumehood.supervisor.service import Rooms, Supervisor
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.usage import Usage, steady_utc
@@ -109,8 +110,9 @@ async def _serve(
     clients = (LauncherClient(channel, _on_hello) for channel in channels)
     launchers = Launchers(dict(zip(settings.engines, clients, strict=True)))
     ring = _ring(settings, config)
-    pipeline = _pipeline(settings, config, ring)
-    rules = asyncio.get_running_loop().run_in_executor(None, pipeline.load)
+    scanners = _scanners(settings, config)
+    pipeline = _pipeline(scanners, config, ring)
+    rules = asyncio.get_running_loop().run_in_executor(None, scanners.load)
     audit = AuditLog.open(
         state / "audit",
         RingCustody(ring),
@@ -138,6 +140,7 @@ async def _serve(
     finally:
         launchers.close()
         audit.close()
+        scanners.close()
     return ExitStatus.OK
 
 
@@ -281,9 +284,14 @@ def _ring(settings: Settings, config: Config) -> Ring:
     return open_ring(Path(settings.state), periods, settings.master, settings.master_source)
 
 
-def _pipeline(settings: Settings, config: Config, ring: Ring) -> Pipeline:
+def _scanners(settings: Settings, config: Config) -> Scanners:
+    output = config.ceilings.to_plan().output_bytes
+    return Scanners(config.scan, Path(settings.cache), output_bytes=output)
+
+
+def _pipeline(scanners: Scanners, config: Config, ring: Ring) -> Pipeline:
     _, key = ring.secret("fingerprint", 384)
-    return Pipeline(fingerprint_key=key, rules_cache=Path(settings.cache), spec=config.scan)
+    return Pipeline(fingerprint_key=key, spec=config.scan, search=scanners)
 
 
 def _compose(

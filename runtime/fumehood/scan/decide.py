@@ -91,8 +91,13 @@ def _fits(rule: PolicyRule, match: Match) -> bool:
         (rule.kind is None or rule.kind == match.kind)
         and _LEVELS[match.severity] >= _LEVELS[rule.severity]
         and _LEVELS[match.confidence] >= _LEVELS[rule.confidence]
-        and (rule.rule is None or _name(rule.rule).fullmatch(match.rule) is not None)
+        and (rule.rule is None or fits(rule.rule, match.rule))
     )
+
+
+def fits(written: str, rule: str) -> bool:
+    """Whether a rule's name is one that was written, `*` for any characters."""
+    return _name(written).fullmatch(rule) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -113,7 +118,7 @@ class _Allowed:
         spec = self._spec
         return (
             (spec.kind is None or spec.kind == match.kind)
-            and (spec.rule is None or _name(spec.rule).fullmatch(match.rule) is not None)
+            and (spec.rule is None or fits(spec.rule, match.rule))
             and (self._exact is None or text == self._exact)
             and (self._word is None or self._word in text.lower())
             and (self._regex is None or self._regex.fullmatch(text) is not None)

@@ -15,7 +15,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
+
+from fumehood.scan.patterns import PatternDetector, Rule
 
 MAX_DEPTH: Final = 2
 """Encodings within each other that are undone."""
@@ -32,15 +35,41 @@ MAX_MEMBERS: Final = 256
 MAX_MEMBER: Final = 1024 * 1024
 """Members of an archive that are looked into, and bytes of each."""
 
+MAX_BEFORE: Final = 4096
+"""Bytes before the first text in a base64 token that are taken into it."""
+
 MIN_TEXT: Final = 12
 """Bytes of text in a row that are worth being looked at."""
 
-# At least 24 characters; over lines as MIME (RFC 2045, 6.8) and PEM wrap it.
-_BASE64: Final = re.compile(
-    rb"(?:[A-Za-z0-9+/]{60,76}(?:\r?\n|\\n)[ \t]{0,8}){1,1000000}[A-Za-z0-9+/]{1,76}={0,2}"
-    rb"|[A-Za-z0-9+/_-]{24,}={0,2}"
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
+# What four characters of base64 can be when they stand for three bytes of ASCII text (0x09 to
+# 0x0D, 0x20 to 0x7E): one in eleven of random ones. Five in a row are no identifier and no digest.
+_QUAD: Final = r"[CDI-Za-f][AC-HQS-Xgi-nwyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+# What compressed streams, archives and programs begin with.
+_BEGINNINGS: Final = (
+    r"(?:H4sI|eJ[w-z]|eN[o-r]|eAE|Qlpo|/Td6WFo|UEsDB|f0VMR|TVqQ|TVpQ)[A-Za-z0-9+/_-]{16,}"
 )
-_HEX: Final = re.compile(rb"(?<![0-9A-Za-z])(?:0[xX])?((?:[0-9a-fA-F]{2}){16,})(?![0-9A-Za-z])")
+_HEX_TEXT: Final = r"(?:[2-7][0-9a-fA-F]|0[9aAdD]){12,}"
+_HEX_BEGINNINGS: Final = r"(?:1f8b08|789c|78da|504b0304|7f454c46|4d5a9000)[0-9a-fA-F]{24,}"
+_CANDIDATES: Final = PatternDetector(
+    "decoding",
+    (
+        Rule("base64", "low", f"(?:{_QUAD}){{5}}|{_BEGINNINGS}"),
+        Rule("hex", "low", f"{_HEX_TEXT}|{_HEX_BEGINNINGS}"),
+        Rule(
+            "hexdump",
+            "low",
+            r"^[0-9a-fA-F]{6,8}:?[ \t]+(?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2})?[ ]{1,2}){4}",
+        ),
+    ),
+)
+# To its end; over lines as MIME (RFC 2045, 6.8) and PEM wrap it.
+_TOKEN: Final = re.compile(
+    rb"[A-Za-z0-9+/]{60,76}(?:(?:\r?\n|\\n)[ \t]{0,8}[A-Za-z0-9+/]{60,76})*"
+    rb"(?:(?:\r?\n|\\n)[ \t]{0,8}[A-Za-z0-9+/]{2,76})?(?![A-Za-z0-9+/_-])={0,2}"
+    rb"|[A-Za-z0-9+/_-]+={0,2}"
+)
+_DIGITS: Final = re.compile(rb"[0-9a-fA-F]+")
 _DUMP: Final = re.compile(
     rb"(?m)(?:^[0-9a-fA-F]{6,8}:?[ \t]+(?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2})?[ ]{1,2}){1,16}"
     rb"[^\n]{0,40}(?:\n|\Z))+"
@@ -69,6 +98,11 @@ class Blob:
     bomb: bool = False
 
 
+def load(cache: Path | None) -> None:
+    """Compile the patterns now, so that no invocation waits for it."""
+    _CANDIDATES.load(cache)
+
+
 def blobs(data: bytes) -> Iterator[Blob]:
     """Everything encoded in `data` that holds text or is itself compressed."""
     if (inflated := compressed(data)) is not None:
@@ -77,14 +111,31 @@ def blobs(data: bytes) -> Iterator[Blob]:
     if data.startswith(b"PK\x03\x04"):
         yield from _members(data)
         return
-    for found in _BASE64.finditer(data):
-        inner = _from_base64(found[0])
+    for rule in _CANDIDATES.occurring(data):
+        yield from _READERS[rule.name](data, rule)
+
+
+def _base64(data: bytes, rule: Rule) -> Iterator[Blob]:
+    at = 0
+    while (found := rule.compiled.search(data, at)) is not None:
+        place = found.start()
+        before = data[max(at, place - MAX_BEFORE) : place]
+        # Whole groups of four to the left: what stands there may be no ASCII.
+        start = place - (len(before) - len(before.rstrip(_ALPHABET))) // 4 * 4
+        token = _TOKEN.match(data, start)
+        at = max(token.end() if token else 0, found.end())
+        inner = _from_base64(data[start:at])
         if inner and (seen := _worth_looking(inner)):
-            yield Blob(found.start(), found.end(), "base64", seen)
-    for found in _HEX.finditer(data):
-        if seen := _worth_looking(binascii.unhexlify(found[1])):
-            yield Blob(found.start(), found.end(), "hex", seen)
-    yield from _dumped(data)
+            yield Blob(start, at, "base64", seen)
+
+
+def _hex(data: bytes, rule: Rule) -> Iterator[Blob]:
+    at = 0
+    while (found := rule.compiled.search(data, at)) is not None:
+        digits = _DIGITS.match(data, found.start())
+        at = max(digits.end() if digits else 0, found.end())
+        if seen := _worth_looking(_from_hex(data[found.start() : at])):
+            yield Blob(found.start(), at, "hex", seen)
 
 
 def compressed(data: bytes) -> Blob | None:
@@ -160,8 +211,6 @@ _MAGIC: Final = (
 
 
 def _from_base64(text: bytes) -> bytes:
-    if not _is_mixed(text):
-        return b""
     body = text.translate(_URL_SAFE, _NO_SPACE).replace(b"\\n", b"").rstrip(b"=")
     if len(body) % 4 == 1:
         body = body[:-1]
@@ -171,13 +220,7 @@ def _from_base64(text: bytes) -> bytes:
         return b""
 
 
-def _is_mixed(text: bytes) -> bool:
-    """Words, identifiers and hexadecimal digests are no base64 of text: it has all three kinds."""
-    head = text[:256]
-    return head.lower() != head and head.upper() != head
-
-
-def _dumped(data: bytes) -> Iterator[Blob]:
+def _dumped(data: bytes, _rule: Rule) -> Iterator[Blob]:
     """Dumps as `xxd` and `hexdump -C` print them: what is split over their lines is whole here."""
     for found in _DUMP.finditer(data):
         digits = b"".join(line[1] for line in _DUMP_LINE.finditer(found[0]))
@@ -188,3 +231,6 @@ def _dumped(data: bytes) -> Iterator[Blob]:
 
 def _from_hex(digits: bytes) -> bytes:
     return binascii.unhexlify(digits[: len(digits) & ~1])
+
+
+_READERS: Final = {"base64": _base64, "hex": _hex, "hexdump": _dumped}

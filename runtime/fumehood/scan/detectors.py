@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fumehood.scan import assigned, injection, personal, tokens
+from fumehood.model.scan_policy import ScanSpec
+from fumehood.scan import assigned, decoding, droppers, injection, personal, tokens
 from fumehood.scan.canaries import CanariesDetector
+from fumehood.scan.control import ControlDetector
+from fumehood.scan.decide import fits
 from fumehood.scan.detector import Detector
 from fumehood.scan.folding import MixedScriptDetector
+from fumehood.scan.payload import PayloadDetector
+from fumehood.scan.private_keys import PrivateKeysDetector
+from fumehood.scan.search import Searcher
 from fumehood.scan.secrets import SecretsDetector
+from fumehood.scan.utf8 import Utf8Detector
 
 
 class Loadable(Detector, Protocol):
@@ -20,7 +26,7 @@ class Loadable(Detector, Protocol):
         """Load them now, so that no invocation waits for it."""
 
 
-def built_in(cache: Path | None, canaries: Sequence[str] = ()) -> list[Loadable]:
+def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
     """Those that see chunks. cache: a directory of this user's own for compiled rules."""
     found: list[Loadable] = [
         SecretsDetector(cache),
@@ -28,8 +34,33 @@ def built_in(cache: Path | None, canaries: Sequence[str] = ()) -> list[Loadable]
         assigned.detector(cache),
         personal.detector(cache),
         injection.detector(cache),
+        droppers.detector(cache),
         MixedScriptDetector(),
     ]
-    if canaries:
-        found.append(CanariesDetector(canaries))
+    if wants_contacts(spec):
+        found.append(personal.contacts(cache))
+    if spec.canaries:
+        found.append(CanariesDetector(spec.canaries))
     return found
+
+
+def wants_contacts(spec: ScanSpec) -> bool:
+    """Whether any policy may do more with addresses and numbers than to let them pass."""
+    rules = [*spec.policy, *(rule for tool in spec.tools.values() for rule in tool.policy)]
+    return any(
+        rule.action != "pass"
+        and rule.kind in (None, "personal_data")
+        and (rule.rule is None or any(fits(rule.rule, r.name) for r in personal.CONTACTS))
+        for rule in rules
+    )
+
+
+def searcher(cache: Path | None, spec: ScanSpec) -> Searcher:
+    """Everything that is built in, loaded: 0.7 s from the cache, 6 s without."""
+    chunked = built_in(cache, spec)
+    for detector in chunked:
+        detector.load()
+    decoding.load(cache)
+    return Searcher(
+        chunked, [PrivateKeysDetector()], [ControlDetector(), Utf8Detector()], PayloadDetector()
+    )

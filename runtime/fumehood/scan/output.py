@@ -90,8 +90,7 @@ class Output:
         leaves = self._parsed() if promised else self._escaped()
         texts = Piece("stdout", leaves.data if leaves else b"")
         pieces = [self._stdout, texts, self._stderr, *self._names, *self._files]
-        self._secrets.search(pieces)
-        self._secrets.search_apart(self._arguments)
+        self._secrets.search(pieces, [self._arguments])
         for piece in (self._stdout, texts, self._stderr, *self._names):
             self._require_allowed(piece)
         structured = None

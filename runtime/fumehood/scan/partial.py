@@ -15,11 +15,12 @@ import structlog
 
 from fumehood.model.result import Finding
 from fumehood.scan.decide import Policy
+from fumehood.scan.exchange import Subject
 from fumehood.scan.pieces import NOT_CUT, within
 from fumehood.scan.policy import Withhold
 from fumehood.scan.private_keys import MAX_KEY_BYTES, unfinished
 from fumehood.scan.redact import MIN_REPEATED, Fingerprints, Literals, Span, merged, redact_text
-from fumehood.scan.search import CHUNK, MAX_SECRETS, OVERLAP, Budget, Searcher
+from fumehood.scan.search import CHUNK, MAX_SECRETS, OVERLAP, Budget, Search
 from fumehood.scan.visible import is_clean, visible
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,7 @@ LONG_LINE: Final = CHUNK
 class Partial:
     """One stream. To be used by one thread at a time."""
 
-    def __init__(self, searcher: Searcher, fingerprints: Fingerprints, policy: Policy) -> None:
+    def __init__(self, searcher: Search, fingerprints: Fingerprints, policy: Policy) -> None:
         """Use `Pipeline.partial`."""
         self._policy = policy
         self._searcher = searcher
@@ -92,7 +93,8 @@ class Partial:
     def _search(self, window: bytes) -> list[Span]:
         budget = Budget(FEED_SECONDS)
         spans = []
-        for match in self._searcher.find(window, budget, clean=is_clean(window)):
+        (found,) = self._searcher.find_all([Subject(window, is_clean(window))], budget)
+        for match in found:
             text = match.value or window[match.start : match.end]
             action = self._policy.action(match, text, partial(self._fingerprints.fingerprint, text))
             if action == "withhold":

@@ -93,16 +93,21 @@ class PatternDetector:
         # Hyperscan's binding does not keep its callback alive: a passing lambda crashes it.
         self._on_match = self._matched
 
-    def load(self) -> None:
-        """Compile the patterns now, so that no invocation waits for it."""
+    def load(self, cache: Path | None = None) -> None:
+        """Compile the patterns now, so that no invocation waits for it.
+
+        cache: in place of the one that this was made with.
+        """
         with self._lock:
+            self._cache = cache or self._cache
             self._loaded()
 
     def find(self, data: bytes, *, seconds: float) -> list[Match]:
         end = time.thread_time() + seconds
-        return [match for rule in self._occurring(data) for match in _places(rule, data, end)]
+        return [match for rule in self.occurring(data) for match in _places(rule, data, end)]
 
-    def _occurring(self, data: bytes) -> list[Rule]:
+    def occurring(self, data: bytes) -> list[Rule]:
+        """The rules that may match somewhere in `data`; no other one does."""
         if not data:
             return []
         with self._lock:

@@ -91,14 +91,6 @@ _RTF_OBJECT: Final = re.compile(rb"\\obj(?:ocx|emb|link|update)|\\objdata")
 _OLE_MACRO: Final = (b"_VBA_PROJECT", "_VBA_PROJECT".encode("utf-16-le"), b"Attribut\0e VB_Name")
 _MARKUP_SCRIPT: Final = re.compile(rb"(?i)<script[\s>]|\son(?:load|error|click)\s*=|javascript:")
 _EMBEDDED: Final = re.compile(rb"(?i)<script[\s>]|<\?php\s")
-_DROPPER: Final = re.compile(
-    rb"(?i)(?:curl|wget)\s[^\n|;&]{1,300}\|\s*(?:sudo\s+)?(?:ba|z|da|k)?sh\b"
-    rb"|powershell(?:\.exe)?\s[^\n]{0,200}-e(?:nc|ncodedcommand)?\s+[A-Za-z0-9+/=]{40,}"
-    rb"|(?:IEX|Invoke-Expression)\s*\(?\s*\(?New-Object\s+Net\.WebClient"
-    rb"|(?:bash|sh)\s+-i\s+>&\s*/dev/tcp/|nc\s+(?:-\w+\s+)*-e\s+/bin/(?:ba)?sh"
-    rb"|eval\s*\(\s*(?:base64_decode|gzinflate|atob|str_rot13)\s*\("
-    rb"|mshta(?:\.exe)?\s+(?:https?:|javascript:|vbscript:)|certutil(?:\.exe)?\s+-urlcache"
-)
 
 
 class PayloadDetector:
@@ -144,8 +136,6 @@ def _inspect(data: bytes) -> Iterator[Match]:
     if script := _SCRIPT.match(data):
         yield Match("script", "payload", "low", 0, script.end())
     yield from _active(data, form)
-    for found in _DROPPER.finditer(data):
-        yield Match("dropper", "payload", "medium", *found.span(), confidence="medium")
     if (at := data.find(_EICAR)) >= 0:
         yield Match("eicar-test-file", "payload", "high", at, at + len(_EICAR))
 

@@ -163,21 +163,6 @@ RULES: Final[Sequence[Rule]] = (
           _checked(checksums.luhn, rb"\bsin\b|social insurance", None)),
     _rule("national-id-gb",
           r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", _nino),
-    Rule("email-address", "low",
-         r"(?:^|[^A-Za-z0-9._%+/-])(?P<s>[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@"
-         r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,8}[A-Za-z]{2,24})(?:$|[^A-Za-z0-9-])",
-         judge=_email, kind="personal_data"),
-    Rule("phone-number", "low",
-         r"(?:^|[^0-9A-Za-z.+/_-])(?P<s>\+[1-9][0-9]{0,2}[ .-]?(?:\(0?[0-9]{1,4}\)[ .-]?)?"
-         r"[0-9]{1,4}(?:[ .-]?[0-9]{2,4}){2,4}|01[016789]-[0-9]{3,4}-[0-9]{4}"
-         r"|0[2-9][0-9]?-[0-9]{3,4}-[0-9]{4}|\([0-9]{3}\) ?[0-9]{3}[ .-][0-9]{4}"
-         r"|[2-9][0-9]{2}[.-][2-9][0-9]{2}[.-][0-9]{4})" + _E,
-         judge=_phone, kind="personal_data"),
-    Rule("ip-address", "low",
-         r"(?:^|[^0-9A-Za-z.:])(?P<s>(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
-         r"|(?:[0-9a-fA-F]{1,4}:){2,7}(?::[0-9a-fA-F]{1,4}){0,6}[0-9a-fA-F]{0,4})"
-         r"(?:$|[^0-9A-Za-z.:])",
-         judge=_ip, kind="personal_data"),
 )  # fmt: skip
 
 
@@ -201,5 +186,29 @@ def _cpf(found: Found) -> Confidence | None:
     return None
 
 
+CONTACTS: Final[Sequence[Rule]] = (
+    Rule("email-address", "low",
+         r"(?:^|[^A-Za-z0-9._%+/-])(?P<s>[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@"
+         r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,8}[A-Za-z]{2,24})(?:$|[^A-Za-z0-9-])",
+         judge=_email, kind="personal_data"),
+    Rule("phone-number", "low",
+         r"(?:^|[^0-9A-Za-z.+/_-])(?P<s>\+[1-9][0-9]{0,2}[ .-]?(?:\(0?[0-9]{1,4}\)[ .-]?)?"
+         r"[0-9]{1,4}(?:[ .-]?[0-9]{2,4}){2,4}|01[016789]-[0-9]{3,4}-[0-9]{4}"
+         r"|0[2-9][0-9]?-[0-9]{3,4}-[0-9]{4}|\([0-9]{3}\) ?[0-9]{3}[ .-][0-9]{4}"
+         r"|[2-9][0-9]{2}[.-][2-9][0-9]{2}[.-][0-9]{4})" + _E,
+         judge=_phone, kind="personal_data"),
+    Rule("ip-address", "low",
+         r"(?:^|[^0-9A-Za-z.:])(?P<s>(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
+         r"|(?:[0-9a-fA-F]{1,4}:){2,7}(?::[0-9a-fA-F]{1,4}){0,6}[0-9a-fA-F]{0,4})"
+         r"(?:$|[^0-9A-Za-z.:])",
+         judge=_ip, kind="personal_data"),
+)  # fmt: skip
+"""Looked for only where a policy does more with them than to let them pass."""
+
+
 def detector(cache: Path | None = None) -> PatternDetector:
     return PatternDetector("personal", RULES, cache)
+
+
+def contacts(cache: Path | None = None) -> PatternDetector:
+    return PatternDetector("contacts", CONTACTS, cache)

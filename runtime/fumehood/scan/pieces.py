@@ -12,10 +12,11 @@ from typing import Final
 from fumehood.model.result import Action
 from fumehood.scan.decide import Policy
 from fumehood.scan.detector import Match
+from fumehood.scan.exchange import Subject
 from fumehood.scan.leaves import Leaves
 from fumehood.scan.policy import Withhold
 from fumehood.scan.redact import MIN_REPEATED, Fingerprints, Literals, Span, merged
-from fumehood.scan.search import Budget, Searcher
+from fumehood.scan.search import Budget, Search
 from fumehood.scan.visible import is_clean
 
 MIN_LOCATED: Final = 4
@@ -52,27 +53,31 @@ class Secrets:
     """What is known about secrets in one invocation's output."""
 
     def __init__(
-        self, searcher: Searcher, fingerprints: Fingerprints, budget: Budget, policy: Policy
+        self, search: Search, fingerprints: Fingerprints, budget: Budget, policy: Policy
     ) -> None:
         self._policy = policy
-        self._searcher = searcher
+        self._search = search
         self._fingerprints = fingerprints
         self._budget = budget
         self._literals = Literals()
 
-    def search(self, pieces: Sequence[Piece]) -> None:
-        """Fill the spans of each piece. Raises Withhold."""
-        for piece in pieces:
-            piece.spans += self._found(piece)
+    def search(self, pieces: Sequence[Piece], apart: Sequence[Piece] = ()) -> None:
+        """Fill every piece. Raises Withhold.
+
+        apart: pieces that do not leave: their secrets are not looked for in the others.
+        """
+        together = [*pieces, *apart]
+        subjects = [Subject(p.data, p.clean, p.name) for p in together]
+        found = self._search.find_all(subjects, self._budget)
+        for piece, matches in zip(together[: len(pieces)], found, strict=False):
+            piece.spans += self._decided(piece, matches)
         for piece in pieces:
             again = list(self._literals.find(piece.data))
             self._budget.take(max(0, len(again) - len(piece.spans)))
             piece.spans = merged([*piece.spans, *again])
-
-    def search_apart(self, piece: Piece) -> None:
-        """Fill one piece that does not leave: its secrets are not looked for in the others."""
         known, self._literals = self._literals, Literals()
-        piece.spans = merged(self._found(piece))
+        for piece, matches in zip(apart, found[len(pieces) :], strict=True):
+            piece.spans = merged(self._decided(piece, matches))
         self._literals = known
 
     def locate(self, raw: Piece, leaves: Leaves, texts: Piece) -> None:
@@ -105,10 +110,10 @@ class Secrets:
         for span in self._literals.find(data):
             raise Withhold.not_located(span.rule, span.fingerprint)
 
-    def _found(self, piece: Piece) -> list[Span]:
+    def _decided(self, piece: Piece, matches: Sequence[Match]) -> list[Span]:
         data, spans = piece.data, []
         rewritten, left = False, False
-        for match in self._searcher.find(data, self._budget, clean=piece.clean, name=piece.name):
+        for match in matches:
             text = match.value or data[match.start : match.end]
             action = self._policy.action(match, text, partial(self._fingerprints.fingerprint, text))
             if action == "withhold":

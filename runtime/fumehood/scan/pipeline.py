@@ -41,7 +41,7 @@ from fumehood.scan.pieces import Secrets
 from fumehood.scan.policy import Withhold
 from fumehood.scan.private_keys import PrivateKeysDetector
 from fumehood.scan.redact import Fingerprints
-from fumehood.scan.search import Budget, Searcher
+from fumehood.scan.search import Budget, NotYet, Search, Searcher
 from fumehood.scan.utf8 import Utf8Detector
 from fumehood.scan.visible import visible
 
@@ -62,6 +62,7 @@ class Pipeline:
         secrets: Sequence[Detector] | None = None,
         hidden: Sequence[Detector] | None = None,
         spec: ScanSpec | None = None,
+        search: Search | None = None,
     ) -> None:
         """Cheap: the rules are loaded by `load`, or by the first `release`.
 
@@ -70,11 +71,12 @@ class Pipeline:
             rules_cache: a directory of this user's own for compiled rules.
             secrets, hidden: detectors in place of the ones that are built in.
             spec: what the operator decided; all defaults when None.
+            search: what looks, in place of this process.
         """
         spec = spec or ScanSpec()
         self._policies = Policies(spec)
-        self._loaded = [] if secrets else built_in(rules_cache, spec.canaries)
-        self._searcher = Searcher(
+        self._loaded = [] if secrets is not None or search else built_in(rules_cache, spec)
+        self._searcher: Search = search or Searcher(
             chunked=self._loaded if secrets is None else secrets,
             whole=[PrivateKeysDetector()],
             payload=PayloadDetector(),
@@ -96,19 +98,23 @@ class Pipeline:
         timing: Timing,
         check_output: schema.Check | None,
         abandoned: Callable[[], bool] = lambda: False,
+        patience: float | None = None,
     ) -> Result:
-        """The result of an invocation that was run, its output scanned. Never raises.
+        """The result of an invocation that was run, its output scanned. Raises NotYet only.
 
-        Takes 0.1 ms for little output and up to `search.WALL_SECONDS`: not for an event loop.
+        Takes 0.2 ms for little output and up to `search.WALL_SECONDS`: not for an event loop,
+        unless it has `patience`.
 
         Args:
             check_output: raises InvalidArguments when a value breaks the tool's outputSchema;
                 None only when the tool has none.
             abandoned: whether the result is not wanted any more: the scan then ends early, and
                 the output is withheld.
+            patience: see `Budget`; after NotYet the same is to be asked without.
         """
         began = time.perf_counter()
-        released = self._scanned(admitted, outcome, check_output, abandoned)
+        budget = Budget(abandoned=abandoned, patience=patience)
+        released = self._scanned(admitted, outcome, check_output, budget)
         scanned_ms = round((time.perf_counter() - began) * 1000, 3)
         tool, manifest = admitted.tool, admitted.tool.manifest
         return Result(
@@ -164,16 +170,17 @@ class Pipeline:
         admitted: Admitted,
         outcome: Outcome,
         check_output: schema.Check | None,
-        abandoned: Callable[[], bool],
+        budget: Budget,
     ) -> Released:
         try:
             _require_checker(admitted, check_output)
-            budget = Budget(abandoned=abandoned)
             policy = self._policies.of(admitted.tool.manifest.name)
             secrets = Secrets(self._searcher, self._fingerprints, budget, policy)
             request = admitted.request
             output = Output(request.invocation, outcome, secrets, request.arguments_json)
             return output.release(check_output)
+        except NotYet:
+            raise
         except Withhold as withhold:
             withheld = withhold
         except Exception as error:  # noqa: BLE001  (recorded below: not looked at is withheld)

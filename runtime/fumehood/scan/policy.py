@@ -47,13 +47,15 @@ class Withhold(ScanFailed):
             trace = trace.tb_next
         where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
         late = isinstance(error, TimeoutError)
+        return cls.reported(detector, f"{type(error).__name__} at {where}", late=late)
+
+    @classmethod
+    def reported(cls, detector: str, detail: str, *, late: bool = False) -> Self:
+        """A scanner process says so of a detector, or ended while one was at work."""
         said = "took too long" if late else "failed"
         finding = Finding(detector, "scanner", "high", "output", "withhold", "", f"it {said}")
-        return cls(
-            f"The output was withheld: the scanner `{detector}` {said}.",
-            finding,
-            detail=f"{detector}: {type(error).__name__} at {where}",
-        )
+        message = f"The output was withheld: the scanner `{detector}` {said}."
+        return cls(message, finding, detail=f"{detector}: {detail}")
 
     @classmethod
     def too_many_secrets(cls) -> Self:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from fumehood.scan import decoding
 from fumehood.scan.detector import Detector, Match
+from fumehood.scan.exchange import Subject
 from fumehood.scan.folding import folded
 from fumehood.scan.payload import NamedFile, PayloadDetector
 from fumehood.scan.policy import Withhold
@@ -39,6 +40,17 @@ OVERLAP: Final = 16 * 1024
 """Longer than any secret that has a rule, private keys excepted, which are searched whole."""
 
 
+class NotYet(Exception):
+    """Nobody could look within the budget's patience; to be asked again with none."""
+
+
+class Search(Protocol):
+    """What looks: `Searcher` here, or a scanner process."""
+
+    def find_all(self, subjects: Sequence[Subject], budget: Budget) -> list[Sequence[Match]]:
+        """What is in each of them. Raises Withhold."""
+
+
 class Budget:
     """What looking at one invocation's output may still cost."""
 
@@ -48,12 +60,19 @@ class Budget:
         secrets: int = MAX_SECRETS,
         *,
         abandoned: Callable[[], bool] = lambda: False,
+        entering: Callable[[str], None] = lambda _: None,
+        patience: float | None = None,
     ) -> None:
         """To be made, and used, by the thread that scans.
 
         abandoned: whether nobody waits for the output any more; nothing is left to spend then.
+        entering: is told the name of each detector before it looks.
+        patience: seconds that the calling thread can spare to wait for another process, which
+            raises NotYet after them; None for one that can wait.
         """
-        self._abandoned = abandoned
+        self.abandoned = abandoned
+        self.entering = entering
+        self.patience = patience
         self._cpu = time.thread_time() + seconds
         self._wall = time.monotonic() + WALL_SECONDS
         self._secrets = secrets
@@ -63,9 +82,18 @@ class Budget:
     def seconds(self) -> float:
         """What is left; raises TimeoutError when nothing is."""
         left = min(self._cpu - time.thread_time(), self._wall - time.monotonic())
-        if left <= 0 or self._abandoned():
+        if left <= 0 or self.abandoned():
             raise TimeoutError("the time for scanning is used up")
         return left
+
+    @property
+    def wall_seconds(self) -> float:
+        """What is left of wall time."""
+        return max(0.0, self._wall - time.monotonic())
+
+    def spend(self, seconds: float) -> None:
+        """Account for CPU time that another process used."""
+        self._cpu -= seconds
 
     def take(self, count: int) -> None:
         """Account for secrets found.
@@ -93,6 +121,10 @@ class Searcher:
     whole: Sequence[Detector]
     hidden: Sequence[Detector] = ()
     payload: PayloadDetector | None = None
+
+    def find_all(self, subjects: Sequence[Subject], budget: Budget) -> list[Sequence[Match]]:
+        """What is in each of them. Raises Withhold."""
+        return [self.find(s.data, budget, clean=s.clean, name=s.name) for s in subjects]
 
     def find(self, data: bytes, budget: Budget, *, clean: bool, name: str = "") -> list[Match]:
         """Everything in `data`, what lies inside a longer match of the same rule left out.
@@ -220,6 +252,7 @@ def outermost(matches: Iterable[Match]) -> list[Match]:
 def guarded(detector: Detector, data: bytes, budget: Budget) -> list[Match]:
     """What a detector finds. Raises Withhold when it fails, whatever it raises."""
     try:
+        budget.entering(detector.name)
         matches = detector.find(data, seconds=budget.seconds)
         _require_within(matches, len(data))
     except (KeyboardInterrupt, SystemExit):

@@ -10,7 +10,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fumehood.kernel import cgroup
@@ -40,13 +42,17 @@ class Live:
     """One invocation that has not ended. Every wait on it is somebody else's."""
 
     __slots__ = (
-        "_gauge", "_messages", "_progress", "_proofs", "_said", "_words", "cancelled_by", "changed",
-        "conduct", "end", "plan", "proofs", "request", "result", "sandbox", "started", "state",
-        "stderr", "stdout", "task", "tool",
+        "_ears", "_gauge", "_hearing", "_messages", "_progress", "_proofs", "_said", "_words",
+        "cancelled_by", "changed", "conduct", "end", "plan", "proofs", "request", "result",
+        "sandbox", "started", "state", "stderr", "stdout", "task", "tool",
     )  # fmt: skip
 
-    def __init__(self, request: Request, messages: Callable[[], Partial]) -> None:
-        """messages: makes the scanner of the tool's progress messages."""
+    def __init__(
+        self, request: Request, messages: Callable[[], Partial], ears: Executor | None = None
+    ) -> None:
+        """messages: makes the scanner of the tool's progress messages, which runs in `ears`."""
+        self._ears = ears
+        self._hearing = False
         self.request = request
         self.tool: RegisteredTool | None = None
         self.plan: Plan | None = None
@@ -100,7 +106,7 @@ class Live:
 
     def _wrote_progress(self, data: bytes) -> None:
         if self._words.feed(data):
-            self.changed.set()
+            self._hear()
 
     # --- what is known of it
 
@@ -112,16 +118,30 @@ class Live:
 
     def progress(self) -> Progress | None:
         """What the tool said last of how far it is, its message scanned."""
+        return self._progress[1] if self._progress else None
+
+    def _hear(self) -> None:
+        """Have what it said last scanned, away from the event loop; one message at a time."""
         said = self._words.latest
-        if said is None:
-            return None
-        if self._progress is None or self._progress[0] is not said:
-            message = self._scanned(said.message) if said.message else ""
-            self._progress = said, Progress(said.value, said.total, message)
-        return self._progress[1]
+        if said is None or self._hearing or (self._progress and self._progress[0] is said):
+            return
+        self._hearing = True
+        loop = asyncio.get_running_loop()
+        job = loop.run_in_executor(self._ears, self._scanned, said.message)
+        job.add_done_callback(partial(self._heard, said))
+
+    def _heard(self, said: Said, job: asyncio.Future[str]) -> None:
+        self._hearing = False
+        if job.cancelled() or job.exception() is not None:
+            return  # `Partial` records what fails in it; what was not scanned is not shown
+        self._progress = said, Progress(said.value, said.total, job.result())
+        self.changed.set()
+        self._hear()
 
     def _scanned(self, message: bytes) -> str:
         # One scanner for all messages of an invocation: it sees each together with those before.
+        if not message:
+            return ""
         if self._said is None:
             self._said = self._messages()
         lines = self._said.feed(message + b"\n").splitlines()

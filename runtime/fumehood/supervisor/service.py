@@ -38,6 +38,7 @@ from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Request
 from fumehood.model.result import Recorded, Result, Timing
 from fumehood.scan.pipeline import Pipeline
+from fumehood.scan.search import NotYet
 from fumehood.supervisor import invocation
 from fumehood.supervisor.approvals import Approvals
 from fumehood.supervisor.callers import Callers
@@ -116,9 +117,11 @@ class Rooms:
     receipts: Receipts
 
 
-SCAN_INLINE_BYTES = 16 * 1024
-"""Less output is scanned on the event loop (0.1 ms); more would keep the others waiting."""
 ADMIT_INLINE_BYTES = 64 * 1024
+INLINE_BYTES = 16 * 1024
+INLINE_SECONDS = 0.02
+"""Less output is awaited on the event loop, for so long: a scanner answers in 0.2 ms, and waking
+a thread to wait for it costs as much again."""
 WORKER_THREADS = 2
 SCAN_THREADS = 2
 """Threads of their own, so that large outputs do not keep large arguments waiting."""
@@ -161,12 +164,13 @@ class Supervisor:
         self.receipt = rooms.receipts.receipt
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
+        self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")
         self._tidying: asyncio.TimerHandle | None = None
         self._lookout = Lookout(rooms.config().behaviour, lambda: self._live)
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
-        live = Live(request, self._rooms.pipeline.partial)
+        live = Live(request, self._rooms.pipeline.partial, self._ears)
         task = asyncio.get_running_loop().create_task(self._invoke(live, listener))
         live.task = task
         self._live.add(live)
@@ -209,7 +213,7 @@ class Supervisor:
         self._rooms.receipts.close()
         if self._tidying is not None:
             self._tidying.cancel()
-        for threads in (self._workers, self._scans):
+        for threads in (self._workers, self._scans, self._ears):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _invoke(self, live: Live, listener: Listener | None) -> Result:
@@ -274,7 +278,7 @@ class Supervisor:
                 {**_who(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
             written = asyncio.wrap_future(journal)
-            with telling(live, listener, rooms.pipeline.partial, self._scans):
+            with telling(live, listener, rooms.pipeline.partial, self._ears):
                 run = await invocation.run(rooms.pool, admitted, plan, written, live)
             rooms.receipts.uses(run.plan)
             live.proofs = run.outcome.proofs
@@ -302,6 +306,7 @@ class Supervisor:
             )  # fmt: skip
         if outcome.status == "cancelled":  # nobody reads its output: it is not worth a scan
             outcome = replace(outcome, stdout=b"", stderr=b"", artifacts=())
+            admitted = replace(admitted, request=replace(admitted.request, arguments_json=b""))
         unusual = rooms.habits.notices(admitted.tool.digest, outcome, ahead=run.ahead)
         if unusual:
             outcome = replace(outcome, notices=(*outcome.notices, *unusual))
@@ -312,7 +317,7 @@ class Supervisor:
         )
         abandoned = threading.Event()
 
-        def release() -> Result:
+        def release(patience: float | None = None) -> Result:
             result = rooms.pipeline.release(
                 admitted,
                 run.plan,
@@ -320,12 +325,14 @@ class Supervisor:
                 timing=timing,
                 check_output=rooms.admission.output_check(admitted.tool),
                 abandoned=abandoned.is_set,
+                patience=patience,
             )
             data = released(result.content, result.structured)
             return replace(result, digest=rooms.receipts.digests(result.invocation, data)[0])
 
-        if _bytes_of(outcome) <= SCAN_INLINE_BYTES:
-            return release()
+        if _bytes_of(outcome) + len(admitted.request.arguments_json) <= INLINE_BYTES:
+            with contextlib.suppress(NotYet):
+                return release(INLINE_SECONDS)
         return await self._in_thread(release, abandoned)
 
     async def _in_thread(self, release: Callable[[], Result], abandoned: threading.Event) -> Result:

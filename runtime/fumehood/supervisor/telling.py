@@ -24,8 +24,6 @@ EVERY_SECONDS: Final = 0.2
 """At most one update in this time."""
 OUTPUT_BYTES: Final = 128 * 1024
 """Of stdout in one update: 640 KiB/s of it are shown, the rest comes with the answer."""
-INLINE_BYTES: Final = 16 * 1024
-"""Less is scanned on the event loop (0.1 ms)."""
 
 
 @contextlib.contextmanager
@@ -89,8 +87,6 @@ class Teller:
         self._at += len(data)
         if len(data) == OUTPUT_BYTES:
             self._live.changed.set()  # there may be more
-        if len(data) <= INLINE_BYTES:
-            return self._partial.feed(data)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._workers, self._partial.feed, data)
 

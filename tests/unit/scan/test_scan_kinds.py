@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fumehood.scan import injection, personal
+from fumehood.scan import droppers, injection, personal
 from fumehood.scan.detector import Match
 from fumehood.scan.folding import MixedScriptDetector
 from fumehood.scan.payload import NamedFile, PayloadDetector
@@ -20,7 +20,10 @@ from fumehood.scan.search import Budget, Searcher
 @pytest.fixture(scope="module")
 def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
     cache: Path = tmp_path_factory.mktemp("rules")
-    chunked = [personal.detector(cache), injection.detector(cache), MixedScriptDetector()]
+    chunked = [
+        personal.detector(cache), injection.detector(cache), droppers.detector(cache),
+        personal.contacts(cache), MixedScriptDetector(),
+    ]  # fmt: skip
     return Searcher(chunked, [], payload=PayloadDetector())
 
 

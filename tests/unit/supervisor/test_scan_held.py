@@ -28,7 +28,7 @@ from fumehood.supervisor import invocation, service
 from fumehood.supervisor.slots import Slots
 from support.scan import admitted, outcome, plan
 
-BIG = outcome(b"x" * (service.SCAN_INLINE_BYTES + 1))
+BIG = outcome(b"x" * (service.INLINE_BYTES + 1))
 
 
 class Rooms:
