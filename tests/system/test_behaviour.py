@@ -144,9 +144,6 @@ def test_a_container_is_watched_alike(docker_engine: Engine) -> None:
         assert running.alive("storm") == []
         result = run(running, "many", MANY)
         assert (result["status"], result["breach"]["control"]) == ("tool_error", "pids")
-        result = run(running, "spinner", SPIN, cpu=0.2)
-        assert result["status"] == "ok", result["message"]
-        assert "spinning" in behaviour(result)
 
 
 def test_what_is_unusual_for_a_version_is_told_with_numbers_also_after_a_restart(
