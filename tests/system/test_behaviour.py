@@ -28,7 +28,9 @@ CONFIG: dict[str, object] = {
 SPIN = "import time\nwhile time.process_time() < 1.2: pass"
 WRITING = """
 import time
-while time.process_time() < 0.8: print(flush=True)
+last = 0.0
+while (used := time.process_time()) < 0.8:
+    if used > last + 0.01: print(flush=True); last = used
 """
 STORM = """
 import os, time
@@ -99,7 +101,6 @@ def test_spinning_is_named_while_it_runs_and_told_at_the_end(hooded: Hood) -> No
             lambda: [i["signs"] for i in client.invocations()["invocations"]] == [["spinning"]],
             40, "it is named while it runs",
         )  # fmt: skip
-        assert "running, spinning" in hooded.cli("ps").stdout
     caller.join(60)
     (result,) = results
     assert (result["status"], result["breach"]) == ("ok", None), "only told: kill does not name it"
@@ -108,7 +109,8 @@ def test_spinning_is_named_while_it_runs_and_told_at_the_end(hooded: Hood) -> No
 
 
 def test_a_busy_tool_that_writes_does_not_spin(hooded: Hood) -> None:
-    assert behaviour(run(hooded, "writer", WRITING, cpu=0.2)) == {}
+    result = run(hooded, "writer", WRITING, cpu=0.2)
+    assert (result["status"], behaviour(result)) == ("ok", {}), result["message"]
 
 
 @pytest.mark.parametrize(
