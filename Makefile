@@ -23,8 +23,9 @@ engines-table: setup-dev ## attack every engine and write docs/engines.md's tabl
 	@$(BIN)/pytest tests/conformance/test_promises.py tests/hostile/test_hostile.py --engines-table
 
 MINUTES ?= 5
-soak: setup-dev ## random kills under load, MINUTES=5 of them, then 10,000 calls of 1 MB (as root)
-	@cd tests && ../$(BIN)/python -m support.soak --minutes $(MINUTES)
+CALLS ?= 10000
+soak: setup-dev ## random kills under load, MINUTES=5 of them, then CALLS=10000 of 1 MB (as root)
+	@cd tests && ../$(BIN)/python -m support.soak --minutes $(MINUTES) --flat-calls $(CALLS)
 
 TAMPERINGS ?= 1000
 tamper: setup-dev ## 1,000 random tamperings with an audit log of 100,000 records, each to be found

@@ -36,6 +36,11 @@ class Lookout:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(EVERY_SECONDS, self._look)
 
+    @property
+    def resting(self) -> bool:
+        """Whether no look is to come."""
+        return self._timer is None
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
