@@ -375,14 +375,18 @@ ARTIFACTS = [
     Case("hard-links", "artifacts", "hard_links", OK, links_stayed_outside),
     Case("fifo", "artifacts", "fifo", OK, not_collected("fifo")),
     Case("special-files", "artifacts", "special", OK, no_device_was_made),
-    Case("sparse", "artifacts", "sparse", OK | OUTPUT_EXCEEDED, not_collected("sparse")),
     Case(
-        "large", "artifacts", "large", OK | OUTPUT_EXCEEDED, not_collected("large"),
+        "sparse", "artifacts", "sparse", OUTPUT_EXCEEDED,
+        both(not_collected("sparse"), breached("output")),
+    ),
+    Case(
+        "large", "artifacts", "large", OUTPUT_EXCEEDED,
+        both(not_collected("large"), breached("output")),
         arguments={"bytes": 4 * MIB},
     ),
     Case("deep-tree", "artifacts", "deep", OK, plain_arrived),
     Case(
-        "many-files", "artifacts", "many", OK | OUTPUT_EXCEEDED, bounded_in_number,
+        "many-files", "artifacts", "many", OK, bounded_in_number,
         limits={"timeout": "30s"},
     ),
     Case("names", "artifacts", "names", OK, names_are_harmless),

@@ -22,7 +22,10 @@ stay one bounded message."""
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file below the directory. fd: open for reading, or -1 when `refused` says why not."""
+    """A file below the directory. fd: open for reading, or -1 when `refused` says why not.
+
+    size: bytes; 0 of what was refused for another reason than its size.
+    """
 
     name: str
     fd: int
@@ -89,7 +92,8 @@ def _open(directory: int, path: bytes, budget: int) -> Found | None:
         if stat.S_ISDIR(info.st_mode):
             return None
         if reason := _refusal(path, info, budget):
-            return Found(_printable(path), -1, 0, reason)
+            size = info.st_size if reason == "too_large" else 0
+            return Found(_printable(path), -1, size, reason)
     finally:
         os.close(probe)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY

@@ -220,7 +220,11 @@ class _Invocation:
         message = end.message
         usage = self._usage(end)
         files = harvest.artifacts(end, self._plan.limits.output_bytes)
-        exceeded = self._stdout.exceeded or self._stderr.exceeded
+        exceeded = (
+            self._stdout.exceeded
+            or self._stderr.exceeded
+            or any(file.refused == "too_large" for file in files)
+        )
         signs = self._live.conduct.signs if self._live.conduct else NO_SIGNS
         conclusion = conclude(
             self._plan, message, usage, self._watch.reason, exceeded=exceeded, signs=signs

@@ -85,7 +85,8 @@ def conclude(
             "timeout", Breach("timeout", limits.timeout_ms / 1000, usage.wall_seconds)
         )
     if exceeded or reason == "output":
-        observed = max(usage.stdout_bytes, usage.stderr_bytes)
+        left = sum(file.size for file in end.artifacts)
+        observed = max(usage.stdout_bytes, usage.stderr_bytes, left)
         return Conclusion("output_exceeded", Breach("output", limits.output_bytes, observed))
     if end.signal == signal.SIGSYS:
         detail = end.syscalls.killed() or end.syscalls.reason

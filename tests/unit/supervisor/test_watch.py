@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fumehood.launcher.messages import EndedMessage
+from fumehood.launcher.messages import ArtifactMessage, EndedMessage
 from fumehood.model.outcome import Usage
 from fumehood.supervisor.watch import Reason, Watch, conclude
 from support.launcher import plan
@@ -59,6 +59,13 @@ def test_a_breach_names_the_limit_and_what_was_observed() -> None:
     assert (timeout.control, timeout.limit, timeout.observed) == ("timeout", 10.0, 10.2)
     assert (memory.control, memory.limit) == ("memory", 64 << 20)
     assert (output.control, output.limit, output.observed) == ("output", 1 << 20, 2 << 20)
+
+
+def test_files_that_do_not_fit_exceed_the_output_limit_by_what_all_take() -> None:
+    files = (ArtifactMessage("a", 1 << 19, ""), ArtifactMessage("b", 1 << 40, "too_large"))
+    breach = conclude(plan(), replace(END, artifacts=files), Usage(), None, exceeded=True).breach
+    assert breach is not None
+    assert (breach.control, breach.observed) == ("output", (1 << 40) + (1 << 19))
 
 
 def test_the_first_reason_to_kill_is_kept() -> None:
