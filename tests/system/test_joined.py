@@ -149,6 +149,9 @@ def test_arguments_that_break_the_schema_are_rejected(socket: Path) -> None:
     done = fh("call", "word-count", '{"text": 42}', at=socket)
     assert done.returncode == 3
     assert "/text" in done.stderr
+    tool = json.loads(fh("call", "word-count", '{"text": 42}', "--json", at=socket).stdout)["tool"]
+    assert tool["version"] == "1.0.0"
+    assert tool["digest"].startswith("sha384:")
 
 
 def test_ctrl_c_cancels_and_kills_the_sandbox(socket: Path) -> None:

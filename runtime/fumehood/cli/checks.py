@@ -206,12 +206,12 @@ def supervisor(config: Config) -> Check:
 
 
 def service_accounts(first: int, count: int) -> Check:
-    """The range of tools' accounts: no account and no subordinate range may lie in it."""
+    """The range of tools' accounts: no account, group or subordinate range may lie in it."""
     try:
         accounts.check_range(first, count)
     except ConfigError as error:
         return Check("service_account", "missing", error.cause, error.remedy)
-    found = f"UIDs {first} to {first + count - 1} belong to nobody (passwd, subuid, subgid)"
+    found = f"UIDs and GIDs {first} to {first + count - 1} belong to nobody (passwd, group, sub?id)"
     return Check("service_account", "ok", found)
 
 

@@ -1,4 +1,4 @@
-"""Service accounts: host UIDs that belong to nobody, and the change of identity to them.
+"""Service accounts: host UIDs and GIDs that belong to nobody, and the change of identity to them.
 
 Standard library only.
 """
@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import pwd
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ SUBORDINATE_FILES = ("/etc/subuid", "/etc/subgid")
 
 
 def check_range(first: int, count: int) -> None:
-    """Refuse a range of accounts that overlaps an existing account or a subordinate range.
+    """Refuse a range of accounts that overlaps an existing account, group or subordinate range:
+    a sandbox's GID is the number of its UID.
 
     Raises:
         ConfigError: naming what overlaps.
@@ -32,6 +34,13 @@ def check_range(first: int, count: int) -> None:
         if first <= entry.pw_uid < first + count:
             raise ConfigError(
                 f"accounts: the range {first}+{count} contains the UID of {entry.pw_name}",
+                "choose another accounts.first in the configuration",
+            )
+    for group in grp.getgrall():
+        if first <= group.gr_gid < first + count:
+            raise ConfigError(
+                f"accounts: the range {first}+{count} contains the GID of the group "
+                f"{group.gr_name}",
                 "choose another accounts.first in the configuration",
             )
     for file in SUBORDINATE_FILES:

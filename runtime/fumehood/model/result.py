@@ -36,7 +36,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Enforced:
-    """What held for this sandbox. `limits` are the plan's; `plan` is its digest."""
+    """What held for this sandbox. `limits` are the plan's, but for those that this host cannot
+    enforce (`not_enforced`); `plan` is its digest."""
 
     engine: str
     uid: int

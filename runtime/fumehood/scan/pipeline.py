@@ -47,6 +47,8 @@ from fumehood.scan.visible import visible
 
 log = structlog.get_logger(__name__)
 
+_LIMITS = {"memory": "memory_bytes", "cpu": "cpu_millis", "pids": "pids"}
+"""The limit that is none where its control was accepted as missing."""
 MAX_MESSAGE = 2000
 """Characters of a refusal's message."""
 
@@ -228,5 +230,8 @@ def _enforced(plan: Plan, outcome: Outcome) -> Enforced | None:
 
 @lru_cache(maxsize=256)
 def _promises(plan: Plan) -> tuple[dict[str, int], str]:
-    """A plan's limits and digest: calls of one tool share a plan, which takes 0.1 ms to digest."""
-    return encode(plan.limits), plan.digest()
+    """The limits that hold, and the digest: calls of one tool share a plan, which takes 0.1 ms to
+    digest."""
+    missing = {_LIMITS[control] for control in plan.accepted if control in _LIMITS}
+    limits = {name: value for name, value in encode(plan.limits).items() if name not in missing}
+    return limits, plan.digest()

@@ -367,6 +367,9 @@ class Supervisor:
         position = await self._record("invocation.rejected", fields)
         if isinstance(error, UnknownTool):
             raise error
+        if tool is None:
+            with contextlib.suppress(UnknownTool):  # only what this caller may know of
+                tool = self._rooms.admission.tool(request.caller, request.tool)
         return _on_record(self._rooms.pipeline.refuse(request, error, tool), position)
 
     async def _failed(self, request: Request, error: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -506,6 +507,17 @@ def test_what_was_proven_is_told_and_nothing_else(pipeline: Pipeline) -> None:
     )
     assert enforced.limits["memory_bytes"] == 128 << 20
     assert release(pipeline, outcome(status="engine_error", proofs=())).enforced is None
+
+
+def test_a_limit_that_was_accepted_as_missing_is_not_told_as_enforced(pipeline: Pipeline) -> None:
+    accepted = dataclasses.replace(plan(), accepted=("memory", "service_account"))
+    result = pipeline.release(
+        admitted(), accepted, outcome("x"), timing=Timing(), check_output=None
+    )
+    assert result.enforced is not None
+    assert result.enforced.not_enforced == ("memory", "service_account")
+    assert "memory_bytes" not in result.enforced.limits
+    assert "pids" in result.enforced.limits
 
 
 def test_the_time_for_scanning_is_told(pipeline: Pipeline) -> None:
