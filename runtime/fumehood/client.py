@@ -17,7 +17,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Self
@@ -154,27 +154,53 @@ class Client:
         return self._listed("tools/list", "tools")
 
     def add_tool(
-        self, manifest: str, files: Mapping[str, tuple[bytes, bool]] | None = None
+        self,
+        manifest: str,
+        files: Mapping[str, tuple[bytes, bool]] | None = None,
+        *,
+        accept: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Register a tool; returns its catalog entry.
+        """Register a tool; returns its catalog entry, whose `state` may be `pending`.
 
         Args:
             manifest: the manifest's text, YAML or JSON.
             files: by relative path, each file's bytes and whether it is executable.
+            accept: rules of the lint, or `changes`, that an operator accepts by name.
         """
         encoded = {
             path: {"data": base64.b64encode(data).decode(), "executable": executable}
             for path, (data, executable) in (files or {}).items()
         }
-        return self._extension("tools/add", "tool", manifest=manifest, files=encoded)
+        more = {"accept": list(accept)} if accept else {}
+        return self._extension(
+            "tools/add", "tool", {"manifest": manifest, "files": encoded, **more}
+        )
 
-    def show_tool(self, name: str) -> dict[str, Any]:
+    def approve_tool(
+        self, name: str, version: str, *, accept: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Make a pending or earlier version the current one; returns its entry."""
+        params = {"name": name, "version": version, "accept": list(accept)}
+        return self._extension("tools/approve", "tool", params)
+
+    def show_tool(self, name: str, version: str | None = None) -> dict[str, Any]:
         """A tool's catalog entry: its manifest, digests, account and state."""
-        return self._extension("tools/show", "tool", name=name)
+        return self._extension("tools/show", "tool", _given(name=name, version=version))
 
-    def remove_tool(self, name: str) -> dict[str, Any]:
-        """Remove a tool from the catalog; returns the entry it had."""
-        return self._extension("tools/remove", "tool", name=name)
+    def remove_tool(self, name: str, version: str | None = None) -> dict[str, Any]:
+        """Remove a tool, or one version that is not current; returns the entry it had."""
+        return self._extension("tools/remove", "tool", _given(name=name, version=version))
+
+    def all_tools(self) -> list[dict[str, Any]]:
+        """For operators: every version of every tool, whatever its state."""
+        return self._listed("fumehood/tools/all", "tools")
+
+    def diff_tool(
+        self, name: str, old: str | None = None, new: str | None = None
+    ) -> dict[str, Any]:
+        """For operators: what version `new` (the newest that is not current) changes against
+        `old` (the current one)."""
+        return self._extension("tools/diff", "diff", _given(name=name, old=old, new=new))
 
     def invocations(self) -> dict[str, Any]:
         """What runs and waits of what this caller may see, the oldest first, under `invocations`;
@@ -196,9 +222,7 @@ class Client:
     def show_caller(self, who: str | None = None) -> dict[str, Any]:
         """What a caller may do now: roles, rates, budgets, conduct, sessions. Yourself, or for
         operators the user named."""
-        if who is None:
-            return self._extension("callers/show", "caller")
-        return self._extension("callers/show", "caller", who=who)
+        return self._extension("callers/show", "caller", _given(who=who))
 
     def open_session(self) -> dict[str, Any]:
         """Open a session: its handle under `session`, to be given to `call`."""
@@ -260,10 +284,17 @@ class Client:
         return listed
 
     def _extension(
-        self, method: str, key: str, *, timeout: float = 0.0, **params: object
+        self,
+        method: str,
+        key: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        timeout: float = 0.0,
+        **more: object,
     ) -> dict[str, Any]:
         timeout = max(timeout, self._timeout)
-        answer = self._request(f"fumehood/{method}", params, timeout=timeout).get(key)
+        asked = {**(params or {}), **more}
+        answer = self._request(f"fumehood/{method}", asked, timeout=timeout).get(key)
         if not isinstance(answer, dict):
             raise ProtocolError(f"the answer holds no {key}", "is this a supervisor?")
         return answer
@@ -383,6 +414,10 @@ class Client:
             yield
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _given(**params: str | None) -> dict[str, object]:
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def _result(message: Mapping[str, Any], cancelled: str) -> dict[str, Any]:

@@ -311,8 +311,16 @@ def _compose(
     for problem in catalog.problems:
         log.error("a row of the catalog cannot be read", problem=problem)
     for tool in catalog.verify():
-        log.error("tool quarantined: its files changed", tool=tool.manifest.name)
-        audit.append("tool.quarantined", {"tool": tool.manifest.name, "tool_digest": tool.digest})
+        log.error("tool quarantined", tool=tool.manifest.name, changed=tool.notes)
+        audit.append(
+            "tool.quarantined",
+            {
+                "tool": tool.manifest.name,
+                "tool_version": tool.manifest.version,
+                "tool_digest": tool.digest,
+                "changed": tool.notes,
+            },
+        )
     digest_of = _profile_digest(ceilings)
     admission = Admission(
         catalog.get,

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +125,13 @@ class FakeSupervisor:
         return list(self.catalog.values())
 
     async def add_tool(
-        self, caller: Caller, manifest_text: str, files: Mapping[str, ToolFile]
+        self,
+        caller: Caller,
+        manifest_text: str,
+        files: Mapping[str, ToolFile],
+        accept: Sequence[str] = (),
     ) -> RegisteredTool:
+        self.accepted = tuple(accept)
         manifest = load_manifest(manifest_text, source="manifest")
         if manifest.name in self.catalog:
             raise CatalogError("the version 1.0.0 is registered with other content", "raise it")
@@ -135,10 +140,40 @@ class FakeSupervisor:
         self.catalog[manifest.name] = tool
         return tool
 
-    async def remove_tool(self, caller: Caller, name: str) -> RegisteredTool:
+    accepted: tuple[str, ...] = ()
+
+    async def approve_tool(
+        self, caller: Caller, name: str, version: str, accept: Sequence[str] = ()
+    ) -> RegisteredTool:
+        self.accepted = tuple(accept)
+        self.catalog[name] = replace(self.show_tool(caller, name), state="active")
+        return self.catalog[name]
+
+    async def all_tools(self, caller: Caller) -> list[RegisteredTool]:
+        return list(self.catalog.values())
+
+    async def diff_tool(
+        self, caller: Caller, name: str, old: str | None = None, new: str | None = None
+    ) -> Said:
+        changes = [
+            {"kind": "told", "key": "description", "old": "a", "new": "b", "review": "changed"},
+            {"kind": "files", "key": "main.py", "old": "", "new": "changed", "review": ""},
+        ]
+        return Said(
+            {
+                "name": name,
+                "old": old or "1.0.0",
+                "new": new or "2.0.0",
+                "changes": changes if new is None else [],
+            }
+        )
+
+    async def remove_tool(
+        self, caller: Caller, name: str, version: str | None = None
+    ) -> RegisteredTool:
         return self.catalog.pop(self.show_tool(caller, name).manifest.name)
 
-    def show_tool(self, caller: Caller, name: str) -> RegisteredTool:
+    def show_tool(self, caller: Caller, name: str, version: str | None = None) -> RegisteredTool:
         if name not in self.catalog:
             raise UnknownTool("no such tool", "see the list of tools")
         return self.catalog[name]

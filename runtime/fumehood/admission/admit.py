@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 from fumehood.admission.authorize import Authorizer
 from fumehood.admission.budgets import Amounts, Budgets
@@ -25,16 +25,8 @@ from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Req
 
 MAX_COMPILED: Final = 1_024
 
-File = TypeVar("File", contravariant=True)
-
 
 Pin = Callable[[Manifest, Mapping[str, Any]], Manifest]
-
-
-class Registry(Protocol[File]):
-    """What registration needs of the catalog."""
-
-    def add(self, manifest: Manifest, files: Mapping[str, File]) -> RegisteredTool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +152,15 @@ class Admission:
         validator = self._validators(tool).result
         return None if validator is None else validator.validate
 
-    def register(
-        self, registry: Registry[File], manifest_text: str, files: Mapping[str, File]
-    ) -> RegisteredTool:
-        """Read a manifest, refuse what could not run here, and have it stored.
+    def prepare(self, manifest_text: str, files: Mapping[str, Any]) -> Manifest:
+        """Read a manifest, pin its image, and refuse what could not run here.
 
         Raises:
-            ManifestError, CatalogError, ImageError
+            ManifestError, ImageError
         """
         manifest = self._pin(load_manifest(manifest_text, source="manifest"), files)
         self._lint(manifest)
-        return registry.add(manifest, files)
+        return manifest
 
     def _validators(self, tool: RegisteredTool) -> _Compiled:
         compiled = self._compiled.get(tool.digest)

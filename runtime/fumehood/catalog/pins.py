@@ -97,7 +97,7 @@ def stored_digest(directory: Path) -> str:
     """
     files: dict[str, ToolFile] = {}
     size = 0
-    for path, fd in _walk(directory):
+    for path, fd in walk(directory):
         with os.fdopen(fd, "rb") as file:
             data = file.read(MAX_TREE_BYTES - size + 1)
             size += len(data)
@@ -107,7 +107,7 @@ def stored_digest(directory: Path) -> str:
     return tree_digest(files)
 
 
-def _walk(directory: Path) -> Iterator[tuple[str, int]]:
+def walk(directory: Path) -> Iterator[tuple[str, int]]:
     """Relative path and open descriptor of each file; whoever takes it closes it."""
     for root, folders, names, root_fd in os.fwalk(directory, follow_symlinks=False):
         _expect(os.fstat(root_fd), {DIRECTORY_MODE}, root)

@@ -1,62 +1,47 @@
 """The catalog: registered tools, pinned by digest, and the service account of each.
 
-Must never serve what differs from its pin, and never give an account to a second name. One
-process at a time holds it. A tree is on disk, whole, before the database knows of it, and is
-deleted only when nothing can still be running from it.
+Must never serve what differs from its pin or was not approved, and never give an account to a
+second name. Versions stand side by side, one of them current. One process at a time holds it. A
+tree is on disk, whole, before the database knows of it, and is deleted only when nothing can still
+be running from it.
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
-import os
-import secrets
-import shutil
-import sqlite3
+import json
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from fumehood.catalog import trees
+from fumehood.catalog.database import LOCK_SECONDS, open_database, translated
 from fumehood.catalog.lint import lint_files, lint_schemas
-from fumehood.catalog.pins import (
-    DIRECTORY_MODE,
-    FILE_MODE,
-    PROGRAM_MODE,
-    ToolFile,
-    check_files,
-    stored_digest,
-    tool_digest,
-    tree_digest,
-)
+from fumehood.catalog.pins import DIRECTORY_MODE, ToolFile, check_files, tool_digest, tree_digest
+from fumehood.catalog.shelves import Shelves
 from fumehood.errors import CatalogError, ManifestError
 from fumehood.model.manifest import Manifest, canonical, load_manifest
 from fumehood.model.request import RegisteredTool
 
 __all__ = ["Catalog", "ToolFile"]
 
-SCHEMA_VERSION: Final = 1
 MAX_TOOLS: Final = 10_000
+MAX_VERSIONS: Final = 16
+"""Of one tool; of superseded ones the oldest go."""
+MAX_PENDING: Final = 64
+MAX_PENDING_EACH: Final = 8
+"""Of whoever added them."""
 ACTIVE: Final = "active"
 QUARANTINED: Final = "quarantined"
-LOCK_SECONDS: Final = 5.0
-BLOCK: Final = 4096
+PENDING: Final = "pending"
+SUPERSEDED: Final = "superseded"
+NO_ACCOUNT: Final = -1
+"""Of a tool that was never active: accounts are given for ever, and not to whoever asks."""
 UNBOUNDED: Final = 1 << 62
-
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE tools (
-    name TEXT PRIMARY KEY, version TEXT NOT NULL, digest TEXT NOT NULL, files TEXT,
-    state TEXT NOT NULL, added TEXT NOT NULL, manifest BLOB NOT NULL
-) STRICT;
-CREATE TABLE versions (
-    name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (name, version)
-) STRICT;
-CREATE TABLE accounts (uid INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;
-CREATE INDEX accounts_by_name ON accounts (name);
-"""
 
 
 class Catalog:
@@ -84,18 +69,22 @@ class Catalog:
         wait: float = LOCK_SECONDS,
         most_bytes: int = UNBOUNDED,
     ) -> None:
-        self._most_bytes = most_bytes
-        self._store = directory / "store"
+        self._directory = directory
+        self._shelves = Shelves(directory / "store", most_bytes)
         self._accounts = accounts
         self._own_uid = own_uid
         self._lock = threading.RLock()
         self.problems: tuple[str, ...] = ()
-        with _translated(directory):
-            self._store.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-            self._db = _open(directory / "catalog.sqlite3", wait)
+        self._tools: dict[str, RegisteredTool] = {}
+        """The current version of each."""
+        self._others: dict[str, dict[str, RegisteredTool]] = {}
+        """By name and version, those that are pending or superseded."""
+        with translated(directory):
+            self._shelves.directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            self._db = open_database(directory / "catalog.sqlite3", wait)
             try:
                 with self._transaction():
-                    self._tools = self._load()
+                    self._load()
             except BaseException:
                 self._db.close()
                 raise
@@ -108,13 +97,52 @@ class Catalog:
         """The current version of a tool, whatever its state; takes no lock."""
         return self._tools.get(name)
 
-    def add(self, manifest: Manifest, files: Mapping[str, ToolFile]) -> RegisteredTool:
-        """Register a version; it replaces the current one. The same content again changes
-        nothing, except that a quarantined tool is stored anew and active.
+    def version(self, name: str, version: str) -> RegisteredTool | None:
+        """One version of a tool, current or not."""
+        current = self._tools.get(name)
+        if current is not None and current.manifest.version == version:
+            return current
+        return self._others.get(name, {}).get(version)
+
+    def list(self) -> builtins.list[RegisteredTool]:
+        """The current versions by name, quarantined ones too."""
+        tools = self._tools
+        return [tools[name] for name in sorted(tools)]
+
+    def all(self) -> builtins.list[RegisteredTool]:
+        """Every version of every tool, by name and when it was added."""
+        others = [tool for versions in self._others.values() for tool in versions.values()]
+        return sorted(
+            [*self._tools.values(), *others], key=lambda tool: (tool.manifest.name, tool.added)
+        )
+
+    def listing(self, tool: RegisteredTool) -> trees.Listing | None:
+        """The files of a version as they were pinned; None when that is not known."""
+        if tool.files is None:
+            return {}
+        with self._lock, translated(self._directory):
+            row = self._db.execute(
+                "SELECT listing FROM trees WHERE digest = ?", (tool.files,)
+            ).fetchone()
+        return None if row is None else trees.decoded(row[0])
+
+    def add(
+        self,
+        manifest: Manifest,
+        files: Mapping[str, ToolFile],
+        *,
+        by: str = "",
+        pending: bool = False,
+        notes: Sequence[str] = (),
+    ) -> RegisteredTool:
+        """Register a version. It becomes the current one, and the one before is kept beside it;
+        a pending one waits for `approve` instead. The same content again changes nothing, except
+        that a quarantined tool is stored anew and active.
 
         Raises:
             ManifestError: the manifest's schemas, or files that do not fit it.
-            CatalogError: other content under a known version, no account left, a bad tree.
+            CatalogError: other content under a known version, no account left, a bad tree, too
+                many that are pending.
         """
         lint_schemas(manifest)
         lint_files(manifest, files)
@@ -122,67 +150,105 @@ class Catalog:
         text = canonical(manifest)
         tree = tree_digest(files) if files else None
         digest = tool_digest(text, tree)
-        with self._lock, _translated(self._store.parent):
-            known = self._tools.get(manifest.name)
+        with self._lock, translated(self._directory):
+            known = self.version(manifest.name, manifest.version)
             # Compared as read, not as digests: a newer Fumehood writes more defaults out.
             unchanged = known is not None and (known.manifest, known.files) == (manifest, tree)
             if not unchanged:
                 self._check_conflict(manifest, digest)
+                if pending:
+                    self._check_pending(by)
             if tree is not None:
-                self._keep(tree, files)
-            if known is not None and unchanged and known.state == ACTIVE:
+                self._shelves.keep(tree, files)
+            if known is not None and unchanged and (known.state == ACTIVE or pending):
                 return known
-            added = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            tool = RegisteredTool(
+                manifest, digest, tree, NO_ACCOUNT, PENDING, _now(), tuple(notes), by
+            )
             with self._transaction():
-                account = self._account(manifest.name)
-                self._db.execute(
-                    "INSERT OR REPLACE INTO tools VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (manifest.name, manifest.version, digest, tree, ACTIVE, added, text),
-                )
+                if tree is not None:
+                    told = trees.encoded(trees.listing(files))
+                    self._db.execute("INSERT OR REPLACE INTO trees VALUES (?, ?)", (tree, told))
                 self._db.execute(
                     "INSERT OR REPLACE INTO versions VALUES (?, ?, ?)",
                     (manifest.name, manifest.version, digest),
                 )
-            tool = RegisteredTool(manifest, digest, tree, account, ACTIVE, added)
-            self._tools = {**self._tools, manifest.name: tool}
-            return tool
+                self._put(tool)
+                if not pending:
+                    self._make_current(tool)
+            return self._remembered(tool)
 
-    def remove(self, name: str) -> RegisteredTool:
-        """Forget a tool and its versions. Its account stays its own, for when it comes back.
+    def approve(self, name: str, version: str) -> RegisteredTool:
+        """Make a pending or superseded version the current one.
+
+        Raises CatalogError when there is none, or its files are not what was registered.
+        """
+        with self._lock, translated(self._directory):
+            tool = self.version(name, version)
+            if tool is None:
+                raise CatalogError(
+                    f"there is no {name[:64]} {version[:64]}", "see `fumehood tool list --all`"
+                )
+            if tool.state == ACTIVE:
+                return tool
+            if not self._shelves.is_sound(tool.files):
+                raise CatalogError(
+                    "its files are not what was registered", "register the version again"
+                )
+            with self._transaction():
+                self._make_current(tool)
+            return self._remembered(tool)
+
+    def remove(self, name: str, version: str | None = None) -> RegisteredTool:
+        """Forget a tool and its versions, or one version that is not current. Its account stays
+        its own, for when it comes back.
 
         Raises CatalogError when there is no such tool.
         """
-        with self._lock, _translated(self._store.parent):
-            tool = self._tools.get(name)
-            if tool is None:
+        with self._lock, translated(self._directory):
+            others = self._others.get(name, {})
+            if version is not None and version in others:
+                tool = others[version]
+                with self._transaction():
+                    self._forget(name, version)
+                self._others = {
+                    **self._others, name: {v: o for v, o in others.items() if v != version},
+                }  # fmt: skip
+                return tool
+            current = self._tools.get(name) or next(iter(others.values()), None)
+            if current is None or version not in (None, current.manifest.version):
                 raise CatalogError(f"there is no tool {name[:64]!r}", "see `fumehood tool list`")
             with self._transaction():
                 self._db.execute("DELETE FROM tools WHERE name = ?", (name,))
                 self._db.execute("DELETE FROM versions WHERE name = ?", (name,))
             self._tools = {key: other for key, other in self._tools.items() if key != name}
-            return tool
+            self._others = {key: other for key, other in self._others.items() if key != name}
+            return current
 
     def verify(self) -> tuple[RegisteredTool, ...]:
         """Compare every stored tree with its pin; to be called at start, before any call.
 
-        Returns: the tools quarantined now. Trees that no tool refers to, and what a power cut
-        left half made, are deleted.
+        Returns: the tools quarantined now, with what changed as their notes. Trees that no version
+        refers to, and what a power cut left half made, are deleted.
         """
-        with self._lock, _translated(self._store.parent):
+        with self._lock, translated(self._directory):
             bad = tuple(
-                replace(tool, state=QUARANTINED)
-                for tool in self._tools.values()
-                if tool.state == ACTIVE and not self._sound(tool)
+                self._quarantine(tool)
+                for tool in self.all()
+                if tool.state != QUARANTINED and not self._shelves.is_sound(tool.files)
             )
-            with self._transaction():
-                for tool in bad:
-                    self._db.execute(
-                        "UPDATE tools SET state = ? WHERE name = ?",
-                        (QUARANTINED, tool.manifest.name),
-                    )
-            self._tools = {**self._tools, **{tool.manifest.name: tool for tool in bad}}
             self.collect(())
             return bad
+
+    def looks_sound(self, tool: RegisteredTool) -> bool:
+        """Whether the files of a version were not touched since they were read last; cheap enough
+        for every call, takes no lock."""
+        return self._shelves.looks_sound(tool.files)
+
+    def recheck(self, tool: RegisteredTool) -> RegisteredTool | None:
+        """Read a version's files that were touched; the quarantined tool when they differ."""
+        with self._lock, translated(self._directory):
+            return None if self._shelves.is_sound(tool.files) else self._quarantine(tool)
 
     def collect(self, in_use: Collection[str]) -> int:
         """Delete the trees of versions that are gone. Returns how many.
@@ -190,30 +256,113 @@ class Catalog:
         Args:
             in_use: tree digests (`RegisteredTool.files`) that sandboxes still have mounted.
         """
-        with self._lock, _translated(self._store.parent):
-            kept = {tool.files for tool in self._tools.values()} | set(in_use)
-            gone = [entry for entry in self._store.iterdir() if f"sha384:{entry.name}" not in kept]
-            for entry in gone:
-                self._discard(entry)
-            return len(gone)
+        with self._lock, translated(self._directory):
+            kept = {tool.files for tool in self.all()} | set(in_use)
+            for (digest,) in self._db.execute("SELECT digest FROM trees").fetchall():
+                if digest not in kept:
+                    self._db.execute("DELETE FROM trees WHERE digest = ?", (digest,))
+            return self._shelves.collect(kept)
 
-    def _load(self) -> dict[str, RegisteredTool]:
-        tools, problems = {}, []
+    # --- inside a transaction
+
+    def _make_current(self, tool: RegisteredTool) -> None:
+        name = tool.manifest.name
+        current = self._tools.get(name)
+        if current is not None and current.manifest.version != tool.manifest.version:
+            self._set_state(current, SUPERSEDED)
+        self._drop_oldest(name)
+        self._account(name)
+        self._set_state(tool, ACTIVE)
+
+    def _set_state(self, tool: RegisteredTool, state: str) -> None:
+        self._db.execute(
+            "UPDATE tools SET state = ? WHERE name = ? AND version = ?",
+            (state, tool.manifest.name, tool.manifest.version),
+        )
+
+    def _put(self, tool: RegisteredTool) -> None:
+        manifest = tool.manifest
+        self._db.execute(
+            "INSERT OR REPLACE INTO tools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                manifest.name, manifest.version, tool.digest, tool.files, tool.state, tool.added,
+                tool.added_by, json.dumps(tool.notes), canonical(manifest),
+            ),
+        )  # fmt: skip
+
+    def _drop_oldest(self, name: str) -> None:
+        kept = [t for t in self._others.get(name, {}).values() if t.state == SUPERSEDED]
+        for tool in sorted(kept, key=lambda tool: tool.added)[: -(MAX_VERSIONS - 2)]:
+            # What was once told under a version may not come back as something else.
+            self._db.execute(
+                "DELETE FROM tools WHERE name = ? AND version = ?", (name, tool.manifest.version)
+            )
+
+    def _forget(self, name: str, version: str) -> None:
+        for table in ("tools", "versions"):
+            self._db.execute(
+                f"DELETE FROM {table} WHERE name = ? AND version = ?",  # noqa: S608  (ours)
+                (name, version),
+            )
+
+    # --- after one
+
+    def _remembered(self, tool: RegisteredTool) -> RegisteredTool:
+        """Read again what the database knows of the tool's versions; returns this one."""
+        name, problems = tool.manifest.name, self.problems
+        with self._transaction():
+            self._load(only=name)
+        self.problems = problems
+        return self.version(name, tool.manifest.version) or tool
+
+    def _quarantine(self, tool: RegisteredTool) -> RegisteredTool:
+        pinned, tree = self.listing(tool), self._shelves.tree(tool.files or "")
+        changed = trees.what_changed(pinned, tree)
+        more = f" and {len(changed) - trees.SHOWN} more" if len(changed) > trees.SHOWN else ""
+        note = "its files changed: " + ", ".join(changed[: trees.SHOWN]) + more
+        bad = replace(tool, state=QUARANTINED, notes=(note,))
+        with self._transaction():
+            self._db.execute(
+                "UPDATE tools SET state = ?, notes = ? WHERE name = ? AND version = ?",
+                (QUARANTINED, json.dumps(bad.notes), tool.manifest.name, tool.manifest.version),
+            )
+        current = self._tools.get(tool.manifest.name)
+        if current is not None and current.manifest.version == tool.manifest.version:
+            self._tools = {**self._tools, tool.manifest.name: bad}
+        else:
+            name, version = tool.manifest.name, tool.manifest.version
+            self._others = {**self._others, name: {**self._others.get(name, {}), version: bad}}
+        return bad
+
+    def _load(self, only: str | None = None) -> None:
+        tools = {name: tool for name, tool in self._tools.items() if name != only}
+        others = {name: found for name, found in self._others.items() if name != only}
+        problems = []
         rows = self._db.execute(
-            "SELECT name, digest, files, state, added, manifest FROM tools ORDER BY name"
+            "SELECT name, version, digest, files, state, added, added_by, notes, manifest"
+            " FROM tools WHERE ?1 IS NULL OR name = ?1 ORDER BY name, added",
+            (only,),
         ).fetchall()
-        for name, digest, files, state, added, text in rows:
+        superseded = {PENDING, SUPERSEDED}
+        for name, version, digest, files, state, added, by, notes, text in rows:
             try:
                 manifest = load_manifest(text.decode(), source=f"catalog, tool {name}")
             except (ManifestError, UnicodeDecodeError) as error:
                 problems.append(f"the tool {name} is left out, register it again: {error}")
                 continue
+            current = state not in superseded
             if manifest.name != name or tool_digest(text, files) != digest:
                 problems.append(f"the tool {name} differs from its digest: quarantined")
                 state = QUARANTINED
-            tools[name] = RegisteredTool(manifest, digest, files, self._account(name), state, added)
+            account = self._account(name) if current else NO_ACCOUNT
+            told = tuple(json.loads(notes))
+            tool = RegisteredTool(manifest, digest, files, account, state, added, told, by)
+            if current and name not in tools:
+                tools[name] = tool
+            else:
+                others.setdefault(name, {})[version] = tool
+        self._tools, self._others = tools, others
         self.problems = tuple(problems)
-        return tools
 
     def _check_conflict(self, manifest: Manifest, digest: str) -> None:
         row = self._db.execute(
@@ -225,8 +374,18 @@ class Catalog:
                 f"{manifest.name} {manifest.version} is registered with other content",
                 "raise its version, or remove the tool first",
             )
-        if manifest.name not in self._tools and len(self._tools) >= MAX_TOOLS:
+        names = self._tools.keys() | self._others.keys()
+        if manifest.name not in names and len(names) >= MAX_TOOLS:
             raise CatalogError(f"the catalog is full: {MAX_TOOLS} tools", "remove some")
+
+    def _check_pending(self, by: str) -> None:
+        pending = [tool for tool in self.all() if tool.state == PENDING]
+        own = sum(tool.added_by == by for tool in pending)
+        if len(pending) >= MAX_PENDING or own >= MAX_PENDING_EACH:
+            raise CatalogError(
+                f"{own} tools of yours are pending" if own else "too many tools are pending",
+                "have an operator look at them first",
+            )
 
     def _account(self, name: str) -> int:
         """The account of `name`, a new one if it has none in the range. Rows are never deleted,
@@ -260,56 +419,6 @@ class Catalog:
             "raise accounts.count in the configuration",
         )
 
-    def _sound(self, tool: RegisteredTool) -> bool:
-        if tool.files is None:
-            return True
-        try:
-            return stored_digest(self._tree(tool.files)) == tool.files
-        except (CatalogError, OSError):
-            return False
-
-    def _tree(self, digest: str) -> Path:
-        return self._store / digest.removeprefix("sha384:")
-
-    def _keep(self, digest: str, files: Mapping[str, ToolFile]) -> None:
-        """Store a tree under its digest: written and synced elsewhere, then renamed."""
-        final = self._tree(digest)
-        if final.is_symlink() or final.exists():
-            with contextlib.suppress(CatalogError, OSError):
-                if stored_digest(final) == digest:
-                    return
-            self._discard(final)
-        self._check_room(files)
-        new = self._store / f".new-{secrets.token_hex(8)}"
-        new.mkdir(mode=0o700)
-        try:
-            _write_tree(new, files)
-            new.rename(final)
-        except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
-        _sync(self._store)
-
-    def _check_room(self, files: Mapping[str, ToolFile]) -> None:
-        taken = sum(_allocated(path) for path in self._store.rglob("*"))
-        # A file takes whole blocks, and an entry in its folder.
-        wanted = sum(-(-len(file.data) // BLOCK) * BLOCK + BLOCK for file in files.values())
-        if taken + wanted > self._most_bytes:
-            raise CatalogError(
-                f"the tool's files need {wanted} bytes; of {self._most_bytes} for all tools "
-                f"{taken} are taken",
-                "remove tools, or have the operator raise storage.tools",
-            )
-
-    def _discard(self, entry: Path) -> None:
-        """Rename first: a half-deleted tree must not stand under a digest."""
-        old = self._store / f".old-{secrets.token_hex(8)}"
-        entry.rename(old)
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        else:
-            old.unlink()
-
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
@@ -320,97 +429,6 @@ class Catalog:
             raise
         self._db.execute("COMMIT")
 
-    def list(self) -> builtins.list[RegisteredTool]:
-        """All tools by name, quarantined ones too."""
-        tools = self._tools
-        return [tools[name] for name in sorted(tools)]
 
-
-def _allocated(path: Path) -> int:
-    """Bytes on disk; 0 for what was removed meanwhile."""
-    try:
-        return path.lstat().st_blocks * 512
-    except FileNotFoundError:
-        return 0
-
-
-def _open(path: Path, wait: float) -> sqlite3.Connection:
-    # SQLite creates files under the umask; its -wal file takes the mode of this one.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=wait)
-    try:
-        # Exclusive: one supervisor at a time, and no shared-memory file beside the database.
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("BEGIN EXCLUSIVE")
-        _migrate(db)
-        db.execute("COMMIT")
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
-        for statement in _TABLES.split(";"):
-            db.execute(statement)
-        db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
-        return
-    row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-    if row is None or row[0] != str(SCHEMA_VERSION):
-        raise CatalogError(
-            f"the catalog has another schema than {SCHEMA_VERSION}, which this Fumehood knows",
-            "use the Fumehood that made it, or a newer one",
-        )
-
-
-@contextlib.contextmanager
-def _translated(directory: Path) -> Iterator[None]:
-    """Foreign errors become CatalogError where they enter; their text stays in the local log."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise CatalogError(
-                "another supervisor uses this catalog", "stop it, or choose another --state"
-            ) from error
-        raise _unusable(directory, error) from error
-    except (sqlite3.Error, OSError) as error:
-        raise _unusable(directory, error) from error
-
-
-def _unusable(directory: Path, error: Exception) -> CatalogError:
-    return CatalogError(
-        "the catalog cannot be read or written",
-        "the log names the file; check space, owner and mode, or restore a copy",
-        detail=f"{directory}: {type(error).__name__}: {error}",
-    )
-
-
-def _write_tree(directory: Path, files: Mapping[str, ToolFile]) -> None:
-    folders = {directory}
-    for path, file in files.items():
-        target = directory / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folders.update(parent for parent in target.parents if directory in parent.parents)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(target, flags, 0o600), "wb") as out:
-            out.write(file.data)
-            out.flush()
-            # Explicitly: the umask decides about the mode that open gives.
-            os.fchmod(out.fileno(), PROGRAM_MODE if file.executable else FILE_MODE)
-            os.fsync(out.fileno())
-    for folder in sorted(folders, key=lambda item: len(item.parts), reverse=True):
-        folder.chmod(DIRECTORY_MODE)
-        _sync(folder)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

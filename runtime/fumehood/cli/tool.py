@@ -20,6 +20,19 @@ NameArgument = Annotated[
     str,
     typer.Argument(metavar="NAME", help="A tool's name.", autocompletion=tool_names),
 ]
+VersionOption = Annotated[
+    str | None,
+    typer.Option("--version", metavar="VERSION", help="One version of it.", show_default=False),
+]
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="RULE",
+        help="A finding of the lint that is meant so, by its rule, or `changes`; repeatable.",
+        show_default=False,
+    ),
+]
 Entry = Mapping[str, Any]
 
 
@@ -31,34 +44,56 @@ def add(
             metavar="MANIFEST…", help="Manifests, such as examples/word-count/tool.yaml."
         ),
     ],
+    accept: AcceptOption = None,
     as_json: JsonOption = False,
     socket: SocketOption = None,
     state: StateOption = None,
 ) -> None:
     """Register tools from their manifests and the folders beside them.
 
-    A new version replaces the one before; the same version with other content is refused.
-    Only operators may do this.
+    A new version becomes the current one and the one before is kept beside it; the same version
+    with other content is refused. A version that changes what models read of the tool, or that may
+    do more, and every tool that somebody who is no operator adds, is pending until an operator
+    approves it: see `fumehood tool diff` and `fumehood tool approve`.
     """
     packages = [pack.load(path) for path in manifests]
     for package in packages:
         image.ensure(package, chosen(socket, state))
     with Client.connect(chosen(socket).socket) as client:
-        entries = [client.add_tool(package.manifest, package.files) for package in packages]
+        entries = [
+            client.add_tool(package.manifest, package.files, accept=accept or ())
+            for package in packages
+        ]
     if as_json:
         out_json(entries)
         return
     for entry in entries:
-        manifest = entry["manifest"]
-        out(f"added {manifest['name']} {manifest['version']}  {entry['digest']}\n")
+        manifest, pending = entry["manifest"], entry["state"] == "pending"
+        word = "pending" if pending else "added"
+        out(f"{word} {manifest['name']} {manifest['version']}  {entry['digest']}\n")
+        for note in entry["notes"]:
+            say(f"  {note}")
+        if pending:
+            say(
+                f"  an operator looks at `fumehood tool diff {manifest['name']}`, then "
+                f"`fumehood tool approve {manifest['name']} {manifest['version']}`"
+            )
 
 
 @app.command("list")
-def list_(as_json: JsonOption = False, socket: SocketOption = None) -> None:
+def list_(
+    every: Annotated[
+        bool, typer.Option("--all", help="For operators: every version, whatever its state.")
+    ] = False,
+    as_json: JsonOption = False,
+    socket: SocketOption = None,
+) -> None:
     """List the tools that you may call."""
     with Client.connect(chosen(socket).socket) as client:
-        tools = client.tools()
-    if as_json:
+        tools = client.all_tools() if every else client.tools()
+    if every and not as_json:
+        table(("NAME", "VERSION", "STATE", "ADDED", "BY"), list(map(_version_row, tools)))
+    elif as_json:
         out_json(tools)
     elif tools:
         rows = [(tool["name"], tool.get("title") or _first_line(tool)) for tool in tools]
@@ -67,15 +102,26 @@ def list_(as_json: JsonOption = False, socket: SocketOption = None) -> None:
         say("no tools yet; an operator registers one with `fumehood tool add MANIFEST`")
 
 
+def _version_row(entry: Entry) -> tuple[str, ...]:
+    manifest = entry["manifest"]
+    added = str(entry["added"])[:19].replace("T", " ")
+    return manifest["name"], manifest["version"], entry["state"], added, entry["added_by"] or "-"
+
+
 def _first_line(tool: Entry) -> str:
     return str(tool.get("description") or "").split("\n", 1)[0]
 
 
 @app.command("show")
-def show(name: NameArgument, as_json: JsonOption = False, socket: SocketOption = None) -> None:
+def show(
+    name: NameArgument,
+    version: VersionOption = None,
+    as_json: JsonOption = False,
+    socket: SocketOption = None,
+) -> None:
     """Show a registered tool: what it is, how it runs, what it may use, its digests."""
     with Client.connect(chosen(socket).socket) as client:
-        entry = client.show_tool(name)
+        entry = client.show_tool(name, version)
     if as_json:
         out_json(entry)
         return
@@ -100,7 +146,7 @@ def _rows(entry: Entry) -> list[tuple[str, str]]:
         ("network", manifest["network"]),
         ("state", entry["state"]),
         ("account", str(entry["account"])),
-        ("added", str(entry["added"])),
+        ("added", " by ".join(filter(None, (str(entry["added"]), entry["added_by"])))),
         ("digest", entry["digest"]),
         ("files", entry["files"] or "none"),
         *(("note", note) for note in entry["notes"]),
@@ -122,11 +168,62 @@ def _type(schema: object) -> str:
     return "|".join(map(str, declared)) if isinstance(declared, list) else str(declared)
 
 
-@app.command("remove")
-def remove(name: NameArgument, socket: SocketOption = None) -> None:
-    """Remove a tool from the catalog. Its service account is never given to another tool."""
+@app.command("diff")
+def diff(
+    name: NameArgument,
+    old: Annotated[
+        str | None, typer.Argument(metavar="[OLD]", help="A version; the current one.")
+    ] = None,
+    new: Annotated[
+        str | None, typer.Argument(metavar="[NEW]", help="A version; the newest other one.")
+    ] = None,
+    as_json: JsonOption = False,
+    socket: SocketOption = None,
+) -> None:
+    """Show what one version of a tool changes against another, for operators.
+
+    First what needs approval again: what models read, and what the tool may do.
+    """
     with Client.connect(chosen(socket).socket) as client:
-        entry = client.remove_tool(name)
+        found = client.diff_tool(name, old, new)
+    if as_json:
+        out_json(found)
+        return
+    out(f"{found['name']} {found['old']} to {found['new']}\n")
+    for change in found["changes"]:
+        mark = "! " if change["review"] else "  "
+        if change["kind"] == "files":
+            out(f"{mark}{change['new']} file {change['key']}\n")
+        else:
+            out(f"{mark}{change['key']}\n    - {change['old']}\n    + {change['new']}\n")
+    if not found["changes"]:
+        out("  nothing but the version\n")
+
+
+@app.command("approve")
+def approve(
+    name: NameArgument,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The version to be called.")],
+    accept: AcceptOption = None,
+    socket: SocketOption = None,
+) -> None:
+    """Make a pending version of a tool, or an earlier one, the one that is called.
+
+    Only operators may do this.
+    """
+    with Client.connect(chosen(socket).socket) as client:
+        entry = client.approve_tool(name, version, accept=accept or ())
+    out(f"approved {name} {version}  {entry['digest']}\n")
+
+
+@app.command("remove")
+def remove(name: NameArgument, version: VersionOption = None, socket: SocketOption = None) -> None:
+    """Remove a tool from the catalog, or one version of it that is not called.
+
+    Its service account is never given to another tool.
+    """
+    with Client.connect(chosen(socket).socket) as client:
+        entry = client.remove_tool(name, version)
     manifest = entry["manifest"]
     out(f"removed {manifest['name']} {manifest['version']}\n")
 

@@ -34,12 +34,38 @@ class Supervisor(Protocol):
         ...
 
     async def add_tool(
-        self, caller: Caller, manifest_text: str, files: Mapping[str, ToolFile]
+        self,
+        caller: Caller,
+        manifest_text: str,
+        files: Mapping[str, ToolFile],
+        accept: Sequence[str] = (),
+    ) -> RegisteredTool:
+        """Register a version; it may come out pending. accept: findings accepted by name."""
+        ...
+
+    async def approve_tool(
+        self, caller: Caller, name: str, version: str, accept: Sequence[str] = ()
+    ) -> RegisteredTool:
+        """Make a version the current one. Raises Unauthorized, CatalogError."""
+        ...
+
+    async def remove_tool(
+        self, caller: Caller, name: str, version: str | None = None
     ) -> RegisteredTool: ...
 
-    async def remove_tool(self, caller: Caller, name: str) -> RegisteredTool: ...
+    async def all_tools(self, caller: Caller) -> Sequence[RegisteredTool]:
+        """Every version of every tool. Raises Unauthorized."""
+        ...
 
-    def show_tool(self, caller: Caller, name: str) -> RegisteredTool: ...
+    async def diff_tool(
+        self, caller: Caller, name: str, old: str | None = None, new: str | None = None
+    ) -> Report:
+        """What one version changes against another. Raises Unauthorized, UnknownTool."""
+        ...
+
+    def show_tool(
+        self, caller: Caller, name: str, version: str | None = None
+    ) -> RegisteredTool: ...
 
     def status(self, caller: Caller) -> Report: ...
 

@@ -22,24 +22,11 @@ from fumehood.model.request import RegisteredTool
 MANIFEST_CHARACTERS: Final = 256 * 1024
 FILES: Final = 10_000
 _FILES_REMEDY: Final = "send {path: {data: base64, executable: true or false}}"
+NAMES: Final = 32
 
 
 def routes(supervisor: Supervisor) -> Mapping[str, Route]:
     """The methods by name; each raises UsageError for params it cannot take."""
-
-    async def add(arrival: Arrival) -> dict[str, Any]:
-        params = _params(arrival, "manifest", "files")
-        manifest = _text(params, "manifest", MANIFEST_CHARACTERS)
-        files = _files(params.get("files", {}))
-        return _tool(await supervisor.add_tool(arrival.caller, manifest, files))
-
-    async def show(arrival: Arrival) -> dict[str, Any]:
-        name = _text(_params(arrival, "name"), "name", 64)
-        return _tool(supervisor.show_tool(arrival.caller, name))
-
-    async def remove(arrival: Arrival) -> dict[str, Any]:
-        name = _text(_params(arrival, "name"), "name", 64)
-        return _tool(await supervisor.remove_tool(arrival.caller, name))
 
     async def status(arrival: Arrival) -> dict[str, Any]:
         _params(arrival)
@@ -65,15 +52,60 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
         return {"receipt": signed.to_json(), "resultType": "complete"}
 
     return {
+        **_catalog(supervisor),
         **_governing(supervisor),
         "fumehood/invocations/list": invocations,
         "fumehood/invocations/cancel": cancel,
         "fumehood/invocations/logs": logs,
         "fumehood/invocations/receipt": receipt,
+        "fumehood/status": status,
+    }
+
+
+def _catalog(supervisor: Supervisor) -> Mapping[str, Route]:
+    """The methods about registered tools."""
+
+    async def add(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "manifest", "files", "accept")
+        manifest = _text(params, "manifest", MANIFEST_CHARACTERS)
+        files, accept = _files(params.get("files", {})), _names(params, "accept")
+        return _tool(await supervisor.add_tool(arrival.caller, manifest, files, accept))
+
+    async def approve(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "name", "version", "accept")
+        name, version = _text(params, "name", 64), _text(params, "version", 64)
+        accept = _names(params, "accept")
+        return _tool(await supervisor.approve_tool(arrival.caller, name, version, accept))
+
+    async def show(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "name", "version")
+        name, version = _text(params, "name", 64), _optional(params, "version")
+        return _tool(supervisor.show_tool(arrival.caller, name, version))
+
+    async def remove(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "name", "version")
+        name, version = _text(params, "name", 64), _optional(params, "version")
+        return _tool(await supervisor.remove_tool(arrival.caller, name, version))
+
+    async def every(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        tools = await supervisor.all_tools(arrival.caller)
+        return {"tools": [registered(tool) for tool in tools], "resultType": "complete"}
+
+    async def diff(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "name", "old", "new")
+        name = _text(params, "name", 64)
+        old, new = _optional(params, "old"), _optional(params, "new")
+        found = await supervisor.diff_tool(arrival.caller, name, old, new)
+        return {"diff": found.to_json(), "resultType": "complete"}
+
+    return {
         "fumehood/tools/add": add,
+        "fumehood/tools/approve": approve,
         "fumehood/tools/show": show,
         "fumehood/tools/remove": remove,
-        "fumehood/status": status,
+        "fumehood/tools/all": every,
+        "fumehood/tools/diff": diff,
     }
 
 
@@ -142,6 +174,7 @@ def registered(tool: RegisteredTool) -> dict[str, Any]:
         "account": tool.account,
         "state": tool.state,
         "added": tool.added,
+        "added_by": tool.added_by,
         "notes": list(tool.notes),
     }
 
@@ -163,6 +196,21 @@ def _text(params: Mapping[str, Any], name: str, longest: int) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= longest:
         raise UsageError(f"{name!r} must be a string of 1 to {longest} characters", "give one")
     return value
+
+
+def _optional(params: Mapping[str, Any], name: str) -> str | None:
+    return _text(params, name, 64) if name in params else None
+
+
+def _names(params: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = params.get(name, [])
+    if (
+        not isinstance(value, list)
+        or len(value) > NAMES
+        or not all(isinstance(item, str) for item in value)
+    ):
+        raise UsageError(f"{name!r} must be a list of at most {NAMES} names")
+    return tuple(value)
 
 
 def _files(value: object) -> dict[str, ToolFile]:

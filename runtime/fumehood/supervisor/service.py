@@ -50,6 +50,7 @@ from fumehood.supervisor.lookout import Lookout
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate
 from fumehood.supervisor.receipts import Receipts
+from fumehood.supervisor.registration import Registration
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.telling import telling
 
@@ -153,6 +154,13 @@ class Supervisor:
         self.close_session = self._callers.close_session
         self.approvals = self._approvals.pending
         self.answer_approval = self._approvals.answer
+        self._registration = Registration(
+            rooms.catalog, rooms.admission, self._record, self._operator_only, self._tidy_later
+        )
+        self.remove_tool = self._registration.remove
+        self.approve_tool = self._registration.approve
+        self.all_tools = self._registration.all
+        self.diff_tool = self._registration.diff
         self._governing = Governing(
             rooms.catalog, rooms.admission, rooms.config, self._operator_only
         )
@@ -228,6 +236,7 @@ class Supervisor:
             admitted = await self._admit(request)
             live.tool = tool = admitted.tool
             with rooms.admission.quota.hold(principal.name, admitted.session):
+                await self._check_pin(tool)
                 if isinstance(admitted, Asking):
                     live.enter("asking")
                     admitted = await self._approvals.wait(admitted)
@@ -253,6 +262,26 @@ class Supervisor:
         if result.status == "cancelled":
             raise asyncio.CancelledError
         return _on_record(result, position)
+
+    async def _check_pin(self, tool: RegisteredTool) -> None:
+        """Before each launch: the files are those that were registered, or nothing runs.
+
+        Raises:
+            UnknownTool: they are not, and the tool is quarantined.
+        """
+        catalog = self._rooms.catalog
+        if catalog.looks_sound(tool):
+            return
+        loop = asyncio.get_running_loop()
+        bad = await loop.run_in_executor(self._workers, catalog.recheck, tool)
+        if bad is None:
+            return
+        fields: dict[str, Field] = {**_tool(bad), "changed": bad.notes}
+        await self._record("tool.quarantined", fields)
+        log.error("tool quarantined", tool=bad.manifest.name, changed=bad.notes)
+        raise UnknownTool(
+            f"there is no tool {bad.manifest.name!r}", "`fumehood tool list` shows the tools"
+        )
 
     async def _admit(self, request: Request) -> Admitted | Asking:
         """On the event loop where that takes microseconds; large arguments take up to 1.5 s."""
@@ -416,34 +445,30 @@ class Supervisor:
         may = self._rooms.admission.authorizer.may_call
         return [tool for tool in self._rooms.catalog.list() if may(caller, tool)]
 
-    def show_tool(self, caller: Caller, name: str) -> RegisteredTool:
-        tool = self._rooms.catalog.get(name)
-        if tool is None or not self._rooms.admission.authorizer.may_call(caller, tool):
+    def show_tool(self, caller: Caller, name: str, version: str | None = None) -> RegisteredTool:
+        authorizer, catalog = self._rooms.admission.authorizer, self._rooms.catalog
+        tool = catalog.version(name, version) if version else catalog.get(name)
+        if tool is None and version is None and authorizer.is_operator(caller):
+            tool = next((one for one in catalog.all() if one.manifest.name == name), None)
+        if tool is None or not (
+            authorizer.is_operator(caller) or authorizer.may_call(caller, tool)
+        ):
             raise UnknownTool(f"no tool {name[:64]!r}", "`fumehood tool list` shows the tools")
         unfit = self._rooms.pool.unfit(tool.digest)
         notes: tuple[str, ...] = (f"not started ahead of calls: {unfit}",) if unfit else ()
-        if self._rooms.admission.authorizer.is_operator(caller):  # numbers of others' calls
-            notes += self._rooms.habits.told(tool.digest)
-        return replace(tool, notes=notes) if notes else tool
+        if authorizer.is_operator(caller):  # what a reviewer needs; numbers of others' calls
+            notes = (*tool.notes, *notes, *self._rooms.habits.told(tool.digest))
+        return replace(tool, notes=notes)
 
     async def add_tool(
-        self, caller: Caller, manifest_text: str, files: Mapping[str, ToolFile]
+        self,
+        caller: Caller,
+        manifest_text: str,
+        files: Mapping[str, ToolFile],
+        accept: Sequence[str] = (),
     ) -> RegisteredTool:
-        await self._operator_only(caller, "tool.add_refused")
         self._rooms.gate.check()
-        tool = self._rooms.admission.register(self._rooms.catalog, manifest_text, files)
-        await self._record("tool.added", {**_caller(caller), **_tool(tool)})
-        log.info("tool added", tool=tool.manifest.name, version=tool.manifest.version)
-        self._tidy_later()
-        return tool
-
-    async def remove_tool(self, caller: Caller, name: str) -> RegisteredTool:
-        await self._operator_only(caller, "tool.remove_refused")
-        tool = self._rooms.catalog.remove(name)
-        await self._record("tool.removed", {**_caller(caller), **_tool(tool)})
-        log.info("tool removed", tool=name)
-        self._tidy_later()
-        return tool
+        return await self._registration.add(caller, manifest_text, files, accept)
 
     def _tidy_later(self) -> None:
         """Delete the files of versions that are gone, once nothing runs from them."""
@@ -456,7 +481,7 @@ class Supervisor:
         catalog = self._rooms.catalog
         running = {live.tool.files for live in self._live if live.tool and live.tool.files}
         in_use = running | self._rooms.pool.trees
-        current = {tool.files for tool in catalog.list()}
+        current = {tool.files for tool in catalog.all()}
         work = asyncio.get_running_loop().run_in_executor(self._workers, catalog.collect, in_use)
         work.add_done_callback(_tidied)
         if in_use - current:

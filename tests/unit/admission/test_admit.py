@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
 
@@ -114,31 +114,15 @@ def test_validators_are_compiled_once_and_bounded() -> None:
     assert len(here._compiled) <= MAX_COMPILED
 
 
-class Shelf:
-    """A catalog that remembers what was added."""
-
-    def __init__(self) -> None:
-        self.added: list[tuple[str, Mapping[str, bytes]]] = []
-
-    def add(self, manifest: Manifest, files: Mapping[str, bytes]) -> RegisteredTool:
-        self.added.append((manifest.name, files))
-        return tool()
-
-
-def test_registration_reads_lints_and_stores_in_this_order() -> None:
-    shelf = Shelf()
-    admission().register(shelf, TEXT, {"main.py": b""})
-    assert shelf.added == [("word-count", {"main.py": b""})]
-
-
-def test_what_the_lint_or_the_reader_refuses_is_not_stored() -> None:
-    shelf = Shelf()
+def test_a_manifest_is_read_and_linted_before_it_may_be_stored() -> None:
+    seen: list[str] = []
+    prepared = admission(lint=lambda manifest: seen.append(manifest.name)).prepare(TEXT, {})
+    assert (prepared.name, seen) == ("word-count", ["word-count"])
 
     def refuse(manifest: Manifest) -> None:
         raise ManifestError("no", field="limits")
 
     with pytest.raises(ManifestError, match="no"):
-        admission(lint=refuse).register(shelf, TEXT, {})
+        admission(lint=refuse).prepare(TEXT, {})
     with pytest.raises(ManifestError, match="unknown key"):
-        admission().register(shelf, TEXT + "colour: red\n", {})
-    assert shelf.added == []
+        admission().prepare(TEXT + "colour: red\n", {})

@@ -1,0 +1,208 @@
+"""How tools come into the catalog, change and leave: linted, compared, approved, on record.
+
+Must never let a tool be called that no operator agreed to, nor one that became something else
+under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from fumehood.admission.admit import Admission
+from fumehood.audit.record import Field
+from fumehood.catalog import poisoning
+from fumehood.catalog.changes import Change, compare, reasons
+from fumehood.catalog.store import Catalog, ToolFile
+from fumehood.errors import CatalogError, UnknownTool, UsageError
+from fumehood.model.manifest import Manifest
+from fumehood.model.request import Caller, RegisteredTool
+
+log = structlog.get_logger(__name__)
+
+CHANGES: Final = "changes"
+"""Accepts by name what would need approval again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What one version changes against another."""
+
+    old: RegisteredTool
+    new: RegisteredTool
+    changes: Sequence[Change]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.new.manifest.name,
+            "old": self.old.manifest.version,
+            "new": self.new.manifest.version,
+            "changes": [change.to_json() for change in self.changes],
+        }
+
+
+@dataclass(slots=True)
+class Registration:
+    """record: returns once it is on disk. operator_only: returns for an operator, and records and
+    refuses others. tidy: deletes what is not used any more, later."""
+
+    catalog: Catalog
+    admission: Admission
+    record: Callable[[str, Mapping[str, Field]], Awaitable[None]]
+    operator_only: Callable[[Caller, str], Awaitable[None]]
+    tidy: Callable[[], None]
+
+    async def add(
+        self,
+        caller: Caller,
+        manifest_text: str,
+        files: Mapping[str, ToolFile],
+        accept: Sequence[str] = (),
+    ) -> RegisteredTool:
+        """Register a version. It is pending when an operator has to look at it: because its adder
+        is none, or because it changes what was agreed to.
+
+        Args:
+            accept: rules of the lint, or `changes`, that an operator accepts by name.
+
+        Raises:
+            UsageError: there is no such rule. CatalogError: the lint found something.
+            ManifestError, ImageError, OverQuota
+        """
+        principal = self.admission.authorizer.principal(caller)
+        self.admission.quota.arrive(principal.name)
+        _check_accepted(accept)
+        manifest = self.admission.prepare(manifest_text, files)
+        findings = self._examined(manifest)
+        notes = [str(finding) for finding in findings]
+        fields: dict[str, Field] = {"caller": _caller(caller), "accepted": tuple(accept)}
+        if principal.operates:
+            await self._refuse_unaccepted(manifest, findings, accept, fields)
+            review = () if CHANGES in accept else self._review(manifest)
+            notes += review
+        else:
+            review = (f"added by {principal.name}, who is no operator",)
+            notes += [*review, *self._review(manifest)]
+        tool = self.catalog.add(
+            manifest, files, by=principal.name, pending=bool(review), notes=notes
+        )
+        event = "tool.pending" if tool.state == "pending" else "tool.added"
+        await self.record(event, {**fields, **_tool(tool), "notes": tool.notes})
+        log.info("tool added", tool=manifest.name, version=manifest.version, state=tool.state)
+        self.tidy()
+        return tool
+
+    async def approve(
+        self, caller: Caller, name: str, version: str, accept: Sequence[str] = ()
+    ) -> RegisteredTool:
+        """Make a pending version, or one that was current before, the current one.
+
+        Raises:
+            Unauthorized: only operators may. CatalogError: there is none, or the lint found
+                something that is not accepted.
+        """
+        await self.operator_only(caller, "tool.approve_refused")
+        _check_accepted(accept)
+        known = self.catalog.version(name, version)
+        fields: dict[str, Field] = {"caller": _caller(caller), "accepted": tuple(accept)}
+        if known is not None and known.state == "pending":
+            findings = self._examined(known.manifest)
+            await self._refuse_unaccepted(known.manifest, findings, accept, fields)
+        tool = self.catalog.approve(name, version)
+        await self.record("tool.approved", {**fields, **_tool(tool), "added_by": tool.added_by})
+        log.info("tool approved", tool=name, version=version)
+        self.tidy()
+        return tool
+
+    async def remove(self, caller: Caller, name: str, version: str | None = None) -> RegisteredTool:
+        """Forget a tool, or one version that is not current; raises Unauthorized, CatalogError."""
+        await self.operator_only(caller, "tool.remove_refused")
+        tool = self.catalog.remove(name, version)
+        fields: dict[str, Field] = {"caller": _caller(caller), "all": version is None}
+        await self.record("tool.removed", {**fields, **_tool(tool)})
+        log.info("tool removed", tool=name, version=version or "all")
+        self.tidy()
+        return tool
+
+    async def all(self, caller: Caller) -> Sequence[RegisteredTool]:
+        """Every version of every tool, for operators; raises Unauthorized."""
+        await self.operator_only(caller, "tool.list_refused")
+        return self.catalog.all()
+
+    async def diff(
+        self, caller: Caller, name: str, old: str | None = None, new: str | None = None
+    ) -> Diff:
+        """What `new` (the newest that is not current) changes against `old` (the current one).
+
+        Raises:
+            Unauthorized: only operators may look. UnknownTool: there is no such version.
+        """
+        await self.operator_only(caller, "tool.diff_refused")
+        versions = [tool for tool in self.catalog.all() if tool.manifest.name == name]
+        current = self.catalog.get(name)
+        others = [tool for tool in versions if tool != current]
+        one = self.catalog.version(name, old) if old else current
+        two = self.catalog.version(name, new) if new else (others[-1] if others else None)
+        if one is None or two is None:
+            raise UnknownTool(
+                f"there are no two versions of {name[:64]!r} to compare",
+                "`fumehood tool list --all` shows the versions there are",
+            )
+        listings = self.catalog.listing(one), self.catalog.listing(two)
+        return Diff(one, two, compare(one.manifest, two.manifest, *listings))
+
+    def _examined(self, manifest: Manifest) -> list[poisoning.Finding]:
+        others = {tool.manifest.name for tool in self.catalog.all()} - {manifest.name}
+        return poisoning.examine(manifest, others)
+
+    def _review(self, manifest: Manifest) -> tuple[str, ...]:
+        """Why this version needs approval although another one of the tool was agreed to."""
+        current = self.catalog.get(manifest.name)
+        if current is None or current.manifest == manifest:
+            return ()
+        changes = compare(current.manifest, manifest, None, None)
+        against = f"against {current.manifest.version}"
+        return tuple(f"{reason} {against}" for reason in reasons(changes))
+
+    async def _refuse_unaccepted(
+        self,
+        manifest: Manifest,
+        findings: Sequence[poisoning.Finding],
+        accept: Sequence[str],
+        fields: Mapping[str, Field],
+    ) -> None:
+        high = [f for f in findings if f.severity == "high" and f.rule not in accept]
+        if not high:
+            return
+        found = tuple(str(finding) for finding in high)
+        named: dict[str, Field] = {"tool": manifest.name, "tool_version": manifest.version}
+        await self.record("tool.lint_refused", {**fields, **named, "findings": found})
+        rules = sorted({finding.rule for finding in high})
+        accepted = " ".join(f"--accept {rule}" for rule in rules)
+        raise CatalogError(
+            "the manifest says what a tool has no reason to say: " + "; ".join(found[:5]),
+            f"change it, or, where it is meant so, register it with {accepted}",
+        )
+
+
+def _check_accepted(accept: Sequence[str]) -> None:
+    for name in accept:
+        if name not in poisoning.RULES and name != CHANGES:
+            known = ", ".join([CHANGES, *poisoning.RULES])
+            raise UsageError(f"there is no rule {name[:40]!r} to accept", f"known here: {known}")
+
+
+def _caller(caller: Caller) -> dict[str, Field]:
+    return {"uid": caller.uid, "gid": caller.gid, "pid": caller.pid}
+
+
+def _tool(tool: RegisteredTool) -> dict[str, Field]:
+    return {
+        "tool": tool.manifest.name,
+        "tool_version": tool.manifest.version,
+        "tool_digest": tool.digest,
+        "account": tool.account,
+    }
