@@ -8,7 +8,18 @@ import sys
 import time
 from typing import Any
 
-from bench import ROOT, breakdown, growth, imports, latency, machine, plot, report, throughput
+from bench import (
+    ROOT,
+    admission,
+    breakdown,
+    growth,
+    imports,
+    latency,
+    machine,
+    plot,
+    report,
+    throughput,
+)
 from bench.place import place
 from bench.section import Findings, Scale, Section, arguments
 from bench.targets import Verdict
@@ -19,6 +30,7 @@ SECTIONS: dict[str, Section] = {
     "throughput": throughput.run,
     "breakdown": breakdown.run,
     "growth": growth.run,
+    "admission": admission.run,
 }
 
 

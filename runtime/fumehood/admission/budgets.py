@@ -2,7 +2,8 @@
 
 A call reserves the most it may use before it runs, and gives back at its end what it did not, so
 that no number of calls at once can use more. Must never forget what was used: the store has it
-before the call runs.
+before the call runs. What is given back is stored with the next reservation, or by `flush`: until
+then a crash counts too much, never too little.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from fumehood.errors import OverQuota
+from fumehood.errors import FumehoodError, OverQuota
 from fumehood.model.plan import Limits
 from fumehood.model.principal import Principal
 from fumehood.model.quotas import WINDOWS, Budget
@@ -64,8 +65,10 @@ class Reservation:
     def settle(self, used: Amounts) -> None:
         """Give back what was not used; more than was reserved is counted too."""
         if self.entries:
-            change = tuple(mine - most for mine, most in zip(used, self.most, strict=True))
-            self.budgets.add(self.entries, (change[0], change[1], change[2]))
+            one, two, three = used
+            self.budgets.add(
+                self.entries, (one - self.most[0], two - self.most[1], three - self.most[2])
+            )
             self.entries = ()
 
 
@@ -73,10 +76,11 @@ class Budgets:
     """clock: seconds of UTC that never go back while this process lives."""
 
     def __init__(self, budgets: Sequence[Budget], store: Store, clock: Callable[[], float]) -> None:
-        self._budgets = tuple(budgets)
+        self._budgets = tuple((budget, budget.key) for budget in budgets)
         self._store = store
         self._clock = clock
         self._used: dict[tuple[str, int], Amounts] = {}
+        self._unsaved: set[tuple[str, int]] = set()
 
     def reserve(self, principal: Principal, tool: str, limits: Limits) -> Reservation:
         """Hold what a call may use at most, in every budget that it falls under.
@@ -87,15 +91,20 @@ class Budgets:
         most = worst_case(limits)
         now = self._clock()
         entries = []
-        for budget in self._budgets:
+        for budget, key in self._budgets:
             if not about(budget, principal, tool):
                 continue
-            entry = (_key(budget, principal.name, tool), window_of(budget, now))
+            entry = (_key(budget, key, principal.name, tool), window_of(budget, now))
             _check(budget, self._of(entry), most, _ends_in(budget, now))
             entries.append(entry)
         held = Reservation(self, tuple(entries), most)
         if entries:
             self.add(held.entries, most)
+            try:
+                self.flush()
+            except FumehoodError:
+                held.settle((0, 0, 0))
+                raise
             self._forget(now)
         return held
 
@@ -103,26 +112,32 @@ class Budgets:
         """Those of one caller; of one tool where the budget is that narrow."""
         now = self._clock()
         found = []
-        for budget in self._budgets:
+        for budget, key in self._budgets:
             name = tool or next((p for p in budget.tools if "*" not in p), "")
             if budget.per == "tool" or EVERYBODY not in (*budget.who, *principal.roles):
                 continue
             if principal.roles.isdisjoint(budget.who) or (budget.per == "caller_tool" and not name):
                 continue
-            key = _key(budget, principal.name, name)
-            used = self._of((key, window_of(budget, now)))
-            found.append(Count(budget, key, used, _ends_in(budget, now)))
+            counted = _key(budget, key, principal.name, name)
+            used = self._of((counted, window_of(budget, now)))
+            found.append(Count(budget, counted, used, _ends_in(budget, now)))
         return found
 
     def add(self, entries: Sequence[tuple[str, int]], change: Amounts) -> None:
-        """Count more, or less; on disk when this returns."""
-        saved = []
+        """Count more, or less."""
         for entry in entries:
-            used = self._of(entry)
-            new = tuple(max(0, have + more) for have, more in zip(used, change, strict=True))
-            self._used[entry] = total = (new[0], new[1], new[2])
-            saved.append((*entry, total))
-        self._store.save(saved)
+            one, two, three = self._of(entry)
+            self._used[entry] = (
+                max(0, one + change[0]), max(0, two + change[1]), max(0, three + change[2])
+            )  # fmt: skip
+            self._unsaved.add(entry)
+
+    def flush(self) -> None:
+        """Everything counted so far is on disk when this returns."""
+        if self._unsaved:
+            used = self._used
+            self._store.save([(*entry, used[entry]) for entry in self._unsaved])
+            self._unsaved.clear()
 
     def _of(self, entry: tuple[str, int]) -> Amounts:
         used = self._used.get(entry)
@@ -133,7 +148,9 @@ class Budgets:
     def _forget(self, now: float) -> None:
         if len(self._used) > 4 * (len(self._budgets) + 1_024):
             oldest = now - 2 * max(WINDOWS.values())
-            self._used = {e: used for e, used in self._used.items() if e[1] > oldest}
+            self._used = {
+                e: used for e, used in self._used.items() if e[1] > oldest or e in self._unsaved
+            }
 
 
 def worst_case(limits: Limits) -> Amounts:
@@ -146,9 +163,9 @@ def worst_case(limits: Limits) -> Amounts:
 
 def about(budget: Budget, principal: Principal, tool: str) -> bool:
     """Whether a call of `principal` to `tool` falls under the budget."""
-    return not principal.roles.isdisjoint(budget.who) and any(
-        glob(pattern, tool) for pattern in budget.tools
-    )
+    if principal.roles.isdisjoint(budget.who):
+        return False
+    return budget.tools == ("*",) or any(glob(pattern, tool) for pattern in budget.tools)
 
 
 def window_of(budget: Budget, now: float) -> int:
@@ -161,17 +178,15 @@ def _ends_in(budget: Budget, now: float) -> float:
     return window_of(budget, now) + WINDOWS[budget.window] - now
 
 
-def _key(budget: Budget, principal: str, tool: str) -> str:
-    parts = {"caller": (principal,), "tool": (tool,), "caller_tool": (principal, tool)}
-    return "/".join((budget.key, *parts[budget.per]))
+def _key(budget: Budget, key: str, principal: str, tool: str) -> str:
+    if budget.per == "caller":
+        return f"{key}/{principal}"
+    return f"{key}/{tool}" if budget.per == "tool" else f"{key}/{principal}/{tool}"
 
 
 def _check(budget: Budget, used: Amounts, most: Amounts, ends_in: float) -> None:
-    limits = (
-        budget.invocations,
-        None if budget.cpu is None else round(budget.cpu * 1000),
-        budget.output,
-    )
+    cpu = None if budget.cpu is None else round(budget.cpu * 1000)
+    limits = (budget.invocations, cpu, budget.output)
     for name, limit, have, need in zip(NAMES, limits, used, most, strict=True):
         if limit is None or have + need <= limit:
             continue

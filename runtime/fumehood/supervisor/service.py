@@ -28,7 +28,15 @@ from fumehood.audit.receipt import released
 from fumehood.audit.record import Field, Position
 from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.config import Config
-from fumehood.errors import AuditError, Cancelled, Rejected, Unauthorized, Unavailable, UnknownTool
+from fumehood.errors import (
+    AuditError,
+    Cancelled,
+    CatalogError,
+    Rejected,
+    Unauthorized,
+    Unavailable,
+    UnknownTool,
+)
 from fumehood.launcher.clients import Launchers
 from fumehood.model.codec import encode
 from fumehood.model.live import Listener
@@ -219,6 +227,10 @@ class Supervisor:
         self._rooms.habits.close()
         self._callers.close()
         self._rooms.receipts.close()
+        try:
+            self._rooms.admission.budgets.flush()
+        except CatalogError as error:  # the last calls count in full then
+            log.exception("budgets cannot be stored", error=error.detail)
         if self._tidying is not None:
             self._tidying.cancel()
         for threads in (self._workers, self._scans, self._ears):

@@ -16,6 +16,10 @@ from typing import Final
 from fumehood.admission.budgets import Amounts
 from fumehood.errors import CatalogError
 
+COLUMNS: Final = 5
+AT_ONCE: Final = 100
+"""Rows of one statement; SQLite takes 32,766 values (SQLITE_MAX_VARIABLE_NUMBER)."""
+_PLACES: Final = "(?, ?, ?, ?, ?)"
 KEPT_SECONDS: Final = 8 * 86_400
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS used (
@@ -56,17 +60,15 @@ class Usage:
         return (0, 0, 0) if row is None else (row[0], row[1], row[2])
 
     def save(self, entries: Sequence[tuple[str, int, Amounts]]) -> None:
-        """All of them or none."""
-        rows = [(key, window, *amounts) for key, window, amounts in entries]
+        """On disk when this returns, as far as `synchronous = NORMAL` goes."""
+        rows = [value for key, window, amounts in entries for value in (key, window, *amounts)]
         try:
-            if len(rows) > 1:
-                self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR REPLACE INTO used VALUES (?, ?, ?, ?, ?)", rows)
-            if len(rows) > 1:
-                self._db.execute("COMMIT")
+            for start in range(0, len(entries), AT_ONCE):
+                some = rows[start * COLUMNS : (start + AT_ONCE) * COLUMNS]
+                places = ", ".join([_PLACES] * (len(some) // COLUMNS))
+                # One statement is one transaction. Only the number of places is not constant.
+                self._db.execute(f"INSERT OR REPLACE INTO used VALUES {places}", some)  # noqa: S608
         except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
             raise _unusable(error) from error
 
     def close(self) -> None:

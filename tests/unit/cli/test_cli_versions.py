@@ -1,0 +1,42 @@
+"""`fumehood tool list --all`, `diff`, `approve`, and what `add` says of a pending version."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from support.cli import Cli
+from support.gateway import FakeSupervisor, registered
+
+
+def test_every_version_is_listed_with_its_state(cli: Cli, supervisor: FakeSupervisor) -> None:
+    supervisor.catalog["echo"] = replace(registered("echo"), state="pending", added_by="uid:7")
+    shown = cli("tool", "list", "--all").out.splitlines()
+    assert shown[0].split() == ["NAME", "VERSION", "STATE", "ADDED", "BY"]
+    assert next(line for line in shown if line.startswith("echo")).split()[2::3] == [
+        "pending",
+        "uid:7",
+    ]
+    assert {entry["state"] for entry in json.loads(cli("tool", "list", "--all", "--json").out)} == {
+        "pending",
+        "active",
+    }
+
+
+def test_a_diff_marks_what_needs_approval(cli: Cli, supervisor: FakeSupervisor) -> None:
+    shown = cli("tool", "diff", "echo").out
+    assert shown.splitlines() == [
+        "echo 1.0.0 to 2.0.0",
+        "! description",
+        "    - a",
+        "    + b",
+        "  changed file main.py",
+    ]
+    assert "nothing but the version" in cli("tool", "diff", "echo", "1.0.0", "3.0.0").out
+
+
+def test_an_approval_accepts_findings_by_name(cli: Cli, supervisor: FakeSupervisor) -> None:
+    ended = cli("tool", "approve", "echo", "1.0.0", "--accept", "look_alike", "--accept", "changes")
+    assert (ended.status, supervisor.accepted) == (0, ("look_alike", "changes"))
+    assert ended.out.startswith("approved echo 1.0.0")
+    assert cli("tool", "approve", "nosuch", "1.0.0").status == 3
