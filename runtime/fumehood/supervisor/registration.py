@@ -51,7 +51,7 @@ class Registration:
 
     catalog: Catalog
     admission: Admission
-    record: Callable[[str, Mapping[str, Field]], Awaitable[None]]
+    record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[None]]
     tidy: Callable[[], None]
 
