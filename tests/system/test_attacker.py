@@ -14,7 +14,7 @@ from support import ledger
 from support.hood import LIMITS, Hood, eventually, hood
 from support.stranger import GROUP, Stranger
 
-MALLORY, ANN, STRANGER = 64_361, 64_362, 64_363
+MALLORY, ANN = 64_361, 64_362
 CONFIG = {
     "socket_group": GROUP,
     "accounts": {"first": 1_955_000_000, "count": 400},
@@ -34,7 +34,8 @@ def daemon() -> Iterator[Hood]:
     with hood(config=CONFIG) as running:
         for name in ("word-counter", "private", "asked"):
             running.register(
-                None, name, command=["python3", "/tool/main.py"], files={"main.py": PROGRAM},
+                None, name, command=["python3", "/tool/main.py"],
+                files={"main.py": f"{PROGRAM}  # {name}"},
                 inputSchema={"type": "object", "additionalProperties": False},
             )  # fmt: skip
         yield running
@@ -76,8 +77,6 @@ def test_calling_what_is_not_theirs_or_learning_that_it_exists(daemon: Hood) -> 
     shown = [mallory.ask("fumehood/tools/show", name=name) for name in ("private", "no-such-tool")]
     assert {code(answer) for answer in shown} == {"unknown_tool"}
     assert len(events(daemon, "invocation.rejected")) == before + 2
-    outside = Stranger(daemon.socket, STRANGER).ask("tools/list")
-    assert code(outside) == "unauthorized"
 
 
 def test_acting_as_an_operator(daemon: Hood) -> None:
