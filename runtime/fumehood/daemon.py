@@ -406,10 +406,18 @@ def _profile_digest(ceilings: Ceilings) -> Callable[[str], str]:
     return digest
 
 
+_CONTROLS = (
+    "service_account", "namespaces", "network", "capabilities", "no_new_privs", "seccomp",
+    "scratch", "memory", "cpu", "pids",
+)  # fmt: skip
+
+
 def _on_hello(hello: m.Hello) -> None:
+    missing = dict(hello.unenforceable)
     log.info(
         "launcher ready", engine=hello.engine, cgroups=hello.cgroup_mode, pid=hello.pid,
-        swept=hello.swept, not_enforced=dict(hello.unenforceable),
+        swept=hello.swept, enforces=[name for name in _CONTROLS if name not in missing],
+        not_enforced=missing,
     )  # fmt: skip
 
 

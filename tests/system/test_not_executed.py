@@ -1,16 +1,19 @@
-"""A tool whose program cannot run, and a sandbox that a stranger kills: what its caller is told."""
+"""A tool, a sandbox or a daemon that cannot run: what its caller, or its operator, is told."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.hood import Hood, comm, eventually, processes_of
+from support.hood import Hood, comm, command, eventually, processes_of
 
 SLEEPER = "import time\nprint('begun', flush=True)\ntime.sleep(60)\n"
 
@@ -56,3 +59,33 @@ def test_a_sandbox_killed_by_a_stranger_is_no_missing_program(hood: Hood) -> Non
     call.join(30)
     assert [result["status"] for result in results] == ["engine_error"]
     assert "(control: sandbox)" in results[0]["message"]
+
+
+IN_PLACE_OF = 'mount --bind "$1" "$2"; shift 2; exec "$@"'
+
+
+def test_a_launcher_that_cannot_start_says_why_and_ends_the_daemon_with_its_status(
+    tmp_path: Path,
+) -> None:
+    groups = tmp_path / "group"
+    groups.write_text(Path("/etc/group").read_text() + "strangers:x:1963000003:\n")
+    config = tmp_path / "config.yaml"
+    config.write_text("accounts: {first: 1963000000, count: 10}\n")
+    words = ["serve", "--socket", str(tmp_path / "socket"), "--state", str(tmp_path / "state")]
+    ended = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-ec", IN_PLACE_OF, "sh",
+         str(groups), "/etc/group", *command(*words, "--config", str(config))],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2, ended.stderr
+    said = ended.stderr.splitlines()
+    assert any(line.startswith("error: accounts: ") and "strangers" in line for line in said)
+    assert "remedy: choose another accounts.first in the configuration" in said
+    assert not (tmp_path / "socket").exists()
+
+
+def test_what_an_engine_enforces_is_logged_once_its_launcher_has_found_it(hood: Hood) -> None:
+    lines = [line for line in hood.log.read_text().splitlines() if line.startswith("{")]
+    ready = next(json.loads(line) for line in lines if "launcher ready" in line)
+    assert {"seccomp", "capabilities", "namespaces", "memory", "pids"} <= set(ready["enforces"])
+    assert ready["not_enforced"] == {}

@@ -320,7 +320,6 @@ def summary(places: Places, config: Config) -> list[str]:
         f"state       {places.state}",
         f"engines     {', '.join(config.engines)}; {who}",
         f"cgroup      {mode}: {', '.join(controllers) or 'nothing'} can be limited",
-        "sandbox     all namespaces, no capability, no_new_privs, seccomp, no network",
     ]
     if config.accept_unenforced:
         lines.append(f"accepted    not enforced here: {', '.join(config.accept_unenforced)}")

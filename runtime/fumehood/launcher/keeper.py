@@ -20,7 +20,12 @@ from typing import NoReturn
 
 import fumehood
 from fumehood.kernel import cgroup, libc, proc, rootfs
-from fumehood.launcher.loop import code_paths, keep_descriptors
+from fumehood.launcher.loop import (
+    CANNOT_START,
+    CANNOT_START_STATUSES,
+    code_paths,
+    keep_descriptors,
+)
 from fumehood.launcher.notify import Manager
 from fumehood.model.codec import decode, encode
 from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings
@@ -32,7 +37,6 @@ MAX_RESTARTS = 5
 RESTART_WINDOW_SECONDS = 30.0
 STOP_SECONDS = 15.0
 """How long a launcher may take to kill its sandboxes once its supervisor is gone."""
-CANNOT_START = 6
 _SUPERVISOR_TMP_BYTES = 16 * 1024 * 1024
 
 
@@ -110,6 +114,8 @@ class Keeper:
         self._control: socket.socket | None = None
         self._starts: dict[str, list[float]] = {engine: [] for engine in settings.engines}
         self._stops = 0
+        self._failure = 0
+        """Exit status of a launcher that cannot run."""
         # Another supervisor may take the path over once ours is dead: remove our own only.
         self._socket = _inode(settings.socket) if settings.socket else None
 
@@ -224,12 +230,16 @@ class Keeper:
                 result = _exit_status(status)
             elif (engine := self._engine_of(pid)) is not None:
                 del self._launchers[engine]
-                failed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == CANNOT_START
+                ended = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
+                failed = ended in CANNOT_START_STATUSES
                 if failed or not self._may_restart(engine):
+                    self._failure = self._failure or (ended if failed else CANNOT_START)
                     self._stops += 1
                     self._signal(self._supervisor, signal.SIGKILL)
                     _say(f"the launcher of {engine} cannot run; stopping")
         self._kill_strays()
+        if result is not None and self._failure:
+            return self._failure  # the supervisor's end tells only that it was killed for it
         if result is None and not self._stops:
             for engine in self._settings.engines:
                 if engine not in self._launchers:

@@ -23,7 +23,7 @@ from typing import Literal, TypeVar
 
 import fumehood
 from fumehood.engines.protocol import Ended, Engine, Event, Failed, Opened, Sandbox, Started
-from fumehood.errors import EngineError, FumehoodError, PlanRefused, ProtocolError
+from fumehood.errors import EngineError, ExitStatus, FumehoodError, PlanRefused, ProtocolError
 from fumehood.launcher import ceilings as ceiling
 from fumehood.launcher import messages as m
 from fumehood.launcher.budget import CpuBudget
@@ -40,7 +40,9 @@ IDLE_SECONDS = 900.0
 """An opened sandbox that is never started is killed after this time."""
 MAX_QUEUED = 4096
 """Messages waiting for a supervisor that does not read; one more, and it counts as dead."""
-CANNOT_START = 6
+CANNOT_START = ExitStatus.ENGINE
+CANNOT_START_STATUSES = frozenset({ExitStatus.USAGE, ExitStatus.ENGINE})
+"""Of a launcher that would fail the same way again."""
 _POLL_SECONDS = 0.001
 S = TypeVar("S")
 
@@ -490,12 +492,21 @@ def serve(
     try:
         launcher, mode, swept = prepare(channel, given)
     except (FumehoodError, OSError) as error:
-        cause = error if isinstance(error, FumehoodError) else f"the launcher cannot start: {error}"
-        sys.stderr.write(f"fumehood-launcher: {cause}\n")
-        return CANNOT_START
+        return _told(error)
     launcher.hello(cgroup_mode=mode, swept=swept)
     launcher.run()
     return 0
+
+
+def _told(error: FumehoodError | OSError) -> int:
+    """Say why this launcher cannot start, as the command line would; the exit status."""
+    if isinstance(error, OSError):
+        sys.stderr.write(f"error: the launcher cannot start: {error}\n")
+        return CANNOT_START
+    sys.stderr.write(f"error: {error.cause}\n")
+    if error.remedy:
+        sys.stderr.write(f"remedy: {error.remedy}\n")
+    return error.exit_status if error.exit_status in CANNOT_START_STATUSES else CANNOT_START
 
 
 def keep_descriptors(wanted: Iterable[int]) -> None:
