@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -377,6 +380,47 @@ def test_a_tool_gets_its_hashed_requirements(hood: Hood, libraries: str, tmp_pat
     assert result["status"] == "ok", result
     answer = json.loads(result["content"][0]["text"])
     assert answer == {"answer": 0, "version": "1.0", "compiled": True, "python": [3, 11]}
+
+
+def test_a_tool_gets_its_locked_packages(
+    hood: Hood, store: ImageStore, base: Image, tmp_path: Path
+) -> None:
+    """Node's own part is where it looks: /node_modules, above /tool. A stand-in for it reads."""
+    tree = tmp_path / "tree"
+    shutil.copytree(store.path(base.digest), tree, symlinks=True)
+    (tree / "usr/bin").chmod(0o755)
+    (tree / "usr/bin/node").write_text(
+        '#!/bin/bash\ncd /tool && cat "../node_modules/$1/index.js"\n'
+    )
+    (tree / "usr/bin/node").chmod(0o755)
+    imported = hood.cli("image", "import", str(tree), "--name", "node")
+    assert imported.returncode == 0, imported.stderr
+    data = gzip.compress(tar(entry("package/index.js", b"module.exports = 7\n")))
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "lib.tgz").write_bytes(data)
+    integrity = base64.b64encode(hashlib.sha512(data).digest()).decode()
+    package = {"version": "1.0.0", "integrity": f"sha512-{integrity}"}
+    lock = tmp_path / "package-lock.json"
+    lock.write_text(json.dumps({"lockfileVersion": 3, "packages": {"node_modules/lib": package}}))
+    run = {
+        "image": "node",
+        "requirements": "package-lock.json",
+        "command": ["node", "lib"],
+        "files": ".",
+    }
+    files = {"package-lock.json": lock.read_text()}
+    with pytest.raises(FumehoodError, match="not installed over node"):
+        hood.register(None, "packages", command=[], files=files, run=run)
+    derived = hood.cli(
+        "image", "derive", str(lock), "--wheels", str(tmp_path / "packages"), "--json"
+    )
+    assert derived.returncode == 0, derived.stderr
+    added = hood.register(None, "packages", command=[], files=files, run=run)
+    assert added["manifest"]["run"]["image"] == f"node@{json.loads(derived.stdout)['digest']}"
+    result = hood.call("packages")
+    assert (result["status"], result["content"][0]["text"]) == ("ok", "module.exports = 7\n"), (
+        result
+    )
 
 
 def test_the_python_image_has_the_whole_standard_library(hood: Hood, libraries: str) -> None:
