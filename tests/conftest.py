@@ -37,10 +37,17 @@ def docker_engine() -> Iterator[Engine]:
     yield from _engine()
 
 
-@pytest.fixture
-def own_docker_engine() -> Iterator[Engine]:
-    """For tests that stop, kill or restart it."""
+@pytest.fixture(scope="session")
+def mortal_docker_engine() -> Iterator[Engine]:
     yield from _engine()
+
+
+@pytest.fixture
+def own_docker_engine(mortal_docker_engine: Engine) -> Engine:
+    """For tests that stop, kill or restart it: another than everybody's, and whole at the start
+    of each of them."""
+    mortal_docker_engine.revive()
+    return mortal_docker_engine
 
 
 @pytest.fixture(scope="session")

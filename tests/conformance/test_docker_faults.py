@@ -209,7 +209,7 @@ def test_no_container_outlives_a_launcher_that_is_killed(
         instance = instance_of(process)
     finally:
         process.kill()
-    until(lambda: not processes(), 2.0)
+    until(lambda: not processes())
     with docker_launcher(tmp_path, engine) as successor:
         assert successor.hello is not None
         assert successor.hello.swept

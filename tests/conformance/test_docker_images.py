@@ -12,7 +12,6 @@ from fumehood.images.store import Image, ImageStore
 from fumehood.launcher import messages as m
 from fumehood.launcher.docker_process import find_init
 from support.docker import DockerProcess, Engine, docker_launcher, docker_plan
-from support.launcher import launcher, plan
 
 
 @pytest.fixture
@@ -43,25 +42,6 @@ def containers(docker_engine: Engine, tmp_path: Path, store: ImageStore) -> Iter
 
 def wanted(image: Image) -> m.Plan:
     return docker_plan("/bin/program", "--version", image=image.digest)
-
-
-def test_both_engines_run_the_same_tree(
-    containers: DockerProcess,
-    docker_engine: Engine,
-    store: ImageStore,
-    tree: Path,
-    tmp_path: Path,
-) -> None:
-    image = store.import_(tree, "small")
-    call = containers.call("aaaaaaaa-1", wanted(image))
-    assert b"version" in call.out
-    with launcher(tmp_path, image_store=str(store.directory)) as bubblewrap:
-        ended, out = bubblewrap.run(
-            "bbbbbbbb-1", plan("/bin/program", "--version", image=image.digest)
-        )
-    assert (ended.exit_code, out) == (0, call.out)
-    # Docker names an image by a digest over its layers' digests: it has this tree, or another ID.
-    assert image.config in docker_engine.docker("images", "--no-trunc", "--quiet").split()
 
 
 def test_an_image_that_others_remove_is_loaded_again(

@@ -54,6 +54,15 @@ class Engine:
     def stop(self) -> None:
         subprocess.run([SCRIPT, "stop", self.folder], check=True)
 
+    def revive(self) -> None:
+        """Running and without containers, whatever a test did to it."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if str(self.folder) in Path(f"/proc/{self.pid}/cmdline").read_text():
+                self.signal(signal.SIGCONT)
+        self.start()
+        if left := self.docker("ps", "--all", "--quiet").split():
+            self.docker("rm", "--force", *left)
+
 
 @dataclass(frozen=True)
 class Call:

@@ -45,15 +45,6 @@ def two(own_docker_engine: Engine) -> Iterator[Hood]:
         yield running
 
 
-def test_each_tool_runs_on_its_engine(two: Hood) -> None:
-    for name, engine in (("embedded", "bubblewrap"), ("contained", "docker")):
-        for _ in range(3):
-            result = two.call(name, {"a": 1})
-            assert result["status"] == "ok"
-            assert result["enforced"]["engine"] == engine
-            assert result["content"][0]["text"] == 'said {"a":1}\n'
-
-
 def test_an_engine_that_does_not_run_is_refused_at_registration(hood: Hood) -> None:
     with pytest.raises(FumehoodError, match="docker does not run here"):
         hood.register(
@@ -85,7 +76,7 @@ def test_a_death_ends_the_calls_it_must_and_no_others(
         own_docker_engine.signal(signal.SIGKILL)
     else:
         os.kill(supervisor_of(two), signal.SIGKILL)
-    eventually(lambda: not sleeping(), 2, "every container is dead")
+    eventually(lambda: not sleeping(), 20, "every container is dead")
     for thread in threads:
         thread.join(30)
     assert len(ends) == 3
