@@ -49,10 +49,11 @@ MAY = {
     # A running daemon is reached through `client` only. `serve` becomes the keeper, `doctor`
     # asks the kernel and the engines, `audit verify` reads the log on disk, `image` works on the
     # store on disk, `key` on the key ring: it must work when an expired key keeps the daemon from
-    # starting, `policy check` reviews the operator's file before any daemon reads it.
+    # starting, `policy check` reviews the operator's file before any daemon reads it, `scan`
+    # looks into a user's own files.
     "cli": {
-        *BASE, "client", "verify", "crypto", "kernel", "audit", "images", "engines", "launcher",
-        "gateway",
+        *BASE, "client", "verify", "crypto", "kernel", "audit", "scan", "images", "engines",
+        "launcher", "gateway",
         "admission",
     },
     "__main__": {"cli"},

@@ -178,6 +178,12 @@ def _audit(app: typer.Typer) -> None:
     app.add_typer(audit.app, name="audit")
 
 
+def _scan(app: typer.Typer) -> None:
+    from fumehood.cli import scan
+
+    app.command("scan")(scan.command)
+
+
 def _receipt(app: typer.Typer) -> None:
     from fumehood.cli import receipt
 
@@ -227,6 +233,7 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "image": _image,
     "audit": _audit,
     "receipt": _receipt,
+    "scan": _scan,
     "key": _key,
     "profile": _profile,
 }

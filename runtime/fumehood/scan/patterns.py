@@ -200,6 +200,7 @@ def _store(path: Path, data: bytes) -> None:
     """In one step, so that nobody reads half of it. A cache that cannot be written is no fault."""
     partial = path.with_suffix(f".{os.getpid()}")
     try:
+        partial.touch(mode=0o600)
         partial.write_bytes(data)
         partial.replace(path)
     except OSError:

@@ -53,8 +53,16 @@ class Secrets:
     """What is known about secrets in one invocation's output."""
 
     def __init__(
-        self, search: Search, fingerprints: Fingerprints, budget: Budget, policy: Policy
+        self,
+        search: Search,
+        fingerprints: Fingerprints,
+        budget: Budget,
+        policy: Policy,
+        *,
+        tell_all: bool = False,
     ) -> None:
+        """tell_all: what the policy passes is told, too."""
+        self._tell_all = tell_all
         self._policy = policy
         self._search = search
         self._fingerprints = fingerprints
@@ -128,7 +136,7 @@ class Secrets:
                     self._remember(data[match.start : match.end], span)
                     self._remember(match.value, span)
                 continue
-            if action != "pass":
+            if action != "pass" or self._tell_all:
                 piece.told.append((match, action))
         piece.clean |= left and not rewritten
         return spans

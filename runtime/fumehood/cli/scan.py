@@ -1,0 +1,166 @@
+"""`fumehood scan FILE|-`: what the scanner sees in anything, and what the policy would do with it.
+
+Reads files; must never write to one, and never print what was found.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+import fumehood
+from fumehood.cli.options import ConfigOption, JsonOption, chosen
+from fumehood.cli.present import note, out_json, say, table
+from fumehood.errors import ExitStatus, FumehoodError, UsageError
+
+if TYPE_CHECKING:
+    from fumehood.scan.single import Report
+
+MAX_BYTES: Final = 256 * 1024 * 1024
+FOUND: Final = 1
+"""Exit status when something was found; 0 says that nothing was."""
+
+
+def command(
+    files: Annotated[list[str], typer.Argument(metavar="FILE|-", help="Files; - is stdin.")],
+    as_json: JsonOption = False,
+    as_sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show what the policy lets pass, too.")
+    ] = False,
+    release: Annotated[
+        bool, typer.Option("--release", help="Print what would leave, instead of findings.")
+    ] = False,
+    tool: Annotated[
+        str, typer.Option("--tool", metavar="NAME", help="With this tool's policy.")
+    ] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Scan files as a tool's output is scanned.
+
+    Exits with 0 when nothing was found, 1 when something was, 5 when all of it would be withheld.
+    """
+    if release and (len(files) > 1 or as_json or as_sarif):
+        raise UsageError("--release prints one file as it would leave", "give it one FILE alone")
+    reports = _reports(files, tool, config, everything=everything)
+    if release:
+        _release(*reports[0])
+    elif as_sarif:
+        from fumehood.scan.single import sarif
+
+        out_json(sarif(fumehood.__version__, reports))
+    elif as_json:
+        out_json({"files": [_file(*report) for report in reports]})
+    else:
+        _show(reports)
+    if any(report.released is None for _, _, report in reports):
+        raise typer.Exit(ExitStatus.WITHHELD)
+    if any(report.findings for _, _, report in reports):
+        raise typer.Exit(FOUND)
+
+
+def _reports(
+    files: list[str], tool: str, config: Path | None, *, everything: bool
+) -> list[tuple[str, bytes, Report]]:
+    from fumehood.config import load
+    from fumehood.model.scan_policy import PolicyRule
+    from fumehood.scan.decide import Policies
+    from fumehood.scan.detectors import searcher
+    from fumehood.scan.redact import Fingerprints
+    from fumehood.scan.single import look
+
+    places = chosen(config=config)
+    spec = load(places.config, trusted_uid=os.geteuid(), required=places.config_named).scan
+    policy = Policies(spec).of(tool)
+    if everything:  # what is passed by default is not even looked for
+        more = PolicyRule(kind="personal_data", action="flag")
+        spec = spec.model_copy(update={"policy": (*spec.policy, more)})
+    search = searcher(_own_cache(), spec)
+    # Fingerprints are keyed by installation; by hand they hold for this run only.
+    prints = Fingerprints(secrets.token_bytes(48))
+    return [
+        (name, data, look(data, "" if name == "-" else name, search, policy, prints,
+                          everything=everything))
+        for name in files
+        for data in (_read(name),)
+    ]  # fmt: skip
+
+
+def _own_cache() -> Path | None:
+    """The user's own cache for compiled rules, root's too: what is read there is believed."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fumehood"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder if folder.stat().st_uid == os.geteuid() else None
+    except (OSError, RuntimeError):
+        return None
+
+
+def _read(name: str) -> bytes:
+    try:
+        if name == "-":
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(name).open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}", "name a file that can be read") from None
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{name}: more than {MAX_BYTES >> 20} MiB", "scan parts of it")
+    return data
+
+
+def _file(name: str, data: bytes, report: Report) -> dict[str, Any]:
+    from fumehood.scan.single import Lines
+
+    lines = Lines(data)
+    findings = []
+    for seen in report.findings:
+        line, column = lines.place(seen.start)
+        findings.append({**asdict(seen), "line": line, "column": column})
+    return {
+        "file": name,
+        "bytes": len(data),
+        "withheld": report.released is None,
+        "findings": findings,
+    }
+
+
+def _show(reports: list[tuple[str, bytes, Report]]) -> None:
+    from fumehood.scan.single import Lines
+
+    rows = []
+    for name, data, report in reports:
+        lines = Lines(data)
+        for seen in report.findings:
+            line, column = lines.place(seen.start)
+            how = f"{seen.decoded} " if seen.decoded else ""
+            count = f"x{seen.count}" if seen.count > 1 else ""
+            rows.append(
+                (
+                    f"{name}:{line}:{column}", seen.kind, seen.rule, seen.severity,
+                    seen.confidence, seen.action, f"{how}{count}".strip() or "-",
+                )
+            )  # fmt: skip
+    if rows:
+        table(("PLACE", "KIND", "RULE", "SEVERITY", "CONFIDENCE", "ACTION", "HOW"), rows)
+    else:
+        say("nothing found")
+
+
+def _release(name: str, _data: bytes, report: Report) -> None:
+    if report.released is None:
+        raise _Withheld(f"{name}: nothing of it would leave", "`fumehood scan` shows why")
+    sys.stdout.buffer.write(report.released)
+    note("scan", f"{len(report.findings)} findings")
+
+
+class _Withheld(FumehoodError):
+    code = "withheld"
+    exit_status = ExitStatus.WITHHELD

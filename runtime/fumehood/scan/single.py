@@ -1,0 +1,141 @@
+"""One text or file through the same detectors and the same policy as a tool's output, for people
+who look into something by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fumehood.model.result import Action
+from fumehood.scan.decide import Policy
+from fumehood.scan.detector import Confidence, Kind, Severity
+from fumehood.scan.pieces import Piece, Secrets
+from fumehood.scan.redact import Fingerprints, redact_binary, redact_text
+from fumehood.scan.search import Budget, Search
+from fumehood.scan.visible import visible
+
+SECONDS: Final = 120.0
+"""CPU time for one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One finding, at the bytes `start:end`."""
+
+    rule: str
+    kind: Kind
+    severity: Severity
+    confidence: Confidence
+    action: Action
+    start: int
+    end: int
+    decoded: str
+    fingerprint: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was seen, by place; what of it would leave, None when nothing would."""
+
+    findings: tuple[Seen, ...]
+    released: bytes | None
+
+
+def look(
+    data: bytes,
+    name: str,
+    search: Search,
+    policy: Policy,
+    fingerprints: Fingerprints,
+    *,
+    everything: bool = False,
+) -> Report:
+    """everything: tell what the policy lets pass, too. Raises Withhold when a detector fails."""
+    piece = Piece(name, data, name=name)
+    secrets = Secrets(search, fingerprints, Budget(SECONDS), policy, tell_all=everything)
+    secrets.search([piece])
+    seen = [
+        Seen(
+            span.rule, span.kind, span.severity, span.confidence, "redact", span.start, span.end,
+            span.decoded, span.fingerprint,
+        )
+        for span in piece.spans
+    ]  # fmt: skip
+    told = list(piece.told)
+    if piece.withheld is not None:
+        told.append((piece.withheld, "withhold"))
+    seen += (
+        Seen(
+            match.rule, match.kind, match.severity, match.confidence, action, match.start,
+            match.end, ">".join(match.decoded), count=match.count,
+        )
+        for match, action in told
+    )  # fmt: skip
+    released = None if piece.withheld else _released(piece)
+    return Report(tuple(sorted(set(seen), key=lambda s: (s.start, s.end, s.rule))), released)
+
+
+def _released(piece: Piece) -> bytes:
+    try:
+        piece.data.decode()
+    except UnicodeDecodeError:
+        return redact_binary(piece.data, piece.spans)
+    if piece.clean:
+        return redact_text(piece.data, piece.spans)
+    return visible(redact_text(piece.data, piece.spans))[0].encode()
+
+
+class Lines:
+    """Where a byte stands, as people count: lines and columns from 1."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def place(self, offset: int) -> tuple[int, int]:
+        line = self._data.count(b"\n", 0, offset) + 1
+        return line, offset - self._data.rfind(b"\n", 0, offset)
+
+
+def sarif(version: str, files: Sequence[tuple[str, bytes, Report]]) -> dict[str, object]:
+    """SARIF 2.1.0 (OASIS), as code hosts take it."""
+    levels = {"low": "note", "medium": "warning", "high": "error"}
+    results = []
+    rules: dict[str, dict[str, object]] = {}
+    for name, data, report in files:
+        lines = Lines(data)
+        for seen in report.findings:
+            rules.setdefault(seen.rule, {"id": seen.rule, "properties": {"kind": seen.kind}})
+            line, column = lines.place(seen.start)
+            region = {
+                "startLine": line, "startColumn": column, "byteOffset": seen.start,
+                "byteLength": seen.end - seen.start,
+            }  # fmt: skip
+            results.append(
+                {
+                    "ruleId": seen.rule,
+                    "level": levels[seen.severity],
+                    "message": {"text": f"{seen.kind}: {seen.rule} ({seen.confidence} confidence)"},
+                    "locations": [
+                        {
+                            "physicalLocation": {
+                                "artifactLocation": {"uri": name},
+                                "region": region,
+                            }
+                        }
+                    ],
+                    "properties": {
+                        "kind": seen.kind,
+                        "confidence": seen.confidence,
+                        "action": seen.action,
+                        "decoded": seen.decoded,
+                    },
+                }
+            )
+    driver = {"name": "fumehood", "version": version, "rules": list(rules.values())}
+    return {
+        "version": "2.1.0",
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "runs": [{"tool": {"driver": driver}, "results": results}],
+    }
