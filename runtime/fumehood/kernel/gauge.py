@@ -23,6 +23,7 @@ class Reading:
     memory_bytes: in use, tmpfs and page cache included.
     pids: processes and threads, the sandbox's own first ones included.
     pids_refused: processes and threads that the pids limit refused so far.
+    pids_full: whether there are as many as the limit allows, the sandbox's own included.
     waited_seconds: how long some of its processes could have run and got no CPU, for the host
         was busy or its limit used up (PSI, `cpu.pressure`).
     """
@@ -32,27 +33,37 @@ class Reading:
     pids: int | None = None
     pids_refused: int | None = None
     waited_seconds: float | None = None
+    pids_full: bool = False
 
 
 class Gauge:
     """The files of one sandbox's cgroup."""
 
-    def __init__(self, proofs: Iterable[Proof], layout: cgroup.Layout) -> None:
-        """proofs: of the opened sandbox. layout: of this host, as this process sees it."""
+    def __init__(
+        self, proofs: Iterable[Proof], layout: cgroup.Layout, *, nested: bool = False
+    ) -> None:
+        """proofs: of the opened sandbox. layout: of this host, as this process sees it.
+        nested: an engine puts the processes into a group of its own below the proven one."""
+        proofs = tuple(proofs)
         places = {proof.control: Path(proof.source).parent for proof in proofs}
         self._memory = _first(
             places, {"memory.max": "memory.current", _V1_LIMIT: "memory.usage_in_bytes"}
         )
         self._pids = _first(places, {"pids.max": "pids.current"})
-        self._refused = _first(places, {"pids.max": "pids.events"})
+        # v1 counts refusals where somebody forks (kernel.meter), and that group is the engine's.
+        hidden = nested and "pids" in layout.v1
+        self._refused = None if hidden else _first(places, {"pids.max": "pids.events"})
+        self._pids_limit = next((p.value for p in proofs if p.control == "pids.max"), "")
         self._cpu, self._unit = _cpu(places, layout)
         self._pressure = _pressure(places, layout)
 
     def read(self) -> Reading:
         """Cheap (30 µs). What has ended meanwhile is no longer known."""
+        pids = _number(self._pids)
+        full = pids is not None and self._pids_limit.isdigit() and pids >= int(self._pids_limit)
         return Reading(
-            self._cpu_now(), _number(self._memory), _number(self._pids), self._refused_so_far(),
-            self._waited(),
+            self._cpu_now(), _number(self._memory), pids, self._refused_so_far(), self._waited(),
+            full,
         )  # fmt: skip
 
     def _waited(self) -> float | None:

@@ -90,15 +90,18 @@ class Conduct:
     def _fork_storm(self, seen: Seen) -> Observed | None:
         """By what the limit refused; where the kernel does not tell (cgroup v1, in a container), by
         standing at the limit."""
-        refused, pids = seen.reading.pids_refused or 0, seen.reading.pids or 0
-        self._full = self._full + 1 if pids >= seen.limits.pids else 0
-        if refused >= self._settings.fork_storm:
+        refused = seen.reading.pids_refused
+        if refused is not None:
+            if refused < self._settings.fork_storm:
+                return None
             message = f"limits.pids refused {refused} processes or threads"
             return Observed("fork_storm", self._settings.fork_storm, refused, message)
-        if self._full >= FULL_LOOKS:
-            message = f"{pids} processes and threads, which is all that limits.pids allows"
-            return Observed("fork_storm", seen.limits.pids, pids, message)
-        return None
+        self._full = self._full + 1 if seen.reading.pids_full else 0
+        if self._full < FULL_LOOKS:
+            return None
+        most = seen.limits.pids
+        message = f"{most} processes and threads, which is all that limits.pids allows"
+        return Observed("fork_storm", most, most, message)
 
     def _denials(self, seen: Seen) -> Observed | None:
         if seen.denied < self._settings.denials:

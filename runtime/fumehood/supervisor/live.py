@@ -156,7 +156,8 @@ class Live:
         if self.state not in ("running", "ending"):
             return Reading()
         if self._gauge is None:
-            self._gauge = Gauge(self._proofs, layout())
+            nested = self.plan is not None and self.plan.engine == "docker"
+            self._gauge = Gauge(self._proofs, layout(), nested=nested)
         return self._gauge.read()
 
     def to_json(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def test_v2(tmp_path: Path) -> None:
     gauge = Gauge(
         proofs(group / "memory.max", group / "pids.max"), Layout(tmp_path, frozenset(), {})
     )
-    assert gauge.read() == Reading(1.5, 4096, 3, 7, 2.5)
+    assert gauge.read() == Reading(1.5, 4096, 3, 7, 2.5, pids_full=True)
 
 
 def test_v1(tmp_path: Path) -> None:
@@ -41,7 +41,10 @@ def test_v1(tmp_path: Path) -> None:
     layout = Layout(None, frozenset(), {n: tmp_path / n for n in ("memory", "pids", "cpuacct")})
     memory, pids = tmp_path / "memory" / place, tmp_path / "pids" / place
     found = proofs(memory / "memory.limit_in_bytes", pids / "pids.max")
-    assert Gauge(found, layout).read() == Reading(2.5, 8192, 5)
+    assert Gauge(found, layout).read() == Reading(2.5, 8192, 5, pids_full=True)
+    put(pids / "pids.events", "max 7")
+    assert Gauge(found, layout).read().pids_refused == 7
+    assert Gauge(found, layout, nested=True).read().pids_refused is None
 
 
 def test_hybrid_without_cpuacct(tmp_path: Path) -> None:

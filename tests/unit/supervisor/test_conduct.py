@@ -100,9 +100,11 @@ def test_processes_refused_again_and_again_are_a_fork_storm() -> None:
 
 
 def test_standing_at_the_limit_is_one_where_refusals_are_not_told() -> None:
-    seen = replace(START, reading=Reading(1.0, 1, 33, None))
+    seen = replace(START, reading=Reading(1.0, 1, 34, None, pids_full=True))
     assert looks(Conduct(SETTINGS), 3, seen, written=1) == []
     assert looks(Conduct(SETTINGS), 4, seen, written=1) == ["fork_storm"]
+    told = replace(seen, reading=replace(seen.reading, pids_refused=0))
+    assert looks(Conduct(SETTINGS), 9, told, written=1) == [], "as many as it may, and none refused"
 
 
 def test_calls_it_is_killed_for_again_and_again() -> None:
