@@ -273,8 +273,8 @@ async def _first_hello(launcher: LauncherClient, config: Config) -> None:
         names = ",".join(sorted(missing))
         raise EngineError(
             f"this host cannot enforce: {reasons}",
-            "run as root, or in a delegated cgroup (`systemd-run --user --scope -p Delegate=yes "
-            f"…`), or accept it by name: --accept-unenforced {names}",
+            "`fumehood doctor` names what mends each; or accept it by name: "
+            f"--accept-unenforced {names}",
             control=sorted(missing)[0],
         )
 

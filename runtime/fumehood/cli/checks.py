@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from fumehood.cli import cgroups as limits
 from fumehood.engines import bwrap
 from fumehood.errors import ConfigError, EngineError
 from fumehood.kernel import accounts, cgroup
@@ -94,7 +95,10 @@ def kernel(release: str) -> Check:
         return Check("kernel", "degraded", release, "use Linux 5.14 or later: it has cgroup.kill")
     if version < COMFORTABLE_KERNEL:
         return Check(
-            "kernel", "degraded", f"{release}: peaks are unknown on cgroup v2", "Linux 6.1"
+            "kernel",
+            "degraded",
+            f"{release}: peaks are unknown on cgroup v2",
+            "use Linux 6.1 or later: it has memory.peak and pids.peak",
         )
     return Check("kernel", "ok", release)
 
@@ -168,9 +172,14 @@ def libseccomp() -> Check:
     try:
         actions = Path("/proc/sys/kernel/seccomp/actions_avail").read_text().split()
     except OSError:
-        return Check(name, "missing", "this kernel has no seccomp filters", "CONFIG_SECCOMP_FILTER")
+        return Check(
+            name,
+            "missing",
+            "this kernel has no seccomp filters",
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        )
     if "kill_process" not in actions:
-        return Check(name, "missing", "the kernel lacks kill_process", "Linux 4.14 or later")
+        return Check(name, "missing", "the kernel lacks kill_process", "use Linux 4.14 or later")
     return Check(name, "ok", f"{version}; compiled {', '.join(names)}")
 
 
@@ -297,75 +306,21 @@ def apparmor(sysctl: Callable[[str], str | None] = _sysctl) -> Check | None:
 def cgroups(accepted: tuple[str, ...] = ()) -> Iterator[Check]:
     """The hierarchy's kind, and for each controller whether a group can really be limited."""
     layout = cgroup.discover()
-    if layout.mode == "none":
-        yield Check("cgroup", "missing", "no cgroup hierarchy is mounted", "mount /sys/fs/cgroup")
-    else:
-        yield Check("cgroup", "ok", f"{layout.mode} (from the mount table)")
-    for controller in cgroup.CONTROLLERS:
-        proof, problem = _try_controller(layout, controller)
-        if not problem:
-            yield Check(controller, "ok", proof)
-        elif controller in accepted:
-            yield Check(controller, "degraded", f"{problem}; accepted")
+    yield hierarchy(layout.mode, accepted)
+    for trial in limits.trials(layout):
+        if trial.proof:
+            yield Check(trial.controller, "ok", trial.proof)
+        elif trial.controller in accepted:
+            yield Check(trial.controller, "degraded", f"{trial.problem}; accepted")
         else:
-            yield Check(controller, "missing", problem, _cgroup_remedy(controller))
+            yield Check(trial.controller, "missing", trial.problem, trial.remedy)
 
 
-def limitable() -> tuple[str, list[str]]:
-    """The hierarchy's kind, and the controllers that were tried and work."""
-    layout = cgroup.discover()
-    return layout.mode, [
-        name for name in cgroup.CONTROLLERS if not _try_controller(layout, name)[1]
-    ]
-
-
-def _cgroup_remedy(controller: str) -> str:
-    if os.geteuid() == 0:
-        return "give this container or service the cgroup hierarchy, writable"
-    return (
-        "run as root, or under `systemd-run --user --scope -p Delegate=yes`, "
-        f"or accept it by name: --accept-unenforced {controller}"
-    )
-
-
-_LIMIT_FILES: Final = {
-    "memory": ("memory.max", "memory.limit_in_bytes", "67108864"),
-    "cpu": ("cpu.max", "cpu.cfs_quota_us", "50000"),
-    "pids": ("pids.max", "pids.max", "16"),
-}
-
-
-def _try_controller(layout: cgroup.Layout, controller: str) -> tuple[str, str]:
-    """(proof, problem): makes a group, sets a limit, reads it back, removes the group."""
-    v2_file, v1_file, value = _LIMIT_FILES[controller]
-    if controller in layout.v1:
-        return _try_limit(layout.v1[controller], v1_file, value)
-    if controller not in layout.v2:
-        return "", "the controller is not mounted"
-    parent = cgroup.parent_in_unified(layout)
-    if parent is None:
-        return "", "the cgroup of this process is not delegated to it"
-    if parent != layout.unified:
-        # Enabling it here would first move this shell out of its cgroup, cgroups(7).
-        offered = (parent / "cgroup.controllers").read_text().split()
-        where = f"{parent}/cgroup.controllers"
-        return (f"offered in {where}", "") if controller in offered else ("", f"not in {where}")
-    try:
-        (parent / "cgroup.subtree_control").write_text(f"+{controller}")
-    except OSError as error:
-        return "", f"{parent}: {error.strerror}"
-    return _try_limit(parent, v2_file, value)
-
-
-def _try_limit(parent: Path, file: str, value: str) -> tuple[str, str]:
-    group = parent / f"{cgroup.PREFIX}doctor-{os.getpid()}"
-    try:
-        group.mkdir()
-        try:
-            (group / file).write_text(value)
-            read = (group / file).read_text().split()[0]
-        finally:
-            group.rmdir()
-    except OSError as error:
-        return "", f"{group}: {error.strerror}"
-    return (f"{file} set and read back", "") if read == value else ("", f"{file} read back {read}")
+def hierarchy(mode: str, accepted: tuple[str, ...]) -> Check:
+    """Nothing runs without one, unless every controller was accepted as missing."""
+    if mode != "none":
+        return Check("cgroup", "ok", f"{mode} (from the mount table)")
+    found = "no cgroup hierarchy is mounted"
+    if set(cgroup.CONTROLLERS) <= set(accepted):
+        return Check("cgroup", "degraded", f"{found}; accepted")
+    return Check("cgroup", "missing", found, limits.mount_remedy(root=os.geteuid() == 0))

@@ -307,7 +307,7 @@ def _make_parent(socket: Path, *, root: bool) -> None:
 
 def summary(places: Places, config: Config) -> list[str]:
     """What holds on this host, for the operator who starts the daemon."""
-    from fumehood.cli.checks import limitable
+    from fumehood.cli.cgroups import limitable
 
     mode, controllers = limitable()
     if os.geteuid() == 0:

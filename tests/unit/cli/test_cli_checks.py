@@ -9,7 +9,6 @@ import pytest
 
 from fumehood.cli import checks
 from fumehood.config import Config
-from fumehood.kernel import cgroup
 from fumehood.places import Places
 
 
@@ -86,26 +85,6 @@ def test_denied_user_namespaces_name_the_switch(name: str, value: str, says: str
 def test_a_sandbox_can_be_made_here() -> None:
     uid = 1_900_009_999 if os.geteuid() == 0 else None
     assert checks.user_namespaces(uid).state == "ok"
-
-
-def test_every_controller_is_tried_and_nothing_is_left_behind() -> None:
-    found = {check.name: check for check in checks.cgroups(("memory", "cpu", "pids"))}
-    assert set(found) == {"cgroup", "memory", "cpu", "pids"}
-    assert found["cgroup"].state == "ok"
-    layout = cgroup.discover()
-    parents = [*layout.v1.values(), *([layout.unified] if layout.unified else [])]
-    assert not [path for parent in parents for path in parent.glob(f"*doctor-{os.getpid()}")]
-
-
-def test_a_controller_that_is_not_there_is_missing_until_it_is_accepted() -> None:
-    nothing = cgroup.Layout(None, frozenset(), {})
-    assert checks._try_controller(nothing, "memory") == ("", "the controller is not mounted")
-
-
-def test_a_limit_that_reads_back_otherwise_is_no_proof(tmp_path: Path) -> None:
-    proof, problem = checks._try_limit(tmp_path / "nowhere", "pids.max", "16")
-    assert not proof
-    assert "No such file" in problem
 
 
 def test_the_configuration_that_cannot_be_used_is_told(tmp_path: Path) -> None:
