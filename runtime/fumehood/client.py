@@ -232,6 +232,32 @@ class Client:
         """End a session. Raises UnknownSession."""
         return self._extension("sessions/close", "closed", session=session)
 
+    def stop(self, kind: str, name: str = "", reason: str = "") -> dict[str, Any]:
+        """Stop a `tool`, a `caller` (its UID) or `all`, also what runs, until `resume`."""
+        return self._extension(
+            "stops/add", "stop", timeout=STOP_SECONDS, kind=kind, name=name, reason=reason
+        )
+
+    def resume(self, kind: str, name: str = "") -> dict[str, Any]:
+        """Let go on what was stopped."""
+        return self._extension("stops/remove", "stop", kind=kind, name=name)
+
+    def stops(self) -> list[dict[str, Any]]:
+        """What is stopped."""
+        return list(self._extension("stops/list", "stopped")["stops"])
+
+    def incidents(self, *, closed: bool = False) -> list[dict[str, Any]]:
+        """Incidents, the newest first."""
+        return list(self._extension("incidents/list", "found", closed=closed)["incidents"])
+
+    def incident(self, incident: str) -> dict[str, Any]:
+        """One incident. Raises UnknownIncident."""
+        return self._extension("incidents/show", "incident", incident=incident)
+
+    def close_incident(self, incident: str, note: str) -> dict[str, Any]:
+        """Close an incident. Raises UnknownIncident."""
+        return self._extension("incidents/close", "incident", incident=incident, note=note)
+
     def receipt(self, invocation: str) -> dict[str, Any]:
         """The signed receipt of an invocation that ended: a DSSE envelope, for
         `fumehood.verify.verify_receipt`. Raises UnknownInvocation."""

@@ -30,6 +30,7 @@ from pydantic import (
 from fumehood.errors import ConfigError
 from fumehood.model.document import MAX_BYTES, DocumentError, dotted, parse, shown
 from fumehood.model.faults import explain, nearest
+from fumehood.model.incident_rules import IncidentSpec
 from fumehood.model.limits import GIB, KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.live import Sign
 from fumehood.model.published import published_schema
@@ -381,6 +382,7 @@ class Config(_Strict):
     behaviour: Behaviour = Field(default_factory=Behaviour)
     shutdown: Shutdown = Field(default_factory=Shutdown)
     keys: Keys = Field(default_factory=Keys)
+    incidents: IncidentSpec = Field(default_factory=IncidentSpec)
     scan: ScanSpec = Field(default_factory=ScanSpec)
     frame_bytes: Annotated[Size, bounds(4 * KIB, 64 * MIB, format_size)] = Field(
         default=16 * MIB, description="longest message on the socket"
@@ -482,6 +484,6 @@ def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
     parts = (
         Accounts, Approvals, Sessions, Rates, CeilingsSpec, DockerEngine, Pressure, Storage,
-        Behaviour, Shutdown, Keys, ScanSpec,
+        Behaviour, Shutdown, Keys, IncidentSpec, ScanSpec,
     )  # fmt: skip
     return published_schema(Config, Config, *parts)

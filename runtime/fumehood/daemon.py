@@ -59,6 +59,7 @@ from fumehood.model.plan import Ceilings
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import keywatch
 from fumehood.supervisor.habits import Habits
+from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.leases import Leases, divide
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
@@ -66,6 +67,7 @@ from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.scanners import Scanners
 from fumehood.supervisor.service import Rooms, Supervisor
 from fumehood.supervisor.slots import Slots
+from fumehood.supervisor.stops import Stops
 from fumehood.supervisor.usage import Usage, steady_utc
 
 log = structlog.get_logger("fumehood")
@@ -382,6 +384,8 @@ def _compose(
                 least=config.behaviour.samples,
                 deviations=config.behaviour.deviations,
             ),
+            stops=Stops(state / "stops.json"),
+            incidents=Incidents(state / "incidents", config.incidents.rules, ring),
             receipts=Receipts(
                 ring,
                 digester,

@@ -201,6 +201,20 @@ class Unavailable(Rejected):
         self.retry_after = retry_after
 
 
+class Stopped(Rejected):
+    """An operator, or a rule for incidents, stopped this tool, this caller or everything."""
+
+    code = "stopped"
+    jsonrpc_code = -32003
+
+
+class UnknownIncident(FumehoodError):
+    """No such incident."""
+
+    code = "unknown_incident"
+    jsonrpc_code = -32602
+
+
 class EngineError(FumehoodError):
     """The sandbox could not be made, or not proven. `control` names the promise that failed."""
 

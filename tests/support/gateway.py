@@ -22,9 +22,11 @@ from fumehood.errors import (
     CatalogError,
     FumehoodError,
     UnknownApproval,
+    UnknownIncident,
     UnknownInvocation,
     UnknownSession,
     UnknownTool,
+    UsageError,
 )
 from fumehood.gateway import socket as front
 from fumehood.gateway.bounds import Bounds
@@ -83,6 +85,43 @@ class Said:
         return self.value
 
 
+class FakeResponse:
+    """Stops and incidents as they were asked for."""
+
+    def __init__(self) -> None:
+        self.stops: list[dict[str, Any]] = []
+        self.open: dict[str, dict[str, Any]] = {}
+
+    async def stop(self, caller: Caller, kind: str, name: str, reason: str) -> Said:
+        stop = {"kind": kind, "name": name, "reason": reason, "since": "2026", "by": "uid 0"}
+        self.stops.append(stop)
+        return Said({**stop, "killed": 2, "left": 0})
+
+    async def resume(self, caller: Caller, kind: str, name: str) -> Said:
+        for stop in self.stops:
+            if (stop["kind"], stop["name"]) == (kind, name):
+                self.stops.remove(stop)
+                return Said(stop)
+        raise UsageError("it is not stopped", "see what is")
+
+    async def stopped(self, caller: Caller) -> Said:
+        return Said({"stops": self.stops})
+
+    async def list_incidents(self, caller: Caller, *, closed: bool) -> Said:
+        found = [i for i in self.open.values() if closed or not i["closed"]]
+        return Said({"incidents": found})
+
+    async def show_incident(self, caller: Caller, name: str) -> Said:
+        if name not in self.open:
+            raise UnknownIncident("no such incident", "list them")
+        return Said(self.open[name])
+
+    async def close_incident(self, caller: Caller, name: str, note: str) -> Said:
+        await self.show_incident(caller, name)
+        self.open[name].update(closed="2026", note=note)
+        return Said(self.open[name])
+
+
 class FakeSupervisor:
     """Runs behaviours instead of sandboxes: `echo` and `wait` exist, tests add their own."""
 
@@ -90,6 +129,7 @@ class FakeSupervisor:
     """Set when it runs in a thread of its own."""
 
     def __init__(self) -> None:
+        self.response = FakeResponse()
         self.requests: list[Request] = []
         self.listeners: dict[str, Listener | None] = {}
         self.running: set[str] = set()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
+import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from fumehood.errors import UnknownInvocation
+from fumehood.errors import Cancelled, UnknownInvocation
 from fumehood.verify import ReceiptError, verify_receipt
-from support.hood import Hood
+from support.hood import Hood, eventually
+from support.hood import hood as start
 
 SAY = "import json,sys; print(json.dumps({'said': json.load(sys.stdin)['word']}))"
 
@@ -72,3 +76,57 @@ def test_a_key_that_is_rotated_while_the_daemon_runs_is_used_and_recorded(hood: 
     ):
         assert time.monotonic() < until, "the daemon records the new key"
         hood.call("say", {"word": "waiting"})
+
+
+WAIT = "import time; print('up', flush=True); time.sleep(600)"
+
+
+def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with start() as first:
+        place = first.place
+        first.register(None, "sleepy", command=["/usr/bin/python3", "-c", WAIT])
+        first.register(None, "say", command=["/usr/bin/python3", "-c", SAY])
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            call = pool.submit(first.call, "sleepy")
+            eventually(lambda: len(first.alive("sleepy")) == 1, 60, "it runs")
+            stopped = json.loads(first.cli("stop", "sleepy", "--json", check=True).stdout)
+            assert (stopped["killed"], stopped["left"]) == (1, 0)
+            assert first.alive("sleepy") == []
+            with pytest.raises(Cancelled):
+                call.result(60)
+        assert first.call("sleepy")["status"] == "rejected"
+        assert first.call("say", {"word": "x"})["status"] == "ok"
+        kept = tmp_path / "kept"
+        first.stop()
+        shutil.copytree(place, kept, ignore=shutil.ignore_patterns("socket", "log"))
+        for path in (kept / "state", *(kept / "state").rglob("*")):
+            found = (place / path.relative_to(kept)).lstat()
+            os.chown(path, found.st_uid, found.st_gid, follow_symlinks=False)
+    with start(kept) as second:
+        assert "sleepy" in second.cli("stop", "--list").stdout
+        assert second.call("sleepy")["status"] == "rejected"
+        second.cli("resume", "sleepy", check=True)
+        second.cli("stop", "--all", check=True)
+        assert second.call("say", {"word": "x"})["status"] == "rejected"
+        second.cli("resume", "--all", check=True)
+        assert second.call("say", {"word": "x"})["status"] == "ok"
+
+
+TRIP = "import ctypes; ctypes.CDLL(None).syscall(321, 0, 0, 0)"  # bpf(2) on x86-64
+
+
+def test_a_killing_call_opens_an_incident_whose_capture_the_operator_can_read(hood: Hood) -> None:
+    hood.register(None, "grab", command=["/usr/bin/python3", "-c", f"print('seen'); {TRIP}"])
+    called = hood.call("grab", {"word": "private"})
+    assert called["status"] == "syscall_killed"
+    listed = hood.cli("incident", "list", "--json")
+    assert listed.returncode == 1
+    (incident,) = [i for i in json.loads(listed.stdout) if i["tool"] == "grab"]
+    assert (incident["signal"], incident["invocation"]) == ("tripwire", called["invocation"])
+    shown = hood.cli("incident", "show", incident["incident"], "--capture", "--json", check=True)
+    capture = json.loads(shown.stdout)["capture"]
+    assert json.loads(capture["arguments"]) == {"word": "private"}
+    assert capture["plan"]["seccomp"]
+    hood.cli("incident", "close", incident["incident"], "--note", "a test", check=True)
+    assert hood.cli("incident", "list").returncode == 0

@@ -184,6 +184,24 @@ def _scan(app: typer.Typer) -> None:
     app.command("scan")(scan.command)
 
 
+def _stop(app: typer.Typer) -> None:
+    from fumehood.cli import stop
+
+    app.command("stop")(stop.stop)
+
+
+def _resume(app: typer.Typer) -> None:
+    from fumehood.cli import stop
+
+    app.command("resume")(stop.resume)
+
+
+def _incident(app: typer.Typer) -> None:
+    from fumehood.cli import incident
+
+    app.add_typer(incident.app, name="incident")
+
+
 def _receipt(app: typer.Typer) -> None:
     from fumehood.cli import receipt
 
@@ -234,6 +252,9 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "audit": _audit,
     "receipt": _receipt,
     "scan": _scan,
+    "stop": _stop,
+    "resume": _resume,
+    "incident": _incident,
     "key": _key,
     "profile": _profile,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fumehood.catalog.store import ToolFile
 from fumehood.model.live import Listener
@@ -17,8 +17,37 @@ class Report(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
+class Response(Protocol):
+    """Stops and incidents, for operators: every method raises Unauthorized for others."""
+
+    async def stop(
+        self, caller: Caller, kind: Literal["all", "tool", "caller"], name: str, reason: str
+    ) -> Report:
+        """Stop something, also what runs; returns when that is dead."""
+        ...
+
+    async def resume(
+        self, caller: Caller, kind: Literal["all", "tool", "caller"], name: str
+    ) -> Report: ...
+
+    async def stopped(self, caller: Caller) -> Report: ...
+
+    async def list_incidents(self, caller: Caller, *, closed: bool) -> Report: ...
+
+    async def show_incident(self, caller: Caller, name: str) -> Report:
+        """Raises UnknownIncident."""
+        ...
+
+    async def close_incident(self, caller: Caller, name: str, note: str) -> Report:
+        """Raises UnknownIncident."""
+        ...
+
+
 class Supervisor(Protocol):
     """Every method raises FumehoodError subclasses, and decides itself what `caller` may do."""
+
+    @property
+    def response(self) -> Response: ...
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation, and tell `listener` of it meanwhile. Cancelling the task cancels

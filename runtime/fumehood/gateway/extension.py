@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from fumehood.catalog.store import ToolFile
 from fumehood.errors import UsageError
+from fumehood.gateway import response
 from fumehood.gateway.connection import Arrival, Route
 from fumehood.gateway.corridor import Supervisor
 from fumehood.model.manifest import canonical
@@ -54,6 +55,7 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
     return {
         **_catalog(supervisor),
         **_governing(supervisor),
+        **response.routes(supervisor),
         "fumehood/invocations/list": invocations,
         "fumehood/invocations/cancel": cancel,
         "fumehood/invocations/logs": logs,

@@ -22,6 +22,7 @@ from fumehood.errors import (
     Rejected,
     ScanFailed,
     UnknownApproval,
+    UnknownIncident,
     UnknownInvocation,
     UsageError,
 )
@@ -40,6 +41,7 @@ _ONE_A_LINE: Final = "send one JSON-RPC 2.0 message a line"
 _OWN_FAULT = (
     Rejected, UsageError, ManifestError, CatalogError, ProtocolError, Cancelled, UnknownInvocation,
     UnknownApproval,
+    UnknownIncident,
 )  # fmt: skip
 _GENERIC: Mapping[type[FumehoodError], str] = {
     EngineError: "the sandbox could not be made, or not proven",

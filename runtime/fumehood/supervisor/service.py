@@ -53,13 +53,16 @@ from fumehood.supervisor.callers import Callers
 from fumehood.supervisor.control import Control
 from fumehood.supervisor.governing import Governing
 from fumehood.supervisor.habits import Habits
+from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.lookout import Lookout
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate
 from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.registration import Registration
+from fumehood.supervisor.response import Response
 from fumehood.supervisor.slots import Slots
+from fumehood.supervisor.stops import Stops
 from fumehood.supervisor.telling import telling
 
 log = structlog.get_logger(__name__)
@@ -124,6 +127,8 @@ class Rooms:
     digest: Callable[[bytes], str]
     habits: Habits
     receipts: Receipts
+    stops: Stops
+    incidents: Incidents
 
 
 ADMIT_INLINE_BYTES = 64 * 1024
@@ -178,6 +183,16 @@ class Supervisor:
         self.cancel = self._control.cancel
         self.logs = self._control.logs
         self.receipt = rooms.receipts.receipt
+        self.response = Response(
+            rooms.stops,
+            rooms.incidents,
+            self._live,
+            rooms.pool,
+            rooms.audit.append,
+            self._record,
+            self._operator_only,
+            rooms.config().incidents.notify,
+        )
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")
@@ -231,6 +246,7 @@ class Supervisor:
             self._rooms.admission.budgets.flush()
         except CatalogError as error:  # the last calls count in full then
             log.exception("budgets cannot be stored", error=error.detail)
+        self.response.close()
         if self._tidying is not None:
             self._tidying.cancel()
         for threads in (self._workers, self._scans, self._ears):
@@ -247,6 +263,7 @@ class Supervisor:
         try:
             admitted = await self._admit(request)
             live.tool = tool = admitted.tool
+            rooms.stops.check(request.tool, request.caller.uid)
             with rooms.admission.quota.hold(principal.name, admitted.session):
                 await self._check_pin(tool)
                 if isinstance(admitted, Asking):
@@ -267,6 +284,7 @@ class Supervisor:
             await self._failed(request, error)
             raise
         self._callers.ended(principal, result)
+        self.response.ended(live, result)
         account = self._account(admitted, plan, result, live.proofs)
         if live.cancelled_by:
             account["cancelled_by"] = live.cancelled_by

@@ -48,6 +48,8 @@ class Rooms:
         self.habits = SimpleNamespace(notices=lambda *_, **__: (), close=lambda: None)
         self.plan = lambda _admitted: plan()
         self.digest = lambda _data: ""
+        self.stops = SimpleNamespace(check=lambda *_: None)
+        self.incidents = SimpleNamespace(see=lambda *_: ())
         self.receipts = SimpleNamespace(
             receipt=None, uses=lambda _: None, digests=lambda *_: ("",), close=lambda: None
         )

@@ -1,0 +1,85 @@
+"""The methods of `fumehood/stops/*` and `fumehood/incidents/*`; nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, cast
+
+from fumehood.errors import UsageError
+from fumehood.gateway.connection import Arrival, Route
+from fumehood.gateway.corridor import Report, Supervisor
+
+MAX_TEXT: Final = 4000
+Kind = Literal["all", "tool", "caller"]
+
+
+def routes(supervisor: Supervisor) -> Mapping[str, Route]:
+    """The methods by name; each raises UsageError for params it cannot take."""
+
+    async def stop(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "kind", "name", "reason")
+        kind, name, reason = _kind(params), _text(params, "name"), _text(params, "reason")
+        return _answer("stop", await supervisor.response.stop(arrival.caller, kind, name, reason))
+
+    async def resume(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "kind", "name")
+        kind, name = _kind(params), _text(params, "name")
+        return _answer("stop", await supervisor.response.resume(arrival.caller, kind, name))
+
+    async def stopped(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        return _answer("stopped", await supervisor.response.stopped(arrival.caller))
+
+    async def incidents(arrival: Arrival) -> dict[str, Any]:
+        closed = _params(arrival, "closed").get("closed", False)
+        if not isinstance(closed, bool):
+            raise UsageError("'closed' must be true or false")
+        return _answer(
+            "found", await supervisor.response.list_incidents(arrival.caller, closed=closed)
+        )
+
+    async def show(arrival: Arrival) -> dict[str, Any]:
+        name = _text(_params(arrival, "incident"), "incident")
+        return _answer("incident", await supervisor.response.show_incident(arrival.caller, name))
+
+    async def close(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "incident", "note")
+        name, note = _text(params, "incident"), _text(params, "note")
+        return _answer(
+            "incident", await supervisor.response.close_incident(arrival.caller, name, note)
+        )
+
+    return {
+        "fumehood/stops/add": stop,
+        "fumehood/stops/remove": resume,
+        "fumehood/stops/list": stopped,
+        "fumehood/incidents/list": incidents,
+        "fumehood/incidents/show": show,
+        "fumehood/incidents/close": close,
+    }
+
+
+def _answer(name: str, report: Report) -> dict[str, Any]:
+    return {name: report.to_json(), "resultType": "complete"}
+
+
+def _params(arrival: Arrival, *known: str) -> dict[str, Any]:
+    params = arrival.message.params or {}
+    if unknown := set(params) - set(known) - {"_meta"}:
+        names = ", ".join(known) or "none"
+        raise UsageError(f"unknown parameter {sorted(unknown)[0][:40]!r}", f"known here: {names}")
+    return params
+
+
+def _text(params: Mapping[str, Any], name: str) -> str:
+    value = params.get(name, "")
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise UsageError(f"{name!r} must be a string of at most {MAX_TEXT} characters")
+    return value
+
+
+def _kind(params: Mapping[str, Any]) -> Kind:
+    kind = params.get("kind")
+    if kind not in ("all", "tool", "caller"):
+        raise UsageError("'kind' must be all, tool or caller")
+    return cast("Kind", kind)
