@@ -304,6 +304,14 @@ class Keys(_Strict):
         return self
 
 
+class MetricsSpec(_Strict):
+    """Where Prometheus reads."""
+
+    listen: str = Field(
+        default="", max_length=64, description="`unix`, or a loopback address with its port"
+    )
+
+
 class Config(_Strict):
     """What the operator decides. See docs/configuration.md."""
 
@@ -383,6 +391,7 @@ class Config(_Strict):
     shutdown: Shutdown = Field(default_factory=Shutdown)
     keys: Keys = Field(default_factory=Keys)
     incidents: IncidentSpec = Field(default_factory=IncidentSpec)
+    metrics: MetricsSpec = Field(default_factory=MetricsSpec)
     scan: ScanSpec = Field(default_factory=ScanSpec)
     frame_bytes: Annotated[Size, bounds(4 * KIB, 64 * MIB, format_size)] = Field(
         default=16 * MIB, description="longest message on the socket"
@@ -484,6 +493,6 @@ def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
     parts = (
         Accounts, Approvals, Sessions, Rates, CeilingsSpec, DockerEngine, Pressure, Storage,
-        Behaviour, Shutdown, Keys, IncidentSpec, ScanSpec,
+        Behaviour, Shutdown, Keys, IncidentSpec, MetricsSpec, ScanSpec,
     )  # fmt: skip
     return published_schema(Config, Config, *parts)

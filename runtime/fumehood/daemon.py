@@ -46,6 +46,7 @@ from fumehood.crypto.ring import Periods, Ring
 from fumehood.errors import EngineError, ExitStatus, FumehoodError, ProtocolError
 from fumehood.gateway import socket as front
 from fumehood.gateway.bounds import Bounds
+from fumehood.gateway.exposition import exposed
 from fumehood.gateway.mcp import Gateway
 from fumehood.images.pins import pin
 from fumehood.kernel import profile_files
@@ -137,13 +138,24 @@ async def _serve(
         _follow_keeper(control, launchers, stop)
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
         watch_keys = partial(keywatch.watch, ring, audit)
-        await _until_stopped(supervisor, config, listener, keeper, stop, watch_keys)
+        async with exposed(config.metrics.listen, state, _metrics(config, supervisor, ring)):
+            await _until_stopped(supervisor, config, listener, keeper, stop, watch_keys)
         await _recorded(audit, "supervisor.stopped", {"reason": stop.reason})
     finally:
         launchers.close()
         audit.close()
         scanners.close()
     return ExitStatus.OK
+
+
+def _metrics(config: Config, supervisor: Supervisor, ring: Ring) -> Callable[[], bytes]:
+    if not config.metrics.listen:
+        return bytes
+    from fumehood.supervisor.metrics import Metrics
+
+    supervisor.metrics = metrics = Metrics(supervisor.now, ring)
+    supervisor.response.count = metrics.incident
+    return metrics.text
 
 
 async def _recorded(audit: AuditLog, event: str, fields: Mapping[str, Field]) -> None:

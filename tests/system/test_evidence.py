@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import os
 import shutil
+import socket
 import time
 from pathlib import Path
 
@@ -78,12 +79,19 @@ def test_a_key_that_is_rotated_while_the_daemon_runs_is_used_and_recorded(hood: 
         hood.call("say", {"word": "waiting"})
 
 
+def scraped(path: Path) -> bytes:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(path))
+        asking.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        return b"".join(iter(lambda: asking.recv(65536), b""))
+
+
 WAIT = "import time; print('up', flush=True); time.sleep(600)"
 
 
 def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    with start() as first:
+    with start(config={"metrics": {"listen": "unix"}}) as first:
         place = first.place
         first.register(None, "sleepy", command=["/usr/bin/python3", "-c", WAIT])
         first.register(None, "say", command=["/usr/bin/python3", "-c", SAY])
@@ -97,9 +105,12 @@ def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None
                 call.result(60)
         assert first.call("sleepy")["status"] == "rejected"
         assert first.call("say", {"word": "x"})["status"] == "ok"
+        numbers = scraped(first.state / "metrics.sock")
+        assert b'fumehood_invocations_total{status="ok",tool="say"} 1.0' in numbers
+        assert b"fumehood_stops 1.0" in numbers
         kept = tmp_path / "kept"
         first.stop()
-        shutil.copytree(place, kept, ignore=shutil.ignore_patterns("socket", "log"))
+        shutil.copytree(place, kept, ignore=shutil.ignore_patterns("socket", "log", "metrics.sock"))
         for path in (kept / "state", *(kept / "state").rglob("*")):
             found = (place / path.relative_to(kept)).lstat()
             os.chown(path, found.st_uid, found.st_gid, follow_symlinks=False)

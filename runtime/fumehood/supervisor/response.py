@@ -57,6 +57,8 @@ class Response:
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[object]]
     notify: tuple[str, ...] = ()
+    count: Callable[[str], None] | None = None
+    """Is told the signal of each new incident."""
     _telling: set[asyncio.Task[None]] = field(default_factory=set)
 
     # --- operators
@@ -114,6 +116,8 @@ class Response:
                 continue
             self._append("incident.opened", {**_fields(incident), "actions": list(rule.actions)})
             log.warning("incident opened", **_fields(incident))
+            if self.count is not None:
+                self.count(rule.signal)
             reason = f"incident {incident.incident}: {rule.signal}"
             for action in rule.actions:
                 self._act(action, incident, reason)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import structlog
@@ -64,6 +64,9 @@ from fumehood.supervisor.response import Response
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.stops import Stops
 from fumehood.supervisor.telling import telling
+
+if TYPE_CHECKING:  # prometheus-client costs a daemon without metrics nothing
+    from fumehood.supervisor.metrics import Metrics, State
 
 log = structlog.get_logger(__name__)
 
@@ -183,6 +186,7 @@ class Supervisor:
         self.cancel = self._control.cancel
         self.logs = self._control.logs
         self.receipt = rooms.receipts.receipt
+        self.metrics: Metrics | None = None
         self.response = Response(
             rooms.stops,
             rooms.incidents,
@@ -285,10 +289,12 @@ class Supervisor:
             raise
         self._callers.ended(principal, result)
         self.response.ended(live, result)
+        ended = time.monotonic()
         account = self._account(admitted, plan, result, live.proofs)
         if live.cancelled_by:
             account["cancelled_by"] = live.cancelled_by
         position = await self._record("invocation.ended", account)
+        self._count(result, ended)
         if result.status == "cancelled":
             raise asyncio.CancelledError
         return _on_record(result, position)
@@ -423,13 +429,21 @@ class Supervisor:
         }
         if error.detail:
             fields["detail"] = error.detail[:400]
+        began = time.monotonic()
         position = await self._record("invocation.rejected", fields)
         if isinstance(error, UnknownTool):
             raise error
         if tool is None:
             with contextlib.suppress(UnknownTool):  # only what this caller may know of
                 tool = self._rooms.admission.tool(request.caller, request.tool)
-        return _on_record(self._rooms.pipeline.refuse(request, error, tool), position)
+        result = self._rooms.pipeline.refuse(request, error, tool)
+        self._count(result, began)
+        return _on_record(result, position)
+
+    def _count(self, result: Result, ended: float) -> None:
+        """ended: when its record was begun."""
+        if self.metrics is not None:
+            self.metrics.ended(result, time.monotonic() - ended)
 
     async def _failed(self, request: Request, error: Exception) -> None:
         """A fault of ours is an end like any other, and has its record."""
@@ -524,6 +538,22 @@ class Supervisor:
         raise Unauthorized(
             "only an operator may do this",
             "ask an operator, or have your account listed under `operators`",
+        )
+
+    def now(self) -> State:
+        """For metrics."""
+        from fumehood.supervisor.metrics import State
+
+        rooms = self._rooms
+        return State(
+            running=rooms.slots.taken,
+            waiting=rooms.slots.waiting,
+            ready=rooms.pool.ready,
+            tools=len(rooms.catalog.list()),
+            audit_seq=rooms.audit.last.seq,
+            audit_broken=rooms.audit.broken is not None,
+            refusing=bool(rooms.gate.look()),
+            stops=len(rooms.stops.listed()),
         )
 
     def status(self, caller: Caller) -> StatusReport:  # noqa: ARG002  (the same for everybody)

@@ -1,0 +1,153 @@
+"""Numbers for Prometheus: what is counted, and from where.
+
+Labels are bounded: beyond so many tools, the rest are `other`. Must never hold a caller's data:
+no argument, no output, no name that a caller chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fumehood.crypto.ring import Ring
+from fumehood.errors import KeyringError
+from fumehood.model.result import Result
+
+MAX_TOOLS: Final = 200
+OTHER: Final = "other"
+_STEPS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How the supervisor is at the moment of a scrape."""
+
+    running: int
+    waiting: int
+    ready: int
+    tools: int
+    audit_seq: int
+    audit_broken: bool
+    refusing: bool
+    stops: int
+
+
+class Metrics:
+    """What is counted. Used on the event loop only."""
+
+    def __init__(self, state: Callable[[], State], ring: Ring) -> None:
+        """state: looks at the supervisor."""
+        self._tools: set[str] = set()
+        self._registry = own = CollectorRegistry()
+        self._ended = Counter(
+            "fumehood_invocations", "Calls that ended.", ["tool", "status"], registry=own
+        )
+        self._steps = Histogram(
+            "fumehood_step_seconds", "Time of each step of a call.", ["step"],
+            buckets=_STEPS, registry=own,
+        )  # fmt: skip
+        self._audited = Histogram(
+            "fumehood_audit_seconds", "Time until a terminal record is on disk.",
+            buckets=_STEPS, registry=own,
+        )  # fmt: skip
+        self._kills = Counter(
+            "fumehood_breaches", "Limits that fired, by control.", ["control"], registry=own
+        )
+        self._findings = Counter(
+            "fumehood_findings", "What scanners found, and what was done.", ["kind", "action"],
+            registry=own,
+        )  # fmt: skip
+        self._incidents = Counter(
+            "fumehood_incidents", "Incidents that were opened.", ["signal"], registry=own
+        )
+        self._cpu = Counter("fumehood_tool_cpu_seconds", "CPU that tools used.", registry=own)
+        own.register(_Now(state, ring))
+
+    def ended(self, result: Result, audit_seconds: float) -> None:
+        """A call has ended, refused ones included, and its record is on disk."""
+        self._ended.labels(self._tool(result), result.status).inc()
+        self._audited.observe(audit_seconds)
+        for finding in result.findings:
+            self._findings.labels(finding.kind, finding.action).inc()
+        if result.breach is not None:
+            self._kills.labels(result.breach.control).inc()
+        if result.status == "rejected":
+            return
+        timing = result.timing
+        for step, milliseconds in (
+            ("queued", timing.queued_ms), ("opened", timing.started_ms),
+            ("ran", timing.ran_ms), ("scanned", timing.scanned_ms),
+        ):  # fmt: skip
+            self._steps.labels(step).observe(milliseconds / 1000)
+        self._cpu.inc(result.usage.cpu_seconds or 0.0)
+
+    def incident(self, signal: str) -> None:
+        self._incidents.labels(signal).inc()
+
+    def _tool(self, result: Result) -> str:
+        """Only registered tools have a version: a name that a caller made up is `other`."""
+        name = result.tool_name
+        if not result.tool_version:
+            return OTHER
+        if name not in self._tools:
+            if len(self._tools) >= MAX_TOOLS:
+                return OTHER
+            self._tools.add(name)
+        return name
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Now(Collector):
+    """What is looked at when somebody asks."""
+
+    state: Callable[[], State]
+    ring: Ring
+
+    def collect(self) -> Iterator[Metric]:
+        now = self.state()
+        memory, (load, _, _) = psutil.virtual_memory(), psutil.getloadavg()
+        values: list[tuple[str, str, float]] = [
+            ("running", "Sandboxes that run calls.", now.running),
+            ("waiting", "Calls that wait for a sandbox.", now.waiting),
+            ("ready", "Sandboxes kept open ahead of calls.", now.ready),
+            ("tools", "Registered tools.", now.tools),
+            ("audit_records", "Number of the last record on disk.", now.audit_seq),
+            ("audit_broken", "1 while the audit log cannot be written.", now.audit_broken),
+            ("refusing", "1 while no call is taken.", now.refusing),
+            ("stops", "Stops in force.", now.stops),
+            ("host_memory_available_bytes", "Memory available on the host.", memory.available),
+            ("host_load1", "Load average of a minute.", load),
+        ]
+        for name, text, value in values:
+            yield GaugeMetricFamily(f"fumehood_{name}", text, value)
+        yield self._keys()
+
+    def _keys(self) -> Metric:
+        left = GaugeMetricFamily(
+            "fumehood_key_seconds_left", "Until the active key ends; 0 when there is none.",
+            labels=["purpose"],
+        )  # fmt: skip
+        moment = datetime.now(UTC)
+        try:
+            newest = {entry.purpose: entry for entry in reversed(self.ring.entries())}
+            missing = self.ring.missing()
+        except KeyringError:
+            return left
+        for purpose, entry in newest.items():
+            until = datetime.fromisoformat(entry.active_until)
+            seconds = 0.0 if purpose in missing else (until - moment).total_seconds()
+            left.add_metric([purpose], max(seconds, 0.0))
+        return left

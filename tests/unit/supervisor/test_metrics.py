@@ -1,0 +1,133 @@
+"""Metrics: bounded, of nobody's data, and what dashboard and alerts ask for exists."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fumehood.crypto.keyring import open_ring
+from fumehood.crypto.ring import Periods
+from fumehood.errors import ConfigError
+from fumehood.gateway.exposition import exposed, loopback
+from fumehood.model.outcome import Breach, Usage
+from fumehood.model.result import Finding, Result, Timing
+from fumehood.supervisor.metrics import MAX_TOOLS, Metrics, State
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+NOW = State(1, 2, 3, 4, 5, audit_broken=False, refusing=True, stops=6)
+ENDED = Result("i", "echo", "1", "d", "ok", timing=Timing(1, 2, 3, 4), usage=Usage(cpu_seconds=0.5),
+               findings=(Finding("aws", "secret", "high", "stdout", "redact"),))  # fmt: skip
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> Metrics:
+    return Metrics(lambda: NOW, open_ring(tmp_path, Periods()))
+
+
+def values(metrics: Metrics) -> dict[str, float]:
+    lines = metrics.text().decode().splitlines()
+    return {name: float(value) for name, value in (
+        line.rsplit(" ", 1) for line in lines if not line.startswith("#")
+    )}  # fmt: skip
+
+
+def test_calls_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
+    metrics.ended(ENDED, 0.002)
+    metrics.ended(replace(ENDED, status="timeout", breach=Breach("timeout", 1, 2)), 0.002)
+    metrics.incident("canary")
+    found = values(metrics)
+    assert found['fumehood_invocations_total{status="ok",tool="echo"}'] == 1
+    assert found['fumehood_breaches_total{control="timeout"}'] == 1
+    assert found['fumehood_findings_total{action="redact",kind="secret"}'] == 2
+    assert found['fumehood_step_seconds_sum{step="ran"}'] == 0.006
+    assert found["fumehood_audit_seconds_count"] == 2
+    assert found["fumehood_tool_cpu_seconds_total"] == 1.0
+    assert found['fumehood_incidents_total{signal="canary"}'] == 1
+    assert (found["fumehood_waiting"], found["fumehood_refusing"]) == (2, 1)
+    assert found['fumehood_key_seconds_left{purpose="audit"}'] > 364 * 86400
+
+
+def test_no_caller_makes_a_label(metrics: Metrics) -> None:
+    for number in range(3 * MAX_TOOLS):
+        metrics.ended(replace(ENDED, tool_name=f"tool-{number}"), 0)
+        unknown = replace(ENDED, tool_name=f"x{number}", tool_version="", status="rejected")
+        metrics.ended(unknown, 0)
+    tools = {name for name in values(metrics) if name.startswith("fumehood_invocations_total")}
+    assert len(tools) == MAX_TOOLS + 2
+    assert not any('tool="x' in name for name in tools)
+
+
+def test_what_dashboard_and_alerts_ask_for_exists(metrics: Metrics) -> None:
+    metrics.ended(replace(ENDED, breach=Breach("timeout", 1, 2)), 0)
+    metrics.incident("canary")
+    known = {name.partition("{")[0] for name in values(metrics)}
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "fumehood.rules.yml").read_text())
+    asked = [rule["expr"] for rule in rules["groups"][0]["rules"]]
+    board = json.loads((DEPLOY / "grafana" / "fumehood.json").read_text())
+    asked += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    names = {name for text in asked for name in re.findall(r"\bfumehood_\w+", text)}
+    assert len(asked) > 25
+    assert names <= known
+
+
+def test_promtool_agrees_where_it_is_installed() -> None:
+    promtool = shutil.which("promtool")
+    words = [promtool or "true", "check", "rules", str(DEPLOY / "prometheus/fumehood.rules.yml")]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: bytes) -> bytes:
+    writer.write(text)
+    await writer.drain()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"200"),
+        (b"GET /metrics?x=1 HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET /other HTTP/1.1\r\n\r\n", b"404"),
+        (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"),
+        (b"\r\n\r\n", b"405"),
+    ],
+)
+def test_only_metrics_are_answered(tmp_path: Path, request_: bytes, status: bytes) -> None:
+    async def scene() -> bytes:
+        async with exposed("unix", tmp_path, lambda: b"all of it\n") as address:
+            return await ask(*await asyncio.open_unix_connection(address), request_)
+
+    answer = asyncio.run(asyncio.wait_for(scene(), 60))
+    assert answer.split(b" ")[1] == status
+    assert answer.endswith(b"all of it\n") == (status == b"200")
+    assert (tmp_path / "metrics.sock").stat().st_mode & 0o077 == 0
+
+
+def test_an_endless_head_is_cut_off(tmp_path: Path) -> None:
+    async def scene() -> bytes:
+        async with exposed("unix", tmp_path, bytes) as address:
+            reader, writer = await asyncio.open_unix_connection(address)
+            try:
+                return await ask(reader, writer, b"GET /" + b"x" * 100_000)
+            except ConnectionError:
+                return b""
+
+    assert asyncio.run(asyncio.wait_for(scene(), 60)) == b""
+
+
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:9464", "[::]:1", "10.0.0.1:9", "localhost:9", "x", "127.0.0.1:x"]
+)
+def test_nothing_that_others_could_reach_is_listened_on(listen: str) -> None:
+    with pytest.raises(ConfigError, match="loopback"):
+        loopback(listen)
