@@ -18,7 +18,6 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from fumehood.engines.bwrap import BWRAP
@@ -245,7 +244,7 @@ class BubblewrapSandbox:
             # It was cloned before, or while, its parent was attached.
             self.group.attach(pid)
             with contextlib.suppress(OSError):
-                Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
+                cgroup.write(f"/proc/{pid}/oom_score_adj", "1000")
         status = proc.read_status(self._init)
         if any(status.capabilities) or not status.no_new_privs:
             return self._still_within("bubblewrap did not finish its set-up")
@@ -281,7 +280,6 @@ class BubblewrapSandbox:
             self._gate = -1
 
     def begin(self) -> None:
-        """What opening, or the tool's own start ahead of the call, cost is not the caller's."""
         self._meter.begin()
         if self._tool >= 0:  # started ahead
             with contextlib.suppress(OSError):
@@ -341,7 +339,8 @@ class BubblewrapSandbox:
         if self.phase in ("opening", "opened"):
             self._failure = Failed("sandbox", "bubblewrap failed to set up the sandbox", "")
         self.phase = "dying"
-        self._kill()
+        if self._living():
+            self._kill()
         return self._finish_dying()
 
     def _finish_dying(self) -> list[Event]:
@@ -359,11 +358,11 @@ class BubblewrapSandbox:
                 events.append(Started((Proof("seccomp", "2", f"/proc/{self._init}/status"),)))
         self._reap(self._init)
         self._reap(self._pid)
-        if self.group.members():
+        if not self.group.is_empty:
             self.group.kill()
             return events
         events.append(self._failure or self._ended(executed=executed))
-        self._release()
+        self.phase = "over"
         return events
 
     def _all_dead(self) -> bool:
@@ -381,13 +380,6 @@ class BubblewrapSandbox:
         counters = self._meter.counters(
             self._scratch, killed_for_memory=oom_kills > 0, context_switches=self._switches_since()
         )
-        fd = os.open(f"{self._scratch}/out", os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            artifacts = openat2.collect(
-                fd, max_files=MAX_ARTIFACTS, max_bytes=self.plan.limits.output_bytes
-            )
-        finally:
-            os.close(fd)
         return Ended(
             exit_code=code,
             signal=ended_by,
@@ -396,9 +388,21 @@ class BubblewrapSandbox:
             memory_peak_bytes=self.group.memory_peak(),
             pids_peak=self.group.pids_peak(),
             oom_kills=oom_kills,
-            artifacts=tuple(artifacts),
+            # Whatever lies in /out holds an inode of its own (tmpfs counts links, too).
+            artifacts=() if counters.scratch_inodes == 0 else self._artifacts(),
             counters=counters,
         )
+
+    def _artifacts(self) -> tuple[openat2.Found, ...]:
+        fd = os.open(f"{self._scratch}/out", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return tuple(
+                openat2.collect(
+                    fd, max_files=MAX_ARTIFACTS, max_bytes=self.plan.limits.output_bytes
+                )
+            )
+        finally:
+            os.close(fd)
 
     def _exit(self) -> tuple[int | None, int | None]:
         """The kernel's word where it gives one (Linux 6.15) and bubblewrap's agrees, which reports
@@ -445,10 +449,10 @@ class BubblewrapSandbox:
         if self._pid >= 0:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._pid, 0)
-        self._release()
-
-    def _release(self) -> None:
         self.phase = "over"
+        self.release()
+
+    def release(self) -> None:
         for path in (self._scratch, self._tool_files):
             with contextlib.suppress(OSError):
                 libc.umount2(path, libc.MNT_DETACH)

@@ -99,7 +99,6 @@ class DockerSandbox:
         self.worker.nudge()
 
     def begin(self) -> None:
-        """The call arrives: what was used before is not the caller's."""
         self.group.begin()
 
     def cpu_seconds(self) -> float | None:
@@ -341,6 +340,9 @@ class DockerSandbox:
         if code is not None and 128 < code <= 128 + 64:
             return None, code - 128
         return code, None
+
+    def release(self) -> None:
+        """Done before its end is told: Docker holds some of it, and may take its time."""
 
     def _release(self) -> None:
         self.phase = "over"

@@ -79,7 +79,8 @@ class Sandbox(Protocol):
         """Let the opened sandbox execute the tool's program."""
 
     def begin(self) -> None:
-        """The call arrives: what was used before is not the caller's."""
+        """What was used until now is not the caller's. Called while nothing of the call runs, and
+        of a tool that is started ahead again and again: the last time before the call counts."""
 
     def cpu_seconds(self) -> float | None:
         """User and system time since the call began; None where nothing counts it."""
@@ -89,6 +90,9 @@ class Sandbox(Protocol):
 
     def kill(self) -> None:
         """Kill everything in it; the end is reported as always. Harmless when already dead."""
+
+    def release(self) -> None:
+        """Clean up what the dead left, once, after the last event: nobody waits for that."""
 
 
 class Engine(Protocol):

@@ -36,6 +36,8 @@ class Meter:
         self._unified_cpu = f"{group.unified}/cpu.stat" if group.unified else ""
         self._before = Cpu(0.0, 0.0, 0.0)
         self._throttled_before = 0.0
+        self._last: Cpu | None = None
+        """When everything was dead."""
 
     def begin(self) -> None:
         """The call begins: CPU time that opening the sandbox took is not the caller's, nor is
@@ -48,7 +50,7 @@ class Meter:
 
     def cpu_seconds(self) -> float | None:
         """User and system time since the call began."""
-        found = self._cpu()
+        found = self._last or self._cpu()
         return None if found is None else max(found.total - self._before.total, 0.0)
 
     def counters(
@@ -66,6 +68,7 @@ class Meter:
             counts them.
         """
         cpu, before = self._cpu(), self._before
+        self._last = cpu
         space = _space(scratch) if scratch else None
         return Counters(
             user_seconds=_since(cpu.user if cpu else None, before.user),

@@ -11,6 +11,25 @@ from dataclasses import dataclass
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 
+_CHUNK = 64 * 1024
+
+
+def read(path: str | os.PathLike[str]) -> bytes:
+    """A file of the kernel's, whole.
+
+    By descriptor: a text file object costs 30 µs and five more system calls, and some of these
+    are read for each call. Asked until it has no more: lists come a page at a time.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, _CHUNK):
+            parts.append(part)
+    finally:
+        os.close(fd)
+    return b"".join(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """Fields of /proc/PID/status (proc(5)). uids, gids: real, effective, saved, file system.
@@ -30,8 +49,8 @@ class Status:
 
 def read_status(pid: int) -> Status:
     """The status of a process or zombie; FileNotFoundError or ProcessLookupError: it is gone."""
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    text = read(f"/proc/{pid}/status").decode("utf-8", "replace")
+    fields = dict(line.split(":", 1) for line in text.split("\n") if ":" in line)
     return Status(
         uids=_numbers(fields["Uid"]),
         gids=_numbers(fields["Gid"]),
@@ -69,8 +88,7 @@ def namespaces(pid: int | str) -> dict[str, str]:
 
 def children(pid: int) -> tuple[int, ...]:
     """Direct children of a single-threaded process (needs CONFIG_PROC_CHILDREN)."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return _numbers(file.read())
+    return _numbers(read(f"/proc/{pid}/task/{pid}/children").decode("ascii"))
 
 
 def parent(pid: int) -> int:
@@ -122,10 +140,9 @@ def _parents() -> dict[int, int]:
 def cgroups(pid: int | str) -> dict[str, str]:
     """Path per controller list of /proc/PID/cgroup; the unified hierarchy has the key ''."""
     found = {}
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
-        for line in file:
-            _, controllers, path = line.rstrip("\n").split(":", 2)
-            found[controllers] = path
+    for line in read(f"/proc/{pid}/cgroup").decode().split("\n")[:-1]:
+        _, controllers, path = line.split(":", 2)
+        found[controllers] = path
     return found
 
 
@@ -142,8 +159,8 @@ class MountPoint:
 
 def mounts(pid: int | str) -> list[MountPoint]:
     """The mounts a process sees, in order; later ones cover earlier ones."""
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return [_mount(line) for line in file]
+    text = read(f"/proc/{pid}/mountinfo").decode("utf-8", "surrogateescape")
+    return [_mount(line) for line in text.split("\n") if line]
 
 
 def _mount(line: str) -> MountPoint:

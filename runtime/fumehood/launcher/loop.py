@@ -33,7 +33,10 @@ from fumehood.model.plan import Ceilings, Plan
 
 DEADLINE_GRACE_SECONDS = 5.0
 """The supervisor holds the deadline; this much later the launcher does it for a stalled one."""
+AHEAD_FIRST_SECONDS = 0.1
 AHEAD_CHECK_SECONDS = 1.0
+"""How often it is seen what a tool started ahead has used. What it uses between the last look and
+its call counts as the call's: never the other way round."""
 AHEAD_CPU_SECONDS = 10.0
 """CPU time that a tool started ahead of its call may take until the call comes: imports."""
 IDLE_SECONDS = 900.0
@@ -43,6 +46,8 @@ MAX_QUEUED = 4096
 CANNOT_START = ExitStatus.ENGINE
 CANNOT_START_STATUSES = frozenset({ExitStatus.USAGE, ExitStatus.ENGINE})
 """Of a launcher that would fail the same way again."""
+MAX_SPENT = 16
+"""Ended sandboxes whose remains wait until there is nothing more urgent."""
 _POLL_SECONDS = 0.001
 S = TypeVar("S")
 
@@ -52,7 +57,8 @@ class Running:
     """A sandbox and when it must be dead. asked: it was told to end, and `grace` runs.
 
     begun: its one call has come. ahead_until: the tool runs ahead of its call, no longer than
-    this. failed: the supervisor was told so already, and hears no more of it.
+    this; ahead_cpu: seconds that it has used for that. failed: the supervisor was told so
+    already, and hears no more of it.
     """
 
     sandbox: Sandbox
@@ -65,6 +71,7 @@ class Running:
     stopped: Literal["", "cpu_time", "timeout"] = ""
     begun: bool = False
     ahead_until: float = 0.0
+    ahead_cpu: float = 0.0
     failed: bool = False
     watched: set[int] = field(default_factory=set)
 
@@ -98,6 +105,9 @@ class Launcher:
         """Dead sandboxes, told of when the kernel has sent all it recorded of them, or at that
         time (time.monotonic()) in any case."""
         self._owners: dict[int, str] = {}
+        self._spent: deque[Sandbox] = deque()
+        self._blocked = False
+        """The supervisor does not read just now."""
         self._ending = False
         channel.setblocking(False)
 
@@ -118,7 +128,7 @@ class Launcher:
         """Serve until the supervisor is gone and everything is dead."""
         while not (self._ending and not self._running):
             self._hear_denials()
-            ready = self._epoll.poll(self._wait_seconds())
+            ready = self._epoll.poll(0.0 if self._spent else self._wait_seconds())
             for fd, events in ready:
                 if fd == self._channel.fileno():
                     self._on_channel(events)
@@ -132,6 +142,10 @@ class Launcher:
                 self._step(name)
             self._hold_deadlines()
             self._settle()
+            if self._spent and (not ready or len(self._spent) > MAX_SPENT):
+                self._spent.popleft().release()
+        while self._spent:
+            self._spent.popleft().release()
         self._engine.close()
 
     def _hear_denials(self) -> None:
@@ -216,7 +230,7 @@ class Launcher:
                 self._begin(running)
             elif isinstance(message, m.Start):
                 running.ahead_until = time.monotonic() + IDLE_SECONDS
-                running.deadline = time.monotonic() + AHEAD_CHECK_SECONDS
+                running.deadline = time.monotonic() + AHEAD_FIRST_SECONDS
             if isinstance(message, m.Start):
                 self._denials.started(message.sandbox, running.uid)
                 running.sandbox.start()
@@ -235,7 +249,6 @@ class Launcher:
             raise ProtocolError("a sandbox is used for one call")
         running.begun = True
         running.ahead_until = 0.0
-        running.sandbox.begin()
         running.deadline = time.monotonic() + running.timeout
         if running.budget is not None:
             running.budget.begin(time.monotonic())
@@ -310,8 +323,14 @@ class Launcher:
         running.sandbox.kill()
         if not running.sandbox.descriptors and not running.sandbox.polling:
             self._settling.pop(name, None)
-            self._watch(running, name, set())
-            del self._running[name]
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """A sandbox is over, and its end told."""
+        running = self._running.pop(name)
+        for fd in running.watched:  # closing them removes them from the epoll set
+            self._owners.pop(fd, None)
+        self._spent.append(running.sandbox)
 
     def _step_through(self, name: str) -> None:
         running = self._running[name]
@@ -319,8 +338,7 @@ class Launcher:
         for event in running.sandbox.step():
             over = self._report(name, event) or over
         if over:
-            self._watch(running, name, set())
-            del self._running[name]
+            self._forget(name)
         else:
             self._watch(running, name, set(running.sandbox.descriptors))
 
@@ -340,6 +358,7 @@ class Launcher:
             return self._drop(name, event)
         match event:
             case Opened(proofs):
+                self._running[name].sandbox.begin()
                 self._send(m.OpenedMessage(name, proofs))
                 return False
             case Started(proofs):
@@ -374,8 +393,7 @@ class Launcher:
                     self._send_ended(name, event, late=late)
                 except FumehoodError as error:
                     self._refuse(name, EngineError(error.cause, control="launcher"))
-                self._watch(self._running[name], name, set())
-                del self._running[name]
+                self._forget(name)
 
     def _send_ended(self, name: str, event: Ended, *, late: bool = False) -> None:
         descriptors = [item.fd for item in event.artifacts if item.fd >= 0]
@@ -417,7 +435,9 @@ class Launcher:
         """A tool that was started ahead waits for its call; one that computes meanwhile, for more
         CPU time than a call may take, is not waiting."""
         running.deadline = now + AHEAD_CHECK_SECONDS
-        if (running.sandbox.cpu_seconds() or 0.0) > AHEAD_CPU_SECONDS:
+        running.ahead_cpu += running.sandbox.cpu_seconds() or 0.0
+        running.sandbox.begin()
+        if running.ahead_cpu > AHEAD_CPU_SECONDS:
             self._stop(running, name, "cpu_time")
 
     def _has_burnt_its_budget(self, running: Running, now: float) -> bool:
@@ -462,14 +482,20 @@ class Launcher:
             try:
                 socket.send_fds(self._channel, [data], descriptors)
             except BlockingIOError:
-                self._epoll.modify(self._channel.fileno(), select.EPOLLIN | select.EPOLLOUT)
+                self._block(blocked=True)
                 return
             except (BrokenPipeError, ConnectionError):
                 self._end()
                 return
             self._queue.popleft()
             m.close_all(descriptors)
-        self._epoll.modify(self._channel.fileno(), select.EPOLLIN)
+        self._block(blocked=False)
+
+    def _block(self, *, blocked: bool) -> None:
+        if blocked != self._blocked:
+            self._blocked = blocked
+            events = select.EPOLLIN | (select.EPOLLOUT if blocked else 0)
+            self._epoll.modify(self._channel.fileno(), events)
 
 
 # --- becoming a launcher

@@ -109,7 +109,7 @@ class ArtifactMessage:
 
 @dataclass(frozen=True, slots=True)
 class EndedMessage:
-    """Launcher: everything in the sandbox is dead and its cgroup removed.
+    """Launcher: everything in the sandbox is dead and its cgroup empty.
 
     stopped: why the launcher itself killed it: `cpu_time`, or `timeout` for a supervisor that
         does not hold its deadline; empty when it did not.

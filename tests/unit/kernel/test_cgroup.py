@@ -56,6 +56,9 @@ def test_a_host_without_cgroups_enforces_none() -> None:
 
 def test_v2_settings_have_the_kernels_names_and_units(tmp_path: Path) -> None:
     """On a plain directory: what would be written, and where, on a host with v2 alone."""
+    (tmp_path / "g").mkdir()
+    for name in ("memory.max", "memory.oom.group", "cpu.max", "pids.max"):
+        (tmp_path / "g" / name).touch()  # as the kernel does; what it lacks is never made
     group = cgroup.Group(
         v1={},
         unified=tmp_path / "g",
