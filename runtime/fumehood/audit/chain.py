@@ -97,6 +97,9 @@ class _Pending:
     done: Future[Position]
 
 
+_Persist = Callable[[list[_Pending], Callable[[], bool | None]], bool | None]
+
+
 class AuditLog:
     """An open chain. Thread safe; close it to give up the lock."""
 
@@ -121,7 +124,13 @@ class AuditLog:
         self._last = last
         self._queue: deque[_Pending] = deque()
         self._wake = threading.Condition()
+        self._turn = threading.Lock()
+        """Whoever writes has it; taken before `_wake`."""
+        self._unwritten: list[_Pending] = []
+        """A group that `write_now` could not write: the writer's next, unchanged."""
         self._closing = False
+        self.seconds = 0.0
+        """How long the last write took."""
         self._broken: AuditError | None = None
         self._writer = threading.Thread(target=self._run, name="audit", daemon=True)
         self._writer.start()
@@ -180,8 +189,12 @@ class AuditLog:
         """Why nothing can be written just now, or None."""
         return self._broken
 
-    def append(self, event: str, fields: Mapping[str, Field]) -> Future[Position]:
+    def append(
+        self, event: str, fields: Mapping[str, Field], *, wake: bool = True
+    ) -> Future[Position]:
         """Queue a record; never blocks. The future is done when the record is on disk.
+
+        wake: have it written by the writer's thread; without, `write_now` or the next record does.
 
         Cancelling the future gives up waiting; the record is written all the same. While the
         disk fails the future fails with AuditError at once, and the record is kept for later.
@@ -203,8 +216,32 @@ class AuditLog:
             if self._broken is not None:
                 done.set_exception(self._broken)
             self._queue.append(_Pending(_now(), event, text, done))
-            self._wake.notify()
+            if wake or self._broken is not None:
+                self._wake.notify()
         return done
+
+    def write_now(self) -> None:
+        """Write what is queued from this thread, which waits for the disk once. What the disk does
+        not take, or the writer is at just now, is left to the writer."""
+        if self._turn.acquire(blocking=False):
+            try:
+                # A full segment is ended, signed and followed by the writer: milliseconds.
+                wait = self._unwritten or self._tail.full
+                group = [] if wait else self._take()
+                if group and not self._is_written(group):
+                    self._unwritten = group
+            finally:
+                self._turn.release()
+        with self._wake:
+            if self._unwritten or self._queue:
+                self._wake.notify()
+
+    def _is_written(self, group: list[_Pending]) -> bool:
+        try:
+            self._commit(group, _once)
+        except OSError:  # the writer meets it again, and tells
+            return False
+        return True
 
     def close(self) -> None:
         """Write what is queued, and give up the lock. May be called again.
@@ -239,25 +276,33 @@ class AuditLog:
         self.close()
 
     def _run(self) -> None:
-        while group := self._next_group():
-            try:
-                self._commit(group)
-            except BaseException as error:
-                self._give_up(group, error)
-                if not isinstance(error, OSError):
-                    raise
-                return
+        while self._has_work():
+            with self._turn:
+                group, self._unwritten = self._unwritten or self._take(), []
+                try:
+                    self._commit(group, self._persist)
+                except BaseException as error:
+                    self._give_up(group, error)
+                    if not isinstance(error, OSError):
+                        raise
+                    return
 
-    def _next_group(self) -> list[_Pending]:
+    def _has_work(self) -> bool:
+        """Wait for some; False when the log is closed and everything written."""
         with self._wake:
-            while not self._queue and not self._closing:
+            while not (self._queue or self._unwritten or self._closing):
                 self._wake.wait()
+            return bool(self._queue or self._unwritten)
+
+    def _take(self) -> list[_Pending]:
+        with self._wake:
             return [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
 
-    def _commit(self, group: list[_Pending]) -> None:
-        """Write a group, however long the disk takes. Raises OSError when that is for ever."""
+    def _commit(self, group: list[_Pending], persist: _Persist) -> None:
+        """Seal a group, write it and tell who waits for it. Raises OSError when `persist` gives
+        up; the same group may be committed again."""
         if self._tail.full:
-            self._persist(group, partial(self._tail.finish, self._last, _now()))
+            persist(group, partial(self._tail.finish, self._last, _now()))
         lines: list[bytes] = []
         positions: list[Position] = []
         last, sealer = self._last, self._tail.sealer()
@@ -266,7 +311,9 @@ class AuditLog:
             lines.append(line)
             positions.append(last)
         data, first = b"".join(lines), positions[0].seq
-        begun = self._persist(group, partial(self._tail.write, data, first, last))
+        before = time.monotonic()
+        begun = persist(group, partial(self._tail.write, data, first, last))
+        self.seconds = time.monotonic() - before
         self._last = last
         self._broken = None
         for record, position in zip(group, positions, strict=True):
@@ -276,7 +323,8 @@ class AuditLog:
             self._prune()
         self._watch_clock()
 
-    def _persist(self, group: list[_Pending], act: Callable[[], T]) -> T:
+    def _persist(self, group: list[_Pending], act: Callable[[], bool | None]) -> bool | None:
+        """However long the disk takes; raises OSError when that is for ever."""
         while True:
             try:
                 return act()
@@ -354,6 +402,10 @@ class AuditLog:
         self._fail(group, _BROKEN, error)
         with self._wake:
             self._queue.clear()
+
+
+def _once(_group: list[_Pending], act: Callable[[], bool | None]) -> bool | None:
+    return act()
 
 
 def _now() -> str:

@@ -79,8 +79,8 @@ class Sandbox(Protocol):
         """Let the opened sandbox execute the tool's program."""
 
     def begin(self) -> None:
-        """What was used until now is not the caller's. Called while nothing of the call runs, and
-        of a tool that is started ahead again and again: the last time before the call counts."""
+        """What was used until now is not the caller's: called when it is opened, and of a tool
+        that was started ahead once more when its call comes, before it is fed."""
 
     def cpu_seconds(self) -> float | None:
         """User and system time since the call began; None where nothing counts it."""

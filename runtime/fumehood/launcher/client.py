@@ -12,13 +12,22 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from fumehood.errors import EngineError, FumehoodError, PlanRefused, ProtocolError
 from fumehood.launcher import messages as m
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 
-_OF_A_SANDBOX = m.OpenedMessage | m.StartedMessage | m.DeniedMessage | m.EndedMessage | m.Refused
+T = TypeVar("T")
+_OF_A_SANDBOX = (
+    m.OpenedMessage
+    | m.StartedMessage
+    | m.BegunMessage
+    | m.DeniedMessage
+    | m.EndedMessage
+    | m.Refused
+)
 
 
 @dataclass(slots=True)
@@ -44,6 +53,7 @@ class Sandbox:
     plan: Plan
     opened: asyncio.Future[tuple[Proof, ...]]
     started: asyncio.Future[tuple[Proof, ...]]
+    begun: asyncio.Future[None]
     ended: asyncio.Future[End]
     _send: Callable[[m.ToLauncher], None] = field(repr=False)
     denied: int = 0
@@ -54,7 +64,7 @@ class Sandbox:
         self._send(m.Start(self.name, begin))
 
     def begin(self) -> None:
-        """A sandbox that was started ahead gets its call now."""
+        """A sandbox that was started ahead gets its call now; feed it when it has `begun`."""
         self._send(m.Begin(self.name))
 
     def stop(self) -> None:
@@ -69,10 +79,10 @@ class Sandbox:
 
     def fail(self, error: FumehoodError) -> None:
         """Nothing of the sandbox is left, and it did not end as a sandbox should."""
-        for future in (self.opened, self.started, self.ended):
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # seen: not every waiter waits for every stage
+        _fail(self.opened, error)
+        _fail(self.started, error)
+        _fail(self.begun, error)
+        _fail(self.ended, error)
 
 
 class LauncherClient:
@@ -130,7 +140,7 @@ class LauncherClient:
             ProtocolError: the plan is too large to send.
         """
         new = self._loop.create_future
-        sandbox = Sandbox(name, plan, new(), new(), new(), self._send_control)
+        sandbox = Sandbox(name, plan, new(), new(), new(), new(), self._send_control)
         self._send(m.Open(name, plan), [os.dup(fd) for fd in stdio])
         self._sandboxes[name] = sandbox
         return sandbox
@@ -210,6 +220,9 @@ class LauncherClient:
                 _settle(sandbox.opened, proofs)
             case m.StartedMessage(_, proofs):
                 _settle(sandbox.started, proofs)
+            case m.BegunMessage():
+                if not sandbox.begun.done():
+                    sandbox.begun.set_result(None)
             case m.DeniedMessage(_, count):
                 sandbox.denied = count
             case m.EndedMessage():
@@ -231,3 +244,9 @@ class LauncherClient:
 def _settle(future: asyncio.Future[tuple[Proof, ...]], proofs: tuple[Proof, ...]) -> None:
     if not future.done():
         future.set_result(proofs)
+
+
+def _fail(future: asyncio.Future[T], error: FumehoodError) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # seen: not every waiter waits for every stage

@@ -33,10 +33,7 @@ from fumehood.model.plan import Ceilings, Plan
 
 DEADLINE_GRACE_SECONDS = 5.0
 """The supervisor holds the deadline; this much later the launcher does it for a stalled one."""
-AHEAD_FIRST_SECONDS = 0.1
 AHEAD_CHECK_SECONDS = 1.0
-"""How often it is seen what a tool started ahead has used. What it uses between the last look and
-its call counts as the call's: never the other way round."""
 AHEAD_CPU_SECONDS = 10.0
 """CPU time that a tool started ahead of its call may take until the call comes: imports."""
 IDLE_SECONDS = 900.0
@@ -57,8 +54,7 @@ class Running:
     """A sandbox and when it must be dead. asked: it was told to end, and `grace` runs.
 
     begun: its one call has come. ahead_until: the tool runs ahead of its call, no longer than
-    this; ahead_cpu: seconds that it has used for that. failed: the supervisor was told so
-    already, and hears no more of it.
+    this. failed: the supervisor was told so already, and hears no more of it.
     """
 
     sandbox: Sandbox
@@ -71,7 +67,6 @@ class Running:
     stopped: Literal["", "cpu_time", "timeout"] = ""
     begun: bool = False
     ahead_until: float = 0.0
-    ahead_cpu: float = 0.0
     failed: bool = False
     watched: set[int] = field(default_factory=set)
 
@@ -228,9 +223,12 @@ class Launcher:
                 self._ask(running)
             if isinstance(message, m.Begin) or (isinstance(message, m.Start) and message.begin):
                 self._begin(running)
+            if isinstance(message, m.Begin):
+                running.sandbox.begin()
+                self._send(m.BegunMessage(message.sandbox))
             elif isinstance(message, m.Start):
                 running.ahead_until = time.monotonic() + IDLE_SECONDS
-                running.deadline = time.monotonic() + AHEAD_FIRST_SECONDS
+                running.deadline = time.monotonic() + AHEAD_CHECK_SECONDS
             if isinstance(message, m.Start):
                 self._denials.started(message.sandbox, running.uid)
                 running.sandbox.start()
@@ -435,9 +433,7 @@ class Launcher:
         """A tool that was started ahead waits for its call; one that computes meanwhile, for more
         CPU time than a call may take, is not waiting."""
         running.deadline = now + AHEAD_CHECK_SECONDS
-        running.ahead_cpu += running.sandbox.cpu_seconds() or 0.0
-        running.sandbox.begin()
-        if running.ahead_cpu > AHEAD_CPU_SECONDS:
+        if (running.sandbox.cpu_seconds() or 0.0) > AHEAD_CPU_SECONDS:
             self._stop(running, name, "cpu_time")
 
     def _has_burnt_its_budget(self, running: Running, now: float) -> bool:

@@ -90,6 +90,13 @@ class StartedMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunMessage:
+    """Launcher: what a sandbox that was started ahead uses counts from here; feed it."""
+
+    sandbox: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeniedMessage:
     """Launcher, while a sandbox runs: its processes were killed for so many system calls by now.
     Sent as the count doubles, so that a flood of them is few messages."""
@@ -144,7 +151,9 @@ class Refused:
 
 
 ToLauncher = Open | Start | Begin | Stop | Kill
-FromLauncher = Hello | OpenedMessage | StartedMessage | DeniedMessage | EndedMessage | Refused
+FromLauncher = (
+    Hello | OpenedMessage | StartedMessage | BegunMessage | DeniedMessage | EndedMessage | Refused
+)
 
 _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
     cls.__name__: cls
@@ -157,6 +166,7 @@ _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
         Hello,
         OpenedMessage,
         StartedMessage,
+        BegunMessage,
         DeniedMessage,
         EndedMessage,
         Refused,

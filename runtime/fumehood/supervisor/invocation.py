@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from fumehood.audit.record import Position
 from fumehood.errors import AuditError, EngineError, FumehoodError
 from fumehood.launcher.client import End
 from fumehood.model.live import Sign
@@ -31,6 +30,9 @@ DEATH_SECONDS = 15.0
 """How long a killed sandbox may take to be dead; large memories take some time to free."""
 DRAIN_SECONDS = 2.0
 """After death only what the pipes still hold is left to read."""
+
+
+Journal = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,11 @@ class Run:
     ahead: bool = False
 
 
-async def run(
-    pool: Pool, admitted: Admitted, plan: Plan, journal: asyncio.Future[Position], live: Live
-) -> Run:
+async def run(pool: Pool, admitted: Admitted, plan: Plan, journal: Journal, live: Live) -> Run:
     """Run one invocation in a sandbox of its own.
 
-    journal: done when the launch is on record. A sandbox is opened meanwhile; nothing of the tool
-    runs for this call before that, so that no crash leaves a run that nobody knows of.
+    journal: returns when the launch is on record. A sandbox is opened meanwhile; nothing of the
+    tool runs for this call before that, so that no crash leaves a run that nobody knows of.
     live: is told how it goes on.
 
     Cancelling the task once cancels the invocation: the sandbox is killed, and the outcome
@@ -69,7 +69,6 @@ async def run(
     re-raises. Errors of the engine become an outcome too: there is exactly one for each.
     """
     began = time.monotonic()
-    journal.add_done_callback(_seen)
     try:
         ready = pool.take(plan, tool=admitted.tool.digest, warm=admitted.tool.manifest.run.warm)
     except FumehoodError as error:
@@ -80,18 +79,10 @@ async def run(
         pool.tend_soon()
 
 
-def _seen(journal: asyncio.Future[Position]) -> None:
-    """A launch that fails before it is awaited fails for a better known reason."""
-    if not journal.cancelled():
-        journal.exception()
-
-
 class _Invocation:
     """The state of `run` between its steps."""
 
-    def __init__(
-        self, ready: Ready, began: float, journal: asyncio.Future[Position], live: Live
-    ) -> None:
+    def __init__(self, ready: Ready, began: float, journal: Journal, live: Live) -> None:
         pipes = ready.pipes
         self._journal = journal
         self._live = live
@@ -151,10 +142,12 @@ class _Invocation:
             async with asyncio.timeout(OPEN_SECONDS):
                 self._proofs = await asyncio.shield(self._sandbox.opened)
                 self._live.opened(self._proofs)
-                await asyncio.shield(self._journal)
                 if self._launched:
-                    self._sandbox.begin()
+                    self._sandbox.begin()  # the launcher answers while the disk is at work
+                    await self._journal()
+                    await asyncio.shield(self._sandbox.begun)
                 else:
+                    await self._journal()
                     self._sandbox.start()
                 self._proofs += await asyncio.shield(self._sandbox.started)
         except TimeoutError:

@@ -223,6 +223,10 @@ class Registry:
         """Those that live, the oldest first."""
         return iter(list(self._live.values()))
 
+    def __len__(self) -> int:
+        """How many live."""
+        return len(self._live)
+
     def add(self, live: Live) -> None:
         self._live[live.request.invocation] = live
 

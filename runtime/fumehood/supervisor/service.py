@@ -59,6 +59,7 @@ from fumehood.supervisor.lookout import Lookout
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate
 from fumehood.supervisor.receipts import Receipts
+from fumehood.supervisor.recording import Recorder
 from fumehood.supervisor.registration import Registration
 from fumehood.supervisor.response import Response
 from fumehood.supervisor.slots import Slots
@@ -153,6 +154,8 @@ class Supervisor:
         self._rooms = rooms
         self._version = version
         self._live = Registry()
+        self._recorder = Recorder(rooms.audit, lambda: len(self._live))
+        self._record = self._recorder.record
         self._control = Control(
             self._live,
             rooms.admission.authorizer.is_operator,
@@ -338,13 +341,12 @@ class Supervisor:
         live.enter("waiting")
         async with rooms.slots.slot(request.caller.uid, admitted.tool.manifest.name, memory):
             launched = time.monotonic()
-            journal = rooms.audit.append(
+            journal = self._recorder.begin(
                 "invocation.launched",
                 {**_who(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
-            written = asyncio.wrap_future(journal)
             with telling(live, listener, rooms.pipeline.partial, self._ears):
-                run = await invocation.run(rooms.pool, admitted, plan, written, live)
+                run = await invocation.run(rooms.pool, admitted, plan, journal, live)
             rooms.receipts.uses(run.plan)
             live.proofs = run.outcome.proofs
             live.enter("scanning")
@@ -452,11 +454,6 @@ class Supervisor:
                 "invocation.ended",
                 {**_who(request), "status": "engine_error", "reason": type(error).__name__},
             )
-
-    async def _record(self, event: str, fields: Mapping[str, Field]) -> Position:
-        """Wait until a record is on disk, also when the caller no longer waits."""
-        done = asyncio.wrap_future(self._rooms.audit.append(event, fields))
-        return await asyncio.shield(done)
 
     def _account(
         self, admitted: Admitted, plan: Plan, result: Result, proofs: Sequence[Proof]

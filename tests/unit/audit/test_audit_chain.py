@@ -201,6 +201,53 @@ def test_while_the_disk_fails_nothing_is_confirmed_and_afterwards_nothing_is_los
     assert verify(tmp_path).ok
 
 
+def test_who_waits_may_write_what_is_queued_without_the_writer(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path, KEYS) as log:
+        quiet = [log.append("test", {"n": n}, wake=False) for n in range(3)]
+        assert not any(future.done() for future in quiet)
+        log.write_now()
+        assert [future.result(0).seq for future in quiet] == [1, 2, 3]
+        log.write_now()
+        left = log.append("test", {"n": 3}, wake=False)
+        assert log.append("test", {"n": 4}).result(10).seq == 5
+        assert left.result(0).seq == 4, "the next record takes along what was left"
+        log.append("test", {"n": 5}, wake=False)
+    assert [record["n"] for record in records(tmp_path)] == [0, 1, 2, 3, 4, 5]
+    assert verify(tmp_path).ok
+
+
+def test_what_the_disk_does_not_take_at_once_is_the_writers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, 1)
+    disk = FailingDisk(monkeypatch)
+    with AuditLog.open(tmp_path, KEYS) as log:
+        refused = log.append("test", {"n": 1}, wake=False)
+        log.write_now()
+        with pytest.raises(AuditError, match="nothing runs unrecorded"):
+            refused.result(10)
+        log.write_now()
+        disk.mended = True
+        while log.broken is not None:
+            threading.Event().wait(0.01)
+        assert log.append("test", {"n": 2}).result(10).seq == 3
+    assert [record["n"] for record in records(tmp_path)] == [0, 1, 2]
+
+
+def test_nobody_waits_for_a_writer_that_is_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = StalledDisk(monkeypatch)
+    with AuditLog.open(tmp_path, KEYS) as log:
+        first = log.append("test", {})
+        disk.wait_for_a_write()
+        second = log.append("test", {}, wake=False)
+        log.write_now()
+        assert not second.done()
+        disk.go_on()
+        assert (first.result(10).seq, second.result(10).seq) == (1, 2)
+
+
 def test_a_new_segment_that_cannot_be_made_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ class Rooms:
         self.receipts = SimpleNamespace(
             receipt=None, uses=lambda _: None, digests=lambda *_: ("",), close=lambda: None
         )
-        self.audit = SimpleNamespace(append=self._append)
+        self.audit = SimpleNamespace(append=self._append, write_now=lambda: None, seconds=0.0)
         self.pipeline = SimpleNamespace(partial=lambda: None, release=self._release, refuse=None)
         self.admission = SimpleNamespace(
             authorizer=SimpleNamespace(
@@ -70,7 +70,7 @@ class Rooms:
         self.quota.check(name_of(request.caller))
         return replace(admitted(), request=request)
 
-    def _append(self, event: str, fields: dict[str, Any]) -> Future[Position]:
+    def _append(self, event: str, fields: dict[str, Any], *, wake: bool) -> Future[Position]:
         if event != "invocation.launched":
             self.ended[fields["invocation"]] += 1
         done: Future[Position] = Future()
