@@ -35,6 +35,13 @@ OPENING_SECONDS = 0.03
 """What opening costs at most on a small host: with the arrival rate it tells how many to keep."""
 RATE_WEIGHT = 0.2
 """Weight of the newest interval in the moving average of the arrival rate."""
+BURST_SECONDS = 0.1
+"""Calls of one plan that follow each other within this time are a burst: as many are kept ready."""
+PAUSE_SECONDS = 0.02
+"""While some are left, new ones are opened only when no call has come for so long: opening keeps
+both the launcher and a CPU busy, which the next call of a burst would wait for."""
+MEMORY_SECONDS = 1.0
+"""How old the last look at the host's memory may be: 0.1 ms each."""
 MEMORY_LEAST = 0.1
 """Below this part of the host's memory still available, nothing is kept ready."""
 
@@ -139,6 +146,21 @@ class _Shelf:
     ready: list[Ready] = field(default_factory=list)
     called: float = 0.0
     interval: float = IDLE_SECONDS
+    run: int = 0
+    burst: int = 1
+
+    def note_call(self, now: float) -> None:
+        """Learn from a call: how often they come, and how many at once. A longer burst counts at
+        once, shorter ones bring the number down by one each."""
+        gap = now - self.called
+        if self.called:
+            self.interval += RATE_WEIGHT * (min(gap, IDLE_SECONDS) - self.interval)
+        if gap <= BURST_SECONDS:
+            self.run += 1
+        else:
+            self.burst = max(self.run, self.burst - 1, 1)
+            self.run = 1
+        self.called = now
 
 
 class Pool:
@@ -164,6 +186,10 @@ class Pool:
         self._unfit: dict[str, str] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tending = False
+        self.refilling = False
+        """Something ended, and what was taken for it is not replaced yet."""
+        self._looked = -MEMORY_SECONDS
+        self._short = False
         self._closed = False
 
     @property
@@ -197,10 +223,7 @@ class Pool:
         if shelf is None:
             ahead = warm == "started" and tool not in self._unfit
             shelf = self._shelves[key] = _Shelf(plan, tool, ahead)
-        if shelf.called:
-            gap = min(now - shelf.called, IDLE_SECONDS)
-            shelf.interval += RATE_WEIGHT * (gap - shelf.interval)
-        shelf.called = now
+        shelf.note_call(now)
         taken = self._from(shelf) or self._open(plan)
         taken.take()
         return taken
@@ -222,11 +245,12 @@ class Pool:
             self.tend_soon()
 
     def _wanted(self, shelf: _Shelf, now: float) -> int:
-        """How many to keep: one for the next call, and what arrives while one is opened."""
+        """How many to keep: one for the next call, what arrives while one is opened, and what
+        comes at once."""
         if now - shelf.called > IDLE_SECONDS:
             return 0
         arriving = OPENING_SECONDS / max(shelf.interval, OPENING_SECONDS / self._most_each)
-        return min(1 + int(arriving), self._most_each)
+        return min(max(1 + int(arriving), shelf.burst, shelf.run), self._most_each)
 
     def _open(self, plan: Plan, ahead: Callable[[str], None] | None = None) -> Ready:
         plan = self._leases.lease(plan)
@@ -244,23 +268,36 @@ class Pool:
 
     def tend_soon(self) -> None:
         """A sandbox ended. Opening the next one keeps the launcher busy (10-18 ms on an idle
-        host), so it comes after the call, never between its start and its end."""
-        if not self._tending and not self._closed:
+        host), so it comes after the call, never between its start and its end; and where there
+        are more for the next calls, in the next pause."""
+        if self._tending or self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.refilling = True
+        if any(not shelf.ready for shelf in self._shelves.values()):
             self._tending = True
-            asyncio.get_running_loop().call_soon(self._tend)
+            loop.call_soon(self._tend)
+        else:
+            self._timer = loop.call_later(PAUSE_SECONDS, self._tend)
 
     def _tend(self) -> None:
         """Fill up, recycle and drain; comes again by itself while there is anything to do."""
-        self._tending = False
+        self._tending = self.refilling = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._closed:
             return
-        if short_of_memory():
+        now = time.monotonic()
+        if now - self._looked >= MEMORY_SECONDS:
+            self._looked = now
+            self._short = short_of_memory()
+        if self._short:
             self.drop_all()
             return
-        now = time.monotonic()
         # The plans called last come first; what they need is taken from those called long ago.
         shelves = sorted(self._shelves.items(), key=lambda item: -item[1].called)
         left = self._most

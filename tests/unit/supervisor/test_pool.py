@@ -1,0 +1,179 @@
+"""How many sandboxes are kept ready, and when they are opened. A launcher of memory; no sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from fumehood.launcher.client import LauncherClient, Sandbox
+from fumehood.launcher.messages import ToLauncher
+from fumehood.model.plan import Plan
+from fumehood.supervisor import pool as pools
+from fumehood.supervisor.leases import Leases
+from fumehood.supervisor.pool import Pool, Ready
+from support.launcher import plan
+
+TOOL = "sha384:tool"
+MOST_EACH = 4
+
+
+class Launcher:
+    """Opens at once; remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.opened: list[Sandbox] = []
+        self.told: list[ToLauncher] = []
+
+    def open(self, name: str, wanted: Plan, _stdio: tuple[int, int, int]) -> Sandbox:
+        new = asyncio.get_running_loop().create_future
+        sandbox = Sandbox(name, wanted, new(), new(), new(), new(), self.told.append)
+        sandbox.opened.set_result(())
+        self.opened.append(sandbox)
+        return sandbox
+
+
+class Clock:
+    """What the pool takes for the time; timers keep the loop's own."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Scene:
+    """A pool, its launcher, and calls that end as soon as they are made."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.launcher = Launcher()
+        names = (f"name-{n}" for n in itertools.count())
+        launcher = cast("LauncherClient", self.launcher)
+        self.pool = Pool(launcher, names.__next__, 16, MOST_EACH, Leases(1_900_009_000, 100))
+        self.taken: list[Ready] = []
+
+    def call(self, after: float = 0.0, **kind: Any) -> Ready:
+        self.clock.now += after
+        ready = self.pool.take(plan(), tool=TOOL, warm=kind.get("warm", "opened"))
+        self.taken.append(ready)
+        self.pool.tend_soon()
+        return ready
+
+    async def burst(self, calls: int, *, after: float = 10.0) -> None:
+        self.call(after)
+        for _ in range(calls - 1):
+            await asyncio.sleep(0)
+            self.call(0.001)
+        await self.pause()
+
+    async def pause(self) -> None:
+        """Until what a pause is waited for with has been done."""
+        while self.pool.refilling:  # noqa: ASYNC110  (the pool tells nobody else of it)
+            await asyncio.sleep(0)
+
+    def close(self) -> None:
+        self.pool.close()
+        for ready in self.taken:
+            ready.pipes.close_ours()
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    clock = Clock()
+    monkeypatch.setattr(pools, "time", clock)
+    monkeypatch.setattr(pools, "short_of_memory", lambda: False)
+    monkeypatch.setattr(pools, "PAUSE_SECONDS", 0.0)
+
+    def run(act: Callable[[Scene], Awaitable[None]]) -> None:
+        async def main() -> None:
+            scene = Scene(clock)
+            try:
+                await act(scene)
+            finally:
+                scene.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_no_sandbox_is_handed_out_twice(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        for _ in range(10):
+            await scene.burst(3)
+        names = [ready.sandbox.name for ready in scene.taken]
+        assert len(set(names)) == len(names) == 30
+
+    play(act)
+
+
+def test_one_is_kept_for_calls_that_come_one_by_one(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        for _ in range(5):
+            await scene.burst(1)
+            assert scene.pool.ready == 1
+
+    play(act)
+
+
+def test_as_many_are_kept_as_come_at_once_up_to_the_bound(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.burst(3)
+        assert scene.pool.ready == 3
+        opened = len(scene.launcher.opened)
+        await scene.burst(3)
+        names = [ready.sandbox.name for ready in scene.taken[-3:]]
+        assert names == [sandbox.name for sandbox in scene.launcher.opened[opened - 3 : opened]]
+        await scene.burst(20)
+        assert scene.pool.ready == MOST_EACH
+
+    play(act)
+
+
+def test_single_calls_bring_the_number_down_again(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.burst(4)
+        for _ in range(6):
+            await scene.burst(1)
+        assert scene.pool.ready == 1
+
+    play(act)
+
+
+def test_while_some_are_left_new_ones_wait_for_a_pause(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.burst(3)
+        opened = len(scene.launcher.opened)
+        scene.call(10.0)
+        scene.call(0.001)
+        assert len(scene.launcher.opened) == opened, "two of three are taken"
+        scene.call(0.001)
+        await asyncio.sleep(0)
+        assert len(scene.launcher.opened) > opened, "none is left: the next call must not wait"
+
+    play(act)
+
+
+def test_nothing_is_kept_when_the_tool_wants_none(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        scene.call(warm="none")
+        await scene.pause()
+        assert scene.pool.ready == 0
+
+    play(act)
+
+
+def test_an_idle_plan_keeps_nothing(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.burst(3)
+        scene.clock.now += pools.IDLE_SECONDS + 1
+        scene.pool.tend_soon()
+        await scene.pause()
+        assert scene.pool.ready == 0
+
+    play(act)
