@@ -29,6 +29,7 @@ MAY = {
     "model": {"errors"},
     "crypto": {"errors", "model"},
     "client": {"errors", "model"},
+    "tool": set[str](),  # runs inside sandboxes, alone
     "verify": {"errors", "crypto"},
     "config": {"errors", "model", "places"},
     "kernel": BASE - {"config"},

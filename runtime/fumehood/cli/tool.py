@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fumehood.cli import image, pack
+from fumehood.cli import image, pack, vendor
 from fumehood.cli.complete import tool_names
 from fumehood.cli.options import JsonOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import out, out_json, say, size, table
@@ -248,3 +248,22 @@ def check(
         package = pack.load(path)
         total = sum(len(file.data) for file in package.files.values())
         out(f"{path}: {package.name} is fine, {len(package.files)} files, {size(total)}\n")
+
+
+@app.command("helper")
+def helper(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder of a tool written in Python.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that differs.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put `fumehood/tool.py` beside a tool in Python: read arguments, return a result, be gone.
+
+    One file of the standard library, registered and pinned with the tool's own; needs no daemon.
+    """
+    target, written = vendor.helper(folder, force=force)
+    if as_json:
+        out_json({"path": str(target), "written": written})
+    else:
+        out(f"{'wrote' if written else 'unchanged'} {target}\n")
