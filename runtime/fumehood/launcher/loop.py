@@ -325,9 +325,9 @@ class Launcher:
 
     def _forget(self, name: str) -> None:
         """A sandbox is over, and its end told."""
-        running = self._running.pop(name)
-        for fd in running.watched:  # closing them removes them from the epoll set
-            self._owners.pop(fd, None)
+        running = self._running[name]
+        self._watch(running, name, set())
+        del self._running[name]
         self._spent.append(running.sandbox)
 
     def _step_through(self, name: str) -> None:
