@@ -1,4 +1,5 @@
-"""`make bench`: every section in one run, interleaved within itself; tables, targets, JSON, SVG."""
+"""`make bench`: every section in one run, interleaved within itself; tables, targets, JSON, SVG,
+and the page docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from bench import (
     ROOT,
     admission,
     breakdown,
+    document,
     growth,
     imports,
     latency,
@@ -21,7 +23,7 @@ from bench import (
     throughput,
 )
 from bench.place import place
-from bench.section import Findings, Scale, Section, arguments
+from bench.section import BUDGET_SECONDS, Findings, Scale, Section, arguments
 from bench.targets import Verdict
 
 SECTIONS: dict[str, Section] = {
@@ -40,14 +42,16 @@ def main() -> int:
     with contextlib.redirect_stdout(tee):
         failed = _run(options)
     tee.save()
+    if document.main():
+        failed.append("document")
     return 1 if failed else 0
 
 
 def _run(options: argparse.Namespace) -> list[str]:
     """Run and print everything; the names of the sections that failed."""
     failed: list[str] = []
-    scale = Scale(options.rounds)
     begin = time.monotonic()
+    scale = Scale(options.rounds, begin + BUDGET_SECONDS)
     facts = machine.facts()
     stolen, _ = machine.steal_and_busy()
     print("\n".join(f"{name:<14} {value}" for name, value in facts.items()))

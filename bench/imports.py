@@ -21,6 +21,7 @@ from bench.targets import Verdict, ratio
 TABLE = {"a": list(range(50)), "b": [7] * 50}
 TOOL = Path(__file__).parent / "tools" / "pandas"
 ROUNDS = 10
+MOST_SECONDS = 100.0
 PYTHON = "/usr/bin/python3"
 """The system's, with Debian's pandas: competitors show /usr and nothing else."""
 LONGEST_EVERY = 4
@@ -48,7 +49,8 @@ def run(place: Place, scale: Scale) -> Findings:
         ours, missing = rows_of_ours(Levels(stack, place), todo, fresh=False)
         field = stack.enter_context(Field([*others, *ours], todo, place))
         field.warm_up()
-        rows = field.play(scale.of(ROUNDS, 2), burst=1, gap=SETTLE_SECONDS) + missing
+        rows = field.play(scale.of(ROUNDS, 2), burst=1, gap=SETTLE_SECONDS, most=MOST_SECONDS)
+        rows += missing
     print(report.latency_table("2. A Python tool that imports pandas", rows, BWRAP))
     found = report.latency_rows(rows)
     p50 = {name: summary.p50 for name, summary in found.items()}

@@ -4,6 +4,7 @@ machine does meanwhile meets all of them alike. Must never drop a failure in sil
 from __future__ import annotations
 
 import json
+import math
 import random
 import subprocess
 import sys
@@ -103,10 +104,17 @@ class Field:
             if worker.row.competitor.every < 8:
                 worker.turn(2, record=False)
 
-    def play(self, rounds: int, *, burst: int, gap: float, seed: int = 1) -> list[Row]:
-        """`rounds` rounds; a turn is `burst` calls in a row, `gap` seconds after the last."""
+    def play(
+        self, rounds: int, *, burst: int, gap: float, most: float = math.inf, seed: int = 1
+    ) -> list[Row]:
+        """`rounds` rounds, or as many as fit into `most` seconds; a turn is `burst` calls in a
+        row, `gap` seconds after the last."""
         shuffled = random.Random(seed)
+        until = time.monotonic() + most
         for number in range(rounds):
+            if time.monotonic() > until:
+                print(f"{number} of {rounds} rounds fitted into {most:.0f} s")
+                break
             turn = [w for w in self.workers if number % w.row.competitor.every == 0]
             shuffled.shuffle(turn)
             for worker in turn:

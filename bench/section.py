@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections.abc import Callable
@@ -27,11 +28,22 @@ class Findings:
     plots: dict[str, str] = field(default_factory=dict)
 
 
+BUDGET_SECONDS = 870.0
+"""A whole run is promised to take less than 15 minutes; what does not fit any more is left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much to measure: `rounds` as asked, everything else from it."""
+    """How much to measure: `rounds` as asked, everything else from it; `until` (time.monotonic())
+    when the run has to be over."""
 
     rounds: int
+    until: float = math.inf
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.until - time.monotonic()
 
     def of(self, full: float, least: int = 1) -> int:
         """`full` at ROUNDS, in proportion below, never less than `least`."""

@@ -172,5 +172,5 @@ def test_a_tool_that_computes_instead_of_waiting_is_stopped(
     code = "import sys, os\nif os.fork():\n sys.stdin.read()\nelse:\n while True: pass"
     register(warm, "spinner", code, "started", timeout="2s")
     warm.call("spinner", {})
-    eventually(lambda: unfit(warm, "spinner"), 60, "its spinning was seen")
+    eventually(lambda: unfit(warm, "spinner"), 150, "its spinning was seen")
     assert len(warm.alive("spinner")) == 0
