@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ import pytest
 import fumehood
 
 PACKAGE = Path(fumehood.__file__).parent
+ROOT = Path(__file__).parents[2]
 BASE = {"errors", "model", "places", "resources", "config"}
 
 # room -> the rooms that it may import besides itself. A module directly in the package is a room
@@ -124,6 +127,27 @@ def test_the_rules_themselves_have_no_circle() -> None:
         ready = [name for name, needs in MAY.items() if name not in order and needs <= set(order)]
         assert ready, f"a circle among {set(MAY) - set(order)}"
         order += ready
+
+
+def test_the_levels_of_imports_are_told_as_they_are_held() -> None:
+    lines = [
+        re.search(
+            r"errors, resources.*?(?=\.|$)",
+            (ROOT / path).read_text().replace("`", ""),
+            re.MULTILINE,
+        )
+        for path in ("docs/architecture.md", "CONTRIBUTING.md")
+    ]
+    assert lines[0]
+    assert lines[1]
+    assert lines[0][0] == lines[1][0]
+    levels = [set(level.split(", ")) for level in lines[0][0].split(" ← ")]
+    told: set[str] = set().union(*levels)
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and not path.is_symlink()}
+    assert rooms - {"__pycache__"} <= told <= set(MAY)
+    for level, below in zip(levels[1:], accumulate(levels, set.union), strict=False):
+        for room in level:
+            assert MAY[room] & told <= below, f"{room} may import what is not below it"
 
 
 LOAD = """

@@ -65,6 +65,36 @@ def test_every_key_of_a_result_is_documented() -> None:
         assert f"`{key}`" in text, key
 
 
+ROOT = DOCS.parent
+PACKAGE = ROOT / "runtime/fumehood"
+NOT_OURS = {"build", "dist", "venv", "__init__.py", "py.typed"}
+
+
+def listed() -> tuple[set[str], set[str]]:
+    """The folders at the top, and what is directly in the package, as architecture.md has them."""
+    text = (DOCS / "architecture.md").read_text()
+    (block,) = re.findall(r"^## Folders\n```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    top = re.findall(r"^(\w+)/", block, re.MULTILINE)
+    inside = re.findall(r"^  ([\w.]+)/? ", block, re.MULTILINE)
+    return set(top), set(inside)
+
+
+def held(folder: Path) -> set[str]:
+    """What lies in a folder, without links, hidden names and what was built or left behind."""
+    return {
+        path.name
+        for path in folder.iterdir()
+        if path.name[0] != "." and path.name not in NOT_OURS and not path.is_symlink()
+        if path.is_file() or any(p.is_file() and p.suffix != ".pyc" for p in path.rglob("*"))
+    }
+
+
+def test_every_folder_and_every_room_is_in_the_house_plan() -> None:
+    top, inside = listed()
+    assert top == {name for name in held(ROOT) if (ROOT / name).is_dir()}
+    assert inside == held(PACKAGE)
+
+
 def test_every_status_is_documented() -> None:
     assert set(get_args(Status)) <= set(rows("results.md"))
 
