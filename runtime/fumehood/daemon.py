@@ -43,6 +43,7 @@ from fumehood.catalog.store import Catalog
 from fumehood.config import Config
 from fumehood.crypto.keyring import Digester, open_ring, refusal
 from fumehood.crypto.ring import Periods, Ring
+from fumehood.engines.fit import Unfit, unfit
 from fumehood.errors import EngineError, ExitStatus, FumehoodError, ProtocolError
 from fumehood.gateway import socket as front
 from fumehood.gateway.bounds import Bounds
@@ -56,6 +57,7 @@ from fumehood.launcher.clients import Launchers
 from fumehood.launcher.keeper import ALIVE, READY, Settings
 from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
+from fumehood.model.manifest import Manifest
 from fumehood.model.plan import Ceilings
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import keywatch
@@ -352,6 +354,7 @@ def _compose(
             ceilings=ceilings,
             profiles=profile_files.find(ceilings.profiles, ceilings.own_profiles),
             engines=settings.engines,
+            unfit=_unfit(settings),
         ),
         pin=partial(pin, Path(ceilings.image_store) if ceilings.image_store else None),
     )
@@ -410,6 +413,24 @@ def _compose(
         ),
         fumehood.__version__,
     )
+
+
+def _unfit(settings: Settings) -> Callable[[Manifest], Unfit | None]:
+    """What a tool's engine has against it, told when the tool is registered."""
+    ceilings = settings.ceilings
+    profile = partial(profile_files.load, ceilings.profiles, ceilings.own_profiles)
+
+    def look(manifest: Manifest) -> Unfit | None:
+        return unfit(
+            manifest.run.engine or settings.engines[0],
+            manifest.run.runtime or "",
+            manifest.seccomp,
+            runtimes=settings.docker.runtimes,
+            accepted=ceilings.accepted,
+            profile=profile,
+        )
+
+    return look
 
 
 def _profile_digest(ceilings: Ceilings) -> Callable[[str], str]:

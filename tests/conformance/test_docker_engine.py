@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from fumehood.kernel import seccomp
 from fumehood.launcher import messages as m
 from fumehood.launcher.docker_process import _KEEP
 from fumehood.model.plan import Mount
+from fumehood.resources import profile_directory
 from support.docker import DockerProcess, Engine, docker_launcher, docker_plan
 
 MIB = 1 << 20
+STRICT = seccomp.load_named(str(profile_directory()), "strict")
+"""Lets nobody fork, the container's init neither."""
 
 
 def test_every_promise_is_read_back_before_anything_runs(containers: DockerProcess) -> None:
@@ -110,6 +114,7 @@ def test_plans_of_another_engine_or_an_unknown_runtime_are_refused(
         (docker_plan("cat", runtime="runsc"), "runtime"),
         (docker_plan("cat", image="sha256:" + "0" * 64), "image"),
         (docker_plan("cat", uid=0, gid=0), "service_account"),
+        (docker_plan("cat", seccomp="strict", seccomp_digest=STRICT.digest), "seccomp"),
     ):
         ends = containers.open("aaaaaaaa-1", plan)
         end = containers.last()

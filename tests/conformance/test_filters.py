@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from conformance.test_promises import running
+from fumehood.errors import FumehoodError
 from fumehood.kernel import libseccomp, seccomp
 from fumehood.kernel.seccomp_profile import ARCHITECTURES
 from fumehood.resources import profile_directory
@@ -101,7 +102,6 @@ def test_a_profile_that_starts_no_container_is_refused_by_name(
 ) -> None:
     """Docker gives a container's init the tool's filter, and `strict` lets nobody fork."""
     name = RUNC.tool("waits-strict")
-    engines.register(program, name, command=["/tool/waits"], run=RUNC.run, seccomp="strict")
-    result = engines.call(name)
-    assert result["status"] == "engine_error"
-    assert "seccomp" in result["message"]
+    with pytest.raises(FumehoodError, match="seccomp: the profile 'strict' denies clone") as caught:
+        engines.register(program, name, command=["/tool/waits"], run=RUNC.run, seccomp="strict")
+    assert "bubblewrap" in caught.value.remedy

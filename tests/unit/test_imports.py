@@ -47,8 +47,8 @@ MAY = {
     "gateway": {*BASE, "catalog", "admission", "supervisor"},
     # The composition root: joins the rooms into one process, and nobody imports it.
     "daemon": {
-        *BASE, "crypto", "kernel", "catalog", "admission", "scan", "audit", "images", "launcher",
-        "supervisor", "gateway",
+        *BASE, "crypto", "kernel", "catalog", "admission", "scan", "audit", "images", "engines",
+        "launcher", "supervisor", "gateway",
     },
     # A running daemon is reached through `client` only. `serve` becomes the keeper, `doctor`
     # asks the kernel and the engines, `audit verify` reads the log on disk, `image` works on the

@@ -6,7 +6,8 @@ because ceilings change after registration.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
 
 from fumehood.catalog.pins import ToolFile
 from fumehood.errors import ManifestError
@@ -18,18 +19,31 @@ from fumehood.model.plan import TOOL_MOUNT, Ceilings
 from fumehood.model.schema import check_schema
 
 
+class Unfit(Protocol):
+    """Why an engine can open no sandbox for a tool; key is the manifest's."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def cause(self) -> str: ...
+    @property
+    def remedy(self) -> str: ...
+
+
 def lint(
     manifest: Manifest,
     ceilings: Ceilings,
     *,
     profiles: Collection[str] | None = None,
     engines: Collection[str] | None = None,
+    unfit: Callable[[Manifest], Unfit | None] = lambda _: None,
 ) -> None:
     """Refuse what this installation does not allow.
 
     Args:
         profiles: names of the seccomp profiles there are; None leaves that to the planner.
         engines: those that run here; None as above.
+        unfit: what the tool's engine has against it.
 
     Raises:
         ManifestError: naming the key and, for a limit, both numbers.
@@ -58,6 +72,8 @@ def lint(
             f"there is no profile {shown(manifest.seccomp)} here",
             nearest(manifest.seccomp, profiles),
         )
+    if (reason := unfit(manifest)) is not None:
+        raise _error(reason.key, reason.cause, reason.remedy)
 
 
 def lint_schemas(manifest: Manifest) -> None:

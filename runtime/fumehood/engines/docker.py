@@ -23,6 +23,7 @@ from fumehood.engines.docker_link import Link
 from fumehood.engines.docker_sandbox import DockerSandbox
 from fumehood.engines.docker_scratch import ScratchSpaces
 from fumehood.engines.docker_worker import Broken, Order, Worker
+from fumehood.engines.fit import INIT_REMEDY, init_denied
 from fumehood.engines.promises import lacking
 from fumehood.errors import EngineError, PlanRefused
 from fumehood.kernel import cgroup
@@ -123,12 +124,7 @@ class Docker:
                 control=missing[0],
             )
         if not unseen and (call := self.unfit.get(plan.seccomp)):
-            raise PlanRefused(
-                f"the profile {plan.seccomp!r} denies {call}, which the init of a container needs: "
-                "Docker gives it the tool's own filter",
-                "use the engine bubblewrap for this tool, or another profile",
-                control="seccomp",
-            )
+            raise PlanRefused(init_denied(plan.seccomp, call), INIT_REMEDY, control="seccomp")
         return unseen
 
     def _offered(self, runtime: str) -> str:

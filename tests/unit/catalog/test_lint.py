@@ -6,6 +6,7 @@ import pytest
 
 from fumehood.catalog.lint import lint, lint_files
 from fumehood.catalog.pins import ToolFile
+from fumehood.engines.fit import Unfit
 from fumehood.errors import ManifestError
 from support.manifests import CEILINGS, manifest
 
@@ -44,6 +45,15 @@ def test_an_unknown_image_or_profile_names_the_nearest() -> None:
         lint(manifest(run__image="hots"), CEILINGS)
     with pytest.raises(ManifestError, match=r"seccomp.*did you mean 'compute'"):
         lint(manifest(seccomp="computer"), CEILINGS, profiles={"compute"})
+
+
+def test_what_an_engine_has_against_a_tool_is_told_at_once() -> None:
+    def says(_: object) -> Unfit:
+        return Unfit("run.runtime", "runsc cannot enforce it", "accept it")
+
+    with pytest.raises(ManifestError, match=r"run\.runtime: runsc cannot enforce it") as caught:
+        lint(manifest(), CEILINGS, unfit=says)
+    assert (caught.value.field, caught.value.remedy) == ("run.runtime", "accept it")
 
 
 @pytest.mark.parametrize("key", ["inputSchema", "outputSchema"])
