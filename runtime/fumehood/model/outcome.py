@@ -24,7 +24,8 @@ class Breach:
     """The limit that fired: which control, its limit, what was observed (same unit, in the name).
 
     Controls: `timeout` and `cpu_time` (seconds), `memory`, `output` and `scratch` (bytes),
-    `scratch_inodes`, `pids`, `seccomp` (limit is the profile's name, observed the signal).
+    `scratch_inodes`, `pids`, `seccomp` (limit is the profile's name, observed the signal), and
+    the signs of abnormal behaviour that ended it (`model.live.Sign`).
     detail: what else is known, for a person; numbers and names of ours, no words of the tool.
     """
 
