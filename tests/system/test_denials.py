@@ -112,7 +112,7 @@ def test_a_flood_of_kills_costs_a_bounded_amount_and_what_is_missing_is_said(hoo
     result = run(hood, script, timeout="4s")
     assert result["status"] == "timeout"
     count = named(result)["bpf", NATIVE, "kill"]
-    assert count > 100
+    assert count > 20
     began_seconds = int(result["usage"]["wall_seconds"]) + 2  # the first, and the one of the end
     assert count <= RECORDS_PER_SECOND * began_seconds
     told = result["syscalls"]
