@@ -368,8 +368,14 @@ class Client:
     def _send(self, message: Mapping[str, object]) -> None:
         try:
             self._unsent += strict_json.dumps({"jsonrpc": "2.0", **message}) + b"\n"
+        except UnicodeEncodeError:
+            raise UsageError(
+                "the request is no JSON: text in it is not UTF-8", "send whole characters"
+            ) from None
         except (TypeError, ValueError, RecursionError) as error:
-            raise UsageError(f"the arguments are no JSON: {error}") from None
+            raise UsageError(
+                f"the arguments are no JSON: {error}", "give what JSON can carry"
+            ) from None
 
     def _exchange(self, deadline: float | None) -> bool:
         """Wait for the peer or for `cancel`, then send and receive what can be.

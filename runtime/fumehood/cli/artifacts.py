@@ -52,7 +52,17 @@ def _bytes(resource: Mapping[str, Any]) -> bytes:
     try:
         return base64.b64decode(str(resource.get("blob", "")), validate=True)
     except (binascii.Error, ValueError):
-        raise UsageError("an artifact's blob is not base64") from None
+        raise UsageError("an artifact's blob is not base64", "is this a supervisor?") from None
+
+
+def check(directory: Path) -> None:
+    """Make the directory, and refuse it before a tool runs for nothing; raises UsageError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{directory}: {error.strerror}", "choose another --out") from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise UsageError(f"{directory}: nothing can be written there", "choose another --out")
 
 
 def save(blocks: Iterable[Block], directory: Path, *, force: bool) -> tuple[Path, ...]:
@@ -79,7 +89,10 @@ def _checked(name: str) -> tuple[str, ...]:
     parts = tuple(name.split("/"))
     bad = any(part in ("", ".", "..") or len(part.encode()) > 255 for part in parts)
     if bad or len(parts) > MAX_DEPTH or printable(name) != name or "\n" in name or "\t" in name:
-        raise UsageError(f"the artifact {name[:80]!r} has no plain relative name; it is not saved")
+        raise UsageError(
+            f"the artifact {name[:80]!r} has no plain relative name; none is saved",
+            "have the tool name it plainly; --json shows its content",
+        )
     return parts
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fumehood.cli import arguments, elapsed, outcome
+from fumehood.cli import arguments, artifacts, elapsed, outcome
 from fumehood.cli.complete import tool_names
 from fumehood.cli.follow import Followed
 from fumehood.cli.options import JsonOption, SocketOption, chosen
@@ -100,6 +100,8 @@ def command(
     withheld, 6 engine error, 130 cancelled.
     """
     given = arguments.parse(document, arg or (), arg_file or ())
+    if out is not None:
+        artifacts.check(out)
     with Client.connect(chosen(socket).socket) as client:
         values = given.typed(lambda: input_schema(client, tool))
         result = invoke(client, tool, values, follow=follow, as_json=as_json, session=session)

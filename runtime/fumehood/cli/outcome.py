@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fumehood.cli import artifacts
-from fumehood.cli.present import note, out, out_json, say, seconds, size
-from fumehood.errors import ExitStatus
+from fumehood.cli.present import note, out, out_json, say, seconds, show_error, size
+from fumehood.errors import ExitStatus, UsageError
 
 EXIT: Final[Mapping[str, int]] = {
     "ok": ExitStatus.OK,
@@ -45,23 +45,31 @@ def show(
 ) -> int:
     """Show everything that there is to show; returns the exit status.
 
-    directory: where artifacts are saved, or None. Raises UsageError when one cannot be.
+    directory: where artifacts are saved, or None. One that cannot be is told last, with the
+        status of a usage error unless the tool's own says more: the answer is not lost for it.
     """
-    blocks = artifacts.find(result.get("content", ()))
-    saved = artifacts.save(blocks, directory, force=force) if directory else ()
     if as_json:
         out_json(result)
-        return exit_status(result)
-    _answer(result)
+    else:
+        _answer(result)
     sys.stdout.flush()
-    for path in saved:
-        note("saved", str(path))
-    if blocks and directory is None:
-        _unsaved(blocks)
-    _about(result)
-    if verbose:
-        _details(result)
-    return exit_status(result)
+    blocks, unsaved = artifacts.find(result.get("content", ())), None
+    if directory is not None:
+        try:
+            for path in artifacts.save(blocks, directory, force=force):
+                if not as_json:
+                    note("saved", str(path))
+        except UsageError as error:
+            unsaved = error
+    if not as_json:
+        if blocks and directory is None:
+            _unsaved(blocks)
+        _about(result)
+        if verbose:
+            _details(result)
+    if unsaved is not None:
+        show_error(unsaved)
+    return exit_status(result) or (ExitStatus.OK if unsaved is None else unsaved.exit_status)
 
 
 def _answer(result: Result) -> None:

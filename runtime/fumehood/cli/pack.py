@@ -11,9 +11,12 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fumehood.errors import ManifestError, UsageError
+
+if TYPE_CHECKING:
+    from fumehood.model.manifest import Manifest
 
 MAX_MANIFEST_BYTES: Final = 256 * 1024
 MAX_FILES: Final = 2_000
@@ -33,7 +36,7 @@ class PackedFile(NamedTuple):
 class Package:
     """What `tool add` sends: the manifest's text as it is, and the files by relative path.
 
-    image, requirements: as the manifest names them.
+    image, requirements, seccomp: as the manifest names them.
     """
 
     manifest: str
@@ -41,10 +44,11 @@ class Package:
     files: dict[str, PackedFile]
     image: str = "host"
     requirements: str | None = None
+    seccomp: str = ""
 
 
-def load(path: Path) -> Package:
-    """Read manifest and files.
+def load(path: Path, *, checked: bool = False) -> Package:
+    """Read manifest and files. checked: also its schemas, which the daemon checks when adding.
 
     Raises:
         ManifestError: the manifest breaks a rule. UsageError: a file cannot be packed.
@@ -54,8 +58,23 @@ def load(path: Path) -> Package:
 
     text = _text(path)
     manifest = load_manifest(text, source=str(path))
+    if checked:
+        _check_schemas(manifest, path)
     files = {} if manifest.run.files is None else folder(path.parent / manifest.run.files)
-    return Package(text, manifest.name, files, manifest.run.image, manifest.run.requirements)
+    return Package(
+        text, manifest.name, files, manifest.run.image, manifest.run.requirements, manifest.seccomp
+    )
+
+
+def _check_schemas(manifest: Manifest, path: Path) -> None:
+    from fumehood.model.schema import check_schema
+
+    try:
+        check_schema(manifest.inputSchema, "inputSchema")
+        if manifest.outputSchema is not None:
+            check_schema(manifest.outputSchema, "outputSchema")
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error.cause}", error.remedy, field=error.field) from None
 
 
 def _text(path: Path) -> str:

@@ -85,11 +85,15 @@ def out_json(value: object) -> None:
     _write((printable(text) if is_terminal(sys.stdout) else text) + "\n")
 
 
+def error_object(error: FumehoodError) -> dict[str, object]:
+    """An error as `--json` has it."""
+    return {"error": {"code": error.code, "cause": error.cause, "remedy": error.remedy}}
+
+
 def show_error(error: FumehoodError, *, as_json: bool = False) -> None:
     """An error as `error: cause` and `remedy: …` on stderr, or as one JSON object on stdout."""
     if as_json:
-        value = {"code": error.code, "cause": error.cause, "remedy": error.remedy}
-        out_json({"error": value})
+        out_json(error_object(error))
         return
     note("error", error.cause, "1;31")
     if error.remedy:

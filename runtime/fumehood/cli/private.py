@@ -1,7 +1,7 @@
 """A private daemon for one command: the same processes and protections, in a temporary place.
 
 It must never outlive the command: it is stopped in every case, and the kernel stops it when
-the command is killed.
+the command is killed. Then its keeper removes the place, with the key and the log in it.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def _daemon(
         words += ["--images", str(images)] if images is not None and images.is_dir() else []
         words += ["--profiles", str(profiles)] if profiles is not None else []
         words += [word for control in accept for word in ("--accept-unenforced", control)]
-        process = _start(words, log)
+        process = _start(words, place, log)
         try:
             yield place / "socket"
         finally:
             _stop(process)
 
 
-def _start(words: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(words: list[str], place: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     readable, writable = os.pipe()
     try:
         argv = [
@@ -95,6 +95,8 @@ def _start(words: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
             str(writable),
             "--with-parent",
             str(os.getpid()),
+            "--place",
+            str(place),
         ]
         # Its own session: Ctrl-C is ours, and cancels the call before the daemon is stopped.
         process = subprocess.Popen(

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fumehood.cli import arguments, image, outcome, pack, private
+from fumehood.cli import arguments, artifacts, image, outcome, pack, private
 from fumehood.cli.call import (
     ArgFileOption,
     ArgOption,
@@ -50,6 +50,8 @@ def command(
     protections. Exit status as of `fumehood call`.
     """
     given = arguments.parse(document, arg or (), arg_file or ())
+    if out is not None:
+        artifacts.check(out)
     package = pack.load(manifest)
     places = chosen(config=config)
     named = places.config if places.config_named else None

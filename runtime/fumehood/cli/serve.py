@@ -40,10 +40,12 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 @dataclass(frozen=True, slots=True)
 class Lent:
     """What a private daemon uses of another: its image store, which it does not verify again, and
-    profiles in place of the operator's."""
+    profiles in place of the operator's. place: the folder that holds its state and its socket
+    and nothing of anybody else's, removed at its end."""
 
     images: Path | None = None
     profiles: Path | None = None
+    place: Path | None = None
 
 
 AcceptOption = Annotated[
@@ -65,6 +67,7 @@ def command(
     accept_unenforced: AcceptOption = None,
     ready_fd: Annotated[int, typer.Option("--ready-fd", hidden=True)] = -1,
     with_parent: Annotated[int, typer.Option("--with-parent", hidden=True)] = -1,
+    place: Annotated[Path | None, typer.Option("--place", hidden=True)] = None,
     images: Annotated[Path | None, typer.Option("--images", hidden=True)] = None,
     profiles: Annotated[Path | None, typer.Option("--profiles", hidden=True)] = None,
 ) -> None:
@@ -77,7 +80,9 @@ def command(
     if with_parent >= 0:
         _die_with(with_parent)
     places = chosen(socket, state, config)
-    lent = Lent(images, profiles)
+    if place is not None and {places.socket.parent, places.state.parent} != {place}:
+        raise UsageError(f"{place} is not what holds state and socket", "leave --place out")
+    lent = Lent(images, profiles, place)
     start(places, accept=accept_unenforced or (), ready=ready_fd, lent=lent)
 
 
@@ -169,6 +174,7 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
         docker=DockerSettings(config.docker.socket, config.docker.runtimes),
         master=base64.b64encode(master.bytes).decode() if master else "",
         master_source=master.source if master else "",
+        place=str(lent.place or ""),
     )
 
 

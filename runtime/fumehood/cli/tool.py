@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +12,10 @@ import typer
 
 from fumehood.cli import image, pack, vendor
 from fumehood.cli.complete import tool_names
-from fumehood.cli.options import JsonOption, SocketOption, StateOption, chosen
-from fumehood.cli.present import out, out_json, say, size, table
+from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
+from fumehood.cli.present import error_object, note, out, out_json, say, size, table
 from fumehood.client import Client
+from fumehood.errors import DaemonUnreachable, FumehoodError, ManifestError
 
 app = typer.Typer(no_args_is_help=True, help="Register, list, show and remove tools.")
 
@@ -55,29 +58,56 @@ def add(
     with other content is refused. A version that changes what models read of the tool, or that may
     do more, and every tool that somebody who is no operator adds, is pending until an operator
     approves it: see `fumehood tool diff` and `fumehood tool approve`.
+
+    Of several manifests each is registered or refused for itself, and the exit status is the
+    first refusal's; a manifest that cannot be read keeps all of them from being registered.
     """
-    packages = [pack.load(path) for path in manifests]
-    for package in packages:
+    packages = [(path, pack.load(path)) for path in manifests]
+    for _, package in packages:
         image.ensure(package, chosen(socket, state))
+    entries: list[Entry] = []
+    refusals: list[tuple[Path, FumehoodError]] = []
     with Client.connect(chosen(socket).socket) as client:
-        entries = [
-            client.add_tool(package.manifest, package.files, accept=accept or ())
-            for package in packages
-        ]
+        for number, (path, package) in enumerate(packages):
+            try:
+                entry = client.add_tool(package.manifest, package.files, accept=accept or ())
+                entries.append(entry)
+            except FumehoodError as error:
+                if len(packages) == 1:
+                    raise
+                refusals.append((path, error))
+                if isinstance(error, DaemonUnreachable):
+                    refusals += [(later, error) for later, _ in packages[number + 1 :]]
+                    break
+    _told(entries, refusals, as_json=as_json)
+    if refusals:
+        raise typer.Exit(refusals[0][1].exit_status)
+
+
+def _told(
+    entries: list[Entry], refusals: list[tuple[Path, FumehoodError]], *, as_json: bool
+) -> None:
+    """What became of each manifest."""
     if as_json:
-        out_json(entries)
+        failed = [{"manifest": str(path), **error_object(error)} for path, error in refusals]
+        out_json([*entries, *failed])
         return
     for entry in entries:
         manifest, pending = entry["manifest"], entry["state"] == "pending"
         word = "pending" if pending else "added"
         out(f"{word} {manifest['name']} {manifest['version']}  {entry['digest']}\n")
-        for note in entry["notes"]:
-            say(f"  {note}")
+        for line in entry["notes"]:
+            say(f"  {line}")
         if pending:
             say(
                 f"  an operator looks at `fumehood tool diff {manifest['name']}`, then "
                 f"`fumehood tool approve {manifest['name']} {manifest['version']}`"
             )
+    sys.stdout.flush()
+    for path, error in refusals:
+        note("error", f"{path}: {error.cause}", "1;31")
+        if error.remedy:
+            note("remedy", error.remedy, "1;32")
 
 
 @app.command("list")
@@ -131,7 +161,9 @@ def show(
 def _rows(entry: Entry) -> list[tuple[str, str]]:
     manifest = entry["manifest"]
     run = manifest["run"]
-    limits = ", ".join(f"{key} {value}" for key, value in manifest["limits"].items())
+    limits = ", ".join(
+        f"{key} {value}" for key, value in manifest["limits"].items() if value is not None
+    )
     rows = [
         ("name", manifest["name"]),
         ("version", manifest["version"]),
@@ -217,13 +249,21 @@ def approve(
 
 
 @app.command("remove")
-def remove(name: NameArgument, version: VersionOption = None, socket: SocketOption = None) -> None:
+def remove(
+    name: NameArgument,
+    version: VersionOption = None,
+    as_json: JsonOption = False,
+    socket: SocketOption = None,
+) -> None:
     """Remove a tool from the catalog, or one version of it that is not called.
 
     Its service account is never given to another tool.
     """
     with Client.connect(chosen(socket).socket) as client:
         entry = client.remove_tool(name, version)
+    if as_json:
+        out_json(entry)
+        return
     manifest = entry["manifest"]
     out(f"removed {manifest['name']} {manifest['version']}\n")
 
@@ -242,12 +282,36 @@ def check(
     manifests: Annotated[
         list[Path], typer.Argument(metavar="MANIFEST…", help="Manifests to check.")
     ],
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Check manifests and the folders beside them without registering anything."""
+    """Check manifests and the folders beside them without registering anything.
+
+    Ceilings, images and engines are the daemon's to judge, by `fumehood tool add`.
+    """
+    from fumehood.kernel import profile_files
+    from fumehood.model.faults import nearest
+    from fumehood.resources import profile_directory
+
+    own = chosen(config=config).config.parent / profile_files.FOLDER
+    profiles = profile_files.find(str(profile_directory()), str(own) if os.path.isdir(own) else "")
+    checked = []
     for path in manifests:
-        package = pack.load(path)
+        package = pack.load(path, checked=True)
+        if package.seccomp not in profiles:
+            cause = f"{path}: seccomp: there is no profile {package.seccomp!r} here"
+            raise ManifestError(cause, nearest(package.seccomp, profiles), field="seccomp")
         total = sum(len(file.data) for file in package.files.values())
-        out(f"{path}: {package.name} is fine, {len(package.files)} files, {size(total)}\n")
+        checked.append(
+            {
+                "manifest": str(path), "name": package.name, "files": len(package.files),
+                "bytes": total,
+            }
+        )  # fmt: skip
+        if not as_json:
+            out(f"{path}: {package.name} is fine, {len(package.files)} files, {size(total)}\n")
+    if as_json:
+        out_json(checked)
 
 
 @app.command("helper")

@@ -67,8 +67,10 @@ def check(
         _refuse("seccomp", f"no profile {plan.seccomp[:64]!r} in the profile directory")
     if plan.seccomp_digest != profiles[plan.seccomp]:
         _refuse("seccomp", f"the profile {plan.seccomp!r} is not the one that was planned")
-    accepted = set(ceilings.accepted) & set(plan.accepted)
-    if missing := sorted(set(unenforceable) - accepted):
+    # What a plan accepts is not read back: only the operator may let a proof be left out.
+    if unknown := sorted(set(plan.accepted) - set(ceilings.accepted)):
+        _refuse("accepted", f"the operator did not accept {unknown[0][:64]!r} as not enforced")
+    if missing := sorted(set(unenforceable) - set(plan.accepted)):
         _refuse(missing[0], f"not enforceable on this host: {unenforceable[missing[0]]}")
 
 

@@ -81,6 +81,13 @@ def _explain(model: type[BaseModel], error: dict[str, Any], path: Path) -> Fault
         got = error["input"]
         remedy = "quote it" if kind == "string_type" and isinstance(got, int | float) else ""
         return Fault(path, f"expected {_EXPECTED[kind]}, got {shown(got)}", remedy)
+    if kind in ("too_short", "too_long"):
+        ctx = error["ctx"]
+        most = "at least" if kind == "too_short" else "at most"
+        count = ctx["min_length"] if kind == "too_short" else ctx["max_length"]
+        items = "item" if count == 1 else "items"
+        remedy = "add some, or leave the key out" if kind == "too_short" else "leave some out"
+        return Fault(path, f"needs {most} {count} {items}, has {ctx['actual_length']}", remedy)
     return Fault(path, f"{error['msg']}, got {shown(error['input'])}", "")
 
 

@@ -244,7 +244,7 @@ def _check_node(walk: _Walk, path: Path, node: dict[str, Any]) -> Iterator[tuple
         here = (*path, keyword)
         if (check := _PLAIN.get(keyword)) is not None:
             if (expected := check(value)) is not None:
-                raise walk.wrong(here, f"expected {expected}, got {shown(value)}")
+                raise walk.wrong(here, f"expected {expected}, got {shown(value)}", "correct it")
             _check_plain(walk, path, keyword, value)
         elif keyword in KEYWORDS:
             yield from _subschemas(walk, path, keyword, value)
@@ -272,11 +272,13 @@ def _subschemas(
         found = [(here, value)]
     elif keyword in _SCHEMAS_IN_PLACE or keyword == "prefixItems":
         if not isinstance(value, list) or not value:
-            raise walk.wrong(here, f"expected a list of schemas, got {shown(value)}")
+            raise walk.wrong(here, f"expected a list of schemas, got {shown(value)}", "use a list")
         found = [((*here, index), item) for index, item in enumerate(value)]
     else:
         if not isinstance(value, dict):
-            raise walk.wrong(here, f"expected a mapping of schemas, got {shown(value)}")
+            raise walk.wrong(
+                here, f"expected a mapping of schemas, got {shown(value)}", "use a mapping"
+            )
         found = [((*here, name), item) for name, item in value.items()]
     if keyword == "patternProperties":
         for place, _ in found:
@@ -290,7 +292,7 @@ def _add_pattern(walk: _Walk, path: Path, pattern: str) -> None:
     if pattern in walk.patterns:
         return
     if len(walk.patterns) == MAX_PATTERNS:
-        raise walk.wrong(path, f"more than {MAX_PATTERNS} different patterns")
+        raise walk.wrong(path, f"more than {MAX_PATTERNS} different patterns", "use fewer")
     try:
         walk.patterns[pattern] = compile_pattern(pattern)
     except ValueError as error:
@@ -349,6 +351,8 @@ def _refuse_circle(walk: _Walk, start: Path, finished: set[Path]) -> None:
             finished.add(place)
             del open_[place]
         elif following in open_:
-            raise walk.wrong(place, "references go round in a circle without going into the value")
+            raise walk.wrong(
+                place, "references go round in a circle without going into the value", "break it"
+            )
         elif following not in finished:
             open_[following] = iter(walk.in_place.get(following, ()))

@@ -321,6 +321,82 @@ def test_tool_schema_is_a_json_schema_of_manifests(cli: Cli) -> None:
     assert {"name", "version", "inputSchema", "run"} <= set(schema["properties"])
 
 
+def other(manifest: Path, name: str, text: str = MANIFEST) -> Path:
+    """Another tool's manifest beside the first one."""
+    path = manifest.parent / f"{name}.yaml"
+    path.write_text(text.replace("name: added", f"name: {name}"))
+    return path
+
+
+def test_tool_add_tells_of_each_manifest_which_became_a_tool(
+    cli: Cli, supervisor: FakeSupervisor, manifest: Path
+) -> None:
+    refused, third = other(manifest, "echo"), other(manifest, "third")
+    ended = cli("tool", "add", str(manifest), str(refused), str(third))
+    assert ended.status == 3
+    assert [line.split()[1] for line in ended.out.splitlines()] == ["added", "third"]
+    assert f"error: {refused}: " in ended.err
+    assert "\nremedy: " in ended.err
+    assert {"added", "third"} <= set(supervisor.catalog)
+    ended = cli("tool", "add", str(other(manifest, "fourth")), str(refused), "--json")
+    added, failed = json.loads(ended.out)
+    assert (ended.status, added["manifest"]["name"]) == (3, "fourth")
+    assert (failed["manifest"], failed["error"]["code"]) == (str(refused), "catalog")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("inputSchema.properties.a", MANIFEST.replace(
+            "{type: object}", "{type: object, properties: {a: {type: strin}}}",
+        )),
+        ("inputSchema.properties.a", MANIFEST.replace(
+            "{type: object}",
+            "{type: object, properties: {a: {$ref: 'https://example.org/x'}}}",
+        )),
+        ("outputSchema.properties.a",
+            MANIFEST + "outputSchema: {type: object, properties: {a: {type: strin}}}\n"),
+        ("seccomp: there is no profile 'comput' here", MANIFEST + "seccomp: comput\n"),
+    ],
+)  # fmt: skip
+def test_tool_check_refuses_what_add_would(cli: Cli, manifest: Path, key: str, text: str) -> None:
+    path = other(manifest, "wrong", text)
+    ended = cli("tool", "check", str(path))
+    assert (ended.status, ended.out) == (2, "")
+    assert f"{path}: {key}" in ended.err
+    assert "\nremedy: " in ended.err
+
+
+def test_tool_check_and_remove_speak_json(
+    cli: Cli, supervisor: FakeSupervisor, manifest: Path
+) -> None:
+    (checked,) = json.loads(cli("tool", "check", str(manifest), "--json").out)
+    assert (checked["name"], checked["files"]) == ("added", 2)
+    removed = json.loads(cli("tool", "remove", "echo", "--json").out)
+    assert removed["manifest"]["name"] == "echo"
+
+
+def test_tool_show_names_no_limit_that_there_is_not(cli: Cli, supervisor: FakeSupervisor) -> None:
+    assert "None" not in cli("tool", "show", "echo").out
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_tool_runs(
+    cli: Cli, supervisor: FakeSupervisor, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert cli("call", "echo", "--out", str(out)).status == 2
+    assert not supervisor.requests
+
+
+def test_what_is_no_text_is_refused_in_words_of_ours(cli: Cli, supervisor: FakeSupervisor) -> None:
+    for argv in (("call", "\udcff"), ("call", "echo", "--arg", "s=\udcff")):
+        ended = cli(*argv)
+        assert ended.status == 2
+        assert "not UTF-8" in ended.err
+        assert "codec" not in ended.err
+
+
 def test_tool_check_needs_no_daemon(cli: Cli, manifest: Path) -> None:
     assert cli("tool", "check", str(manifest)).out.endswith("added is fine, 2 files, 133 B\n")
 

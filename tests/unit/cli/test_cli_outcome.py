@@ -140,3 +140,25 @@ def test_artifacts_are_saved_or_mentioned(
     show(result(content=(block,)), directory=tmp_path)
     assert (tmp_path / "a.svg").read_text() == "<svg/>"
     assert f"saved: {tmp_path}/a.svg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_artifact_that_cannot_be_saved_costs_nobody_the_answer(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "a").write_text("mine")
+    artifact = {"type": "resource", "resource": {"uri": "fumehood:///id/out/a", "text": "new"}}
+    value = result(content=({"type": "text", "text": "the answer"}, artifact))
+    assert show(value, directory=tmp_path, as_json=form == "json") == 2
+    said = capsys.readouterr()
+    assert (
+        (json.loads(said.out)["status"] == "ok") if form == "json" else (said.out == "the answer")
+    )
+    assert f"error: {tmp_path}/a exists\nremedy: " in said.err
+    assert (tmp_path / "a").read_text() == "mine"
+
+
+def test_a_tool_that_failed_keeps_its_exit_status_when_nothing_can_be_saved(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("mine")
+    artifact = {"type": "resource", "resource": {"uri": "fumehood:///id/out/a", "text": "new"}}
+    assert show(result("timeout", content=(artifact,)), directory=tmp_path) == 4

@@ -56,7 +56,7 @@ def test_options_are_passed_on(pretend: pytest.MonkeyPatch, tmp_path: Path) -> N
         said = words.read_text()
     assert said.startswith("serve --socket ")
     assert "--config /etc/x.yaml --accept-unenforced memory,cpu --ready-fd " in said
-    assert said.endswith(f" --with-parent {os.getpid()}")
+    assert f" --with-parent {os.getpid()} --place " in said
 
 
 @pytest.mark.parametrize(("status", "kind"), [(6, EngineError), (2, ConfigError), (1, EngineError)])

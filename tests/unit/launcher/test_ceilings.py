@@ -79,12 +79,24 @@ def accepted(wanted: Plan, unenforceable: dict[str, str] | None = None) -> bool:
     return True
 
 
+def test_a_plan_accepts_no_more_than_the_operator_did() -> None:
+    """The read-back of the groups is left out for a plan that accepts `service_account`."""
+    wanted = dataclasses.replace(plan(), accepted=("memory", "service_account"))
+    operators = dataclasses.replace(CEILINGS, accepted=("memory",))
+    with pytest.raises(PlanRefused, match="did not accept 'service_account'") as refused:
+        ceilings.check(wanted, operators, PROFILES, {})
+    assert refused.value.control == "accepted"
+    operators = dataclasses.replace(CEILINGS, accepted=("memory", "service_account", "cpu"))
+    ceilings.check(wanted, operators, PROFILES, {"memory": "no controller"})
+
+
 @given(plans())
 def test_what_passes_keeps_every_promise(wanted: Plan) -> None:
     if not accepted(wanted):
         return
     assert ACCOUNT <= wanted.uid < ACCOUNT + 4
     assert wanted.gid == wanted.uid
+    assert not wanted.accepted
     assert wanted.image == "host"
     assert wanted.seccomp_digest == PROFILES[wanted.seccomp]
     for field in dataclasses.fields(Limits):
