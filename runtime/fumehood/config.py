@@ -396,7 +396,7 @@ class Config(_Strict):
     frame_bytes: Annotated[Size, bounds(4 * KIB, 64 * MIB, format_size)] = Field(
         default=16 * MIB, description="longest message on the socket"
     )
-    connections: Annotated[int, *whole(1, 4_096)] = Field(
+    connections: Annotated[int, *whole(2, 4_096)] = Field(
         default=128, description="connections at once"
     )
     in_flight_per_connection: Annotated[int, *whole(1, 4_096)] = Field(

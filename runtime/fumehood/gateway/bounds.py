@@ -41,7 +41,11 @@ class Bounds:
 
 
 class Shares:
-    """A bounded quantity that callers take from and give back to; none of them can take all."""
+    """A bounded quantity that callers take from and give back to; none of them can take all.
+
+    Nobody holds more than is left for others: one alone gets a half, the next a quarter, and so
+    on, so that a few who take what they can leave something for whoever comes after them.
+    """
 
     __slots__ = ("_all", "_by_uid", "_each", "_total")
 
@@ -57,7 +61,9 @@ class Shares:
 
     def take(self, uid: int, amount: int) -> bool:
         """Take `amount` for `uid`, or return False and take nothing."""
-        if self._all + amount > self._total or self._by_uid[uid] + amount > self._each:
+        held = self._by_uid[uid] + amount
+        left = self._total - self._all - amount
+        if left < 0 or held > self._each or held > left + amount:
             return False
         self._all += amount
         self._by_uid[uid] += amount

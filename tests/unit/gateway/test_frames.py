@@ -117,6 +117,20 @@ async def test_bytes_of_unfinished_frames_are_taken_from_the_callers_share() -> 
     assert held.taken == 0
 
 
+def test_a_few_who_take_all_they_can_leave_something_for_the_next() -> None:
+    shares = Shares(total=128, each=96)
+    took = []
+    for uid in range(7):
+        took.append(0)
+        while shares.take(uid, 1):
+            took[-1] += 1
+    assert took == [64, 32, 16, 8, 4, 2, 1]
+    assert shares.take(99, 1), "an eighth still finds room"
+    assert not shares.take(100, 1)
+    small = Shares(total=8, each=96)
+    assert [small.take(1, 1) for _ in range(8)] == [True] * 4 + [False] * 4
+
+
 def test_one_caller_cannot_take_what_all_share() -> None:
     shares = Shares(total=10, each=6)
     assert shares.take(1, 6)
