@@ -31,8 +31,8 @@ SECTIONS: dict[str, Section] = {
     "imports": imports.run,
     "throughput": throughput.run,
     "breakdown": breakdown.run,
-    "growth": growth.run,
     "admission": admission.run,
+    "growth": growth.run,  # the last, which fills what time is left
 }
 
 
