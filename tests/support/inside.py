@@ -36,11 +36,11 @@ LAUNCHER_STAGES = (
     "executed",
     "running",
     "dead",
-    "released",
     "reported",
+    "released",
 )
 """Before anything exists; once bubblewrap runs; once the sandbox is proven; once the filter is
-given; once the tool runs; when it has ended; when its cgroup is gone; when all is said."""
+given; once the tool runs; when it has ended; when all is said; when its cgroup is gone."""
 
 
 def faulty(*words: str) -> list[str]:
@@ -206,4 +206,4 @@ def _prepare_launcher() -> None:
     around(BubblewrapSandbox, "spawn", after=lambda _result, self, *_: die("spawned", self.plan))
     around(BubblewrapSandbox, "start", after=lambda _result, self: die("executed", self.plan))
     around(BubblewrapSandbox, "_ended", before=lambda self: die("dead", self.plan))
-    around(BubblewrapSandbox, "_release", after=lambda _result, self: die("released", self.plan))
+    around(BubblewrapSandbox, "release", after=lambda _result, self: die("released", self.plan))

@@ -24,12 +24,12 @@ CALLS = 12
 TRIES = 3
 """The least of so many measurements counts: a busy machine makes whoever waits look again."""
 
-SUPERVISOR_CALLS = 220
-"""System calls of the supervisor and its audit thread for one warm call and its refill; 169 seen,
-of which 55 are getpid by Python 3.11's own event loop."""
-LAUNCHER_CALLS = 600
-"""System calls of the launcher for one warm call and its refill; 390 to 540 seen, by how often it
-looked while bubblewrap was setting up."""
+SUPERVISOR_CALLS = 190
+"""System calls of the supervisor and its audit thread for one warm call and its refill; 154 seen,
+of which 44 are getpid by Python 3.11's own event loop."""
+LAUNCHER_CALLS = 330
+"""System calls of the launcher for one warm call and its refill; 240 seen, and up to 80 more by how
+often it looks while bubblewrap is setting up."""
 LAUNCHER_FORKS = 1
 """bubblewrap, for the refill; nothing else may be run for a call."""
 SUPERVISOR_FORKS = 0

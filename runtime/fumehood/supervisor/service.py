@@ -155,7 +155,6 @@ class Supervisor:
         self._version = version
         self._live = Registry()
         self._recorder = Recorder(rooms.audit, lambda: len(self._live))
-        self._record = self._recorder.record
         self._control = Control(
             self._live,
             rooms.admission.authorizer.is_operator,
@@ -454,6 +453,9 @@ class Supervisor:
                 "invocation.ended",
                 {**_who(request), "status": "engine_error", "reason": type(error).__name__},
             )
+
+    async def _record(self, event: str, fields: Mapping[str, Field]) -> Position:
+        return await self._recorder.record(event, fields)
 
     def _account(
         self, admitted: Admitted, plan: Plan, result: Result, proofs: Sequence[Proof]
