@@ -74,9 +74,15 @@ class Daemon:
         return next(int(word) for word in words if int(word) != launcher)
 
     def add(
-        self, work: Work, name: str, *, warm: str = "", limits: Mapping[str, object] | None = None
+        self,
+        work: Work,
+        name: str,
+        *,
+        warm: str = "",
+        limits: Mapping[str, object] | None = None,
+        engine: str = "",
     ) -> None:
-        """Register `work` as a tool. warm: `run.warm`, left out when empty."""
+        """Register `work` as a tool. warm, engine: of `run`, left out when empty."""
         files: dict[str, tuple[bytes, bool]] = {}
         if work.folder:
             files = {
@@ -86,6 +92,7 @@ class Daemon:
         run: dict[str, Any] = {"image": "host", "command": list(work.argv)}
         run |= {"files": "."} if files else {}
         run |= {"warm": warm} if warm else {}
+        run |= {"engine": engine} if engine else {}
         manifest = {
             "name": name,
             "version": "1.0.0",

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench import plot, report
-from bench.daemon import LEVELS, Levels, console
+from bench.daemon import LEVELS, Levels, console, daemon
 from bench.peers import BWRAP, DOCKER, OTHERS, Competitor
-from bench.peers.base import Place, Work
+from bench.peers.base import PeerUnavailable, Place, Work
 from bench.rounds import SETTLE_SECONDS, Field, Row
 from bench.section import Findings, Scale, alone
 from bench.targets import Verdict, ratio
+from fumehood.errors import FumehoodError
 
 WORK = Work("echo", ("cat",), {"text": "the quick brown fox jumps over the lazy dog " * 4})
 BURST = 3
@@ -27,6 +28,11 @@ def run(place: Place, scale: Scale) -> Findings:
     found = Findings()
     with contextlib.ExitStack() as stack:
         ours, missing = rows_of_ours(Levels(stack, place), WORK)
+        contained = in_containers(stack, place)
+        if isinstance(contained, Competitor):
+            ours.append(contained)
+        else:
+            missing.append(contained)
         field = stack.enter_context(Field([*OTHERS, *ours], WORK, place))
         field.warm_up()
         back = field.play(scale.of(60, 2), burst=BURST, gap=SETTLE_SECONDS, most=MOST_SECONDS)
@@ -65,6 +71,21 @@ def rows_of_ours(
         options = {**ours[-1].options, "console": console()}
         ours.append(Competitor("fumehood call (command line)", "fumehood:CommandLine", 2, options))
     return ours, missing
+
+
+def in_containers(stack: contextlib.ExitStack, place: Place) -> Competitor | Row:
+    """Ours on the Docker engine, started ahead; or a row that says why it is missing."""
+    name = "fumehood docker started"
+    if not place.docker:
+        return Row(Competitor(name, ""), unavailable="no Docker Engine runs here")
+    config = {"engines": ["bubblewrap", "docker"], "docker": {"socket": place.docker}}
+    try:
+        where = stack.enter_context(daemon(place, "daemon-docker", config=config))
+        where.add(WORK, "contained", warm="started", engine="docker")
+    except (FumehoodError, PeerUnavailable) as error:
+        return Row(Competitor(name, ""), unavailable=str(error)[-300:])
+    options = {"socket": str(where.socket), "tool": "contained"}
+    return Competitor(name, "fumehood:Fumehood", options=options)
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
