@@ -57,6 +57,8 @@ _BY_CODE: Mapping[str, type[FumehoodError]] = {
 STOP_SECONDS: Final = 45.0
 """How long `cancel_invocation` waits: the longest grace, and what killing takes."""
 
+RELOAD_SECONDS: Final = 15.0
+
 Progress = Callable[[float, float | None, str], None]
 """Called with (progress, total or None, message)."""
 Output = Callable[[str], None]
@@ -218,6 +220,11 @@ class Client:
         """What is known of an invocation: its state, its scanned stderr while it is kept, and for
         operators its records. Raises UnknownInvocation."""
         return self._extension("invocations/logs", "logs", invocation=invocation)
+
+    def reload(self) -> dict[str, Any]:
+        """For operators: have the configuration read again; `restart` names the keys whose change
+        waits for a restart. Raises ConfigError for a file that is refused: what held holds on."""
+        return self._extension("reload", "reloaded", timeout=RELOAD_SECONDS)
 
     def show_caller(self, who: str | None = None) -> dict[str, Any]:
         """What a caller may do now: roles, rates, budgets, conduct, sessions. Yourself, or for

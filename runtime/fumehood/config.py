@@ -6,11 +6,8 @@ it does not know. Every field has a default, a unit and bounds; a missing file i
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -40,6 +37,7 @@ from fumehood.model.scan_policy import ScanSpec
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
 from fumehood.places import Places as Places
 from fumehood.places import places as places
+from fumehood.trusted import read_trusted
 
 MAX_UID: Final = 2**31 - 3
 """Many programs hold a UID in a signed integer, and the kernel takes -1 for "unchanged"."""
@@ -432,15 +430,25 @@ def load(path: Path, *, trusted_uid: int, required: bool = False) -> Config:
         trusted_uid: besides root, whose file is believed: the operator's own when rootless.
         required: a missing file is an error instead of all defaults, because it was named.
     """
-    text = _read(path, trusted_uid)
-    if text is None:
-        if required:
-            raise ConfigError(f"{path} does not exist", "create it, or leave the option out")
+    data = read_trusted(path, trusted_uid, most_bytes=MAX_BYTES)
+    if data is None and required:
+        raise ConfigError(f"{path} does not exist", "create it, or leave the option out")
+    return read_text(str(path), data)
+
+
+def read_text(name: str, data: bytes | None) -> Config:
+    """The configuration that a file of that name holds; None is a missing file, all defaults.
+
+    Raises ConfigError naming file, line and remedy.
+    """
+    if data is None:
         return Config()
     try:
-        document = parse(text)
+        document = parse(data.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: byte {error.start} is not UTF-8", "save it as UTF-8") from None
     except DocumentError as error:
-        where = f"{path}:{error.line}" if error.line else str(path)
+        where = f"{name}:{error.line}" if error.line else name
         raise ConfigError(f"{where}: {error.cause}", error.remedy) from None
     value: object = {} if document.value is None else document.value
     try:
@@ -448,45 +456,9 @@ def load(path: Path, *, trusted_uid: int, required: bool = False) -> Config:
     except ValidationError as error:
         fault = explain(Config, error)
         line = document.line_of(fault.path)
-        where = f"{path}:{line}" if line else str(path)
+        where = f"{name}:{line}" if line else name
         key = f"{dotted(fault.path)}: " if fault.path else ""
         raise ConfigError(f"{where}: {key}{fault.cause}", fault.remedy) from None
-
-
-def _read(path: Path, trusted_uid: int) -> str | None:
-    """The text of a file that only root and `trusted_uid` can have written; None if missing."""
-    try:
-        # O_NONBLOCK: a FIFO in its place must not stop the start.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        reason = "is a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        raise ConfigError(f"{path}: {reason}", "put a plain, readable file there") from None
-    try:
-        _check_trust(path, os.fstat(fd), trusted_uid, directory=False)
-        _check_trust(path.parent, path.parent.stat(), trusted_uid, directory=True)
-        with open(fd, "rb", closefd=False) as file:
-            data = file.read(MAX_BYTES + 1)
-    finally:
-        os.close(fd)
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start} is not UTF-8", "save it as UTF-8") from None
-
-
-def _check_trust(path: Path, found: os.stat_result, trusted_uid: int, *, directory: bool) -> None:
-    if not (stat.S_ISDIR if directory else stat.S_ISREG)(found.st_mode):
-        raise ConfigError(f"{path} is no regular file", "put a plain file there")
-    if found.st_uid not in (0, trusted_uid):
-        raise ConfigError(
-            f"{path} belongs to UID {found.st_uid}", f"chown it to root or UID {trusted_uid}"
-        )
-    others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    # In a sticky folder others cannot replace a file that is not theirs (inode(7)).
-    if others and not (directory and found.st_mode & stat.S_ISVTX):
-        raise ConfigError(f"{path} can be written by others", f"chmod go-w {path}")
 
 
 def config_schema() -> dict[str, Any]:

@@ -44,7 +44,7 @@ from fumehood.config import Config
 from fumehood.crypto.keyring import Digester, open_ring, refusal
 from fumehood.crypto.ring import Periods, Ring
 from fumehood.engines.fit import Unfit, unfit
-from fumehood.errors import EngineError, ExitStatus, FumehoodError, ProtocolError
+from fumehood.errors import ConfigError, EngineError, ExitStatus, FumehoodError, ProtocolError
 from fumehood.gateway import socket as front
 from fumehood.gateway.bounds import Bounds
 from fumehood.gateway.exposition import exposed
@@ -54,7 +54,7 @@ from fumehood.kernel import profile_files
 from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.clients import Launchers
-from fumehood.launcher.keeper import ALIVE, READY, Settings
+from fumehood.launcher.keeper import ALIVE, CONFIGURATION, READY, RELOAD, Settings
 from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
 from fumehood.model.manifest import Manifest
@@ -137,7 +137,7 @@ async def _serve(
         }
         await _recorded(audit, replay.STARTED, started)
         stop = _Stop()
-        _follow_keeper(control, launchers, stop)
+        _follow_keeper(control, launchers, stop, supervisor, settings.config_path)
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
         watch_keys = partial(keywatch.watch, ring, audit)
         async with exposed(config.metrics.listen, state, _metrics(config, supervisor, ring)):
@@ -212,17 +212,42 @@ class _Stop:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.ask, signal.Signals(number).name)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the keeper's to hear
 
     def ask(self, reason: str) -> None:
         self.reason = self.reason or reason
         self.asked.set()
 
 
-def _follow_keeper(control: socket.socket, launchers: Launchers, stop: _Stop) -> None:
-    """The keeper passes the channel of each new launcher; its end of file is our end."""
+def _follow_keeper(
+    control: socket.socket,
+    launchers: Launchers,
+    stop: _Stop,
+    supervisor: Supervisor,
+    config_path: str,
+) -> None:
+    """The keeper passes the channel of each new launcher, and the operator's configuration when it
+    was read again; its end of file is our end."""
     loop = asyncio.get_running_loop()
     control.setblocking(False)
+    reloading: set[asyncio.Task[None]] = set()
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):  # the end of the keeper is seen elsewhere
+            control.send(RELOAD)
+
+    def take(words: list[str], descriptors: list[int]) -> None:
+        text = None
+        for fd in descriptors:
+            with open(fd, "rb") as file:
+                file.seek(0)
+                text = file.read()
+        problem = ConfigError(*words[1:3]) if len(words) > 1 else None
+        task = loop.create_task(supervisor.reloading.take(config_path, text, problem))
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
+    supervisor.reloading.ask = ask
 
     def read() -> None:
         try:
@@ -235,6 +260,8 @@ def _follow_keeper(control: socket.socket, launchers: Launchers, stop: _Stop) ->
             loop.remove_reader(control)
             stop.at_once = True
             stop.ask("the keeper ended")
+        elif (words := data.decode(errors="replace").split("\0"))[0] == CONFIGURATION:
+            take(words, descriptors)
         elif descriptors:
             engine = data.decode("ascii")
             log.warning("launcher replaced", engine=engine)
@@ -363,7 +390,7 @@ def _compose(
         Rooms(
             catalog=catalog,
             admission=admission,
-            config=lambda: config,
+            config=config,
             plan=partial(
                 plan,
                 ceilings=ceilings,

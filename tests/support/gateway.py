@@ -20,6 +20,7 @@ from mcp_types import jsonrpc_message_adapter
 from fumehood.catalog.store import ToolFile
 from fumehood.errors import (
     CatalogError,
+    ConfigError,
     FumehoodError,
     UnknownApproval,
     UnknownIncident,
@@ -268,6 +269,13 @@ class FakeSupervisor:
                 "rules": rules,
             }
         )
+
+    reloaded: Mapping[str, Any] | None = None
+
+    async def reload(self, caller: Caller) -> Said:
+        if self.reloaded is None:
+            raise ConfigError("/etc/x:3: rules: no", "mend it")
+        return Said(dict(self.reloaded))
 
     async def show_caller(self, caller: Caller, who: str | None) -> Said:
         budget = {

@@ -288,7 +288,7 @@ def test_a_file_of_somebody_else_is_refused(
         found[4] = 4711
         return os.stat_result(found)
 
-    monkeypatch.setattr("fumehood.config.os.fstat", foreign)
+    monkeypatch.setattr("fumehood.trusted.os.fstat", foreign)
     with pytest.raises(ConfigError, match="belongs to UID 4711"):
         load(path, trusted_uid=UID)
 

@@ -21,7 +21,7 @@ import fumehood
 
 PACKAGE = Path(fumehood.__file__).parent
 ROOT = Path(__file__).parents[2]
-BASE = {"errors", "model", "places", "resources", "config"}
+BASE = {"errors", "model", "places", "resources", "config", "trusted"}
 
 # room -> the rooms that it may import besides itself. A module directly in the package is a room
 # of its own; `fumehood` itself (the version) is open to all.
@@ -29,12 +29,13 @@ MAY = {
     "errors": set[str](),
     "resources": set[str](),
     "places": {"errors"},
+    "trusted": {"errors"},
     "model": {"errors"},
     "crypto": {"errors", "model"},
     "client": {"errors", "model"},
     "tool": set[str](),  # runs inside sandboxes, alone
     "verify": {"errors", "crypto"},
-    "config": {"errors", "model", "places"},
+    "config": {"errors", "model", "places", "trusted"},
     "kernel": BASE - {"config"},
     "catalog": {*BASE, "crypto"},
     "admission": {*BASE, "crypto"},
@@ -69,6 +70,7 @@ PRIVILEGED_MODULES = {
     "fumehood",
     "fumehood.errors",
     "fumehood.resources",
+    "fumehood.trusted",
     "fumehood.model",
     "fumehood.model.plan",
     "fumehood.model.codec",

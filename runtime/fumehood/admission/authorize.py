@@ -93,13 +93,20 @@ class Authorizer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._accounts = accounts if accounts is not None else HostAccounts()
+        self._own_uid = own_uid
         self._clock = clock
-        self._operators = self._operators_of(config, own_uid)
-        self._callers = self._callers_of(config, own_uid)
-        self._roles = {
+        self.adopt(config)
+
+    def adopt(self, config: Config) -> None:
+        """Decide by this configuration from now on; when it raises ConfigError, by the old one."""
+        operators = self._operators_of(config, self._own_uid)
+        callers = self._callers_of(config, self._own_uid)
+        roles = {
             name: self._members(members, f"roles.{name}") for name, members in config.roles.items()
         }
-        self.policy = Policy(config.rules)
+        policy = Policy(config.rules)
+        self._operators, self._callers, self._roles = operators, callers, roles
+        self.policy = policy
         self._remembered: dict[tuple[int, int], tuple[float, Principal]] = {}
 
     def may_connect(self, caller: Caller) -> bool:

@@ -76,11 +76,15 @@ class Budgets:
     """clock: seconds of UTC that never go back while this process lives."""
 
     def __init__(self, budgets: Sequence[Budget], store: Store, clock: Callable[[], float]) -> None:
-        self._budgets = tuple((budget, budget.key) for budget in budgets)
+        self.adopt(budgets)
         self._store = store
         self._clock = clock
         self._used: dict[tuple[str, int], Amounts] = {}
         self._unsaved: set[tuple[str, int]] = set()
+
+    def adopt(self, budgets: Sequence[Budget]) -> None:
+        """Hold to these from now on; what was counted stays counted."""
+        self._budgets = tuple((budget, budget.key) for budget in budgets)
 
     def reserve(self, principal: Principal, tool: str, limits: Limits) -> Reservation:
         """Hold what a call may use at most, in every budget that it falls under.

@@ -47,12 +47,12 @@ class Conduct:
 
     def __init__(self, clock: Callable[[], float], *, enabled: bool = True) -> None:
         self._clock = clock
-        self._enabled = enabled
+        self.enabled = enabled
         self._states: dict[str, _State] = {}
 
     def note(self, principal: str, sign: Sign, count: int = 1) -> Change | None:
         """Something that counts against a caller; what that changes, if anything."""
-        if not self._enabled:
+        if not self.enabled:
             return None
         state = self._states.get(principal)
         if state is None:

@@ -36,13 +36,17 @@ class Quota:
         conduct: Conduct | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._per_caller = per_caller
-        self._per_session = per_session
-        self._rates = rates or Rates()
+        self.adopt(per_caller=per_caller, per_session=per_session, rates=rates or Rates())
         self.conduct = conduct or Conduct(clock, enabled=False)
         self._buckets = Buckets(clock)
         self._held: Counter[str] = Counter()
         self._held_sessions: Counter[str] = Counter()
+
+    def adopt(self, *, per_caller: int, per_session: int | None, rates: Rates) -> None:
+        """Hold to these from now on; what was counted stays counted."""
+        self._per_caller = per_caller
+        self._per_session = per_session
+        self._rates = rates
 
     def arrive(self, principal: str, session: str = "") -> None:
         """Count an arrival, whatever becomes of it; raises OverQuota."""

@@ -33,10 +33,14 @@ class Sessions:
     """lifetime: seconds. clock: seconds, monotonic. Only digests of handles are kept."""
 
     def __init__(self, lifetime: float, per_caller: int, clock: Callable[[], float]) -> None:
-        self.lifetime = lifetime
-        self._per_caller = per_caller
+        self.adopt(lifetime, per_caller)
         self._clock = clock
         self._sessions: dict[bytes, Session] = {}
+
+    def adopt(self, lifetime: float, per_caller: int) -> None:
+        """Open sessions by these from now on."""
+        self.lifetime = lifetime
+        self._per_caller = per_caller
 
     def open(self, principal: str) -> tuple[str, Session]:
         """A new handle and its session; raises OverQuota."""

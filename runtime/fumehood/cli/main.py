@@ -160,6 +160,12 @@ def _session(app: typer.Typer) -> None:
     app.add_typer(caller.sessions, name="session")
 
 
+def _reload(app: typer.Typer) -> None:
+    from fumehood.cli import reload
+
+    app.command("reload")(reload.command)
+
+
 def _policy(app: typer.Typer) -> None:
     from fumehood.cli import policy
 
@@ -242,6 +248,7 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "approve": _approve,
     "deny": _deny,
     "status": _status,
+    "reload": _reload,
     "doctor": _doctor,
     "version": _version_command,
     "policy": _policy,

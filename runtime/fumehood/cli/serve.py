@@ -170,6 +170,7 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
         cache=str(_make_cache(places.state, uid, gid)),
         socket=str(places.socket),
         config=config.model_dump_json(),
+        config_path=str(places.config),
         engines=config.engines,
         docker=DockerSettings(config.docker.socket, config.docker.runtimes),
         master=base64.b64encode(master.bytes).decode() if master else "",

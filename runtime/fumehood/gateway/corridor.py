@@ -143,3 +143,7 @@ class Supervisor(Protocol):
     async def close_session(self, caller: Caller, handle: str) -> Report:
         """End one of the caller's. Raises UnknownSession."""
         ...
+
+    async def reload(self, caller: Caller) -> Report:
+        """Read the configuration again. Raises Unauthorized, Unavailable, ConfigError."""
+        ...

@@ -156,7 +156,13 @@ def _governing(supervisor: Supervisor) -> Mapping[str, Route]:
         closed = await supervisor.close_session(arrival.caller, handle)
         return {"closed": closed.to_json(), "resultType": "complete"}
 
+    async def reload(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        report = await supervisor.reload(arrival.caller)
+        return {"reloaded": report.to_json(), "resultType": "complete"}
+
     return {
+        "fumehood/reload": reload,
         "fumehood/callers/show": caller,
         "fumehood/sessions/open": open_session,
         "fumehood/sessions/close": close_session,

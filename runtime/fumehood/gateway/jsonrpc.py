@@ -14,6 +14,7 @@ from fumehood.errors import (
     BadFrame,
     Cancelled,
     CatalogError,
+    ConfigError,
     EngineError,
     FumehoodError,
     ManifestError,
@@ -40,8 +41,7 @@ _ONE_A_LINE: Final = "send one JSON-RPC 2.0 message a line"
 
 _OWN_FAULT = (
     Rejected, UsageError, ManifestError, CatalogError, ProtocolError, Cancelled, UnknownInvocation,
-    UnknownApproval,
-    UnknownIncident,
+    UnknownApproval, UnknownIncident, ConfigError,
 )  # fmt: skip
 _GENERIC: Mapping[type[FumehoodError], str] = {
     EngineError: "the sandbox could not be made, or not proven",

@@ -16,9 +16,11 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 import fumehood
+from fumehood.errors import ConfigError
 from fumehood.kernel import cgroup, libc, proc, rootfs
 from fumehood.launcher.loop import (
     CANNOT_START,
@@ -29,10 +31,15 @@ from fumehood.launcher.loop import (
 from fumehood.launcher.notify import Manager
 from fumehood.model.codec import decode, encode
 from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings
+from fumehood.trusted import read_trusted
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO}
-READY, ALIVE = b"ready", b"alive"
-"""All that a supervisor says to its keeper: calls are answered; its event loop turns."""
+READY, ALIVE, RELOAD = b"ready", b"alive", b"reload"
+"""All that a supervisor says to its keeper: calls are answered; its event loop turns; read the
+operator's configuration again."""
+CONFIGURATION = "configuration"
+"""What the keeper's answer to that begins with, as a launcher's channel begins with its engine."""
+MOST_CONFIG_BYTES = 256 * 1024
 MAX_RESTARTS = 5
 RESTART_WINDOW_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -47,7 +54,8 @@ class Settings:
     supervisor_uid, supervisor_gid, supervisor_groups: who the supervisor becomes; -1 rootless.
     state, cache: the supervisor's directories; the only places besides /tmp that it may write.
     socket: path of the listening socket, removed at the end; empty when somebody else's.
-    config: the operator's configuration as JSON, already checked.
+    config: the operator's configuration as JSON, already checked. config_path: its file, which is
+        read again when the operator asks for it.
     engines: one launcher runs for each. docker: for the one of that name.
     manager: the service manager to report to.
     master, master_source: the key ring's master key in base64 and where it came from; empty: the
@@ -63,6 +71,7 @@ class Settings:
     cache: str
     socket: str
     config: str
+    config_path: str
     engines: tuple[str, ...]
     docker: DockerSettings
     manager: Manager = field(default_factory=Manager)
@@ -143,7 +152,7 @@ class Keeper:
             elif info.si_signo == signal.SIGIO:
                 self._hear()
             elif info.si_signo == signal.SIGHUP:
-                self._signal(self._supervisor, signal.SIGHUP)
+                self._reload()
             else:
                 self._stops += 1
                 stop = signal.SIGTERM if self._stops == 1 else signal.SIGKILL
@@ -163,8 +172,27 @@ class Keeper:
                 self._settings.manager.tell("READY=1")
             elif word == ALIVE:
                 self._settings.manager.tell("WATCHDOG=1")
+            elif word == RELOAD:
+                self._reload()
             elif not word:
                 return
+
+    def _reload(self) -> None:
+        """Hand the operator's file over, unread: the supervisor parses it, and believes it only
+        because it comes from here."""
+        path, words, data = Path(self._settings.config_path), [CONFIGURATION], None
+        try:
+            data = read_trusted(path, os.geteuid(), most_bytes=MOST_CONFIG_BYTES)
+        except ConfigError as error:
+            words += [error.cause, error.remedy]
+        except OSError as error:
+            words += [f"{path}: {error.strerror}", "put a plain, readable file there"]
+        passed = [] if data is None else [_memory_bytes(data)]
+        with contextlib.suppress(OSError):  # the supervisor is ending
+            if self._control is not None:
+                socket.send_fds(self._control, ["\0".join(words).encode()[:4_000]], passed)
+        for fd in passed:
+            os.close(fd)
 
     # --- starting
 
@@ -353,8 +381,12 @@ def _environment() -> dict[str, str]:
 
 
 def _memory_file(value: object) -> int:
+    return _memory_bytes(json.dumps(value).encode())
+
+
+def _memory_bytes(data: bytes) -> int:
     fd = os.memfd_create("fumehood-settings", os.MFD_CLOEXEC)
-    os.write(fd, json.dumps(value).encode())
+    os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
 

@@ -61,6 +61,7 @@ from fumehood.supervisor.pressure import Gate
 from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.recording import Recorder
 from fumehood.supervisor.registration import Registration
+from fumehood.supervisor.reloading import Reloading
 from fumehood.supervisor.response import Response
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.stops import Stops
@@ -76,7 +77,8 @@ log = structlog.get_logger(__name__)
 class StatusReport:
     """How the supervisor is. `not_enforced` maps a control to the reason it is missing here;
     `engines` an engine to its launcher's PID, 0 when there is none just now; `refusing` says why
-    no call is taken just now, empty when calls are; `asking` calls wait for approval."""
+    no call is taken just now, empty when calls are; `asking` calls wait for approval;
+    `configuration` tells what became of the last reload."""
 
     version: str
     engine: str
@@ -90,6 +92,7 @@ class StatusReport:
     audit_seq: int
     refusing: str = ""
     asking: int = 0
+    configuration: Mapping[str, Any] = field(default_factory=dict)
     engines: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -105,6 +108,7 @@ class StatusReport:
             "not_enforced": dict(self.not_enforced),
             "audit_seq": self.audit_seq,
             "asking": self.asking,
+            "configuration": dict(self.configuration),
             "refusing": self.refusing,
             "engines": dict(self.engines),
         }
@@ -112,14 +116,14 @@ class StatusReport:
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What the supervisor is composed of. `config` is the one that holds now; `plan` joins a call
+    """What the supervisor is composed of. `config` is the one it starts with; `plan` joins a call
     with the operator's ceilings; `digest` is the keyed digest under which arguments and results
     are recorded; `records` searches the audit log for an invocation, and blocks. `habits` knows
     what tools usually take."""
 
     catalog: Catalog
     admission: Admission
-    config: Callable[[], Config]
+    config: Config
     plan: Callable[[Admitted], Plan]
     slots: Slots
     gate: Gate
@@ -162,7 +166,7 @@ class Supervisor:
             rooms.records,
         )
         self._approvals = Approvals(
-            rooms.admission, rooms.config().approvals, self._record, rooms.digest
+            rooms.admission, rooms.config.approvals, self._record, rooms.digest
         )
         self._callers = Callers(
             rooms.admission, rooms.audit.append, self._record, self._operator_only
@@ -179,8 +183,13 @@ class Supervisor:
         self.approve_tool = self._registration.approve
         self.all_tools = self._registration.all
         self.diff_tool = self._registration.diff
+        self.reloading = Reloading(
+            rooms.config, rooms.admission, self._record, self._operator_only,
+            approvals=self._approvals,
+        )  # fmt: skip
+        self.reload = self.reloading.reload
         self._governing = Governing(
-            rooms.catalog, rooms.admission, rooms.config, self._operator_only
+            rooms.catalog, rooms.admission, lambda: self.reloading.config, self._operator_only
         )
         self.explain_policy = self._governing.explain
         self.review_policy = self._governing.review
@@ -203,7 +212,7 @@ class Supervisor:
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")
         self._tidying: asyncio.TimerHandle | None = None
-        self._lookout = Lookout(rooms.config().behaviour, lambda: self._live)
+        self._lookout = Lookout(rooms.config.behaviour, lambda: self._live)
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
@@ -555,8 +564,11 @@ class Supervisor:
             stops=len(rooms.stops.listed()),
         )
 
-    def status(self, caller: Caller) -> StatusReport:  # noqa: ARG002  (the same for everybody)
-        rooms = self._rooms
+    def status(self, caller: Caller) -> StatusReport:
+        rooms, report = self._rooms, self.reloading.report
+        if not rooms.admission.authorizer.is_operator(caller):
+            # The text may hold what the operator wrote.
+            report = replace(report, problem="refused" if report.problem else "", remedy="")
         hellos = rooms.launchers.hellos()
         hello = hellos[rooms.launchers.engines[0]]
         return StatusReport(
@@ -572,6 +584,7 @@ class Supervisor:
             audit_seq=rooms.audit.last.seq,
             refusing=rooms.gate.look(),
             asking=self._approvals.count,
+            configuration=report.to_json(),
             engines={name: said.pid if said else 0 for name, said in hellos.items()},
         )
 

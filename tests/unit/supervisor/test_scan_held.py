@@ -44,7 +44,7 @@ class Rooms:
         self.pool = SimpleNamespace(close=lambda: None)
         self.records = None
         self.catalog = SimpleNamespace(looks_sound=lambda _tool: True)
-        self.config = Config
+        self.config = Config()
         self.habits = SimpleNamespace(notices=lambda *_, **__: (), close=lambda: None)
         self.plan = lambda _admitted: plan()
         self.digest = lambda _data: ""

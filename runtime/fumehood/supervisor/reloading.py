@@ -1,0 +1,140 @@
+"""Takes a changed configuration over while calls are answered, or keeps the last good one.
+
+What concerns who may call what, how often and how much takes effect at once; of the rest it is
+told what waits for a restart. Must never apply half of a file: everything is checked first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from fumehood.admission.admit import Admission
+from fumehood.audit.record import Field
+from fumehood.config import Config, read_text
+from fumehood.errors import ConfigError, Unavailable
+from fumehood.model.request import Caller
+from fumehood.supervisor.approvals import Approvals
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE: Final = frozenset(
+    {
+        "callers", "operators", "roles", "rules", "approvals", "sessions", "rates", "budgets",
+        "adaptive", "per_caller", "per_session",
+    }
+)  # fmt: skip
+"""Keys that take effect with a reload."""
+OF_THE_START: Final = frozenset({"accept_unenforced"})
+"""The command line may have added to it."""
+WAIT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of the last reload. problem: why the file was refused; restart: keys that have
+    changed and wait for a restart."""
+
+    loaded: str
+    problem: str = ""
+    remedy: str = ""
+    restart: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "loaded": self.loaded, "problem": self.problem, "remedy": self.remedy,
+            "restart": list(self.restart),
+        }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Reloading:
+    """ask: has the keeper read the operator's file again and hand it to `take`; set by whoever
+    composes the process. record: returns once it is on disk."""
+
+    config: Config
+    admission: Admission
+    record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
+    operator_only: Callable[[Caller, str], Awaitable[None]]
+    ask: Callable[[], None] | None = None
+    approvals: Approvals | None = None
+    report: Report = field(default_factory=lambda: Report(_now()))
+    _waiting: list[asyncio.Future[Report]] = field(default_factory=list)
+
+    async def reload(self, caller: Caller) -> Report:
+        """Read the file again; what became of it.
+
+        Raises:
+            Unauthorized: only operators may ask. Unavailable: the keeper does not answer.
+            ConfigError: the file is refused; what held before holds on.
+        """
+        await self.operator_only(caller, "config.reload_refused")
+        if self.ask is None:
+            raise Unavailable("this daemon cannot read its configuration again", "restart it")
+        done: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self.ask()
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                report = await done
+        except TimeoutError:
+            raise Unavailable("the keeper does not answer", "see its log") from None
+        if report.problem:
+            raise ConfigError(report.problem, report.remedy)
+        return report
+
+    async def take(self, name: str, data: bytes | None, problem: ConfigError | None) -> None:
+        """What the keeper read, or why it could not."""
+        restart: tuple[str, ...] = ()
+        if problem is None and data is None:
+            # Its defaults may allow what the operator has forbidden.
+            remedy = "put it back; a restart without it means all defaults"
+            problem = ConfigError(f"{name} does not exist", remedy)
+        if problem is None:
+            try:
+                restart = self._apply(read_text(name, data))
+            except ConfigError as error:
+                problem = error
+        if problem is not None:
+            before = self.report
+            self.report = Report(before.loaded, problem.cause, problem.remedy, before.restart)
+            log.error("configuration refused: the last good one holds", problem=str(problem))
+            await self.record("config.refused", {"cause": problem.cause[:1_000]})
+        else:
+            self.report = Report(_now(), restart=restart)
+            log.info("configuration reloaded", restart=restart)
+            await self.record("config.reloaded", {"restart": restart})
+        for done in self._waiting:
+            if not done.done():
+                done.set_result(self.report)
+        self._waiting.clear()
+
+    def _apply(self, new: Config) -> tuple[str, ...]:
+        """Apply what can be; the keys that wait for a restart. Nothing happens when it raises."""
+        admission = self.admission
+        admission.authorizer.adopt(new)
+        admission.quota.adopt(
+            per_caller=new.per_caller, per_session=new.per_session, rates=new.rates
+        )
+        admission.quota.conduct.enabled = new.adaptive
+        admission.budgets.adopt(new.budgets)
+        admission.sessions.adopt(new.sessions.lifetime, new.sessions.per_caller)
+        if self.approvals is not None:
+            self.approvals.settings = new.approvals
+        changed = {
+            key
+            for key in Config.model_fields
+            if key not in OF_THE_START and getattr(new, key) != getattr(self.config, key)
+        }
+        applied = {key: getattr(new, key) for key in changed & AT_ONCE}
+        self.config = self.config.model_copy(update=applied)
+        return tuple(sorted(changed - AT_ONCE))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

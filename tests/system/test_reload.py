@@ -1,0 +1,69 @@
+"""The configuration is read again while calls are answered; what is refused changes nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from support import ledger
+from support.hood import Hood, eventually, hood
+from support.stranger import GROUP, Stranger
+
+ANN = 64_371
+CONFIG = {
+    "socket_group": GROUP,
+    "accounts": {"first": 1_956_000_000, "count": 200},
+    "callers": {"users": [ANN]},
+}
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Hood]:
+    with hood(config=CONFIG) as running:
+        running.register(None, "echo", command=["cat"])
+        yield running
+
+
+def write(daemon: Hood, **changes: object) -> None:
+    (daemon.place / "config.yaml").write_text(json.dumps({**CONFIG, **changes}))
+
+
+def test_rules_change_while_the_daemon_runs_and_a_bad_file_changes_nothing(daemon: Hood) -> None:
+    ann, path = Stranger(daemon.socket, ANN), daemon.place / "config.yaml"
+    assert ann.call("echo")["status"] == "ok"
+    write(daemon, rules=[{"effect": "deny"}], sandboxes=8)
+    done = daemon.cli("reload")
+    assert (done.returncode, done.stdout) == (0, "reloaded\n")
+    assert "waiting for a restart: sandboxes" in done.stderr
+    assert ann.call("echo")["code"] == "unknown_tool"
+
+    path.write_text("rules:\n- effect: allow\n  whom: [a]\n")
+    refused = daemon.cli("reload")
+    assert refused.returncode == 2
+    assert f'{path}:3: rules[0].whom: unknown key "whom"' in refused.stderr
+    assert ann.call("echo")["code"] == "unknown_tool"
+    assert daemon.status()["configuration"]["problem"].startswith(f"{path}:3: ")
+    own = ann.ask("fumehood/status")["result"]["status"]["configuration"]
+    assert own["problem"] == "refused", "its text is for operators"
+
+    write(daemon)
+    path.chmod(0o666)
+    assert "can be written by others" in daemon.cli("reload").stderr
+    assert ann.call("echo")["code"] == "unknown_tool"
+    path.chmod(0o644)
+    denied = ann.ask("fumehood/reload")
+    assert denied["error"]["data"]["code"] == "unauthorized"
+
+    daemon.process.send_signal(signal.SIGHUP)
+    eventually(lambda: not daemon.status()["configuration"]["problem"], 30, "SIGHUP reloads")
+    assert ann.call("echo")["status"] == "ok"
+    path.unlink()
+    assert "does not exist" in daemon.cli("reload").stderr
+    events = [r["event"] for r in ledger.records(daemon.state) if r["event"].startswith("config.")]
+    assert events == [
+        "config.reloaded", "config.refused", "config.refused", "config.reload_refused",
+        "config.reloaded", "config.refused",
+    ]  # fmt: skip

@@ -1,0 +1,132 @@
+"""A changed configuration takes effect as a whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import structlog.testing
+
+from fumehood.admission.admit import Admission
+from fumehood.admission.authorize import Authorizer
+from fumehood.admission.quota import Quota
+from fumehood.config import Config
+from fumehood.errors import ConfigError, OverQuota, Unauthorized, Unavailable, UnknownTool
+from fumehood.model.request import Caller
+from fumehood.supervisor.approvals import Approvals
+from fumehood.supervisor.reloading import Reloading
+from support.manifests import caller, request, tool
+
+OPERATOR, ANN = caller(0, 0), caller(1000)
+FIRST = {"callers": {"users": [1000]}, "operators": {"users": [0]}, "sandboxes": 4}
+
+
+class Desk:
+    def __init__(self) -> None:
+        config = Config.model_validate(FIRST)
+        self.admission = Admission(
+            {"word-count": tool()}.get,
+            authorizer=Authorizer(config, own_uid=None),
+            quota=Quota(per_caller=9),
+            lint=lambda _: None,
+        )
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+        self.approvals = Approvals(
+            self.admission, config.approvals, self._record, lambda _: "digest"
+        )
+        self.here = Reloading(
+            config, self.admission, self._record, self._operator_only, approvals=self.approvals
+        )
+
+    async def _record(self, event: str, fields: Mapping[str, Any]) -> None:
+        self.events.append((event, fields))
+
+    async def _operator_only(self, who: Caller, event: str) -> None:
+        if not self.admission.authorizer.is_operator(who):
+            raise Unauthorized("no")
+
+    def take(self, value: object, problem: ConfigError | None = None) -> None:
+        data = value if isinstance(value, bytes) or value is None else json.dumps(value).encode()
+        with structlog.testing.capture_logs():
+            asyncio.run(self.here.take("config.yaml", data, problem))
+
+    def call(self) -> None:
+        self.admission.admit(request({"text": "x"}))
+
+
+def test_rules_callers_rates_and_budgets_take_effect_at_once() -> None:
+    desk = Desk()
+    desk.call()
+    may_connect = desk.admission.authorizer.may_connect  # held by who was composed before
+    desk.take({**FIRST, "rules": [{"effect": "deny"}], "approvals": {"wait": "1s"}})
+    with pytest.raises(UnknownTool):
+        desk.call()
+    assert desk.approvals.settings.wait == 1.0
+    desk.take({**FIRST, "callers": {}})
+    assert not may_connect(ANN)
+    desk.take({**FIRST, "rates": {"caller": "1/h"}, "sandboxes": 5})
+    desk.call()
+    with pytest.raises(OverQuota):
+        desk.call()
+    assert desk.here.report.restart == ("sandboxes",)
+    assert [event for event, _ in desk.events] == ["config.reloaded"] * 3
+    assert desk.here.config.sandboxes == 4, "the rest is what runs"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"rules:\n- effect: allow\n  whom: [a]\n",
+        b"rules: [",
+        b"\xff",
+        {"rules": [{"effect": "allow", "who": ["nosuch"]}]},
+        {"callers": {"users": ["no-such-user-here"]}, "rules": []},
+        None,
+    ],
+)
+def test_what_is_refused_leaves_the_last_good_one(bad: object) -> None:
+    desk = Desk()
+    desk.take({**FIRST, "rules": [{"effect": "allow", "tools": ["word-count"]}]})
+    desk.take(bad)
+    desk.call()
+    assert desk.here.report.problem.startswith(("config.yaml", "callers.users"))
+    assert desk.events[-1][0] == "config.refused"
+    desk.take(FIRST)
+    assert desk.here.report.problem == ""
+
+
+def test_a_file_that_the_keeper_refuses_is_not_used() -> None:
+    desk = Desk()
+    desk.take(None, ConfigError("/etc/x can be written by others", "chmod go-w /etc/x"))
+    assert (desk.here.report.problem, desk.here.report.remedy) == (
+        "/etc/x can be written by others",
+        "chmod go-w /etc/x",
+    )
+    desk.call()
+
+
+def test_who_asks_is_told_and_must_be_an_operator() -> None:
+    desk = Desk()
+
+    async def asked(answer: object) -> Any:
+        work: list[asyncio.Task[None]] = []
+        data = json.dumps(answer).encode()
+
+        def ask() -> None:
+            work.append(asyncio.create_task(desk.here.take("config.yaml", data, None)))
+
+        desk.here.ask = ask
+        return await desk.here.reload(OPERATOR)
+
+    report = asyncio.run(asked({**FIRST, "warm": 1}))
+    assert report.to_json()["restart"] == ["warm"]
+    with pytest.raises(ConfigError, match="unknown key"), structlog.testing.capture_logs():
+        asyncio.run(asked({"colour": 1}))
+    with pytest.raises(Unauthorized):
+        asyncio.run(desk.here.reload(ANN))
+    desk.here.ask = None
+    with pytest.raises(Unavailable):
+        asyncio.run(desk.here.reload(OPERATOR))
