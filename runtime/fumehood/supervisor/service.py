@@ -206,7 +206,7 @@ class Supervisor:
             rooms.audit.append,
             self._record,
             self._operator_only,
-            rooms.config().incidents.notify,
+            rooms.config.incidents.notify,
         )
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
