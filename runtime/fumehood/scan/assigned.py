@@ -23,14 +23,16 @@ MIN_TOKEN: Final = 12
 MIN_TOKEN_BITS: Final = 3.0
 """Entropy a character: random hexadecimal of 16 has 3.2, English words about 2.8."""
 
-_PASSWORD: Final = re.compile(rb"(?i)passw(?:or)?d|passwd|pwd|passphrase|passcode|_pass(?:$|_)")
+_PASSWORD: Final = re.compile(
+    rb"(?i)passw(?:or)?d|passwd|pwd|passphrase|passcode|_pass(?:$|_)|_pw$"
+)
 # `password_reset_url` is none, nor is `secretName`.
 _ABOUT: Final = re.compile(
     rb"(?i)(?:[-_.]?(?:id|ids|name|names|type|types|url|uri|urls|path|file|files|dir|ref|keyref"
     rb"|length|len|size|count|min|max|expiry|expires?(?:[-_]?(?:in|at|on))?|ttl|age|policy|field"
     rb"|label|hint|prompt|reset|strength|rules?|regex|pattern|format|hash[-_]?algorithm|version"
     rb"|algo(?:rithm)?|manager|provider|store|class|enabled|required|changed|updated|created"
-    rb"|last[-_]?\w+|at|env|var|variable|arn|index|position|usage|limits?|budget|is[-_]?set|s))$"
+    rb"|last[-_]?\w+|at|env|var|variable|arn|index|position|usage|limits?|budget|is[-_]?set))$"
 )
 _PUBLIC: Final = re.compile(
     rb"(?i)(?:public|max|min|num|total|input|output|prompt|completion|next|prev(?:ious)?|page"
@@ -42,7 +44,7 @@ _PUBLIC: Final = re.compile(
 _CODE: Final = re.compile(
     rb"(?:[A-Za-z_][\w.]*(?:\(|\[)|(?:self|this|os|process|config|settings|args|opts|options"
     rb"|request|req|env|ctx|params|kwargs|data|form)\b[.\[]|await\b|new\b|lambda\b|function\b"
-    rb"|&&|\|\||=>|[A-Za-z_]\w*\.[A-Za-z_]\w*(?:\.\w+)*$)"
+    rb"|&&|\|\||=>|\$[A-Za-z_]\w*(?:$|\.|\[)|[A-Za-z_]\w*\.[A-Za-z_]\w*(?:\.\w+)*$)"
 )
 _SNAKE: Final = re.compile(
     rb"[a-z]+(?:[_-][a-z]+)+|[a-z]+(?:[A-Z][a-z]+)+|[A-Z]+(?:_[A-Z]+)+|[A-Z][a-z]+(?:[A-Z][a-z]+)+"
@@ -61,6 +63,11 @@ _FILE: Final = re.compile(
     rb"(?:~|\.{1,2})?/[\w./-]+|[A-Za-z]:\\\S+|https?://\S+"
     rb"|[\w-]+\.(?:pem|key|crt|json|ya?ml|txt|env|py|js|ts|go|rb|java)"
 )
+_SETTING: Final = re.compile(
+    rb"\s*(?:export\s+|set\s+|- )?[\w.-]+(?:=|:[ \t]+|[ \t]+=[ \t]+)\S{6,}\s*"
+)
+# `Forgot password?`, `Enter a new one`: what a person reads, not what one types.
+_PHRASE: Final = re.compile(rb"[A-Z][a-z']*(?: [A-Za-z']+)+[.?!:\xe2\x80\xa6]*|[A-Za-z' ]+[.?!:]+")
 _UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -71,6 +78,10 @@ def _judge(found: Found) -> Confidence | None:
     after = found.data[found.span[1] : found.span[1] + 1]
     if quoted and after not in (b'"', b"'", b"`", b"\\", b""):
         return None  # the rule for quoted values sees all of it
+    if value.count(b":") > 3:  # a line of passwd(5)
+        return None
+    if not quoted and (after in (b"(", b"[") or b"->" in value or b"::" in value):
+        return None
     if (_ABOUT.search(name) and not _PASSWORD.fullmatch(name)) or _PUBLIC.search(name):
         return None
     if is_placeholder(value) or value.lower() in _WORDS or _FILE.fullmatch(value):
@@ -78,12 +89,23 @@ def _judge(found: Found) -> Confidence | None:
     if not quoted and _CODE.match(value):
         return None
     if _PASSWORD.search(name):
-        return _password(value, quoted=quoted)
+        return _password(value, quoted=quoted, alone=_is_alone(found))
     return _token(value, name)
 
 
-def _password(value: bytes, *, quoted: bool) -> Confidence | None:
+def _is_alone(found: Found) -> bool:
+    """Whether name and value are all of a line, as in files of settings, and no `name = name`."""
+    data, (_, end) = found.data, found.span
+    start = data.rfind(b"\n", 0, end) + 1
+    stop = data.find(b"\n", end)
+    line = data[start : stop if stop >= 0 else len(data)]
+    return _SETTING.fullmatch(line) is not None
+
+
+def _password(value: bytes, *, quoted: bool, alone: bool) -> Confidence | None:
     if len(value) < MIN_PASSWORD or value.count(b" ") > 2:
+        return None
+    if b" " in value and _PHRASE.fullmatch(value):
         return None
     kinds = _kinds(value)
     if kinds >= 3:
@@ -92,7 +114,9 @@ def _password(value: bytes, *, quoted: bool) -> Confidence | None:
         return "high" if len(value) >= 8 and re.search(rb"[0-9]", value) else "medium"
     if value.isdigit():
         return "medium" if quoted and len(value) >= MIN_PASSWORD else "low"
-    return "medium" if len(value) >= 8 and not _SNAKE.fullmatch(value) else "low"
+    if not quoted and not alone:
+        return None
+    return "medium" if len(value) >= 6 and not _SNAKE.fullmatch(value) else "low"
 
 
 def _token(value: bytes, name: bytes) -> Confidence | None:
@@ -119,13 +143,13 @@ def entropy(value: bytes) -> float:
 
 
 _WORD: Final = (
-    r"(?:passw(?:or)?d|passwd|passphrase|passcode|pwd|secret|token|api[-_]?key|apikey|_pass"
+    r"(?:passw(?:or)?d|passwd|passphrase|passcode|pwd|secret|token|api[-_]?key|apikey|_pass\b|_pw\b"
     r"|access[-_]?key|auth[-_]?key|private[-_]?key|account[-_]?key|client[-_]?secret"
     r"|encryption[-_]?key|signing[-_]?key|secret[-_]?key|master[-_]?key|session[-_]?key"
     r"|shared[-_]?key|license[-_]?key|credentials?|webhook[-_]?key|app[-_]?key)"
 )
 _KEY: Final = rf"(?P<n>[A-Za-z0-9_.\-]{{0,64}}{_WORD}[A-Za-z0-9_\-]{{0,40}})"
-_IS: Final = r"(?:\\?['\"]\]|\\?['\"])?\s{0,20}(?::=|=>|[:=])\s{0,20}"
+_IS: Final = r"(?:\\?['\"]\]|\\?['\"])?[ \t]{0,20}(?::=|=>|[:=])[ \t]{0,20}"
 
 RULES: Final[Sequence[Rule]] = (
     # INI, .env, YAML, JSON, TOML, properties, HCL, shell, and assignments of most languages.
@@ -138,6 +162,13 @@ RULES: Final[Sequence[Rule]] = (
     Rule(
         "assigned-secret", "high",
         rf"(?i){_KEY}{_IS}(?P<q>\\?[\"'])(?P<s>[^\"'\n\\]{{4,256}})\\?[\"']",
+        judge=_judge,
+    ),
+    # Calls of PHP, C, Java, JavaScript that set a name to a value.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)\b(?:define|setenv|putenv|set|put|set_?property|setitem)\s{{0,4}}\(\s{{0,4}}[\"']{_KEY}"
+        r"[\"']\s{0,4},\s{0,4}(?P<q>[\"'])(?P<s>[^\"'\n]{4,256})[\"']",
         judge=_judge,
     ),
     # Properties as XML and as tables of a web page print them.
@@ -160,6 +191,8 @@ RULES: Final[Sequence[Rule]] = (
 def _spoken(found: Found) -> Confidence | None:
     value = found["s"].rstrip(b".,;:!?\"'`)")
     if is_placeholder(value) or value.lower() in _WORDS or _CODE.match(value) or _FILE.match(value):
+        return None
+    if re.search(rb"->|::|[(<{\[]", value):
         return None
     return "medium" if _kinds(value) >= 3 and len(value) >= 6 else None
 

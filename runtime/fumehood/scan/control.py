@@ -28,7 +28,7 @@ _PRIVATE: Final = "\U000f0000-\U000ffffd\U00100000-\U0010fffd"
 """Private use beyond the BMP, whose own is used by fonts with icons."""
 _SELECTOR: Final = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _ESCAPE: Final = "\x1b\x80-\x9f"
-_CONTROL: Final = "\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f"
+_CONTROL: Final = "\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f"
 _INVALID: Final = "\udc80-\udcff"
 """Bytes that are no UTF-8, as Python's surrogateescape carries them."""
 
@@ -50,7 +50,7 @@ _ALL: Final = (
     + _JOINER
     + _SELECTOR
     + _PRIVATE
-    + "\r"
+    + "\r\f"
 )
 _UNSEEN: Final = _JOINER + _ZERO_WIDTH + _SELECTOR + _TAG + _BIDI
 
@@ -64,7 +64,8 @@ _LEGITIMATE_SELECTOR: Final = (
     f"(?:(?<=[{_EMOJI_BASE}][\ufe0e\ufe0f])|(?<=[{_HAN}][\ufe00-\ufe02\U000e0100-\U000e01ef])"
     f"|(?<=[{_MONGOLIAN}][\u180b-\u180d\u180f]))(?![{_SELECTOR}])"
 )
-_LEGITIMATE_CR: Final = r"(?<=\r)(?=\n)"
+_LEGITIMATE_CR: Final = r"(?<=\r)(?=\n)|(?<=\n\f)"
+"""CR before LF, and a form feed that begins a line, as old texts and sources part their pages."""
 
 HIDDEN: Final = re.compile(
     f"[{_ALL}](?!{_LEGITIMATE_CR}|{_LEGITIMATE_JOINER}|{_LEGITIMATE_SELECTOR})"
@@ -74,7 +75,7 @@ HIDDEN: Final = re.compile(
 RUN: Final = re.compile(rf"[\\{_ALL}][\\{_ALL}]*+")
 """Backslashes and what may be hidden, next to each other."""
 
-IN_CONTEXT: Final = re.compile(rf"[\\{_JOINER}{_SELECTOR}\r]")
+IN_CONTEXT: Final = re.compile(rf"[\\{_JOINER}{_SELECTOR}\r\f]")
 """Characters that are rewritten or not by what stands beside them."""
 
 CONTROLS: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte not in b"\t\n\r\x1b")
@@ -89,14 +90,14 @@ _ALWAYS: Final = f"[{_CONTROL}{_ESCAPE}{_BIDI}{_TAG}{_ZERO_WIDTH}{_INVALID}{_PRI
 HIDDEN_RUN: Final = re.compile(f"{_ALWAYS}{_ALWAYS}*")
 """Characters that are hidden whatever stands beside them."""
 
-CONTEXTUAL: Final = re.compile(rf"[{_JOINER}{_SELECTOR}\r]")
+CONTEXTUAL: Final = re.compile(rf"[{_JOINER}{_SELECTOR}\r\f]")
 """Characters that are hidden or not by what stands beside them."""
 
-_PRINTED: Final = bytes(range(0x20, 0x7F)) + b"\t\n\r"
+_PRINTED: Final = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
 
 _RULES: Final[tuple[tuple[str, Severity, re.Pattern[str]], ...]] = (
     ("terminal-escape", "medium", re.compile(f"[{_ESCAPE}]")),
-    ("control-character", "low", re.compile(f"[{_CONTROL}\r](?!{_LEGITIMATE_CR})")),
+    ("control-character", "low", re.compile(f"[{_CONTROL}\r\f](?!{_LEGITIMATE_CR})")),
     ("bidi-control", "high", re.compile(f"[{_BIDI}]")),
     ("tag-character", "high", re.compile(f"[{_TAG}]")),
     ("zero-width", "medium", re.compile(f"[{_ZERO_WIDTH}{_JOINER}](?!{_LEGITIMATE_JOINER})")),
@@ -115,6 +116,8 @@ def decode(data: bytes) -> str:
 def is_plain(data: bytes) -> bool:
     """Whether `data` is ASCII in which nothing is hidden: 2 ms for 1 MiB, nothing decoded."""
     if data.translate(None, _PRINTED):
+        return False
+    if b"\f" in data and data.count(b"\f") != data.count(b"\n\f"):
         return False
     return b"\r" not in data or data.count(b"\r") == data.count(b"\r\n")
 

@@ -27,7 +27,7 @@ _LEVELS: Final = {"low": 0, "medium": 1, "high": 2}
 
 DEFAULTS: Final = (
     PolicyRule(kind="secret", confidence="medium", action="redact"),
-    PolicyRule(kind="secret", action="flag"),
+    PolicyRule(kind="secret", action="pass"),
     PolicyRule(rule="email-address", action="pass"),
     PolicyRule(rule="phone-number", action="pass"),
     PolicyRule(rule="ip-address", action="pass"),

@@ -49,7 +49,10 @@ class MixedScriptDetector:
     def find(self, data: bytes, *, seconds: float) -> list[Match]:  # noqa: ARG002  (linear)
         if data.isascii() or _MAY_MIX.search(data) is None:
             return []
-        text = data.decode("utf-8", "surrogateescape")
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return []
         found = list(_MIXED.finditer(text))
         if not found:
             return []

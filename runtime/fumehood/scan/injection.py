@@ -101,10 +101,15 @@ _UNSEEN: Final = (
 )
 
 
+# A gap may not pass the full stop of Chinese and Japanese (U+3002), which no space follows.
+_IN_SENTENCE: Final = r"(?:[^\n\xe3]|\xe3[^\x80]|\xe3\x80[^\x82])"
+
+
 def _rule(
     name: str, pattern: str, judge: Judge | Confidence = "medium", severity: str = "medium"
 ) -> Rule:
     decide = _spoken(judge) if isinstance(judge, str) else judge
+    pattern = pattern.replace(r"[^\n]{", _IN_SENTENCE + "{")
     return Rule(name, severity, pattern, judge=decide, kind="injection")  # type: ignore[arg-type]
 
 
@@ -123,7 +128,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     _rule(
         "role-marker",
-        r"(?im)^[ \t>*_#\[<({|-]{1,8}(?:end of )?(?:system|developer|admin(?:istrator)?|assistant)[ _-]?"
+        r"(?im)^[ \t]{0,8}[>*#\[<({|=-]{1,8} ?(?:end of )?(?:system|developer|admin(?:istrator)?|assistant)[ _-]?"
         r"(?:prompt|message|override|note|notice|instructions?|directive|update|command)\s*[\]>):|*_#-]"
         r"|^(?:#{1,6} ?|\[)system(?:\]|:| ?$)|\n\n(?:Human|Assistant): [^\n]*\n\n(?:Human|Assistant):"
         r"|</(?:user_?input|untrusted|tool_?(?:result|output)|document|context|data)>\s*<(?:system|instructions?)>",

@@ -45,8 +45,17 @@ def _glued(found: Found) -> bool:
     """Whether it is a part of something longer: a decimal, a version, a UUID, a timestamp."""
     start, end = found.span
     before, after = found.data[max(0, start - 2) : start], found.data[end : end + 2]
-    return bool(re.search(rb"[0-9][-._:/]$|[0-9A-Za-z_+/]$", before)) or bool(
+    return bool(re.search(rb"[0-9][-._:/]\Z|[0-9A-Za-z_+/]\Z", before)) or bool(
         re.match(rb"[-._:/][0-9A-Za-z]|[0-9A-Za-z_+/=]", after)
+    )
+
+
+def _in_table(found: Found) -> bool:
+    """Whether more groups of four stand beside it: code points and offsets are printed so."""
+    start, end = found.span
+    before, after = found.data[max(0, start - 6) : start], found.data[end : end + 6]
+    return bool(
+        re.search(rb"[0-9A-Fa-f]{4}\s\Z", before) or re.match(rb"\s[0-9A-Fa-f]{4}\b", after)
     )
 
 
@@ -57,6 +66,8 @@ def _card(found: Found) -> Confidence | None:
     if _glued(found):
         return None
     spaced = len(digits) != len(found["s"])
+    if spaced and _in_table(found):
+        return None
     return "high" if spaced or _near(found, _CARD_NEAR) else "medium"
 
 

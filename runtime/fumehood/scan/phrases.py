@@ -35,7 +35,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         "ignore-previous",
         rf"\b(?:ignore|disregard|forget|override|bypass|abandon|neglect|do not (?:follow|obey)|don't follow"
         rf"|stop following|pay no attention to|erase)\s+(?:[\w']+\s+){{0,4}}?{_PAST}\s+(?:[\w']+\s+){{0,3}}?{_ORDERS}\b"
-        rf"|\b(?:ignore|disregard|forget|override|bypass)\s+(?:all|any|every)\s+(?:of\s+)?(?:the\s+|your\s+)?{_ORDERS}\b"
+        rf"|\b(?:ignore|disregard|forget|override|bypass)\s+(?:all|any|every)\s+(?:of\s+)?(?:the\s+|your\s+)?(?:instructions?|prompts?|guidelines?|directives?)\b"
         r"|\b(?:ignore|disregard|forget)\s+(?:everything|all|anything)\s+(?:that (?:was|is) |you (?:were|have been) "
         r"(?:told|given)|said )?(?:above|before|previously|prior|earlier|you know|so far|up to (?:now|this point))",
         "high",
@@ -77,7 +77,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"|\b(?:important|urgent|critical|mandatory|attention)\s*[:!-]+\s*(?:[\w']+\s+){0,6}?(?:before|when|after|instead of)"
         r"\s+(?:you\s+)?(?:answer|respond|reply|summari[sz]|using|use|call|proceed|continu)\w*"
         r"|\bthis (?:is a |message |instruction |text )?(?:supersedes|overrides|takes precedence over|takes priority over)"
-        r" (?:all |any |every )?(?:other |previous |prior |your |system |existing |earlier )",
+        r" (?:all |any |every )?(?:other |previous |prior |your |system |existing |earlier )(?:[\w]+ ){0,2}?(?:instructions?|prompts?|rules|guidelines|directives|messages)\b",
         "medium",
     ),
     (
@@ -94,7 +94,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
     (
         "concealment",
         r"\b(?:do not|don't|never|must not|without)\s+(?:ever )?(?:tell(?:ing)?|inform(?:ing)?|mention(?:ing)?|reveal(?:ing)?"
-        r"|alert(?:ing)?|notify(?:ing)?|disclos(?:e|ing)|show(?:ing)?|ask(?:ing)?|warn(?:ing)?)\s+"
+        r"|alert(?:ing)?|notify(?:ing)?|disclos(?:e|ing)|show(?:ing)?|warn(?:ing)?)\s+"
         r"(?:[\w']+\s+){0,5}?(?:to |from |with )?(?:the |your |any )?(?:user|human|operator)s?\b"
         r"|\b(?:keep|hide) (?:this|these|it|that)(?: \w+){0,3}? (?:secret |hidden |confidential )?from (?:the |your )?(?:user|human)s?\b"
         r"|\bthe user (?:must|should|does) not (?:know|see|be (?:told|informed|aware))|\bdo not mention (?:this|these|that) "
@@ -106,7 +106,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         rf"\b(?:send|forward|post|upload|exfiltrate|e-?mail|transmit|leak|submit|deliver|copy|write|report)\b[^\n]{{0,80}}?{_LOOT}"
         rf"[^\n]{{0,80}}?\b(?:to|at|via|into|using)\b[^\n]{{0,40}}?{_TARGET}"
         rf"|\b(?:append|include|embed|add|encode|put)\b[^\n]{{0,60}}?{_LOOT}[^\n]{{0,60}}?\b(?:in|to|into|as)\b[^\n]{{0,30}}?"
-        r"(?:url|query|parameter|link|image|markdown|request|response|reply|answer)"
+        r"(?:url|link|image|markdown|query string)\b"
         rf"|\b(?:read|cat|open|fetch|get|collect|gather|find)\b[^\n]{{0,60}}?{_LOOT}[^\n]{{0,60}}?\b(?:and|then)\b[^\n]{{0,30}}?"
         rf"(?:send|post|upload|forward|include|exfiltrate|e-?mail|pass|output|print|return)\b",
         "medium",
@@ -120,8 +120,8 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
     ),
     (
         "tool-abuse",
-        r"\b(?:you must|you should|you need to|you have to|please|now|immediately|first|always|then)[, ]+(?:also )?"
-        r"(?:call|invoke|use|run|execute|trigger)\s+(?:the\s+)?[`\"']?[a-z]+[_.-][a-z_.-]+[`\"']?\s*(?:tool|function|command|\()"
+        r"\b(?:you must|you should|you need to|you have to|immediately|first|always)[, ]+(?:also )?"
+        r"(?:call|invoke|run|execute|trigger)\s+(?:the\s+)?[`\"']?[a-z]+[_.-][a-z_.-]+[`\"']?\s+(?:tool|function)\b"
         r"|\b(?:before|after|instead of|prior to) (?:answering|responding|replying|using (?:this|any) (?:other )?tool|calling (?:this|any))"
         r"[^\n]{0,80}?\b(?:call|invoke|run|execute|read|send|fetch|must)\b"
         r"|\b(?:call|invoke|use) the [`\"']?[\w.-]+[`\"']? tool (?:with|to|and) [^\n]{0,120}?(?:delete|send|password|secret|key|transfer|rm -rf|http)",
@@ -218,7 +218,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
     (
         "ignore-previous",
         r"\b(?:ignor[ae]n?|ignorar|olvid[ae]n?|descart[ae]n?|omit[ae]n?|esque[c\xc3][\xa7a]?[ae]?\w*|desconsider[ae]m?|haz caso omiso de|no (?:sigas|obedezcas))"
-        r"\s+(?:\S+\s+){0,4}?(?:instruc\S+es|indicaciones|\S{0,2}rdenes|reglas|directrices|ordens|regras|comandos|orienta\S+es)"
+        r"\s+(?:\S+\s+){0,4}?(?:instru\S+es|indicaciones|\S{0,2}rdenes|reglas|directrices|ordens|regras|comandos|orienta\S+es)"
         r"\s+(?:\S+\s+){0,2}?(?:anteriores|previas|pr\S{1,3}vias|precedentes|originales|originais|acima|del sistema|do sistema|de arriba|iniciales|iniciais)",
         "high",
     ),

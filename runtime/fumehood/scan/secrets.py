@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import re2
 
 from fumehood.scan.detector import Confidence, Match, Severity
+from fumehood.scan.tokens import is_placeholder
 
 if TYPE_CHECKING:
     from kingfisher_sdk import Finding, Scanner
@@ -137,6 +138,8 @@ def _match(finding: Finding, scanned: bytes, shift: int) -> Match:
 
 
 def _confidence(finding: Finding) -> Confidence:
+    if is_placeholder(finding.secret.encode()):
+        return "low"
     return "high" if finding.confidence == "high" else "medium"
 
 

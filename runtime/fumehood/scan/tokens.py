@@ -15,7 +15,8 @@ from fumehood.scan.patterns import Found, PatternDetector, Rule
 
 # What people write where a secret would be. It must be all of the value, or mark it as one.
 _PLACEHOLDER: Final = re.compile(
-    rb"(?i)(?:[*x.#?_-]{3,}|\$\{?[\w.:-]+\}?|\$\([^)]*\)|<[^>]*>|\{\{?[^}]*\}?\}"
+    rb"(?i)(?:change[-_ ]?(?:me|it|this)\w*"
+    rb"|[*x.#?_-]{3,}|\$\{?[\w.:-]+\}?|\$\([^)]*\)|<[^>]*>|\{\{?[^}]*\}?\}"
     rb"|%[\w({][\w)}]*%?|\[[^\]]*\]|(?:your|my|the|some|user|db|a)[-_ ]?(?:\w+[-_ ])?"
     rb"(?:pass\w*|pwd|secret|token|key|api\w*)(?:[-_ ]?here)?"
     rb"|pass(?:word|wd|phrase)?|pwd|secret|token|user(?:name)?|api[-_]?key|string|none|null|nil"
@@ -33,6 +34,16 @@ def is_placeholder(value: bytes) -> bool:
 def _example(found: Found) -> Confidence | None:
     token: bytes = found["s"]
     if b"EXAMPLE" in token.upper() or len(set(token[4:])) < 5:
+        return "low"
+    return "high"
+
+
+def _varied(found: Found) -> Confidence | None:
+    """`ghp_xxxxxxxx…` says where a token goes."""
+    token: bytes = found["s"]
+    if len(set(token[8:])) < 8 or re.search(
+        rb"(?i)example|your|xxxx|placeholder|1234567890ab", token
+    ):
         return "low"
     return "high"
 
@@ -103,7 +114,7 @@ RULES: Final[Sequence[Rule]] = (
         "connection-string", "high",
         r"(?i)(?:server|data source|host|address|dbname|database|initial catalog|user id|uid|user"
         r"|endpoint|accountname)\s*=[^\n]{1,400}?[;\s,](?:password|pwd|accountkey|sharedaccesskey)\s*=\s*"
-        r"(?P<s>'[^'\n]{3,256}'|[^;\s'\"]{3,512})",
+        r"(?P<s>'[^'\n]{3,256}'|[^;\s'\",]{3,512})",
         judge=_credential,
     ),
     Rule(
@@ -127,6 +138,10 @@ RULES: Final[Sequence[Rule]] = (
         r"(?:^|[\s'\"`])(?:--(?:password|passwd|pass|pwd|passphrase|token|secret|api-key|apikey|access-key)"
         r"|sshpass -p)(?:[ =])['\"]?(?P<s>[^\s'\"`]{4,256})",
         confidence="medium", judge=_credential,
+    ),
+    Rule(
+        "command-line-password", "high",
+        r"(?i)\bnet\s+user\s+\S{1,64}\s+(?P<s>[^\s/*]\S{3,127})\s+/add\b", judge=_credential,
     ),
     Rule(
         "curl-user", "high",
@@ -155,6 +170,7 @@ RULES: Final[Sequence[Rule]] = (
         r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}|hf_[A-Za-z0-9]{30,60}|dop_v1_[a-f0-9]{64}"
         r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|hv[sb]\.[A-Za-z0-9_-]{24,200}|dckr_pat_[A-Za-z0-9_-]{20,64}"
         rf"|AGE-SECRET-KEY-1[A-Z0-9]{{50,70}}|lin_api_[A-Za-z0-9]{{32,64}}|tskey-[a-z]+-[A-Za-z0-9-]{{20,80}}){_AFTER}",
+        judge=_varied,
     ),
 )  # fmt: skip
 

@@ -1,0 +1,78 @@
+"""How well the scanner does on this corpus: `make quality` prints it, a test holds the floors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from corpus import benign, harmful
+from corpus.sample import Sample
+from fumehood.model.scan_policy import ScanSpec
+from fumehood.scan.decide import Policies
+from fumehood.scan.detectors import searcher
+from fumehood.scan.policy import Withhold
+from fumehood.scan.redact import Fingerprints
+from fumehood.scan.single import look
+
+
+@dataclass
+class Group:
+    """One group of samples: how many, how many were right, and which were not."""
+
+    samples: int = 0
+    right: int = 0
+    wrong: list[str] = field(default_factory=list)
+    harmful: bool = False
+
+    @property
+    def share(self) -> float:
+        return self.right / self.samples
+
+
+def measured(cache: Path | None) -> dict[str, Group]:
+    """By group: the share in which the kind is told (harmful), or in which nothing is (benign)."""
+    search, policy = searcher(cache, ScanSpec()), Policies().of("")
+    prints = Fingerprints(b"q" * 48)
+    groups: dict[str, Group] = defaultdict(Group)
+    for sample in chain(harmful.samples(), benign.samples()):
+        group = groups[sample.group]
+        group.samples += 1
+        group.harmful = sample.kind is not None
+        name = sample.name if "." in sample.name and sample.kind == "payload" else ""
+        try:
+            kinds = {
+                (s.kind, s.rule) for s in look(sample.data, name, search, policy, prints).findings
+            }
+        except Withhold as withheld:
+            kinds = {("payload", withheld.findings[0].rule)}
+        if _is_right(sample, {kind for kind, _ in kinds}):
+            group.right += 1
+        else:
+            group.wrong.append(f"{sample.name}: {sorted(kinds) or 'nothing'}")
+    return dict(groups)
+
+
+def _is_right(sample: Sample, kinds: set[str]) -> bool:
+    return sample.kind in kinds if sample.kind else not kinds
+
+
+def table(groups: dict[str, Group]) -> Iterator[str]:
+    yield "| samples of | | right |"
+    yield "|---|---|---|"
+    for name, group in groups.items():
+        what = "found" if group.harmful else "left alone"
+        yield f"| {name} | {group.samples} | {group.share:.1%} {what} |"
+
+
+if __name__ == "__main__":
+    import sys
+
+    found = measured(Path.home() / ".cache" / "fumehood")
+    print("\n".join(table(found)))
+    if "--wrong" in sys.argv:
+        for name, group in found.items():
+            for line in group.wrong:
+                print(f"{name}: {line}"[:200])
