@@ -351,7 +351,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "name another file") from None
 
 
 def _show(report: Report, directory: Path, *, as_json: bool) -> None:

@@ -346,7 +346,7 @@ def read_requirements(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "name a requirements.txt") from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}", "save it as UTF-8") from None
 
 
 def ensure(package: Package, places: Places) -> None:

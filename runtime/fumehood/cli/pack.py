@@ -82,7 +82,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_MANIFEST_BYTES + 1)
         if len(data) > MAX_MANIFEST_BYTES:
-            raise ManifestError(f"{path}: more than {size_limit(MAX_MANIFEST_BYTES)}")
+            raise ManifestError(f"{path}: more than {size_limit(MAX_MANIFEST_BYTES)}", "shorten it")
         return data.decode()
     except IsADirectoryError:
         remedy = f"name the manifest: {path / 'tool.yaml'}"

@@ -390,7 +390,7 @@ def _bytes_of(file: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}", "name a profile") from None
     if len(data) > seccomp.MAX_FILE_BYTES:
-        raise UsageError(f"{file}: larger than {seccomp.MAX_FILE_BYTES} bytes")
+        raise UsageError(f"{file}: larger than {seccomp.MAX_FILE_BYTES} bytes", "name a profile")
     return data
 
 

@@ -132,11 +132,11 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "name another file") from None
 
 
 def _document(path: Path) -> Any:
     try:
         return json.loads(_bytes(path))
     except ValueError:
-        raise UsageError(f"{path} is no JSON") from None
+        raise UsageError(f"{path} is no JSON", "name what `fumehood receipt` wrote") from None

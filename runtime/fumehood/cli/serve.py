@@ -341,4 +341,4 @@ def _die_with(parent: int) -> None:
 
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
-        raise UsageError("the command that started this daemon has ended")
+        raise UsageError("the command that started this daemon has ended", "start it again")

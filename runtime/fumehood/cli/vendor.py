@@ -33,5 +33,7 @@ def helper(folder: Path, *, force: bool = False) -> tuple[Path, bool]:
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(wanted)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+        raise UsageError(
+            f"{target} cannot be written: {error.strerror}", "name another folder"
+        ) from error
     return target, True

@@ -217,7 +217,7 @@ def _names(params: Mapping[str, Any], name: str) -> tuple[str, ...]:
         or len(value) > NAMES
         or not all(isinstance(item, str) for item in value)
     ):
-        raise UsageError(f"{name!r} must be a list of at most {NAMES} names")
+        raise UsageError(f"{name!r} must be a list of at most {NAMES} names", "list them")
     return tuple(value)
 
 

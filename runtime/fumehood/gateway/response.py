@@ -33,7 +33,7 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
     async def incidents(arrival: Arrival) -> dict[str, Any]:
         closed = _params(arrival, "closed").get("closed", False)
         if not isinstance(closed, bool):
-            raise UsageError("'closed' must be true or false")
+            raise UsageError("'closed' must be true or false", "say which")
         return _answer(
             "found", await supervisor.response.list_incidents(arrival.caller, closed=closed)
         )
@@ -74,12 +74,14 @@ def _params(arrival: Arrival, *known: str) -> dict[str, Any]:
 def _text(params: Mapping[str, Any], name: str) -> str:
     value = params.get(name, "")
     if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise UsageError(f"{name!r} must be a string of at most {MAX_TEXT} characters")
+        raise UsageError(
+            f"{name!r} must be a string of at most {MAX_TEXT} characters", "shorten it"
+        )
     return value
 
 
 def _kind(params: Mapping[str, Any]) -> Kind:
     kind = params.get("kind")
     if kind not in ("all", "tool", "caller"):
-        raise UsageError("'kind' must be all, tool or caller")
+        raise UsageError("'kind' must be all, tool or caller", "say which")
     return cast("Kind", kind)

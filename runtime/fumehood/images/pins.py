@@ -36,7 +36,9 @@ def pin(store: Path | None, manifest: Manifest, files: Mapping[str, HasData]) ->
         return manifest
     field = "run.image" if run.requirements is None else "run.requirements"
     if store is None:
-        raise ManifestError(f"{field}: this daemon has no image store", field=field)
+        raise ManifestError(
+            f"{field}: this daemon has no image store", "import an image first", field=field
+        )
     try:
         digest = ImageStore(store).pin(run.image, _key(run.requirements, files))
     except ImageError as error:

@@ -76,10 +76,11 @@ def _explain(model: type[BaseModel], error: dict[str, Any], path: Path) -> Fault
         if len(expected) > LONGEST_LIST:
             expected = expected[:LONGEST_LIST].rsplit(",", 1)[0] + " … (see the reference)"
         cause = f"expected {expected}, got {shown(error['input'])}"
-        return Fault(path, cause, "")
+        return Fault(path, cause, "write one of these")
     if kind in _EXPECTED:
         got = error["input"]
-        remedy = "quote it" if kind == "string_type" and isinstance(got, int | float) else ""
+        quoted = kind == "string_type" and isinstance(got, int | float)
+        remedy = "quote it" if quoted else f"write {_EXPECTED[kind]}"
         return Fault(path, f"expected {_EXPECTED[kind]}, got {shown(got)}", remedy)
     if kind in ("too_short", "too_long"):
         ctx = error["ctx"]

@@ -284,7 +284,9 @@ def load_manifest(text: str, *, source: str) -> Manifest:
         where = _where(source, error.line, "")
         raise ManifestError(f"{where}: {error.cause}", error.remedy) from None
     if not isinstance(document.value, dict):
-        raise ManifestError(f"{source}: expected a mapping, got {shown(document.value)}")
+        raise ManifestError(
+            f"{source}: expected a mapping, got {shown(document.value)}", "write key: value"
+        )
     return _validated(document, source)
 
 

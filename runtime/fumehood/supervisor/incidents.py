@@ -148,7 +148,7 @@ class Incidents:
         """Raises UnknownIncident, UsageError."""
         incident = self.get(name)
         if incident.closed:
-            raise UsageError(f"the incident was closed at {incident.closed}")
+            raise UsageError(f"the incident was closed at {incident.closed}", "it needs nothing")
         moment = _now()
         done = replace(
             incident, closed=moment, closed_by=by, note=note[:4000],
