@@ -27,6 +27,7 @@ from pydantic import (
 from fumehood.errors import ConfigError
 from fumehood.model.document import MAX_BYTES, DocumentError, dotted, parse, shown
 from fumehood.model.faults import explain, nearest
+from fumehood.model.forward import ForwardSpec
 from fumehood.model.incident_rules import IncidentSpec
 from fumehood.model.limits import GIB, KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.live import Sign
@@ -390,6 +391,7 @@ class Config(_Strict):
     keys: Keys = Field(default_factory=Keys)
     incidents: IncidentSpec = Field(default_factory=IncidentSpec)
     metrics: MetricsSpec = Field(default_factory=MetricsSpec)
+    forward: ForwardSpec = Field(default_factory=ForwardSpec)
     scan: ScanSpec = Field(default_factory=ScanSpec)
     frame_bytes: Annotated[Size, bounds(4 * KIB, 64 * MIB, format_size)] = Field(
         default=16 * MIB, description="longest message on the socket"
@@ -465,6 +467,6 @@ def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
     parts = (
         Accounts, Approvals, Sessions, Rates, CeilingsSpec, DockerEngine, Pressure, Storage,
-        Behaviour, Shutdown, Keys, IncidentSpec, MetricsSpec, ScanSpec,
+        Behaviour, Shutdown, Keys, IncidentSpec, MetricsSpec, ForwardSpec, ScanSpec,
     )  # fmt: skip
     return published_schema(Config, Config, *parts)

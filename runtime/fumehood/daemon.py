@@ -61,6 +61,7 @@ from fumehood.model.manifest import Manifest
 from fumehood.model.plan import Ceilings
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import keywatch
+from fumehood.supervisor.forward import Forwarder, connector
 from fumehood.supervisor.habits import Habits
 from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.leases import Leases, divide
@@ -124,6 +125,7 @@ async def _serve(
         keep_bytes=config.storage.audit,
         keep_days=config.storage.audit_days,
     )
+    forwarder: Forwarder | None = None
     try:
         interrupted = _end_interrupted(audit, state / "audit")
         for launcher in launchers.clients:
@@ -136,6 +138,10 @@ async def _serve(
             "keys": keywatch.summary(ring),
         }
         await _recorded(audit, replay.STARTED, started)
+        if config.forward.to:
+            connect = connector(config.forward, fumehood.__version__)
+            forwarder = Forwarder(state / "audit", state / "forward.json", connect, audit.append)
+            forwarder.start()
         stop = _Stop()
         _follow_keeper(control, launchers, stop, supervisor, settings.config_path)
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
@@ -146,6 +152,8 @@ async def _serve(
     finally:
         launchers.close()
         audit.close()
+        if forwarder is not None:
+            forwarder.close()
         scanners.close()
     return ExitStatus.OK
 

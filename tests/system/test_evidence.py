@@ -16,6 +16,7 @@ from fumehood.errors import Cancelled, UnknownInvocation
 from fumehood.verify import ReceiptError, verify_receipt
 from support.hood import Hood, eventually
 from support.hood import hood as start
+from support.receiver import Receiver
 
 SAY = "import json,sys; print(json.dumps({'said': json.load(sys.stdin)['word']}))"
 
@@ -91,7 +92,9 @@ WAIT = "import time; print('up', flush=True); time.sleep(600)"
 
 def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    with start(config={"metrics": {"listen": "unix"}}) as first:
+    receiver = Receiver()
+    forward = {"to": receiver.address, "format": "jsonl"}
+    with start(config={"metrics": {"listen": "unix"}, "forward": forward}) as first:
         place = first.place
         first.register(None, "sleepy", command=["/usr/bin/python3", "-c", WAIT])
         first.register(None, "say", command=["/usr/bin/python3", "-c", SAY])
@@ -108,8 +111,11 @@ def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None
         numbers = scraped(first.state / "metrics.sock")
         assert b'fumehood_invocations_total{status="ok",tool="say"} 1.0' in numbers
         assert b"fumehood_stops 1.0" in numbers
+        with receiver.changed:
+            assert receiver.changed.wait_for(lambda: "tool.stopped" in receiver.events, 60)
         kept = tmp_path / "kept"
         first.stop()
+        receiver.close()
         shutil.copytree(place, kept, ignore=shutil.ignore_patterns("socket", "log", "metrics.sock"))
         for path in (kept / "state", *(kept / "state").rglob("*")):
             found = (place / path.relative_to(kept)).lstat()

@@ -264,3 +264,15 @@ def _value(value: object) -> str:
 
 def _one_line(text: str) -> str:
     return "".join(char if char.isprintable() else "\\n" for char in text)
+
+
+def render(form: str, record: Mapping[str, Any], *, version: str, host: str) -> str:
+    """One record as one line: `ocsf`, `ecs`, `cef`, or `jsonl` as it stands in the log."""
+    if form == "cef":
+        return to_cef(record, version=version, host=host)
+    value = record
+    if form == "ocsf":
+        value = to_ocsf(record, version=version, host=host)
+    elif form == "ecs":
+        value = to_ecs(record, version=version, host=host)
+    return json.dumps(value, separators=(",", ":"))

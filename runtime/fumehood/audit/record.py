@@ -44,6 +44,9 @@ _MAC_TAIL: Final = b'"}'
 _TAIL_LENGTH: Final = len(_MAC_HEAD) + MAC_CHARS + len(_MAC_TAIL)
 
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where a record stands in the chain; `digest` is the SHA-384 of its line, in hex."""
@@ -149,7 +152,7 @@ def encode_fields(event: str, fields: Mapping[str, Field]) -> str:
     if not fields:
         return ""
     try:
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = _ENCODER.encode(fields)
     except (TypeError, ValueError, RecursionError) as error:
         raise AuditError(f"{event}: a field is no JSON value", detail=str(error)) from error
     if len(text) > MAX_RECORD:

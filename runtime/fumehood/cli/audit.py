@@ -270,28 +270,15 @@ def export(
     config: ConfigOption = None,
 ) -> None:
     """Write records to stdout, the oldest first: OCSF, CEF, ECS, or as they stand in the log."""
+    from fumehood import __version__
     from fumehood.audit.index import MAX_HITS, Query
+    from fumehood.audit.ocsf import render
 
     places = chosen(state=state, config=config)
     query = Query(caller, tool, status, event, "", since, until, finding, text, MAX_HITS)
     host = socket.gethostname()
     for hit in _hits(places, query):
-        out(rendered(form, hit.record, host) + "\n")
-
-
-def rendered(form: Form, record: dict[str, Any], host: str) -> str:
-    """One record as one line."""
-    from fumehood import __version__
-    from fumehood.audit.ocsf import to_cef, to_ecs, to_ocsf
-
-    if form is Form.cef:
-        return to_cef(record, version=__version__, host=host)
-    value = record
-    if form is Form.ocsf:
-        value = to_ocsf(record, version=__version__, host=host)
-    elif form is Form.ecs:
-        value = to_ecs(record, version=__version__, host=host)
-    return json.dumps(value, separators=(",", ":"))
+        out(render(form.value, hit.record, version=__version__, host=host) + "\n")
 
 
 @app.command("prune")

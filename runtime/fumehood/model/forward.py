@@ -1,0 +1,60 @@
+"""What the operator decides about forwarding records: the part `forward` of the configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fumehood.model.document import shown
+from fumehood.model.units import FieldError
+
+Form = Literal["ocsf", "cef", "ecs", "jsonl", "otlp"]
+
+
+class ForwardSpec(BaseModel):
+    """Where records of the audit log go besides the disk."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    to: str = Field(
+        default="",
+        max_length=512,
+        description="tls://HOST:PORT for syslog, https://HOST/PATH; http:// to loopback only",
+    )
+    format: Form = Field(default="ocsf", description="how each record is written")
+    ca: str = Field(
+        default="", max_length=4095, description="file of the authorities that are trusted"
+    )
+    token_file: str = Field(
+        default="", max_length=4095, description="file of mode 0600 with a bearer token"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if not self.to:
+            return self
+        try:
+            target = urlsplit(self.to)
+            _ = target.port
+        except ValueError:
+            raise FieldError(f"to: {shown(self.to)} is no address") from None
+        if target.scheme not in ("tls", "https", "http") or not target.hostname:
+            raise FieldError(
+                f"to: {shown(self.to)} is no address to forward to",
+                "write tls://HOST:PORT, or https://HOST/PATH",
+            )
+        if target.scheme == "http" and not _loopback(target.hostname):
+            raise FieldError("to: records go over TLS to other hosts", "write https://")
+        if (target.scheme == "tls") == (self.format == "otlp") and target.scheme == "tls":
+            raise FieldError("format: otlp goes over HTTP", "write https://HOST/v1/logs")
+        return self
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

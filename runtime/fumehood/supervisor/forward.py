@@ -1,0 +1,340 @@
+"""Sends the audit log on to a SIEM: syslog over TLS, HTTP, OTLP; the log itself is the spool.
+
+A cursor on disk says up to where the receiver has it, and moves only after that: a receiver that
+is down, slow, or this daemon's end loses nothing, and may get records twice. Must never hold up a
+call, nor pass over a record in silence: what retention removed unsent is recorded as a gap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import SplitResult, urlsplit
+
+import structlog
+
+from fumehood.audit.follow import Place, read_on
+from fumehood.audit.ocsf import message, milliseconds, render, severity
+from fumehood.audit.record import Field
+from fumehood.audit.segments import list_segments
+from fumehood.crypto.files import read_private, write_private
+from fumehood.errors import AuditError, ConfigError, KeyringError
+from fumehood.model.forward import ForwardSpec
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 0.5
+FIRST_RETRY_SECONDS: Final = 0.5
+MOST_RETRY_SECONDS: Final = 60.0
+SEND_SECONDS: Final = 20.0
+CLOSE_SECONDS: Final = 2.0
+BATCH: Final = 500
+_SIOCOUTQ: Final = 0x5411
+"""Bytes that the peer's TCP has not acknowledged yet (tcp(7))."""
+_PRIORITY: Final = 13 * 8  # facility log audit (RFC 5424, 6.2.1)
+_SYSLOG_SEVERITY: Final = {1: 6, 2: 5, 3: 4, 4: 2}
+
+GAP: Final = "forward.gap"
+
+
+class Sink(Protocol):
+    """Raises OSError when the receiver has not taken all of a batch."""
+
+    def send(self, records: list[dict[str, Any]]) -> None: ...
+
+    def abort(self) -> None:
+        """From another thread: make a `send` that hangs fail."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """behind: bytes of the log that are not sent. failing: why not, empty while it works."""
+
+    sent: int
+    behind: int
+    failing: str
+
+
+class Forwarder:
+    """One thread that follows the log. Close it; what is not sent is sent after the next start."""
+
+    def __init__(
+        self,
+        directory: Path,
+        cursor: Path,
+        connect: Callable[[], Sink],
+        append: Callable[[str, Mapping[str, Field]], Future[Any]],
+    ) -> None:
+        """connect: makes a sink; append: puts a record into the log."""
+        self._directory = directory
+        self._cursor = cursor
+        self._connect = connect
+        self._append = append
+        self._stop = threading.Event()
+        self._sink: Sink | None = None
+        self._sent = 0
+        self._failing = ""
+        self._place = _read_cursor(cursor)
+        self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let a batch that is under way arrive, for a moment, and stop."""
+        self._stop.set()
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive() and (sink := self._sink) is not None:
+            sink.abort()
+            self._thread.join(CLOSE_SECONDS)
+
+    def status(self) -> Status:
+        behind = 0
+        for segment in list_segments(self._directory):
+            if segment.first >= self._place.segment:
+                behind += segment.path.stat().st_size
+                behind -= self._place.offset if segment.first == self._place.segment else 0
+        return Status(self._sent, behind, self._failing)
+
+    def _run(self) -> None:
+        wait = FIRST_RETRY_SECONDS
+        while not self._stop.is_set():
+            try:
+                moved = self._step()
+            except (OSError, AuditError, http.client.HTTPException) as error:
+                self._failed(error)
+                self._stop.wait(wait)
+                wait = min(wait * 2, MOST_RETRY_SECONDS)
+                continue
+            if self._failing:
+                log.warning("records are forwarded again", after=self._failing)
+                self._failing = ""
+            wait = FIRST_RETRY_SECONDS
+            if not moved:
+                self._stop.wait(LOOK_SECONDS)
+        self._drop()
+
+    def _step(self) -> bool:
+        """Send what is next; whether there was anything."""
+        self._look_for_a_gap()
+        lines, place = read_on(self._directory, self._place)
+        if not lines:
+            self._place = place
+            return False
+        for start in range(0, len(lines), BATCH):
+            batch = lines[start : start + BATCH]
+            if self._sink is None:
+                self._sink = self._connect()
+            self._sink.send([json.loads(line) for line in batch])
+            self._sent += len(batch)
+        self._place = place
+        _write_cursor(self._cursor, place)
+        return True
+
+    def _look_for_a_gap(self) -> None:
+        firsts = [segment.first for segment in list_segments(self._directory)]
+        if not self._place.segment or not firsts or self._place.segment >= firsts[0]:
+            return
+        log.error("records were removed before they were forwarded", up_to=firsts[0] - 1)
+        self._append(GAP, {"from_segment": self._place.segment, "to": firsts[0] - 1})
+        self._place = Place(firsts[0], 0)
+        _write_cursor(self._cursor, self._place)
+
+    def _failed(self, error: Exception) -> None:
+        self._drop()
+        why = f"{type(error).__name__}: {error}"[:200]
+        if not self._failing and not self._stop.is_set():
+            log.error("records cannot be forwarded; they are kept and tried again", error=why)
+        self._failing = why
+
+    def _drop(self) -> None:
+        if self._sink is not None:
+            self._sink.close()
+            self._sink = None
+
+
+def _read_cursor(path: Path) -> Place:
+    """From the log's beginning where nothing was sent, or nobody knows what."""
+    try:
+        value = json.loads(read_private(path, 4096, "cursor") or b"{}")
+        return Place(int(value["segment"]), int(value["offset"]))
+    except (OSError, KeyringError, ValueError, KeyError, TypeError):
+        return Place(0, 0)
+
+
+def _write_cursor(path: Path, place: Place) -> None:
+    value = {"segment": place.segment, "offset": place.offset}
+    write_private(path, json.dumps(value).encode() + b"\n", replace=True)
+
+
+# --- sinks
+
+
+def connector(spec: ForwardSpec, version: str) -> Callable[[], Sink]:
+    """What makes connections to the receiver of a configuration. Raises ConfigError."""
+    target = urlsplit(spec.to)
+    try:
+        context = ssl.create_default_context(cafile=spec.ca or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"forward.ca: {spec.ca} cannot be used: {error}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    token = _token(spec.token_file)
+    host = socket.gethostname()
+    if target.scheme == "tls":
+        return lambda: SyslogSink(target, context, spec.format, version, host)
+    return lambda: HttpSink(target, context, spec, version, host, token)
+
+
+def _token(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        raw = read_private(Path(path), 16 * 1024, "token")
+    except (OSError, KeyringError) as error:
+        raise ConfigError(f"forward.token_file: {error}") from None
+    if raw is None:
+        raise ConfigError(f"forward.token_file: {path} is missing")
+    return raw.decode().strip()
+
+
+class SyslogSink:
+    """RFC 5424 messages over TLS with octet counting (RFC 5425)."""
+
+    def __init__(
+        self, target: SplitResult, context: ssl.SSLContext, form: str, version: str, host: str
+    ) -> None:
+        name, port = target.hostname or "", target.port or 6514
+        self._raw = socket.create_connection((name, port), timeout=SEND_SECONDS)
+        try:
+            self._tls = context.wrap_socket(self._raw, server_hostname=name)
+        except OSError:
+            self._raw.close()
+            raise
+        self._form, self._version, self._host = form, version, host
+
+    def send(self, records: list[dict[str, Any]]) -> None:
+        for record in records:
+            text = syslog(record, self._form, self._version, self._host).encode()
+            self._tls.sendall(b"%d %b" % (len(text), text))
+        self._await_acknowledged()
+
+    def _await_acknowledged(self) -> None:
+        """The protocol has no answer: what the peer's TCP has acknowledged has arrived there."""
+        deadline = time.monotonic() + SEND_SECONDS
+        while self._unacknowledged():
+            if time.monotonic() > deadline:
+                raise TimeoutError("the receiver does not take what was sent")
+            time.sleep(0.005)
+
+    def _unacknowledged(self) -> int:
+        found = fcntl.ioctl(self._tls.fileno(), _SIOCOUTQ, b"\0" * 4)
+        return int(struct.unpack("i", found)[0])
+
+    def abort(self) -> None:
+        _shut(self._tls)
+
+    def close(self) -> None:
+        self._tls.close()
+
+
+def syslog(record: Mapping[str, Any], form: str, version: str, host: str) -> str:
+    """One RFC 5424 message."""
+    priority = _PRIORITY + _SYSLOG_SEVERITY[severity(record)]
+    event = str(record["event"])[:32]
+    data = f'[fumehood@32473 seq="{record["seq"]}" key="{record["key"]}"]'
+    body = render(form, record, version=version, host=host)
+    return f"<{priority}>1 {record['time']} {host or '-'} fumehood - {event} {data} {body}"
+
+
+class HttpSink:
+    """POSTs batches, and takes 2xx for an answer: JSON lines, or OTLP logs as JSON."""
+
+    def __init__(
+        self,
+        target: SplitResult,
+        context: ssl.SSLContext,
+        spec: ForwardSpec,
+        version: str,
+        host: str,
+        token: str,
+    ) -> None:
+        name = target.hostname or ""
+        self._path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+        self._connection: http.client.HTTPConnection = (
+            http.client.HTTPSConnection(name, target.port, timeout=SEND_SECONDS, context=context)
+            if target.scheme == "https"
+            else http.client.HTTPConnection(name, target.port, timeout=SEND_SECONDS)
+        )
+        self._spec, self._version, self._host = spec, version, host
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def send(self, records: list[dict[str, Any]]) -> None:
+        if self._spec.format == "otlp":
+            kind, body = "application/json", otlp(records, self._version, self._host)
+        else:
+            lines = [
+                render(self._spec.format, record, version=self._version, host=self._host)
+                for record in records
+            ]
+            kind, body = "application/x-ndjson", "\n".join(lines) + "\n"
+        headers = {"Content-Type": kind, **self._headers}
+        self._connection.request("POST", self._path, body.encode(), headers)
+        answer = self._connection.getresponse()
+        answer.read(64 * 1024)
+        if not 200 <= answer.status < 300:
+            raise OSError(f"the receiver answered {answer.status}")
+
+    def abort(self) -> None:
+        if self._connection.sock is not None:
+            _shut(self._connection.sock)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has ended by itself
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def otlp(records: list[dict[str, Any]], version: str, host: str) -> str:
+    """An ExportLogsServiceRequest (OTLP 1.x) in JSON."""
+    numbers = {1: 9, 2: 10, 3: 13, 4: 17}
+    logs = [
+        {
+            "timeUnixNano": str(milliseconds(str(record["time"])) * 1_000_000),
+            "severityNumber": numbers[severity(record)],
+            "body": {"stringValue": message(record)},
+            "attributes": [
+                {"key": f"fumehood.{name}", "value": {"stringValue": _text(value)}}
+                for name, value in record.items()
+            ],
+        }
+        for record in records
+    ]
+    resource = [
+        {"key": "service.name", "value": {"stringValue": "fumehood"}},
+        {"key": "service.version", "value": {"stringValue": version}},
+        {"key": "host.name", "value": {"stringValue": host}},
+    ]
+    scope = {"scope": {"name": "fumehood.audit"}, "logRecords": logs}
+    value = {"resourceLogs": [{"resource": {"attributes": resource}, "scopeLogs": [scope]}]}
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
