@@ -303,6 +303,16 @@ class Keys(_Strict):
         return self
 
 
+class AuditSpec(_Strict):
+    """What records keep besides digests."""
+
+    content: Annotated[tuple[str, ...], AfterValidator(_distinct), BeforeValidator(_listed)] = (
+        Field(
+            default=(), max_length=1000, description="tools of which arguments and output are kept"
+        )
+    )
+
+
 class MetricsSpec(_Strict):
     """Where Prometheus reads."""
 
@@ -390,6 +400,7 @@ class Config(_Strict):
     shutdown: Shutdown = Field(default_factory=Shutdown)
     keys: Keys = Field(default_factory=Keys)
     incidents: IncidentSpec = Field(default_factory=IncidentSpec)
+    audit: AuditSpec = Field(default_factory=AuditSpec)
     metrics: MetricsSpec = Field(default_factory=MetricsSpec)
     forward: ForwardSpec = Field(default_factory=ForwardSpec)
     scan: ScanSpec = Field(default_factory=ScanSpec)
@@ -467,6 +478,6 @@ def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
     parts = (
         Accounts, Approvals, Sessions, Rates, CeilingsSpec, DockerEngine, Pressure, Storage,
-        Behaviour, Shutdown, Keys, IncidentSpec, MetricsSpec, ForwardSpec, ScanSpec,
+        Behaviour, Shutdown, Keys, IncidentSpec, AuditSpec, MetricsSpec, ForwardSpec, ScanSpec,
     )  # fmt: skip
     return published_schema(Config, Config, *parts)

@@ -35,6 +35,7 @@ from fumehood.admission.quota import Quota
 from fumehood.admission.sessions import Sessions
 from fumehood.audit import replay
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.content import Content
 from fumehood.audit.custody import RingCustody
 from fumehood.audit.find import find, find_plan
 from fumehood.audit.record import Field
@@ -434,6 +435,7 @@ def _compose(
                 least=config.behaviour.samples,
                 deviations=config.behaviour.deviations,
             ),
+            content=Content(ring, config.audit.content),
             stops=Stops(state / "stops.json"),
             incidents=Incidents(state / "incidents", config.incidents.rules, ring),
             receipts=Receipts(

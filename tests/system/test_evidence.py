@@ -94,7 +94,9 @@ def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None
     tmp_path.chmod(0o755)
     receiver = Receiver()
     forward = {"to": receiver.address, "format": "jsonl"}
-    with start(config={"metrics": {"listen": "unix"}, "forward": forward}) as first:
+    with start(
+        config={"metrics": {"listen": "unix"}, "forward": forward, "audit": {"content": ["say"]}}
+    ) as first:
         place = first.place
         first.register(None, "sleepy", command=["/usr/bin/python3", "-c", WAIT])
         first.register(None, "say", command=["/usr/bin/python3", "-c", SAY])
@@ -107,7 +109,12 @@ def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None
             with pytest.raises(Cancelled):
                 call.result(60)
         assert first.call("sleepy")["status"] == "rejected"
-        assert first.call("say", {"word": "x"})["status"] == "ok"
+        said = first.call("say", {"word": "kept"})
+        assert said["status"] == "ok"
+        shown = first.cli("audit", "show", str(said["invocation"]), "--content", "--json")
+        kept_content = json.loads(shown.stdout)[-1]["content"]
+        assert json.loads(kept_content["arguments"]) == {"word": "kept"}
+        assert b'"word"' not in next((first.state / "audit").glob("*.jsonl")).read_bytes()
         numbers = scraped(first.state / "metrics.sock")
         assert b'fumehood_invocations_total{status="ok",tool="say"} 1.0' in numbers
         assert b"fumehood_stops 1.0" in numbers

@@ -167,6 +167,7 @@ pressure: {memory_commit: 50, memory_free: 10, memory_stall: 20, io_stall: 30, c
 storage: {free: 1GiB, audit: 256MiB, tools: 1GiB, images: 2GiB}
 shutdown: {grace: 3s}
 keys: {master_command: [/bin/kms, get], active_days: 90, verify_days: 900, warn_days: 9}
+audit: {content: [web-fetch]}
 forward: {to: "tls://siem.example:6514", format: cef}
 metrics: {listen: "127.0.0.1:9464"}
 incidents: {rules: [{signal: canary, within: 2h, actions: [stop_tool]}], notify: [/bin/true]}

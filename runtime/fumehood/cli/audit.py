@@ -192,11 +192,18 @@ def search(
 @app.command("show")
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="An invocation, or a record's number.")],
+    content: Annotated[
+        bool,
+        typer.Option("--content", help="Also arguments and output, where kept."),
+    ] = False,
     as_json: JsonOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the records of an invocation, or one record by its number, whole."""
+    """Show the records of an invocation, or one record by its number, whole.
+
+    Arguments and output are kept only of tools under `audit.content`, encrypted.
+    """
     from fumehood.audit.index import Query
 
     places = chosen(state=state, config=config)
@@ -204,15 +211,27 @@ def show(
     hits = list(_hits(places, query))
     if not hits:
         raise AuditError(f"no record is of {name[:64]!r}", "see `fumehood audit search`")
+    records = [hit.record | {"sound": hit.sound} for hit in hits]
+    if content:
+        records = _with_content(places, records)
     if as_json:
-        out_json([hit.record | {"sound": hit.sound} for hit in hits])
+        out_json(records)
         return
-    for hit in hits:
-        for key, value in hit.record.items():
-            note(key, value if isinstance(value, str) else json.dumps(value))
-        if not hit.sound:
+    for record in records:
+        for key, value in record.items():
+            if key != "sound":
+                note(key, value if isinstance(value, str) else json.dumps(value))
+        if not record["sound"]:
             note("bad", "the chain does not go on from this record as it stands", "1;31")
         out("\n")
+
+
+def _with_content(places: Places, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from fumehood.audit.content import opened as opened_content
+
+    with opened(places) as place:
+        found = [(record, opened_content(record, place.ring)) for record in records]
+    return [{**r, "content": kept} if kept is not None else r for r, kept in found]
 
 
 @app.command("tail")

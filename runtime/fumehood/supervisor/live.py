@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from fumehood.audit.record import Field
 from fumehood.kernel import cgroup
 from fumehood.kernel.gauge import Gauge, Reading
 from fumehood.launcher.client import Sandbox
@@ -43,7 +44,7 @@ class Live:
 
     __slots__ = (
         "_ears", "_gauge", "_hearing", "_messages", "_progress", "_proofs", "_said", "_words",
-        "cancelled_by", "changed", "conduct", "end", "plan", "proofs", "request", "result",
+        "cancelled_by", "changed", "conduct", "end", "kept", "plan", "proofs", "request", "result",
         "sandbox", "started", "state", "stderr", "stdout", "task", "tool",
     )  # fmt: skip
 
@@ -56,6 +57,8 @@ class Live:
         self.request = request
         self.tool: RegisteredTool | None = None
         self.plan: Plan | None = None
+        self.kept: dict[str, Field] = {}
+        """What its record keeps of its arguments and output, encrypted."""
         self.proofs: tuple[Proof, ...] = ()
         """All that was read back of its sandbox, once that has ended."""
         self.task: asyncio.Task[Result] | None = None

@@ -23,6 +23,7 @@ import structlog
 from fumehood.admission.admit import Admission
 from fumehood.admission.budgets import Amounts
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.content import Content
 from fumehood.audit.find import Found
 from fumehood.audit.receipt import released
 from fumehood.audit.record import Field, Position
@@ -137,6 +138,7 @@ class Rooms:
     receipts: Receipts
     stops: Stops
     incidents: Incidents
+    content: Content
 
 
 ADMIT_INLINE_BYTES = 64 * 1024
@@ -301,7 +303,7 @@ class Supervisor:
         self._callers.ended(principal, result)
         self.response.ended(live, result)
         ended = time.monotonic()
-        account = self._account(admitted, plan, result, live.proofs)
+        account = {**self._account(admitted, plan, result, live.proofs), **live.kept}
         if live.cancelled_by:
             account["cancelled_by"] = live.cancelled_by
         position = await self._record("invocation.ended", account)
@@ -358,7 +360,7 @@ class Supervisor:
             rooms.receipts.uses(run.plan)
             live.proofs = run.outcome.proofs
             live.enter("scanning")
-            return await self._scanned(admitted, run, launched), _bytes_of(run.outcome)
+            return await self._scanned(live, admitted, run, launched), _bytes_of(run.outcome)
 
     @contextlib.contextmanager
     def _spending(self, live: Live, principal: Principal, plan: Plan) -> Iterator[_Spent]:
@@ -371,7 +373,9 @@ class Supervisor:
         finally:
             held.settle(spent.of(live, held.most))
 
-    async def _scanned(self, admitted: Admitted, run: invocation.Run, launched: float) -> Result:
+    async def _scanned(
+        self, live: Live, admitted: Admitted, run: invocation.Run, launched: float
+    ) -> Result:
         rooms, request = self._rooms, admitted.request
         outcome, steps = run.outcome, run.steps
         if outcome.error:
@@ -403,7 +407,11 @@ class Supervisor:
                 patience=patience,
             )
             data = released(result.content, result.structured)
-            return replace(result, digest=rooms.receipts.digests(result.invocation, data)[0])
+            digest = rooms.receipts.digests(result.invocation, data)[0]
+            live.kept = rooms.content.kept(
+                request.tool, request.invocation, request.arguments_json, data
+            )
+            return replace(result, digest=digest)
 
         if _bytes_of(outcome) + len(admitted.request.arguments_json) <= INLINE_BYTES:
             with contextlib.suppress(NotYet):
