@@ -62,7 +62,6 @@ from fumehood.model.manifest import Manifest
 from fumehood.model.plan import Ceilings
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import keywatch
-from fumehood.supervisor.forward import Forwarder, connector
 from fumehood.supervisor.habits import Habits
 from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.leases import Leases, divide
@@ -126,7 +125,7 @@ async def _serve(
         keep_bytes=config.storage.audit,
         keep_days=config.storage.audit_days,
     )
-    forwarder: Forwarder | None = None
+    closing = contextlib.ExitStack()
     try:
         interrupted = _end_interrupted(audit, state / "audit")
         for launcher in launchers.clients:
@@ -140,9 +139,13 @@ async def _serve(
         }
         await _recorded(audit, replay.STARTED, started)
         if config.forward.to:
+            from fumehood.supervisor.forward import Forwarder, connector
+
             connect = connector(config.forward, fumehood.__version__)
             forwarder = Forwarder(state / "audit", state / "forward.json", connect, audit.append)
             forwarder.start()
+            closing.callback(forwarder.close)
+            supervisor.forwarded = forwarder.status
         stop = _Stop()
         _follow_keeper(control, launchers, stop, supervisor, settings.config_path)
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
@@ -153,8 +156,7 @@ async def _serve(
     finally:
         launchers.close()
         audit.close()
-        if forwarder is not None:
-            forwarder.close()
+        closing.close()
         scanners.close()
     return ExitStatus.OK
 

@@ -39,6 +39,8 @@ class State:
     audit_broken: bool
     refusing: bool
     stops: int
+    forward_behind: int = 0
+    forward_failing: bool = False
 
 
 class Metrics:
@@ -128,6 +130,8 @@ class _Now(Collector):
             ("audit_broken", "1 while the audit log cannot be written.", now.audit_broken),
             ("refusing", "1 while no call is taken.", now.refusing),
             ("stops", "Stops in force.", now.stops),
+            ("forward_behind_bytes", "Bytes of the log not yet forwarded.", now.forward_behind),
+            ("forward_failing", "1 while records cannot be forwarded.", now.forward_failing),
             ("host_memory_available_bytes", "Memory available on the host.", memory.available),
             ("host_load1", "Load average of a minute.", load),
         ]

@@ -68,7 +68,8 @@ from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.stops import Stops
 from fumehood.supervisor.telling import telling
 
-if TYPE_CHECKING:  # prometheus-client costs a daemon without metrics nothing
+if TYPE_CHECKING:  # what only some daemons need costs the others nothing
+    from fumehood.supervisor.forward import Status
     from fumehood.supervisor.metrics import Metrics, State
 
 log = structlog.get_logger(__name__)
@@ -200,6 +201,8 @@ class Supervisor:
         self.logs = self._control.logs
         self.receipt = rooms.receipts.receipt
         self.metrics: Metrics | None = None
+        self.forwarded: Callable[[], Status] | None = None
+        """How forwarding is; None when nothing is forwarded."""
         self.response = Response(
             rooms.stops,
             rooms.incidents,
@@ -561,7 +564,10 @@ class Supervisor:
         from fumehood.supervisor.metrics import State
 
         rooms = self._rooms
+        forwarded = self.forwarded() if self.forwarded is not None else None
         return State(
+            forward_behind=forwarded.behind if forwarded else 0,
+            forward_failing=bool(forwarded and forwarded.failing),
             running=rooms.slots.taken,
             waiting=rooms.slots.waiting,
             ready=rooms.pool.ready,
