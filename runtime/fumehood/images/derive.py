@@ -71,7 +71,7 @@ def derive(
         ImageError: the requirements are malformed, the base has no Python or no Node, wheels or
             packages cannot be had, or one of them is not what it must be.
     """
-    below, wanted = store.resolve(base), key_of(text)
+    wanted, below = key_of(text), store.resolve(base)
     if (known := store.derived(below.digest, wanted)) is not None:
         return known
     name = f"{below.name.split(':')[0]}:requirements-{wanted.removeprefix('sha256:')[:12]}"
