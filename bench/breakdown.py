@@ -26,7 +26,7 @@ CALLS = 30
 GAP_SECONDS = 0.2
 
 STEPS = (
-    ("handler", "client sends; frame read and checked; SDK finds the handler"),
+    ("handler", "client sends; frame read, checked and decoded"),
     ("admitted", "admission: tool, schema, caller, quota"),
     ("taken", "plan, first audit record queued, sandbox taken or asked for"),
     ("open asked", "the launcher reads and checks the plan, makes the cgroup"),

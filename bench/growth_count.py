@@ -103,6 +103,9 @@ def _tools(ours: Daemon, scale: Scale) -> list[Point]:
             ours.add(WORK, f"echo-{registered:04}")
             registered += 1
         points.append(_point(ours, count, "echo-0000", scale))
+        if count == RSS_JUDGED_AT:
+            more = sum(process.unshared(pid) for pid in process.descendants(ours.supervisor()))
+            print(f"beside the supervisor, its scanning processes: {more / MB:.0f} MB unshared")
     return points
 
 

@@ -33,6 +33,15 @@ def unshared(pid: int) -> int:
     return found
 
 
+def descendants(pid: int) -> list[int]:
+    """Children, their children and so on, whichever thread started them."""
+    found: list[int] = []
+    for task in os.scandir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):
+            found += map(int, Path(task.path, "children").read_text().split())
+    return found + [below for child in found for below in descendants(child)]
+
+
 def processes_of(uid: int) -> list[int]:
     """Living processes with this real UID."""
     found = []
