@@ -18,6 +18,7 @@ def without_remedy() -> Iterator[str]:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             named = any(keyword.arg == "remedy" for keyword in node.keywords)
+            named = named or any(isinstance(argument, ast.Starred) for argument in node.args)
             if node.func.id in OWN_FAULT and len(node.args) < 2 and not named:
                 yield f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.func.id}"
 

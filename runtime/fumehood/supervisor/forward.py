@@ -190,7 +190,9 @@ def connector(spec: ForwardSpec, version: str) -> Callable[[], Sink]:
     try:
         context = ssl.create_default_context(cafile=spec.ca or None)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"forward.ca: {spec.ca} cannot be used: {error}") from None
+        raise ConfigError(
+            f"forward.ca: {spec.ca} cannot be used: {error}", "name a PEM file of certificates"
+        ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     token = _token(spec.token_file)
     host = socket.gethostname()
@@ -205,9 +207,9 @@ def _token(path: str) -> str:
     try:
         raw = read_private(Path(path), 16 * 1024, "token")
     except (OSError, KeyringError) as error:
-        raise ConfigError(f"forward.token_file: {error}") from None
+        raise ConfigError(f"forward.token_file: {error}", "name a file of yours alone") from None
     if raw is None:
-        raise ConfigError(f"forward.token_file: {path} is missing")
+        raise ConfigError(f"forward.token_file: {path} is missing", "put the token there")
     return raw.decode().strip()
 
 
