@@ -32,7 +32,8 @@ class Custody(Protocol):
         """A DSSE envelope."""
 
     def public(self) -> Sequence[PublicKey]:
-        """The keys that signatures may be checked with."""
+        """The keys that this host may have signed with, revoked ones included: what it finds at a
+        start is authenticated by the head. `verify` gets the trusted ones only."""
 
 
 class RingCustody:
@@ -58,7 +59,7 @@ class RingCustody:
         return dsse.sign(payload_type, payload, self._ring.signer("audit"))
 
     def public(self) -> Sequence[PublicKey]:
-        return self._ring.public_keys("audit")
+        return self._ring.public_keys("audit", untrusted=True)
 
 
 class FixedCustody:

@@ -171,15 +171,17 @@ class Ring:
         Raises KeyringError when it is unknown, expired or revoked."""
         return self._derived(self._usable(key_id), bits)
 
-    def public_keys(self, purpose: str) -> list[PublicKey]:
-        """The keys that signatures for `purpose` may be checked with: active or verify-only."""
+    def public_keys(self, purpose: str, *, untrusted: bool = False) -> list[PublicKey]:
+        """The keys that signatures for `purpose` may be checked with: active or verify-only.
+
+        untrusted: also expired and revoked ones, for who does not rely on the signature."""
         moment = self._clock()
         return [
             PublicKey.from_pem(entry.public)
             for entry in self.entries()
             if entry.purpose == purpose
             and entry.public
-            and entry.state(moment) in ("active", "verify-only")
+            and (untrusted or entry.state(moment) in ("active", "verify-only"))
         ]
 
     def seal(self, plain: bytes, bound: bytes, *, purpose: str = "content") -> dict[str, Any]:

@@ -30,6 +30,8 @@ NOTIFY_SECONDS: Final = 30.0
 MAX_NOTICES: Final = 16
 """Notices under way; more are dropped, and said so in the log."""
 DEAD_SECONDS: Final = 20.0
+BY_A_RULE: Final = "a rule for incidents"
+"""Who cancelled what a rule stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Response:
             return
         kind, name = kinds[action]
         try:
-            stop, killed = self._stopped(kind, name, by="fumehood", reason=reason)
+            stop, killed = self._stopped(kind, name, by=BY_A_RULE, reason=reason)
         except FumehoodError as error:
             log.error("an action of an incident failed", action=action, error=error.cause)  # noqa: TRY400
             self._append("incident.action_failed", {**_fields(incident), "action": action})
@@ -146,7 +148,7 @@ class Response:
         stop = self.stops.add(kind, name, by=by, reason=reason)
         killed = [live for live in self.registry if _is_of(live, kind, name)]
         for live in killed:
-            live.cancel(by if by.startswith("uid ") else f"{by}, a stop")
+            live.cancel(by)
             if live.sandbox is not None:
                 live.sandbox.kill()
         self.pool.drop_all()  # what was started ahead of calls runs the tool's program already

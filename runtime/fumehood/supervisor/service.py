@@ -63,7 +63,7 @@ from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.recording import Recorder
 from fumehood.supervisor.registration import Registration
 from fumehood.supervisor.reloading import Reloading
-from fumehood.supervisor.response import Response
+from fumehood.supervisor.response import BY_A_RULE, Response
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.stops import Stops
 from fumehood.supervisor.telling import telling
@@ -236,8 +236,9 @@ class Supervisor:
                 await asyncio.wait([task])
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.exception("a cancelled invocation failed", exc_info=error)
-            if others.startswith("uid ") and not _is_cancelled():
-                who = "you" if others == f"uid {request.caller.uid}" else "an operator"
+            if others.startswith(("uid ", BY_A_RULE)) and not _is_cancelled():
+                who = others if others == BY_A_RULE else "an operator"
+                who = "you" if others == f"uid {request.caller.uid}" else who
                 raise Cancelled(f"{who} cancelled the invocation") from None
             raise
 

@@ -202,6 +202,8 @@ def test_a_revoked_signature_key_makes_what_it_signed_unsigned(tmp_path: Path) -
     bad = verify(tmp_path / "audit", Trust(None, ring.public_keys("audit"))).first_bad
     assert bad is not None
     assert bad.kind == "signature"
+    with AuditLog.open(tmp_path / "audit", RingCustody(ring)) as log:  # the host goes on
+        log.append("test", {}).result(10)
 
 
 def test_keys_that_cannot_be_used_stop_the_log_until_they_can(
