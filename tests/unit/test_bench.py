@@ -59,4 +59,4 @@ def test_fewer_rounds_measure_less_of_everything() -> None:
     assert Scale(ROUNDS // 10).of(30) == 3
     assert Scale(1).of(30, 2) == 2
     assert Scale(1).left > 0
-    assert report.table("t", ["a", "b"], [["x", "1"]]).splitlines()[1].split() == ["a", "b"]
+    assert report.table("t", ["a", "b"], [["x", "1"]]).split()[:3] == ["t", "a", "b"]
