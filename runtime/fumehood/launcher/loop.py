@@ -226,7 +226,7 @@ class Launcher:
             if isinstance(message, m.Begin):
                 running.sandbox.begin()
                 self._send(m.BegunMessage(message.sandbox))
-            elif isinstance(message, m.Start):
+            elif isinstance(message, m.Start) and not message.begin:
                 running.ahead_until = time.monotonic() + IDLE_SECONDS
                 running.deadline = time.monotonic() + AHEAD_CHECK_SECONDS
             if isinstance(message, m.Start):
