@@ -161,6 +161,7 @@ class Client:
         files: Mapping[str, tuple[bytes, bool]] | None = None,
         *,
         accept: Sequence[str] = (),
+        signature: Mapping[str, object] | None = None,
     ) -> dict[str, Any]:
         """Register a tool; returns its catalog entry, whose `state` may be `pending`.
 
@@ -168,15 +169,18 @@ class Client:
             manifest: the manifest's text, YAML or JSON.
             files: by relative path, each file's bytes and whether it is executable.
             accept: rules of the lint, or `changes`, that an operator accepts by name.
+            signature: the envelope that `fumehood tool sign` made.
         """
         encoded = {
             path: {"data": base64.b64encode(data).decode(), "executable": executable}
             for path, (data, executable) in (files or {}).items()
         }
-        more = {"accept": list(accept)} if accept else {}
-        return self._extension(
-            "tools/add", "tool", {"manifest": manifest, "files": encoded, **more}
-        )
+        params: dict[str, object] = {"manifest": manifest, "files": encoded}
+        if accept:
+            params["accept"] = list(accept)
+        if signature is not None:
+            params["signature"] = dict(signature)
+        return self._extension("tools/add", "tool", params)
 
     def approve_tool(
         self, name: str, version: str, *, accept: Sequence[str] = ()

@@ -35,6 +35,7 @@ from fumehood.model.published import published_schema
 from fumehood.model.quotas import Approvals, Budget, Rates, Sessions, check_budgets
 from fumehood.model.rules import MAX_RULES, Rule, check_rules, role_name
 from fumehood.model.scan_policy import ScanSpec
+from fumehood.model.trust import KeyId, Publisher, PublisherName
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
 from fumehood.places import Places as Places
 from fumehood.places import places as places
@@ -227,7 +228,7 @@ def _budgets(budgets: tuple[Budget, ...], info: ValidationInfo) -> tuple[Budget,
 
 
 def _rules(rules: tuple[Rule, ...] | None, info: ValidationInfo) -> tuple[Rule, ...] | None:
-    check_rules(rules or (), info.data.get("roles", {}))
+    check_rules(rules or (), info.data.get("roles", {}), info.data.get("publishers", {}))
     return rules
 
 
@@ -340,6 +341,15 @@ class Config(_Strict):
         default_factory=dict,
         max_length=256,
         description="names for principals, for rules; callers and operators are built in",
+    )
+    publishers: dict[PublisherName, Publisher] = Field(
+        default_factory=dict, max_length=64, description="whose signatures on tools are believed"
+    )
+    revoked_keys: Annotated[tuple[KeyId, ...], BeforeValidator(_listed)] = Field(
+        default=(), max_length=1024, description="ids of keys that are not believed any more"
+    )
+    require_signature: bool = Field(
+        default=False, description="add only tools that a publisher has signed"
     )
     rules: Annotated[
         tuple[Rule, ...] | None,

@@ -171,8 +171,9 @@ class FakeSupervisor:
         manifest_text: str,
         files: Mapping[str, ToolFile],
         accept: Sequence[str] = (),
+        signature: Mapping[str, Any] | None = None,
     ) -> RegisteredTool:
-        self.accepted = tuple(accept)
+        self.accepted, self.signature = tuple(accept), signature
         manifest = load_manifest(manifest_text, source="manifest")
         if manifest.name in self.catalog:
             raise CatalogError("the version 1.0.0 is registered with other content", "raise it")
@@ -182,6 +183,7 @@ class FakeSupervisor:
         return tool
 
     accepted: tuple[str, ...] = ()
+    signature: Mapping[str, Any] | None = None
 
     async def approve_tool(
         self, caller: Caller, name: str, version: str, accept: Sequence[str] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,46 @@ def test_rules_change_while_the_daemon_runs_and_a_bad_file_changes_nothing(daemo
         "config.reloaded", "config.refused", "config.refused", "config.reload_refused",
         "config.reloaded", "config.refused",
     ]  # fmt: skip
+
+
+MANIFEST = """\
+name: signed-tool
+version: 1.0.0
+description: Answers with its arguments.
+inputSchema: {type: object}
+run: {command: [cat]}
+"""
+
+
+def test_a_tool_runs_while_the_key_that_signed_it_is_believed(daemon: Hood, tmp_path: Path) -> None:
+    manifest, ann = tmp_path / "tool.yaml", Stranger(daemon.socket, ANN)
+    manifest.write_text(MANIFEST)
+    write(daemon, require_signature=True)
+    assert daemon.cli("reload", check=True).returncode == 0
+    unsigned = daemon.cli("tool", "add", str(manifest))
+    assert (unsigned.returncode, "is not signed" in unsigned.stderr) == (3, True)
+    empty = tmp_path / "config.yaml"
+    empty.write_text("{}")
+    signed = daemon.cli("tool", "sign", str(manifest), "--config", str(empty), check=True)
+    key_id = signed.stdout.split(" with ")[1].split()[0]
+    unknown = daemon.cli("tool", "add", str(manifest))
+    assert (unknown.returncode, "no trusted key" in unknown.stderr) == (3, True)
+
+    exported = daemon.cli("key", "export-public", "tool", "--config", str(empty), check=True)
+    pem = exported.stdout[exported.stdout.index("-----BEGIN") :]
+    trust = {
+        "publishers": {"acme": {"keys": [{"key": pem}]}},
+        "require_signature": True,
+        "rules": [{"effect": "allow", "publishers": ["acme"]}],
+    }
+    write(daemon, **trust)
+    daemon.cli("reload", check=True)
+    added = daemon.cli("tool", "add", str(manifest))
+    assert added.returncode == 0, added.stderr
+    assert ann.call("signed-tool")["status"] == "ok"
+    assert ann.call("echo")["code"] == "unknown_tool", "nobody signed it"
+    write(daemon, **trust, revoked_keys=[key_id])
+    daemon.cli("reload", check=True)
+    assert ann.call("signed-tool")["code"] == "unknown_tool"
+    refused = [r for r in ledger.records(daemon.state) if r["event"] == "tool.signature_refused"]
+    assert [record["tool"] for record in refused] == ["signed-tool"] * 2

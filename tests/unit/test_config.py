@@ -146,6 +146,9 @@ sessions: {lifetime: 2m, per_caller: 5}
 rates: {caller: 600/m, session: 10/s, tool: 9/h, all: 100/s}
 budgets: [{per: tool, window: day, cpu: 2h, output: 1GiB, invocations: 5}]
 adaptive: false
+publishers: {acme: {keys: [{key: "-----BEGIN PUBLIC KEY-----", until: 2027-01-01}]}}
+revoked_keys: [0123456789abcdef0123456789abcdef]
+require_signature: true
 per_session: 4
 accounts: {first: 700000, count: 5}
 ceilings: {timeout: 5m, cpu: 8, memory: 1GiB, pids: 64, scratch: 32MiB, output: 4MiB}

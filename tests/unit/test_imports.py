@@ -59,7 +59,7 @@ MAY = {
     "cli": {
         *BASE, "client", "verify", "crypto", "kernel", "audit", "scan", "images", "engines",
         "launcher", "gateway",
-        "admission",
+        "admission", "catalog",
     },
     "__main__": {"cli"},
 }  # fmt: skip

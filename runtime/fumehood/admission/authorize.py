@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from fumehood.admission.policy import Decision, Policy
 from fumehood.config import Config, Principals
+from fumehood.crypto.trust import TrustRoots
 from fumehood.errors import ConfigError
 from fumehood.model.principal import Principal
 from fumehood.model.request import Caller, RegisteredTool, Request
@@ -104,9 +105,11 @@ class Authorizer:
         roles = {
             name: self._members(members, f"roles.{name}") for name, members in config.roles.items()
         }
-        policy = Policy(config.rules)
+        roots = TrustRoots(config.publishers, config.revoked_keys)
+        policy = Policy(config.rules, roots.publisher_of)
         self._operators, self._callers, self._roles = operators, callers, roles
-        self.policy = policy
+        self.policy, self.roots = policy, roots
+        self.require_signature = config.require_signature
         self._remembered: dict[tuple[int, int], tuple[float, Principal]] = {}
 
     def may_connect(self, caller: Caller) -> bool:

@@ -6,12 +6,12 @@ call pass because a condition could not be decided: what cannot be told counts a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fumehood.admission.validate import Validator
-from fumehood.model.manifest import Manifest, ToolAnnotations
+from fumehood.model.manifest import ToolAnnotations
 from fumehood.model.principal import Principal
 from fumehood.model.request import RegisteredTool
 from fumehood.model.rules import EVERYBODY, Effect, Rule, glob
@@ -56,9 +56,9 @@ class _Compiled:
     rule: Rule
     arguments: Validator | None
 
-    def mismatch(self, roles: frozenset[str], manifest: Manifest) -> str:
+    def mismatch(self, roles: frozenset[str], tool: RegisteredTool, publisher: str) -> str:
         """The first condition besides the arguments that does not hold; empty when all do."""
-        rule = self.rule
+        rule, manifest = self.rule, tool.manifest
         if roles.isdisjoint(rule.who):
             return f"who: it is for {', '.join(rule.who)}"
         if not any(glob(pattern, manifest.name) for pattern in rule.tools):
@@ -71,6 +71,9 @@ class _Compiled:
         for hint, wanted in rule.annotations.items():
             if hint_of(manifest.annotations, hint) is not wanted:
                 return f"annotations: the tool's {hint} is {str(not wanted).lower()}"
+        if rule.publishers is not None and publisher not in rule.publishers:
+            signed = f"signed by {publisher}" if publisher else "not signed by a known publisher"
+            return f"publishers: the tool is {signed}"
         return ""
 
 
@@ -79,12 +82,18 @@ class Policy:
 
     Args:
         rules: None lets whoever may connect call every tool; an empty list lets nobody.
+        publisher_of: the publisher of a tool by what is recorded of its signer, empty for none.
     """
 
-    def __init__(self, rules: Sequence[Rule] | None) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule] | None,
+        publisher_of: Callable[[str], str] = lambda _signer: "",
+    ) -> None:
+        self._publisher_of = publisher_of
         self.rules = ALL_TO_ALL if rules is None else tuple(rules)
         self._compiled = tuple(_compile(i, rule) for i, rule in enumerate(self.rules, 1))
-        self._remembered: dict[tuple[frozenset[str], str], tuple[_Compiled, ...]] = {}
+        self._remembered: dict[tuple[frozenset[str], str, str], tuple[_Compiled, ...]] = {}
 
     def knows(self, principal: Principal, tool: RegisteredTool) -> bool:
         """Whether the principal may learn that the tool exists: some call of it could pass."""
@@ -109,9 +118,9 @@ class Policy:
         self, principal: Principal, tool: RegisteredTool, arguments: dict[str, object]
     ) -> list[Traced]:
         """Every rule and whether it matches this call, those that match first by precedence."""
-        traced = []
+        traced, publisher = [], self._publisher_of(tool.signer)
         for one in self._compiled:
-            why = one.mismatch(principal.roles, tool.manifest)
+            why = one.mismatch(principal.roles, tool, publisher)
             if not why and one.arguments is not None:
                 fault = one.arguments.fault(arguments)
                 why = f"arguments: {fault}" if fault else ""
@@ -120,10 +129,13 @@ class Policy:
 
     def _for(self, principal: Principal, tool: RegisteredTool) -> tuple[_Compiled, ...]:
         """The rules that match but for the arguments, in the order in which they decide."""
-        key = (principal.roles, tool.digest)
+        key = (principal.roles, tool.digest, tool.signer)
         found = self._remembered.get(key)
         if found is None:
-            fitting = (c for c in self._compiled if not c.mismatch(principal.roles, tool.manifest))
+            publisher = self._publisher_of(tool.signer)
+            fitting = (
+                c for c in self._compiled if not c.mismatch(principal.roles, tool, publisher)
+            )
             found = tuple(sorted(fitting, key=_precedence))
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()

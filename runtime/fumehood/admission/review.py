@@ -87,6 +87,10 @@ def covers(wide: Rule, narrow: Rule) -> bool:
         and _covers_globs(wide.versions, narrow.versions)
         and wide.labels.items() <= narrow.labels.items()
         and wide.annotations.items() <= narrow.annotations.items()
+        and (
+            wide.publishers is None
+            or (narrow.publishers is not None and set(narrow.publishers) <= set(wide.publishers))
+        )
         and (wide.arguments is None or wide.arguments == narrow.arguments)
     )
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from fumehood.errors import CatalogError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 LOCK_SECONDS: Final = 5.0
 
 _TOOLS = """
@@ -22,6 +22,8 @@ CREATE TABLE tools (
 ) STRICT;
 CREATE TABLE trees (digest TEXT PRIMARY KEY, listing TEXT NOT NULL) STRICT
 """
+_SIGNER = "ALTER TABLE tools ADD COLUMN signer TEXT NOT NULL DEFAULT ''"
+"""New in schema 3."""
 _TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 {_TOOLS};
@@ -37,7 +39,6 @@ _FROM_1 = (
     "INSERT INTO tools SELECT name, version, digest, files, state, added, '', '[]', manifest"
     " FROM tools_1",
     "DROP TABLE tools_1",
-    "UPDATE meta SET value = '2' WHERE key = 'schema'",
 )
 """Schema 1 kept the current version of each tool only."""
 
@@ -63,12 +64,13 @@ def open_database(path: Path, wait: float) -> sqlite3.Connection:
 
 def _migrate(db: sqlite3.Connection) -> None:
     if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
-        _run(db, _TABLES.split(";"))
+        _run(db, [*_TABLES.split(";"), _SIGNER])
         db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
         return
     row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-    if row is not None and row[0] == "1":
-        _run(db, _FROM_1)
+    if row is not None and row[0] in ("1", "2"):
+        _run(db, [*(_FROM_1 if row[0] == "1" else ()), _SIGNER])
+        db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA_VERSION),))
         return
     if row is None or row[0] != str(SCHEMA_VERSION):
         raise CatalogError(

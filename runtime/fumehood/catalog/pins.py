@@ -6,6 +6,7 @@ Standard library only. Must never follow a link: a stored tree is data of whoeve
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from fumehood.errors import CatalogError
+from fumehood.model.document import parse
 from fumehood.model.text import relative_path_fault
 
 MAX_FILES: Final = 4_096
@@ -85,6 +87,18 @@ def tool_digest(manifest: bytes, files: str | None) -> str:
     whole = hashlib.sha384(b"fumehood tool 1\0")
     whole.update(b"%d:%s%s" % (len(manifest), manifest, (files or "").encode()))
     return "sha384:" + whole.hexdigest()
+
+
+def signed_digests(manifest_text: str, files: Mapping[str, ToolFile]) -> dict[str, str]:
+    """What a publisher's signature covers: `manifest`, as it is written, without regard to
+    spacing and the order of keys, and `files` where there are some.
+
+    Raises DocumentError: the text is no strict document.
+    """
+    value = parse(manifest_text).value
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    digests = {"manifest": "sha384:" + hashlib.sha384(text).hexdigest()}
+    return {**digests, "files": tree_digest(files)} if files else digests
 
 
 def stored_digest(directory: Path) -> str:

@@ -134,6 +134,7 @@ class Catalog:
         by: str = "",
         pending: bool = False,
         notes: Sequence[str] = (),
+        signer: str = "",
     ) -> RegisteredTool:
         """Register a version. It becomes the current one, and the one before is kept beside it;
         a pending one waits for `approve` instead. The same content again changes nothing, except
@@ -161,9 +162,9 @@ class Catalog:
             if tree is not None:
                 self._shelves.keep(tree, files)
             if known is not None and unchanged and (known.state == ACTIVE or pending):
-                return known
+                return self._signed(known, signer)
             tool = RegisteredTool(
-                manifest, digest, tree, NO_ACCOUNT, PENDING, _now(), tuple(notes), by
+                manifest, digest, tree, NO_ACCOUNT, PENDING, _now(), tuple(notes), by, signer
             )
             with self._transaction():
                 if tree is not None:
@@ -283,10 +284,10 @@ class Catalog:
     def _put(self, tool: RegisteredTool) -> None:
         manifest = tool.manifest
         self._db.execute(
-            "INSERT OR REPLACE INTO tools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO tools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 manifest.name, manifest.version, tool.digest, tool.files, tool.state, tool.added,
-                tool.added_by, json.dumps(tool.notes), canonical(manifest),
+                tool.added_by, json.dumps(tool.notes), canonical(manifest), tool.signer,
             ),
         )  # fmt: skip
 
@@ -315,6 +316,17 @@ class Catalog:
         self.problems = problems
         return self.version(name, tool.manifest.version) or tool
 
+    def _signed(self, tool: RegisteredTool, signer: str) -> RegisteredTool:
+        """A version whose signature came later, or is another one's."""
+        if not signer or signer == tool.signer:
+            return tool
+        with self._transaction():
+            self._db.execute(
+                "UPDATE tools SET signer = ? WHERE name = ? AND version = ?",
+                (signer, tool.manifest.name, tool.manifest.version),
+            )
+        return self._remembered(tool)
+
     def _quarantine(self, tool: RegisteredTool) -> RegisteredTool:
         pinned, tree = self.listing(tool), self._shelves.tree(tool.files or "")
         changed = trees.what_changed(pinned, tree)
@@ -339,12 +351,12 @@ class Catalog:
         others = {name: found for name, found in self._others.items() if name != only}
         problems = []
         rows = self._db.execute(
-            "SELECT name, version, digest, files, state, added, added_by, notes, manifest"
-            " FROM tools WHERE ?1 IS NULL OR name = ?1 ORDER BY name, added",
+            "SELECT name, version, digest, files, state, added, added_by, notes, manifest,"
+            " signer FROM tools WHERE ?1 IS NULL OR name = ?1 ORDER BY name, added",
             (only,),
         ).fetchall()
         superseded = {PENDING, SUPERSEDED}
-        for name, version, digest, files, state, added, by, notes, text in rows:
+        for name, version, digest, files, state, added, by, notes, text, signer in rows:
             try:
                 manifest = load_manifest(text.decode(), source=f"catalog, tool {name}")
             except (ManifestError, UnicodeDecodeError) as error:
@@ -356,7 +368,7 @@ class Catalog:
                 state = QUARANTINED
             account = self._account(name) if current else NO_ACCOUNT
             told = tuple(json.loads(notes))
-            tool = RegisteredTool(manifest, digest, files, account, state, added, told, by)
+            tool = RegisteredTool(manifest, digest, files, account, state, added, told, by, signer)
             if current and name not in tools:
                 tools[name] = tool
             else:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fumehood.cli import image, pack, vendor
+from fumehood.cli import image, pack, signing, vendor
 from fumehood.cli.complete import tool_names
 from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import error_object, note, out, out_json, say, size, table
@@ -18,6 +18,8 @@ from fumehood.client import Client
 from fumehood.errors import DaemonUnreachable, FumehoodError, ManifestError
 
 app = typer.Typer(no_args_is_help=True, help="Register, list, show and remove tools.")
+app.command("sign")(signing.sign)
+app.command("verify")(signing.verify)
 
 NameArgument = Annotated[
     str,
@@ -70,7 +72,12 @@ def add(
     with Client.connect(chosen(socket).socket) as client:
         for number, (path, package) in enumerate(packages):
             try:
-                entry = client.add_tool(package.manifest, package.files, accept=accept or ())
+                entry = client.add_tool(
+                    package.manifest,
+                    package.files,
+                    accept=accept or (),
+                    signature=signing.found(path),
+                )
                 entries.append(entry)
             except FumehoodError as error:
                 if len(packages) == 1:
@@ -181,6 +188,7 @@ def _rows(entry: Entry) -> list[tuple[str, str]]:
         ("added", " by ".join(filter(None, (str(entry["added"]), entry["added_by"])))),
         ("digest", entry["digest"]),
         ("files", entry["files"] or "none"),
+        ("signer", entry["signer"] or "nobody"),
         *(("note", note) for note in entry["notes"]),
     ]
     return [(key, value) for key, value in rows if value]

@@ -68,8 +68,10 @@ class Supervisor(Protocol):
         manifest_text: str,
         files: Mapping[str, ToolFile],
         accept: Sequence[str] = (),
+        signature: Mapping[str, Any] | None = None,
     ) -> RegisteredTool:
-        """Register a version; it may come out pending. accept: findings accepted by name."""
+        """Register a version; it may come out pending. accept: findings accepted by name.
+        signature: a publisher's envelope."""
         ...
 
     async def approve_tool(

@@ -68,10 +68,14 @@ def _catalog(supervisor: Supervisor) -> Mapping[str, Route]:
     """The methods about registered tools."""
 
     async def add(arrival: Arrival) -> dict[str, Any]:
-        params = _params(arrival, "manifest", "files", "accept")
+        params = _params(arrival, "manifest", "files", "accept", "signature")
         manifest = _text(params, "manifest", MANIFEST_CHARACTERS)
         files, accept = _files(params.get("files", {})), _names(params, "accept")
-        return _tool(await supervisor.add_tool(arrival.caller, manifest, files, accept))
+        signature = params.get("signature")
+        if signature is not None and not isinstance(signature, dict):
+            raise UsageError("'signature' must be an object", "send the envelope as it is")
+        added = await supervisor.add_tool(arrival.caller, manifest, files, accept, signature)
+        return _tool(added)
 
     async def approve(arrival: Arrival) -> dict[str, Any]:
         params = _params(arrival, "name", "version", "accept")
@@ -183,6 +187,7 @@ def registered(tool: RegisteredTool) -> dict[str, Any]:
         "state": tool.state,
         "added": tool.added,
         "added_by": tool.added_by,
+        "signer": tool.signer,
         "notes": list(tool.notes),
     }
 

@@ -21,6 +21,7 @@ from pydantic import (
 from fumehood.errors import ManifestError
 from fumehood.model.document import shown
 from fumehood.model.schema import check_schema
+from fumehood.model.trust import PublisherName
 from fumehood.model.units import FieldError
 
 CALLERS: Final = "callers"
@@ -151,6 +152,12 @@ class Rule(BaseModel):
     annotations: dict[Hint, bool] = Field(
         default_factory=dict, description="MCP hints of the tool, unset ones at MCP's defaults"
     )
+    publishers: (
+        Annotated[tuple[PublisherName, ...], AfterValidator(_not_empty), BeforeValidator(_listed)]
+        | None
+    ) = Field(
+        default=None, max_length=64, description="publishers one of whom must have signed the tool"
+    )
     arguments: Annotated[
         dict[str, Any] | None,
         AfterValidator(lambda schema: None if schema is None else _fragment(schema)),
@@ -168,6 +175,7 @@ class Rule(BaseModel):
             frozenset(self.versions),
             frozenset(self.labels.items()),
             frozenset(self.annotations.items()),
+            frozenset(self.publishers or ()),
             _frozen(self.arguments),
         )
 
@@ -183,7 +191,9 @@ def known_role(name: str, roles: Collection[str], *, at: tuple[str | int, ...]) 
         )
 
 
-def check_rules(rules: tuple[Rule, ...], roles: Collection[str]) -> None:
+def check_rules(
+    rules: tuple[Rule, ...], roles: Collection[str], publishers: Collection[str] = ()
+) -> None:
     """Refuse rules that name no role that there is, or contradict each other word for word.
 
     Raises:
@@ -193,6 +203,13 @@ def check_rules(rules: tuple[Rule, ...], roles: Collection[str]) -> None:
     for index, rule in enumerate(rules):
         for place, name in enumerate(rule.who):
             known_role(name, roles, at=(index, "who", place))
+        for place, name in enumerate(rule.publishers or ()):
+            if name not in publishers:
+                raise FieldError(
+                    f"there is no publisher {shown(name)}",
+                    "define it under publishers",
+                    at=(index, "publishers", place),
+                )
         other = seen.setdefault(rule.scope(), (index, rule.effect))
         if other[0] != index:
             said = "says the same as" if other[1] == rule.effect else "contradicts"

@@ -16,8 +16,10 @@ from fumehood.admission.admit import Admission
 from fumehood.audit.record import Field
 from fumehood.catalog import poisoning
 from fumehood.catalog.changes import Change, compare, reasons
+from fumehood.catalog.pins import signed_digests
 from fumehood.catalog.store import Catalog, ToolFile
-from fumehood.errors import CatalogError, UnknownTool, UsageError
+from fumehood.crypto.trust import Subject
+from fumehood.errors import CatalogError, KeyringError, UnknownTool, UsageError
 from fumehood.model.manifest import Manifest
 from fumehood.model.request import Caller, RegisteredTool
 
@@ -61,21 +63,25 @@ class Registration:
         manifest_text: str,
         files: Mapping[str, ToolFile],
         accept: Sequence[str] = (),
+        signature: Mapping[str, Any] | None = None,
     ) -> RegisteredTool:
         """Register a version. It is pending when an operator has to look at it: because its adder
         is none, or because it changes what was agreed to.
 
         Args:
             accept: rules of the lint, or `changes`, that an operator accepts by name.
+            signature: the envelope that `fumehood tool sign` made.
 
         Raises:
-            UsageError: there is no such rule. CatalogError: the lint found something.
+            UsageError: there is no such rule. CatalogError: the lint found something, or the tool
+                is not signed by a publisher that is believed, where it should be.
             ManifestError, ImageError, OverQuota
         """
         principal = self.admission.authorizer.principal(caller)
         self.admission.quota.arrive(principal.name)
         _check_accepted(accept)
         manifest = self.admission.prepare(manifest_text, files)
+        signer = await self._signer(caller, manifest, manifest_text, files, signature)
         findings = self._examined(manifest)
         notes = [str(finding) for finding in findings]
         fields: dict[str, Field] = {"caller": _caller(caller), "accepted": tuple(accept)}
@@ -87,7 +93,7 @@ class Registration:
             review = (f"added by {principal.name}, who is no operator",)
             notes += [*review, *self._review(manifest)]
         tool = self.catalog.add(
-            manifest, files, by=principal.name, pending=bool(review), notes=notes
+            manifest, files, by=principal.name, pending=bool(review), notes=notes, signer=signer
         )
         event = "tool.pending" if tool.state == "pending" else "tool.added"
         await self.record(event, {**fields, **_tool(tool), "notes": tool.notes})
@@ -154,6 +160,35 @@ class Registration:
         listings = self.catalog.listing(one), self.catalog.listing(two)
         return Diff(one, two, compare(one.manifest, two.manifest, *listings))
 
+    async def _signer(
+        self,
+        caller: Caller,
+        manifest: Manifest,
+        text: str,
+        files: Mapping[str, ToolFile],
+        signature: Mapping[str, Any] | None,
+    ) -> str:
+        """Who signed it, as it is recorded; empty for nobody. Raises CatalogError."""
+        authorizer = self.admission.authorizer
+        try:
+            if signature is not None:
+                digests = signed_digests(text, files)
+                subject = Subject(manifest.name, manifest.version, digests)
+                return str(authorizer.roots.verify(signature, subject))
+            if not authorizer.require_signature:
+                return ""
+            problem = KeyringError(
+                "the tool is not signed, and the configuration requires it",
+                "have a publisher sign it with `fumehood tool sign`",
+            )
+        except KeyringError as error:
+            problem = error
+        fields: dict[str, Field] = {
+            "caller": _caller(caller), "tool": manifest.name, "cause": problem.cause,
+        }  # fmt: skip
+        await self.record("tool.signature_refused", fields)
+        raise CatalogError(problem.cause, problem.remedy)
+
     def _examined(self, manifest: Manifest) -> list[poisoning.Finding]:
         others = {tool.manifest.name for tool in self.catalog.all()} - {manifest.name}
         return poisoning.examine(manifest, others)
@@ -205,4 +240,5 @@ def _tool(tool: RegisteredTool) -> dict[str, Field]:
         "tool_version": tool.manifest.version,
         "tool_digest": tool.digest,
         "account": tool.account,
+        "signer": tool.signer,
     }

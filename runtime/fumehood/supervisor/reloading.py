@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = frozenset(
     {
-        "callers", "operators", "roles", "rules", "approvals", "sessions", "rates", "budgets",
+        "callers", "operators", "roles", "rules", "publishers", "revoked_keys",
+        "require_signature", "approvals", "sessions", "rates", "budgets",
         "adaptive", "per_caller", "per_session",
     }
 )  # fmt: skip

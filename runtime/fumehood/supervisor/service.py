@@ -530,9 +530,10 @@ class Supervisor:
         manifest_text: str,
         files: Mapping[str, ToolFile],
         accept: Sequence[str] = (),
+        signature: Mapping[str, Any] | None = None,
     ) -> RegisteredTool:
         self._rooms.gate.check()
-        return await self._registration.add(caller, manifest_text, files, accept)
+        return await self._registration.add(caller, manifest_text, files, accept, signature)
 
     def _tidy_later(self) -> None:
         """Delete the files of versions that are gone, once nothing runs from them."""

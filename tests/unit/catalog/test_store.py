@@ -273,9 +273,9 @@ def test_a_second_supervisor_is_told_so(catalog: Catalog, tmp_path: Path) -> Non
 def test_a_catalog_of_another_schema_is_left_alone(catalog: Catalog, tmp_path: Path) -> None:
     catalog.close()
     with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
-        db.execute("UPDATE meta SET value = '3'")
+        db.execute("UPDATE meta SET value = '9'")
     db.close()
-    with pytest.raises(CatalogError, match="another schema than 2"):
+    with pytest.raises(CatalogError, match="another schema than 3"):
         Catalog(tmp_path, RANGE, own_uid=0)
 
 

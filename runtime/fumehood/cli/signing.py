@@ -1,0 +1,98 @@
+"""`fumehood tool sign` and `verify`: a publisher's signature beside a manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fumehood.cli import key, pack
+from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
+from fumehood.cli.present import out, out_json
+from fumehood.errors import UsageError
+
+if TYPE_CHECKING:
+    from fumehood.crypto.trust import Subject
+
+ManifestArgument = Annotated[
+    Path, typer.Argument(metavar="MANIFEST", help="A tool's manifest, with its files beside it.")
+]
+
+
+def envelope_path(manifest: Path) -> Path:
+    """Where a manifest's signature is: `tool.yaml.sig`."""
+    return manifest.with_name(manifest.name + ".sig")
+
+
+def found(manifest: Path) -> dict[str, Any] | None:
+    """The envelope beside a manifest; None when there is none. Raises KeyringError, UsageError."""
+    from fumehood.crypto import dsse
+
+    path = envelope_path(manifest)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "make it readable, or remove it") from None
+    return dsse.read(data)
+
+
+def sign(
+    manifest: ManifestArgument, state: StateOption = None, config: ConfigOption = None
+) -> None:
+    """Sign a tool with the active `tool` key of the key ring, into MANIFEST.sig.
+
+    The signature covers name, version, the manifest and every file. `fumehood tool add` sends it
+    along; daemons believe it whose configuration lists the public key, which `fumehood key
+    export-public` prints, under `publishers`.
+    """
+    from fumehood.crypto.ring import now
+    from fumehood.crypto.trust import sign as signed
+
+    subject = _subject(manifest)
+    with key.opened(chosen(state=state, config=config)) as place:
+        signer = place.ring.signer("tool")
+    moment = now()[:19] + "Z"
+    path = envelope_path(manifest)
+    path.write_text(json.dumps(signed(subject, signer, signed=moment), indent=2) + "\n")
+    out(f"signed {subject.name} {subject.version} with {signer.id} into {path}\n")
+
+
+def verify(
+    manifest: ManifestArgument, as_json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """Check MANIFEST.sig against the publishers of the configuration.
+
+    Exit status 1 when nobody that is believed signed exactly this.
+    """
+    from fumehood.config import load
+    from fumehood.crypto.trust import TrustRoots
+
+    where = chosen(config=config)
+    read = load(where.config, trusted_uid=os.geteuid(), required=where.config_named)
+    roots = TrustRoots(read.publishers, read.revoked_keys)
+    envelope = found(manifest)
+    if envelope is None:
+        raise UsageError(
+            f"{envelope_path(manifest)} does not exist", "sign it: `fumehood tool sign`"
+        )
+    signer = roots.verify(envelope, _subject(manifest))
+    if as_json:
+        out_json({"publisher": signer.publisher, "key": signer.key_id, "signed": signer.signed})
+    else:
+        out(f"signed by {signer.publisher} with {signer.key_id} at {signer.signed}\n")
+
+
+def _subject(manifest: Path) -> Subject:
+    from fumehood.catalog.pins import ToolFile, signed_digests
+    from fumehood.crypto.trust import Subject
+    from fumehood.model.manifest import load_manifest
+
+    package = pack.load(manifest)
+    read = load_manifest(package.manifest, source=str(manifest))
+    files = {path: ToolFile(file.data, file.executable) for path, file in package.files.items()}
+    return Subject(read.name, read.version, signed_digests(package.manifest, files))

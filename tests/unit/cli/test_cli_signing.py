@@ -1,0 +1,65 @@
+"""`fumehood tool sign`, `tool verify`, and what `tool add` sends along."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fumehood.crypto import keyring
+from fumehood.crypto.ring import Periods
+from support.cli import Cli
+from support.gateway import FakeSupervisor
+
+MANIFEST = """\
+name: signed-tool
+version: 1.0.0
+description: A tool.
+inputSchema: {type: object}
+run: {command: [python3, /tool/main.py], files: src}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tool, a key ring, and a configuration that believes its `tool` key."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "main.py").write_text("print()")
+    (tmp_path / "tool.yaml").write_text(MANIFEST)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    ring = keyring.open_ring(state, Periods(), "", "", create=True)
+    publishers = {"acme": {"keys": [{"key": ring.public_keys("tool")[0].pem}]}}
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"publishers": publishers}))
+    config.chmod(0o600)
+    monkeypatch.setenv("FUMEHOOD_STATE", str(state))
+    monkeypatch.setenv("FUMEHOOD_CONFIG", str(config))
+    return tmp_path
+
+
+def test_a_tool_is_signed_verified_and_sent(
+    cli: Cli, folder: Path, supervisor: FakeSupervisor
+) -> None:
+    manifest = str(folder / "tool.yaml")
+    missing = cli("tool", "verify", manifest)
+    assert (missing.status, "does not exist" in missing.err) == (2, True)
+    signed = cli("tool", "sign", manifest)
+    assert signed.status == 0, signed.err
+    verified = cli("tool", "verify", manifest, "--json")
+    assert (verified.status, json.loads(verified.out)["publisher"]) == (0, "acme")
+    assert cli("tool", "add", manifest).status == 0
+    assert supervisor.signature == json.loads((folder / "tool.yaml.sig").read_text())
+    (folder / "src" / "main.py").write_text("evil()")
+    changed = cli("tool", "verify", manifest)
+    assert changed.status == 1
+    assert "other content: files" in changed.err
+
+
+def test_a_stranger_is_not_believed(cli: Cli, folder: Path) -> None:
+    manifest = str(folder / "tool.yaml")
+    assert cli("tool", "sign", manifest).status == 0
+    (folder / "config.yaml").write_text("{}")
+    ended = cli("tool", "verify", manifest)
+    assert (ended.status, "no trusted key" in ended.err) == (1, True)
