@@ -174,7 +174,9 @@ audit: {content: [web-fetch]}
 forward: {to: "tls://siem.example:6514", format: cef}
 metrics: {listen: "127.0.0.1:9464"}
 incidents: {rules: [{signal: canary, within: 2h, actions: [stop_tool]}], notify: [/bin/true]}
-scan: {canaries: [a canary], allow: [{rule: jwt, word: example}], tools: {a: {policy: []}}}
+scan:
+  {canaries: [a canary], rules: [/etc/own.toml], allow: [{rule: jwt, word: example}],
+   tools: {a: {policy: []}}}
 behaviour: {samples: 5, deviations: 4, spinning: 2s, fork_storm: 9, denials: 8, kill: [spinning]}
 """
     config = load(written(tmp_path, text), trusted_uid=UID)

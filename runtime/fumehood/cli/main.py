@@ -187,7 +187,7 @@ def _audit(app: typer.Typer) -> None:
 def _scan(app: typer.Typer) -> None:
     from fumehood.cli import scan
 
-    app.command("scan")(scan.command)
+    app.add_typer(scan.app, name="scan")
 
 
 def _stop(app: typer.Typer) -> None:

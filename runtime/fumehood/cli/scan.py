@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 import fumehood
 from fumehood.cli.options import ConfigOption, JsonOption, chosen
-from fumehood.cli.present import note, out_json, say, table
+from fumehood.cli.present import note, out, out_json, say, table
 from fumehood.errors import ExitStatus, FumehoodError, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,24 @@ FOUND: Final = 1
 """Exit status when something was found; 0 says that nothing was."""
 
 
+class _FilesFirst(TyperGroup):
+    """`fumehood scan FILE`: what is no command is a file."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "-h", "--help"):
+            args = ["files", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_FilesFirst, no_args_is_help=True,
+    help="Scan FILE… (- is stdin) as a tool's output is scanned; `scan files --help` has options.",
+)  # fmt: skip
+rules_app = typer.Typer(no_args_is_help=True, help="Rules of your own.")
+app.add_typer(rules_app, name="rules")
+
+
+@app.command("files")
 def command(
     files: Annotated[list[str], typer.Argument(metavar="FILE|-", help="Files; - is stdin.")],
     as_json: JsonOption = False,
@@ -62,6 +81,45 @@ def command(
     if any(report.released is None for _, _, report in reports):
         raise typer.Exit(ExitStatus.WITHHELD)
     if any(report.findings for _, _, report in reports):
+        raise typer.Exit(FOUND)
+
+
+@rules_app.callback()
+def _rules() -> None:
+    """Rules of your own."""
+
+
+@rules_app.command("test")
+def check_rules(
+    rules: Annotated[
+        list[Path], typer.Argument(metavar="RULES", help="Files: .toml, .yar, .yara.")
+    ],
+    on: Annotated[
+        list[Path] | None, typer.Option("--on", metavar="FILE", help="Show what they find there.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check rule files, and show what they find in samples.
+
+    Exits with 0 when they load; with --on also 1 when a sample has nothing that they find.
+    """
+    from fumehood.scan import custom
+
+    own, yara = custom.load([str(path.absolute()) for path in rules])
+    detectors = [detector for detector in (own, yara) if detector is not None]
+    found = []
+    for path in on or ():
+        data = _read(str(path))
+        hits = [m for d in detectors for m in d.find(data, seconds=60)]
+        found.append({"file": str(path), "rules": sorted({m.rule for m in hits})})
+    if as_json:
+        out_json({"loaded": [str(path) for path in rules], "found": found})
+    else:
+        say(f"{len(rules)} rule files load")
+        for item in found:
+            names = ", ".join(item["rules"]) or "nothing"
+            out(f"{item['file']}: {names}\n")
+    if any(not item["rules"] for item in found):
         raise typer.Exit(FOUND)
 
 

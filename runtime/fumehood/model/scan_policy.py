@@ -117,9 +117,19 @@ class ScanSpec(_Strict):
     canaries: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
         default=(), max_length=MAX_RULES, description="texts of yours that no output may hold"
     )
+    rules: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        default=(), max_length=64, description="files of your own rules: .toml, .yar or .yara"
+    )
     tools: dict[str, ToolScan] = Field(
         default_factory=dict, max_length=4096, description="by a tool's name"
     )
+
+    @model_validator(mode="after")
+    def _rules_are_files(self) -> Self:
+        for path in self.rules:
+            if not path.startswith("/") or not path.endswith((".toml", ".yar", ".yara")):
+                raise FieldError(f"rules: {shown(path)} is no absolute path of a rule file")
+        return self
 
     @model_validator(mode="after")
     def _canaries_are_long(self) -> Self:

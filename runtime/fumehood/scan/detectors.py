@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fumehood.model.scan_policy import ScanSpec
-from fumehood.scan import assigned, decoding, droppers, injection, personal, tokens
+from fumehood.scan import assigned, custom, decoding, droppers, injection, personal, tokens
 from fumehood.scan.canaries import CanariesDetector
 from fumehood.scan.control import ControlDetector
 from fumehood.scan.decide import fits
@@ -39,6 +39,9 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
     ]
     if wants_contacts(spec):
         found.append(personal.contacts(cache))
+    own, _ = custom.load(spec.rules)
+    if own is not None:
+        found.append(own)
     if spec.canaries:
         found.append(CanariesDetector(spec.canaries))
     return found
@@ -61,6 +64,10 @@ def searcher(cache: Path | None, spec: ScanSpec) -> Searcher:
     for detector in chunked:
         detector.load()
     decoding.load(cache)
+    _, yara = custom.load(spec.rules)
     return Searcher(
-        chunked, [PrivateKeysDetector()], [ControlDetector(), Utf8Detector()], PayloadDetector()
+        chunked,
+        [PrivateKeysDetector(), *([yara] if yara else [])],
+        [ControlDetector(), Utf8Detector()],
+        PayloadDetector(),
     )

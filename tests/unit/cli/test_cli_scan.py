@@ -85,3 +85,13 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(home: Path) -> None:
     ended = scan(home, "missing")
     assert ended.returncode == 2
     assert "missing: No such file" in ended.stderr
+
+
+def test_rules_of_ones_own_are_checked_and_tried(home: Path) -> None:
+    rules = home / "own.toml"
+    rules.write_text("[[rules]]\nid = 'first-word'\nregex = '^first'\n")
+    rules.chmod(0o600)
+    ended = scan(home, "rules", "test", "own.toml", "--on", "text")
+    assert (ended.returncode, ended.stdout) == (0, "text: first-word\n")
+    rules.write_text("[[rules]]\nid = 'a'\nregex = '('\n")
+    assert "own.toml: a: " in scan(home, "rules", "test", "own.toml").stderr
