@@ -25,8 +25,8 @@ from bench.spawn import ENVIRONMENT
 from bench.targets import Verdict, ratio
 
 CALLERS = (1, 2, 4, 8, 16, 32, 64)
-WINDOW_SECONDS = 2.0
-REPEATS = 3
+WINDOW_SECONDS = 1.5
+REPEATS = 2
 LOOP_CALLS = 300
 """Calls of all shell loops together in one measurement."""
 JUDGED_AT = (2, 4, 8, 16)
