@@ -127,7 +127,8 @@ def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None
         for path in (kept / "state", *(kept / "state").rglob("*")):
             found = (place / path.relative_to(kept)).lstat()
             os.chown(path, found.st_uid, found.st_gid, follow_symlinks=False)
-    with start(kept) as second:
+    rules = [{"signal": "tripwire", "actions": ["stop_tool"]}]
+    with start(kept, config={"incidents": {"rules": rules}}) as second:
         assert "sleepy" in second.cli("stop", "--list").stdout
         assert second.call("sleepy")["status"] == "rejected"
         second.cli("resume", "sleepy", check=True)
@@ -136,7 +137,23 @@ def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None
         second.cli("resume", "--all", check=True)
         assert second.call("say", {"word": "x"})["status"] == "ok"
 
+        # A rule stops by itself: one call trips it, and another of the tool, which runs, ends.
+        second.register(None, "moody", command=["/usr/bin/python3", "-c", MOODY])
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            waits = pool.submit(second.call, "moody", {"trip": False})
+            eventually(lambda: len(second.alive("moody")) == 1, 60, "it runs")
+            assert second.call("moody", {"trip": True})["status"] == "syscall_killed"
+            with pytest.raises(Cancelled, match="a rule for incidents"):
+                waits.result(60)
+        assert "moody" in second.cli("stop", "--list").stdout
 
+
+MOODY = """
+import ctypes, json, sys, time
+if json.load(sys.stdin)["trip"]:
+    ctypes.CDLL(None).syscall(321, 0, 0, 0)
+time.sleep(600)
+"""
 TRIP = "import ctypes; ctypes.CDLL(None).syscall(321, 0, 0, 0)"  # bpf(2) on x86-64
 
 
