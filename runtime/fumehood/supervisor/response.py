@@ -146,7 +146,9 @@ class Response:
     def _stopped(self, kind: Kind, name: str, *, by: str, reason: str) -> tuple[Stop, list[Live]]:
         """On disk first; then whatever runs of it is killed, without its grace."""
         stop = self.stops.add(kind, name, by=by, reason=reason)
-        killed = [live for live in self.registry if _is_of(live, kind, name)]
+        # One that has its result runs no more: its record and its answer are under way.
+        running = (live for live in self.registry if live.result is None)
+        killed = [live for live in running if _is_of(live, kind, name)]
         for live in killed:
             live.cancel(by)
             if live.sandbox is not None:

@@ -141,7 +141,7 @@ class Scene:
 
         sandbox = SimpleNamespace(kill=lambda: self.killed.append(f"{tool} killed"))
         return SimpleNamespace(
-            request=live(tool).request, sandbox=sandbox, cancel=cancel, task=None
+            request=live(tool).request, sandbox=sandbox, cancel=cancel, task=None, result=None
         )
 
     def _append(self, event: str, fields: Mapping[str, Any]) -> Future[Any]:
@@ -172,6 +172,17 @@ def test_an_operator_stops_a_tool_and_nothing_else(tmp_path: Path, ring: Ring) -
         at.stops.check("echo", 7)
         assert [event for event, _ in at.events] == ["tool.stopped", "tool.resumed"]
         assert at.events[0][1]["reason"] == "looks odd"
+
+    asyncio.run(scene())
+
+
+def test_a_call_that_has_its_result_is_left_to_answer(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring)
+        at.running[0].result = result("syscall_killed")
+        told = await at.response.stop(ROOT, "all", "", "")
+        assert told.to_json()["killed"] == 1
+        assert at.killed == ["other by uid 0", "other killed", "pool"]
 
     asyncio.run(scene())
 
