@@ -16,8 +16,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 BROUGHT = {"mcp-types": "mcp", "requests": "docker", "urllib3": "docker"}
 """Imported for the types and errors of a dependency, which pins them itself."""
-AWAITED = {"yara-x", "prometheus-client"}
-"""Locked for the operator's YARA rules and for metrics, which nothing reads or writes yet."""
+AWAITED = {"yara-x"}
+"""Locked for the YARA rules of operators, which nothing reads yet."""
 
 
 def normal(name: str) -> str:

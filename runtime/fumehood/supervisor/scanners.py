@@ -85,7 +85,12 @@ class Scanners:
         """Start the parent, and wait until its rules are loaded. Raises ScanFailed."""
         with self._lock:
             parent = self._started()
-        for scanner in [self._idle.get() or parent.fork() for _ in range(SCANNERS)]:
+        loaded: list[_Scanner] = []
+        # Not waiting: `close` empties the queue when the daemon is refused meanwhile, and a thread
+        # that waits for ever keeps a process from its end.
+        with contextlib.suppress(queue.Empty):
+            loaded.extend(self._idle.get_nowait() or parent.fork() for _ in range(SCANNERS))
+        for scanner in loaded:
             self._idle.put(scanner)
 
     def close(self) -> None:
