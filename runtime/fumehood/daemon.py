@@ -119,6 +119,7 @@ async def _serve(
     scanners = _scanners(settings, config)
     pipeline = _pipeline(scanners, config, ring)
     rules = asyncio.get_running_loop().run_in_executor(None, scanners.load)
+    rules.add_done_callback(_heard)  # a start that fails earlier has a better reason
     audit = AuditLog.open(
         state / "audit",
         RingCustody(ring),
@@ -159,6 +160,11 @@ async def _serve(
         closing.close()
         scanners.close()
     return ExitStatus.OK
+
+
+def _heard(work: asyncio.Future[None]) -> None:
+    if not work.cancelled():
+        work.exception()
 
 
 def _metrics(config: Config, supervisor: Supervisor, ring: Ring) -> Callable[[], bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -76,3 +77,9 @@ class Faulty:
 
 def searcher(_cache: Path | None, _spec: ScanSpec) -> Searcher:
     return Searcher([Faulty()], [])
+
+
+def never(_cache: Path | None, _spec: ScanSpec) -> Searcher:
+    """Rules that take for ever to load."""
+    while True:
+        signal.pause()

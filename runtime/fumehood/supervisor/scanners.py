@@ -77,6 +77,9 @@ class Scanners:
         self._paths = list(paths)
         self._lock = threading.Lock()
         self._parent: _Parent | None = None
+        self._starting: _Parent | None = None
+        """Whose rules are being loaded; ended without the lock, which is held meanwhile."""
+        self._closed = False
         self._idle: queue.LifoQueue[_Scanner | None] = queue.LifoQueue()
         for _ in range(SCANNERS):
             self._idle.put(None)
@@ -94,12 +97,18 @@ class Scanners:
             self._idle.put(scanner)
 
     def close(self) -> None:
-        """End all of them."""
+        """End all of them, also while `load` waits for their rules; then nothing is scanned."""
+        self._closed = True
+        starting = self._starting
+        if starting is not None:
+            starting.kill()
         with contextlib.suppress(queue.Empty):
             while True:
                 scanner = self._idle.get_nowait()
                 if scanner is not None:
                     scanner.close()
+        for _ in range(SCANNERS):  # whoever waits for one learns that there is none
+            self._idle.put(None)
         with self._lock:
             if self._parent is not None:
                 self._parent.close()
@@ -157,7 +166,15 @@ class Scanners:
 
     def _started(self) -> _Parent:
         if self._parent is None or self._parent.is_gone:
-            self._parent = _Parent(self._settings, self._builder, self._paths)
+            self._starting = parent = _Parent(self._settings, self._builder, self._paths)
+            try:
+                if self._closed:
+                    parent.close()
+                    raise ScanFailed("no scanner is started any more")
+                parent.wait()
+            finally:
+                self._starting = None
+            self._parent = parent
         return self._parent
 
 
@@ -203,9 +220,16 @@ class _Parent:
             theirs.close()
             os.close(memory)
         self._control.settimeout(LOAD_SECONDS)
+
+    def wait(self) -> None:
+        """Until its rules are loaded. Raises ScanFailed."""
         if self._receive() != b"ready":
             self.close()
             raise ScanFailed("the scanner cannot start: its rules cannot be loaded")
+
+    def kill(self) -> None:
+        """End it from another thread than the one that waits, which then learns of it."""
+        self._process.kill()
 
     @property
     def is_gone(self) -> bool:

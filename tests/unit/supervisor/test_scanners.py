@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,3 +169,31 @@ def test_a_task_is_read_as_it_was_written() -> None:
     subjects = [Subject(b"data", clean=True, name="a\udcffb"), Subject(b"", clean=False)]
     message = memoryview(b"".join(exchange.task(subjects, 2.5)))
     assert exchange.read_task(message) == (subjects, 2.5)
+
+
+def test_closing_ends_a_start_that_still_loads_its_rules() -> None:
+    starting = Scanners(ScanSpec(), None, builder="support.faulty:never", paths=[TESTS])
+    ends: list[BaseException] = []
+
+    def load() -> None:
+        try:
+            starting.load()
+        except ScanFailed as error:
+            ends.append(error)
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    while starting._starting is None:
+        assert loading.is_alive()
+    starting.close()
+    loading.join(30)
+    assert len(ends) == 1, "whoever waits for the rules learns that there are none"
+
+
+def test_nothing_waits_for_a_scanner_once_they_are_closed() -> None:
+    closed = Scanners(ScanSpec(), None, builder="support.faulty:searcher", paths=[TESTS])
+    closed.close()
+    with pytest.raises(ScanFailed):
+        closed.load()
+    with pytest.raises(Withhold):
+        find(closed, b"secret")
