@@ -9,7 +9,7 @@ from pathlib import Path
 import fumehood
 
 PACKAGE = Path(fumehood.__file__).parent
-OWN_FAULT = {"UsageError", "ConfigError", "BadFrame", "InvalidFrame", "DaemonUnreachable"}
+OWN_FAULT = {"UsageError", "BadFrame", "InvalidFrame", "DaemonUnreachable"}
 
 
 def without_remedy() -> Iterator[str]:
