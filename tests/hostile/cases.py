@@ -7,11 +7,15 @@ others served) is in test_hostile.py, not here.
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
+
+from support.scan import github_token
 
 Result = dict[str, Any]
 Check = Callable[[Result], None]
@@ -279,6 +283,40 @@ STREAMS = [
     ),
     Case("aborts", "streams", "aborts", TOOL_ERROR, lambda r: no_core(r)),
 ]  # fmt: skip
+
+
+TOKEN = github_token()
+HIDDEN = (
+    f"plain {TOKEN}",
+    f"split {TOKEN[:12]}\x1b[31m{TOKEN[12:]}",
+    f"spaced {TOKEN[:12]}\u200b{TOKEN[12:]}",
+    "base64 " + base64.b64encode(f"the token is {TOKEN}".encode()).decode(),
+    "gzip " + base64.b64encode(gzip.compress(f"the token is {TOKEN}".encode())).decode(),
+    "hex " + f"the token is {TOKEN}".encode().hex(),
+    json.dumps({"log": f"line\n{TOKEN}\n"}).replace("p_", "p\\u005f", 1),
+    "percent " + "".join(f"%{byte:02x}" for byte in TOKEN.encode()),
+)
+"""One secret as a tool may write it."""
+
+
+def kept_the_secret(result: Result) -> None:
+    whole = json.dumps(result)
+    assert TOKEN not in whole
+    lines = said(result).splitlines()
+    assert len(lines) == len(HIDDEN)
+    assert all("[redacted:" in line for line in lines), lines
+    steps = {f["decoded"] for f in result["findings"] if f["place"].startswith("stdout")}
+    assert {"base64", "base64>gzip", "hex", "escape"} <= steps
+    for form in HIDDEN:
+        assert form not in whole
+
+
+STREAMS.append(
+    Case(
+        "secret-in-many-forms", "streams", "says", OK, kept_the_secret,
+        arguments={"hex": "\n".join(HIDDEN).encode().hex(), "times": 1},
+    )
+)  # fmt: skip
 
 
 def breached_not(result: Result) -> None:

@@ -63,6 +63,7 @@ _MAGIC: Final[tuple[tuple[bytes, str, Severity | None], ...]] = (
     (b"<!DOCTYPE html", "html", None),
     (b"<html", "html", None),
 )
+_FIRST: Final = frozenset(magic[:1] for magic, _, _ in _MAGIC)
 PROGRAMS: Final = frozenset(("elf", "pe", "mach-o", "java-class", "wasm", "dex", "lnk", "chm"))
 ARCHIVES: Final = frozenset(("zip", "gzip", "bzip2", "xz", "zstd", "7z", "rar", "cab", "tar"))
 
@@ -117,6 +118,8 @@ class NamedFile:
 def sniff(data: bytes) -> str:
     """The format by its first bytes; empty when none is known."""
     head = data[:16].lstrip(b"\xef\xbb\xbf \t\r\n") if data[:1] in b"\xef \t\r\n<" else data[:16]
+    if head[:1] not in _FIRST:
+        return "tar" if data[257:262] == b"ustar" else ""
     for magic, form, _ in _MAGIC:
         if head.startswith(magic) and (form != "pe" or _is_pe(data)):
             return form
