@@ -135,10 +135,15 @@ class Catalog:
         pending: bool = False,
         notes: Sequence[str] = (),
         signer: str = "",
+        operator: bool = False,
     ) -> RegisteredTool:
         """Register a version. It becomes the current one, and the one before is kept beside it;
         a pending one waits for `approve` instead. The same content again changes nothing, except
         that a quarantined tool is stored anew and active.
+
+        Args:
+            operator: may replace what somebody else has pending under the same version, so that
+                nobody can occupy a name.
 
         Raises:
             ManifestError: the manifest's schemas, or files that do not fit it.
@@ -156,7 +161,9 @@ class Catalog:
             # Compared as read, not as digests: a newer Fumehood writes more defaults out.
             unchanged = known is not None and (known.manifest, known.files) == (manifest, tree)
             if not unchanged:
-                self._check_conflict(manifest, digest)
+                squatted = known is not None and known.state == PENDING
+                if not (squatted and (operator or not pending)):
+                    self._check_conflict(manifest, digest)
                 if pending:
                     self._check_pending(by)
             if tree is not None:

@@ -93,8 +93,9 @@ class Registration:
             review = (f"added by {principal.name}, who is no operator",)
             notes += [*review, *self._review(manifest)]
         tool = self.catalog.add(
-            manifest, files, by=principal.name, pending=bool(review), notes=notes, signer=signer
-        )
+            manifest, files, by=principal.name, pending=bool(review), notes=notes, signer=signer,
+            operator=principal.operates,
+        )  # fmt: skip
         event = "tool.pending" if tool.state == "pending" else "tool.added"
         await self.record(event, {**fields, **_tool(tool), "notes": tool.notes})
         log.info("tool added", tool=manifest.name, version=manifest.version, state=tool.state)

@@ -117,6 +117,18 @@ def test_pending_tools_are_bounded_for_each_and_in_all(catalog: Catalog) -> None
     catalog.add(manifest(name="again"), FILES, pending=True, by="uid:7")
 
 
+def test_a_pending_version_occupies_nothing(catalog: Catalog) -> None:
+    catalog.add(manifest(), FILES, pending=True, by="uid:7")
+    other = {"main.py": ToolFile(b"other", executable=False)}
+    with pytest.raises(CatalogError, match="other content"):
+        catalog.add(manifest(), other, pending=True, by="uid:8")
+    asked = catalog.add(manifest(), other, pending=True, by="uid:0", operator=True)
+    assert (asked.state, asked.added_by) == ("pending", "uid:0")
+    assert catalog.add(manifest(), FILES).state == "active"
+    with pytest.raises(CatalogError, match="other content"):
+        catalog.add(manifest(), other, operator=True)
+
+
 def test_one_version_is_removed_or_all(catalog: Catalog) -> None:
     catalog.add(manifest(), FILES)
     catalog.add(manifest(version="2.0.0"), FILES)
