@@ -140,14 +140,19 @@ class _Invocation:
     async def _start(self, arguments: bytes) -> None:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
+                # The disk is at work while the launcher is, which opens or begins to count.
+                opening = not self._sandbox.opened.done()
+                if opening:
+                    await self._journal()
                 self._proofs = await asyncio.shield(self._sandbox.opened)
                 self._live.opened(self._proofs)
                 if self._launched:
-                    self._sandbox.begin()  # the launcher answers while the disk is at work
+                    self._sandbox.begin()
+                if not opening:
                     await self._journal()
+                if self._launched:
                     await asyncio.shield(self._sandbox.begun)
                 else:
-                    await self._journal()
                     self._sandbox.start()
                 self._proofs += await asyncio.shield(self._sandbox.started)
         except TimeoutError:
