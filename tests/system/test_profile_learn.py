@@ -88,6 +88,8 @@ def test_a_profile_is_learnt_adopted_and_enforced(tmp_path: Path) -> None:
             None, "subject", command=command, version="1.0.1", seccomp="subject-1-0-0"
         )
         assert entry["manifest"]["seccomp"] == "subject-1-0-0"
+        assert entry["state"] == "pending", "another profile is looked at again"
+        hood.cli("tool", "approve", "subject", "1.0.1", "--accept", "changes", check=True)
         result = hood.call("subject", {"mkdir": True})
         assert result["status"] == "ok"
         assert result["content"][0]["text"].split() == ["EPERM", "EPERM"]
