@@ -18,7 +18,6 @@ MAX_RULES: Final = 256
 Level = Literal["low", "medium", "high"]
 Decided = Literal["pass", "flag", "redact", "withhold"]
 DecidedKind = Literal["secret", "personal_data", "hidden_text", "injection", "payload"]
-Marking = Literal["none", "delimit", "datamark", "base64"]
 
 
 def _listed(value: object) -> object:
