@@ -88,12 +88,7 @@ class Scanners:
         """Start the parent, and wait until its rules are loaded. Raises ScanFailed."""
         with self._lock:
             parent = self._started()
-        loaded: list[_Scanner] = []
-        # Not waiting: `close` empties the queue when the daemon is refused meanwhile, and a thread
-        # that waits for ever keeps a process from its end.
-        with contextlib.suppress(queue.Empty):
-            loaded.extend(self._idle.get_nowait() or parent.fork() for _ in range(SCANNERS))
-        for scanner in loaded:
+        for scanner in [self._idle.get() or parent.fork() for _ in range(SCANNERS)]:
             self._idle.put(scanner)
 
     def close(self) -> None:
