@@ -42,7 +42,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
     ),
     (
         "new-instructions",
-        r"\b(?:new|updated|revised|real|actual|true|additional|secret|hidden)\s+(?:system\s+)?"
+        r"(?:^|[.!?>*#:\]\"]\s{0,3})(?:new|updated|revised|real|actual|true|additional|secret|hidden)\s+(?:system\s+)?"
         r"(?:instructions?|directives?|system prompt|task|objective|orders)\s*(?:from \w+ ?)?"
         rf"(?:for (?:the |any |all )?{_MODEL}\s*)?:\s*\S"
         r"|\b(?:instead|now),? (?:you (?:must|should|will|need to)) (?:only )?(?:follow|obey|execute|comply with)\b"
