@@ -19,10 +19,11 @@ from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods, Ring
 from fumehood.errors import KeyringError, Stopped, UnknownIncident, UsageError
 from fumehood.model.incident_rules import DEFAULT_RULES, IncidentRule
-from fumehood.model.outcome import Status
+from fumehood.model.outcome import Notice, Status
 from fumehood.model.request import Caller, Request
 from fumehood.model.result import Finding, Result
-from fumehood.supervisor.incidents import Incidents
+from fumehood.scan import pipeline
+from fumehood.supervisor.incidents import Incidents, signals
 from fumehood.supervisor.response import Response
 from fumehood.supervisor.stops import Stops
 from support.scan import plan
@@ -244,3 +245,12 @@ def test_a_program_is_told_and_its_failure_is_recorded(
 def test_an_incident_holds_no_capture_in_its_repr() -> None:
     shown = repr(Incident("i", "s", "t", "d", 1, "o", "v", capture={"data": "x"}))
     assert "data" not in shown
+
+
+def test_what_the_pipeline_tells_of_abnormal_behaviour_is_a_signal() -> None:
+    noticed = pipeline._noticed(Notice("unusual-duration", "low", "12 s, usually 1 s"))
+    assert signals(result("ok", noticed)) == {"behaviour"}
+    assert signals(result("syscall_killed")) == {"tripwire"}
+    assert signals(result("withheld")) == {"withheld"}
+    assert signals(result("ok", CANARY, INJECTED)) == {"canary", "injection"}
+    assert signals(result("ok")) == set()
