@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from bench import ROOT
 from bench.peers.base import Place
@@ -29,15 +32,22 @@ def place(*, docker: bool = True) -> Iterator[Place]:
     folder.chmod(0o755)
     engine = folder / "docker"
     found = Place(str(folder))
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         _root_file_system(found.rootfs)
         if docker:
             found = Place(str(folder), docker=_start_docker(engine, found.rootfs))
         yield found
     finally:
+        signal.signal(signal.SIGTERM, before)
         if docker and engine.exists():
             _run([str(ROOT / "scripts/dockerd-for-tests"), "stop", str(engine)])
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    """A run that is ended takes its daemons and its Docker Engine along."""
+    sys.exit(128 + number)
 
 
 def _root_file_system(root: Path) -> None:
