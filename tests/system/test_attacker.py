@@ -77,6 +77,10 @@ def test_calling_what_is_not_theirs_or_learning_that_it_exists(daemon: Hood) -> 
     shown = [mallory.ask("fumehood/tools/show", name=name) for name in ("private", "no-such-tool")]
     assert {code(answer) for answer in shown} == {"unknown_tool"}
     assert len(events(daemon, "invocation.rejected")) == before + 2
+    looks = events(daemon, "tool.show_refused")[-2:]
+    assert [(look["tool"], look["exists"]) for look in looks] == [
+        ("private", True), ("no-such-tool", False),
+    ]  # fmt: skip
 
 
 def test_acting_as_an_operator(daemon: Hood) -> None:
@@ -172,6 +176,7 @@ def test_replaying_or_forging_a_handle_or_an_approval(daemon: Hood) -> None:
     handle = ann.ask("fumehood/sessions/open")["result"]["opened"]["session"]
     for forged in (handle, handle[:-1] + "_", "x" * 43, "*"):
         assert code(mallory.ask("fumehood/sessions/close", session=forged)) == "unknown_session"
+        assert events(daemon, "session.close_refused")[-1]["caller"]["uid"] == MALLORY
     with mallory.calling("asked") as call, daemon.client() as client:
         eventually(lambda: bool(client.approvals()), 30, "the call asks")
         (asked,) = client.approvals()

@@ -94,7 +94,7 @@ class Supervisor(Protocol):
         """What one version changes against another. Raises Unauthorized, UnknownTool."""
         ...
 
-    def show_tool(
+    async def show_tool(
         self, caller: Caller, name: str, version: str | None = None
     ) -> RegisteredTool: ...
 

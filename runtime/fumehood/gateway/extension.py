@@ -86,7 +86,7 @@ def _catalog(supervisor: Supervisor) -> Mapping[str, Route]:
     async def show(arrival: Arrival) -> dict[str, Any]:
         params = _params(arrival, "name", "version")
         name, version = _text(params, "name", 64), _optional(params, "version")
-        return _tool(supervisor.show_tool(arrival.caller, name, version))
+        return _tool(await supervisor.show_tool(arrival.caller, name, version))
 
     async def remove(arrival: Arrival) -> dict[str, Any]:
         params = _params(arrival, "name", "version")

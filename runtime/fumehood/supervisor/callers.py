@@ -14,10 +14,11 @@ from typing import Any, Final
 from fumehood.admission.admit import Admission
 from fumehood.admission.conduct import Change, Sign
 from fumehood.audit.record import Field
-from fumehood.errors import OverQuota, Rejected, UsageError
+from fumehood.errors import OverQuota, Rejected, UnknownSession, UsageError
 from fumehood.model.principal import Principal
 from fumehood.model.request import Caller
 from fumehood.model.result import Result
+from fumehood.supervisor.attempts import Attempts
 
 MISTAKES: Final = frozenset(
     {"unauthorized", "unknown_tool", "invalid_arguments", "unknown_session"}
@@ -44,6 +45,7 @@ class Callers:
     append: Callable[[str, Mapping[str, Field]], Future[Any]]
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[object]]
+    attempts: Attempts
     _easing: asyncio.TimerHandle | None = field(default=None)
 
     # --- conduct
@@ -134,7 +136,11 @@ class Callers:
     async def close_session(self, caller: Caller, handle: str) -> Shown:
         """End a session of the caller; raises UnknownSession."""
         principal = self.admission.authorizer.principal(caller)
-        session = self.admission.sessions.close(principal.name, handle)
+        try:
+            session = self.admission.sessions.close(principal.name, handle)
+        except UnknownSession as error:  # the handle may be somebody's: it is not recorded
+            await self.attempts.refused(caller, "session.close_refused", error)
+            raise
         fields: dict[str, Field] = {"principal": principal.name, "session": session.id}
         await self.record("session.closed", fields)
         return Shown({"id": session.id})

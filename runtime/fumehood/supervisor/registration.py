@@ -6,7 +6,8 @@ under its name.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,9 +20,10 @@ from fumehood.catalog.changes import Change, compare, reasons
 from fumehood.catalog.pins import signed_digests
 from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.crypto.trust import Subject
-from fumehood.errors import CatalogError, KeyringError, UnknownTool, UsageError
+from fumehood.errors import CatalogError, FumehoodError, KeyringError, UnknownTool, UsageError
 from fumehood.model.manifest import Manifest
 from fumehood.model.request import Caller, RegisteredTool
+from fumehood.supervisor.attempts import Attempts
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,7 @@ class Registration:
     admission: Admission
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[None]]
+    attempts: Attempts
     tidy: Callable[[], None]
 
     async def add(
@@ -78,9 +81,10 @@ class Registration:
             ManifestError, ImageError, OverQuota
         """
         principal = self.admission.authorizer.principal(caller)
-        self.admission.quota.arrive(principal.name)
-        _check_accepted(accept)
-        manifest = self.admission.prepare(manifest_text, files)
+        async with self._attempt(caller):
+            self.admission.quota.arrive(principal.name)
+            _check_accepted(accept)
+            manifest = self.admission.prepare(manifest_text, files)
         signer = await self._signer(caller, manifest, manifest_text, files, signature)
         findings = self._examined(manifest)
         notes = [str(finding) for finding in findings]
@@ -92,15 +96,30 @@ class Registration:
         else:
             review = (f"added by {principal.name}, who is no operator",)
             notes += [*review, *self._review(manifest)]
-        tool = self.catalog.add(
-            manifest, files, by=principal.name, pending=bool(review), notes=notes, signer=signer,
-            operator=principal.operates,
-        )  # fmt: skip
+        async with self._attempt(caller, manifest):
+            tool = self.catalog.add(
+                manifest, files, by=principal.name, pending=bool(review), notes=notes,
+                signer=signer, operator=principal.operates,
+            )  # fmt: skip
         event = "tool.pending" if tool.state == "pending" else "tool.added"
         await self.record(event, {**fields, **_tool(tool), "notes": tool.notes})
         log.info("tool added", tool=manifest.name, version=manifest.version, state=tool.state)
         self.tidy()
         return tool
+
+    @contextlib.asynccontextmanager
+    async def _attempt(
+        self, caller: Caller, manifest: Manifest | None = None
+    ) -> AsyncIterator[None]:
+        """What is refused in here is on record before its caller hears of it."""
+        try:
+            yield
+        except FumehoodError as error:
+            named: dict[str, Field] = {}
+            if manifest is not None:
+                named = {"tool": manifest.name, "tool_version": manifest.version}
+            await self.attempts.refused(caller, "tool.add_refused", error, named)
+            raise
 
     async def approve(
         self, caller: Caller, name: str, version: str, accept: Sequence[str] = ()
@@ -133,6 +152,21 @@ class Registration:
         log.info("tool removed", tool=name, version=version or "all")
         self.tidy()
         return tool
+
+    async def known(self, caller: Caller, name: str, version: str | None = None) -> RegisteredTool:
+        """A tool that `caller` may know of; raises UnknownTool, also for one of others."""
+        authorizer, catalog = self.admission.authorizer, self.catalog
+        tool = catalog.version(name, version) if version else catalog.get(name)
+        if tool is None and version is None and authorizer.is_operator(caller):
+            tool = next((one for one in catalog.all() if one.manifest.name == name), None)
+        if tool is not None and (
+            authorizer.is_operator(caller) or authorizer.may_call(caller, tool)
+        ):
+            return tool
+        error = UnknownTool(f"no tool {name[:64]!r}", "`fumehood tool list` shows the tools")
+        fields: dict[str, Field] = {"tool": name[:128], "exists": tool is not None}
+        await self.attempts.refused(caller, "tool.show_refused", error, fields)
+        raise error
 
     async def all(self, caller: Caller) -> Sequence[RegisteredTool]:
         """Every version of every tool, for operators; raises Unauthorized."""

@@ -50,6 +50,7 @@ from fumehood.scan.pipeline import Pipeline
 from fumehood.scan.search import NotYet
 from fumehood.supervisor import invocation
 from fumehood.supervisor.approvals import Approvals
+from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.callers import Callers
 from fumehood.supervisor.control import Control
 from fumehood.supervisor.governing import Governing
@@ -171,8 +172,13 @@ class Supervisor:
         self._approvals = Approvals(
             rooms.admission, rooms.config.approvals, self._record, rooms.digest
         )
+        self._attempts = Attempts(
+            lambda caller: rooms.admission.authorizer.principal(caller).name,
+            self._record,
+            time.monotonic,
+        )
         self._callers = Callers(
-            rooms.admission, rooms.audit.append, self._record, self._operator_only
+            rooms.admission, rooms.audit.append, self._record, self._operator_only, self._attempts
         )
         self.show_caller = self._callers.show
         self.open_session = self._callers.open_session
@@ -180,8 +186,9 @@ class Supervisor:
         self.approvals = self._approvals.pending
         self.answer_approval = self._approvals.answer
         self._registration = Registration(
-            rooms.catalog, rooms.admission, self._record, self._operator_only, self._tidy_later
-        )
+            rooms.catalog, rooms.admission, self._record, self._operator_only, self._attempts,
+            self._tidy_later,
+        )  # fmt: skip
         self.remove_tool = self._registration.remove
         self.approve_tool = self._registration.approve
         self.all_tools = self._registration.all
@@ -509,18 +516,15 @@ class Supervisor:
         may = self._rooms.admission.authorizer.may_call
         return [tool for tool in self._rooms.catalog.list() if may(caller, tool)]
 
-    def show_tool(self, caller: Caller, name: str, version: str | None = None) -> RegisteredTool:
-        authorizer, catalog = self._rooms.admission.authorizer, self._rooms.catalog
-        tool = catalog.version(name, version) if version else catalog.get(name)
-        if tool is None and version is None and authorizer.is_operator(caller):
-            tool = next((one for one in catalog.all() if one.manifest.name == name), None)
-        if tool is None or not (
-            authorizer.is_operator(caller) or authorizer.may_call(caller, tool)
-        ):
-            raise UnknownTool(f"no tool {name[:64]!r}", "`fumehood tool list` shows the tools")
+    async def show_tool(
+        self, caller: Caller, name: str, version: str | None = None
+    ) -> RegisteredTool:
+        tool = await self._registration.known(caller, name, version)
         unfit = self._rooms.pool.unfit(tool.digest)
         notes: tuple[str, ...] = (f"not started ahead of calls: {unfit}",) if unfit else ()
-        if authorizer.is_operator(caller):  # what a reviewer needs; numbers of others' calls
+        if self._rooms.admission.authorizer.is_operator(
+            caller
+        ):  # what a reviewer needs; numbers of others' calls
             notes = (*tool.notes, *notes, *self._rooms.habits.told(tool.digest))
         return replace(tool, notes=notes)
 
