@@ -189,7 +189,7 @@ class FakeSupervisor:
         self, caller: Caller, name: str, version: str, accept: Sequence[str] = ()
     ) -> RegisteredTool:
         self.accepted = tuple(accept)
-        self.catalog[name] = replace(self._known(name), state="active")
+        self.catalog[name] = replace(self._entry(name), state="active")
         return self.catalog[name]
 
     async def all_tools(self, caller: Caller) -> list[RegisteredTool]:
@@ -214,14 +214,14 @@ class FakeSupervisor:
     async def remove_tool(
         self, caller: Caller, name: str, version: str | None = None
     ) -> RegisteredTool:
-        return self.catalog.pop(self._known(name).manifest.name)
+        return self.catalog.pop(self._entry(name).manifest.name)
 
     async def show_tool(
         self, caller: Caller, name: str, version: str | None = None
     ) -> RegisteredTool:
-        return self._known(name)
+        return self._entry(name)
 
-    def _known(self, name: str) -> RegisteredTool:
+    def _entry(self, name: str) -> RegisteredTool:
         if name not in self.catalog:
             raise UnknownTool("no such tool", "see the list of tools")
         return self.catalog[name]
