@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fumehood.cli import image, pack, signing, vendor
+from fumehood.cli import image, imports, pack, signing, vendor
 from fumehood.cli.complete import tool_names
 from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import error_object, note, out, out_json, say, size, table
@@ -20,6 +20,7 @@ from fumehood.errors import DaemonUnreachable, FumehoodError, ManifestError
 app = typer.Typer(no_args_is_help=True, help="Register, list, show and remove tools.")
 app.command("sign")(signing.sign)
 app.command("verify")(signing.verify)
+app.command("import")(imports.command)
 
 NameArgument = Annotated[
     str,

@@ -1,0 +1,1 @@
+"""Readers of other projects' tool descriptions, each into a draft of a manifest. Pure."""
