@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from fumehood.audit.verify import Report
     from fumehood.crypto.signing import PublicKey
 
-app = typer.Typer(no_args_is_help=True, help="Check and search the audit log.")
+app = typer.Typer(
+    no_args_is_help=True, help="Check and search the audit log; check what Fumehood is made of."
+)
 
 
 class Form(enum.StrEnum):
@@ -324,6 +326,48 @@ def prune(
         out_json({"segments": removed})
     else:
         out(f"{removed} segments removed\n")
+
+
+@app.command("deps")
+def deps(
+    lock: Annotated[
+        Path | None,
+        typer.Option(
+            "--lock",
+            metavar="FILE",
+            help="The lock file; requirements.lock of the source tree that runs.",
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also show what is as it should be.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare what Fumehood is made of with its lock file and the known faults of old versions.
+
+    Installed distributions: missing, another version, not in the lock file, or locked without a
+    hash. bubblewrap and libseccomp: older than a fix that matters. Exit status 1 says that there
+    is a difference. Asks no index: faults of libraries are told by their own advisories.
+    """
+    from fumehood.cli import deps
+
+    path = lock or deps.lock_file()
+    parts = [*deps.compare(deps.pins(path), deps.installed()), *deps.system()]
+    wrong = [part for part in parts if part.state not in deps.FINE]
+    if as_json:
+        shown = [asdict(part) for part in parts]
+        out_json({"ok": not wrong, "lock": str(path), "parts": shown})
+    else:
+        rows = [
+            (part.name, part.installed or "-", part.wanted or "-", part.state, part.note)
+            for part in (parts if every else wrong)
+        ]
+        if rows:
+            table(("NAME", "INSTALLED", "WANTED", "STATE", "NOTE"), rows)
+        if not wrong:
+            out(f"ok: {len(parts)} parts are as {path.name} and the version gates have them\n")
+    raise typer.Exit(ExitStatus.FAILED if wrong else ExitStatus.OK)
 
 
 def _hits(places: Places, query: Query) -> Iterator[Hit]:

@@ -113,9 +113,9 @@ def bubblewrap() -> Check:
         version = bwrap.installed()
     except EngineError as error:
         return Check(name, "missing", error.cause, error.remedy)
-    package = _output("dpkg-query", "--show", "--showformat=${Version}", "bubblewrap")
+    package = package_version("bubblewrap")
     found = f"{version}, package {package}" if package else version
-    proof = bubblewrap_fix(version, package, _changelog("bubblewrap"))
+    proof = bubblewrap_fix(version, package, changelog("bubblewrap"))
     if proof:
         return Check(name, "ok", f"{found}; {CVE} fixed ({proof})")
     return Check(
@@ -137,7 +137,13 @@ def bubblewrap_fix(version: str, package: str | None, changelog: str) -> str:
     return "the package's changelog" if CVE in changelog else ""
 
 
-def _changelog(package: str) -> str:
+def package_version(package: str) -> str | None:
+    """What dpkg has installed; None where there is no dpkg, or no such package."""
+    return _output("dpkg-query", "--show", "--showformat=${Version}", package)
+
+
+def changelog(package: str) -> str:
+    """A Debian package's changelog; empty where there is none."""
     for name in ("changelog.Debian.gz", "changelog.Debian.amd64.gz"):
         with contextlib.suppress(OSError, EOFError):
             path = Path("/usr/share/doc", package, name)

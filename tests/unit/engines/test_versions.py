@@ -78,3 +78,20 @@ def test_every_name_that_can_be_missing_can_be_accepted() -> None:
     runtimes = {f"{name}.{control}" for name in ("runsc", "kata") for control in promises.UNSEEN}
     faults = {item.cve for item in versions.ADVISORIES}
     assert accepted - {"service_account", "memory", "cpu", "pids", "scratch"} == runtimes | faults
+
+
+@pytest.mark.parametrize(
+    ("component", "version", "faults"),
+    [
+        ("bubblewrap", "0.8.0-2+deb12u1", set()),
+        ("bubblewrap", "0.8.0-2", {"CVE-2024-42472"}),
+        ("bubblewrap", "0.8.0", {"CVE-2024-42472"}),
+        ("bubblewrap", "0.10.0", set()),
+        ("bubblewrap", "", {"CVE-2017-5226", "CVE-2024-42472"}),
+        ("libseccomp", "2.3.3", {"CVE-2019-9893"}),
+        ("libseccomp", "2.5.4", set()),
+    ],
+)
+def test_what_every_host_has_is_judged_too(component: str, version: str, faults: set[str]) -> None:
+    found = versions.findings({component: version}, versions.HOST_ADVISORIES)
+    assert {item.cve for item in found} == faults
