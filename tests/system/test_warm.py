@@ -159,10 +159,12 @@ def test_a_killed_ready_sandbox_is_not_handed_out(warm: Hood) -> None:
     warm.call("victim", {})
     account = warm.account("victim")
     eventually(lambda: bool(processes_of(account)), 10, "one is ready")
+    before = ready(warm)
     for pid in processes_of(account):
         with contextlib.suppress(ProcessLookupError):  # the first took the others along
             os.kill(pid, signal.SIGKILL)
     eventually(lambda: not processes_of(account), 10, "it is dead")
+    eventually(lambda: ready(warm) < before, 10, "that is known")
     for number in range(3):
         assert answer(warm.call("victim", {"n": number}))["got"] == {"n": number}
 

@@ -194,8 +194,8 @@ class Pool:
 
     @property
     def ready(self) -> int:
-        """How many sandboxes wait for a call."""
-        return sum(len(shelf.ready) for shelf in self._shelves.values())
+        """How many sandboxes wait for a call; those that have ended meanwhile do not."""
+        return sum(one.alive for shelf in self._shelves.values() for one in shelf.ready)
 
     @property
     def trees(self) -> set[str]:
