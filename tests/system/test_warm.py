@@ -164,7 +164,8 @@ def test_a_killed_ready_sandbox_is_not_handed_out(warm: Hood) -> None:
         with contextlib.suppress(ProcessLookupError):  # the first took the others along
             os.kill(pid, signal.SIGKILL)
     eventually(lambda: not processes_of(account), 10, "it is dead")
-    eventually(lambda: ready(warm) < before, 10, "that is known")
+    known = lambda: ready(warm) < before or bool(processes_of(account))  # noqa: E731
+    eventually(known, 10, "that is known, or another one is there already")
     for number in range(3):
         assert answer(warm.call("victim", {"n": number}))["got"] == {"n": number}
 
