@@ -208,6 +208,11 @@ class Client:
         `old` (the current one)."""
         return self._extension("tools/diff", "diff", _given(name=name, old=old, new=new))
 
+    def tool_files(self, name: str, version: str | None = None) -> dict[str, Any]:
+        """For operators: a version's digest, and under `files` by path `x` (executable) or `-`
+        with the SHA-384 of each of its files."""
+        return self._extension("tools/files", "pinned", _given(name=name, version=version))
+
     def invocations(self) -> dict[str, Any]:
         """What runs and waits of what this caller may see, the oldest first, under `invocations`;
         `host` tells operators how the host is."""

@@ -140,6 +140,7 @@ class FakeSupervisor:
         self.release = anyio.Event()
         self.behaviours: dict[str, Behaviour] = {"echo": self._echo, "wait": self._wait}
         self.catalog = {name: registered(name) for name in ("wait", "echo")}
+        self.listings: dict[str, dict[str, str]] = {}
         self.files: Mapping[str, ToolFile] = {}
         self.receipts: dict[str, Mapping[str, Any]] = {}
 
@@ -210,6 +211,12 @@ class FakeSupervisor:
                 "changes": changes if new is None else [],
             }
         )
+
+    async def tool_files(self, caller: Caller, name: str, version: str | None = None) -> Said:
+        entry = self._entry(name)
+        listing = {"main.py": "-" + "ab" * 48, "run.sh": "x" + "cd" * 48}
+        told = {"name": name, "version": entry.manifest.version, "digest": entry.digest}
+        return Said({**told, "files": self.listings.get(name, listing)})
 
     async def remove_tool(
         self, caller: Caller, name: str, version: str | None = None

@@ -90,6 +90,7 @@ def test_acting_as_an_operator(daemon: Hood) -> None:
         "tool.remove_refused": ("tools/remove", {"name": "private"}),
         "tool.list_refused": ("tools/all", {}),
         "tool.diff_refused": ("tools/diff", {"name": "private"}),
+        "tool.files_refused": ("tools/files", {"name": "private"}),
         "policy.explain_refused": ("policy/explain", {"who": "root", "tool": "private"}),
         "policy.review_refused": ("policy/review", {}),
         "caller.show_refused": ("callers/show", {"who": "root"}),

@@ -220,6 +220,12 @@ def _key(app: typer.Typer) -> None:
     app.add_typer(key.app, name="key")
 
 
+def _sbom(app: typer.Typer) -> None:
+    from fumehood.cli import sbom
+
+    app.command("sbom")(sbom.command)
+
+
 def _image(app: typer.Typer) -> None:
     from fumehood.cli import image
 
@@ -256,6 +262,7 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "session": _session,
     "tool": _tool,
     "image": _image,
+    "sbom": _sbom,
     "audit": _audit,
     "receipt": _receipt,
     "scan": _scan,

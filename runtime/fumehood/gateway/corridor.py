@@ -94,6 +94,10 @@ class Supervisor(Protocol):
         """What one version changes against another. Raises Unauthorized, UnknownTool."""
         ...
 
+    async def tool_files(self, caller: Caller, name: str, version: str | None = None) -> Report:
+        """The digests of a version's files. Raises Unauthorized, UnknownTool, CatalogError."""
+        ...
+
     async def show_tool(
         self, caller: Caller, name: str, version: str | None = None
     ) -> RegisteredTool: ...

@@ -105,7 +105,14 @@ def _catalog(supervisor: Supervisor) -> Mapping[str, Route]:
         found = await supervisor.diff_tool(arrival.caller, name, old, new)
         return {"diff": found.to_json(), "resultType": "complete"}
 
+    async def pinned(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "name", "version")
+        name, version = _text(params, "name", 64), _optional(params, "version")
+        found = await supervisor.tool_files(arrival.caller, name, version)
+        return {"pinned": found.to_json(), "resultType": "complete"}
+
     return {
+        "fumehood/tools/files": pinned,
         "fumehood/tools/add": add,
         "fumehood/tools/approve": approve,
         "fumehood/tools/show": show,

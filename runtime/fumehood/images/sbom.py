@@ -51,7 +51,7 @@ def make(directory: int, digest: str, files: Mapping[str, str]) -> bytes:
     """
     packages, owned = _packages(directory, files)
     loose = [path for path in files if path not in owned and "/__pycache__/" not in path]
-    components = [_component(item, _distribution(directory)) for item in packages]
+    components = [component(item, _distribution(directory)) for item in packages]
     components += [_file(path, files[path]) for path in loose[:MAX_LISTED_FILES]]
     properties = [
         {"name": "fumehood:files", "value": str(len(files))},
@@ -148,6 +148,12 @@ def installed(directory: int) -> Iterator[Package]:
             )
 
 
+def debian(directory: int) -> list[dict[str, object]]:
+    """The Debian packages of a tree as CycloneDX components."""
+    distribution = _distribution(directory)
+    return [component(package, distribution) for package in installed(directory)]
+
+
 def _fields(paragraph: str) -> dict[str, str]:
     found = {}
     for line in paragraph.splitlines():
@@ -231,19 +237,20 @@ def _distribution(directory: int) -> str:
     return "-".join(fields.get(key, "").strip('"') for key in ("ID", "VERSION_ID")).strip("-")
 
 
-def _component(package: Package, distribution: str) -> dict[str, object]:
-    component: dict[str, object] = {
+def component(package: Package, distribution: str = "") -> dict[str, object]:
+    """A package as CycloneDX has it. distribution: `debian-12`."""
+    made: dict[str, object] = {
         "type": "library",
         "name": package.name,
         "version": package.version,
         "purl": _purl(package, distribution),
     }
-    component["bom-ref"] = component["purl"]
+    made["bom-ref"] = made["purl"]
     if package.maintainer:
-        component["publisher"] = package.maintainer
+        made["publisher"] = package.maintainer
     if package.source:
-        component["properties"] = [{"name": "debian:source", "value": package.source}]
-    return component
+        made["properties"] = [{"name": "debian:source", "value": package.source}]
+    return made
 
 
 def _purl(package: Package, distribution: str) -> str:

@@ -48,6 +48,22 @@ class Diff:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a version as they were pinned: by path, `x` or `-` and the SHA-384, hex."""
+
+    tool: RegisteredTool
+    listing: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.tool.manifest.name,
+            "version": self.tool.manifest.version,
+            "digest": self.tool.digest,
+            "files": dict(self.listing),
+        }
+
+
 @dataclass(slots=True)
 class Registration:
     """record: returns once it is on disk. operator_only: returns for an operator, and records and
@@ -194,6 +210,17 @@ class Registration:
             )
         listings = self.catalog.listing(one), self.catalog.listing(two)
         return Diff(one, two, compare(one.manifest, two.manifest, *listings))
+
+    async def files(self, caller: Caller, name: str, version: str | None = None) -> Files:
+        """What a version's files are; raises Unauthorized, UnknownTool, CatalogError."""
+        await self.operator_only(caller, "tool.files_refused")
+        tool = await self.known(caller, name, version)
+        listing = self.catalog.listing(tool)
+        if listing is None:  # stored by a version that kept no listing
+            raise CatalogError(
+                f"the files of {name[:64]!r} are not on record", "register the tool again"
+            )
+        return Files(tool, listing)
 
     async def _signer(
         self,

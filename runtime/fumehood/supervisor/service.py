@@ -193,6 +193,7 @@ class Supervisor:
         self.approve_tool = self._registration.approve
         self.all_tools = self._registration.all
         self.diff_tool = self._registration.diff
+        self.tool_files = self._registration.files
         self.reloading = Reloading(
             rooms.config, rooms.admission, self._record, self._operator_only,
             approvals=self._approvals,

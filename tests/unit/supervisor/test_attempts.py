@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -14,12 +15,13 @@ import pytest
 from fumehood.admission.admit import Admission
 from fumehood.admission.authorize import Authorizer
 from fumehood.admission.quota import Quota
-from fumehood.catalog.store import Catalog
+from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.config import Config
 from fumehood.errors import (
     CatalogError,
     FumehoodError,
     ManifestError,
+    Unauthorized,
     UnknownSession,
     UnknownTool,
     UsageError,
@@ -111,7 +113,8 @@ class House:
         )
 
         async def operator_only(caller: Caller, event: str) -> None:
-            raise AssertionError("not asked for here")
+            if caller.uid != 0:
+                raise Unauthorized(event)
 
         def append(_event: str, _fields: Mapping[str, Any]) -> Future[Any]:
             raise AssertionError("nobody is tightened here")
@@ -173,6 +176,16 @@ def test_looking_at_anothers_tool_and_at_none_is_answered_alike_and_told_apart_o
         ("tool.show_refused", "word-count", True),
         ("tool.show_refused", "no-such", False),
     ]
+
+
+def test_the_pins_of_a_tools_files_are_for_operators(house: House) -> None:
+    text = json.dumps(document(run__files=".", run__command=["cat"]))
+    data = {"main.py": ToolFile(b"1", executable=True)}
+    asyncio.run(house.registration.add(OPERATOR, text, data))
+    told = asyncio.run(house.registration.files(OPERATOR, "word-count")).to_json()
+    assert told["files"] == {"main.py": "x" + hashlib.sha384(b"1").hexdigest()}
+    with pytest.raises(Unauthorized, match=r"tool\.files_refused"):
+        asyncio.run(house.registration.files(ANN, "word-count"))
 
 
 # --- registrations
