@@ -140,6 +140,7 @@ class FakeSupervisor:
         self.release = anyio.Event()
         self.behaviours: dict[str, Behaviour] = {"echo": self._echo, "wait": self._wait}
         self.catalog = {name: registered(name) for name in ("wait", "echo")}
+        self.attempts: list[tuple[str, str]] = []
         self.listings: dict[str, dict[str, str]] = {}
         self.files: Mapping[str, ToolFile] = {}
         self.receipts: dict[str, Mapping[str, Any]] = {}
@@ -192,6 +193,9 @@ class FakeSupervisor:
         self.accepted = tuple(accept)
         self.catalog[name] = replace(self._entry(name), state="active")
         return self.catalog[name]
+
+    async def attempted(self, caller: Caller, event: str, error: FumehoodError) -> None:
+        self.attempts.append((event, error.cause))
 
     async def all_tools(self, caller: Caller) -> list[RegisteredTool]:
         return list(self.catalog.values())

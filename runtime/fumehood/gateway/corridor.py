@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from fumehood.catalog.store import ToolFile
+from fumehood.errors import FumehoodError
 from fumehood.model.live import Listener
 from fumehood.model.request import Caller, RegisteredTool, Request
 from fumehood.model.result import Result
@@ -83,6 +84,10 @@ class Supervisor(Protocol):
     async def remove_tool(
         self, caller: Caller, name: str, version: str | None = None
     ) -> RegisteredTool: ...
+
+    async def attempted(self, caller: Caller, event: str, error: FumehoodError) -> None:
+        """Put on record what the gateway itself refuses; floods are counted."""
+        ...
 
     async def all_tools(self, caller: Caller) -> Sequence[RegisteredTool]:
         """Every version of every tool. Raises Unauthorized."""

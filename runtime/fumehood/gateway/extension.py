@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fumehood.catalog.store import ToolFile
-from fumehood.errors import UsageError
+from fumehood.errors import FumehoodError, UsageError
 from fumehood.gateway import response
 from fumehood.gateway.connection import Arrival, Route
 from fumehood.gateway.corridor import Supervisor
@@ -69,11 +69,15 @@ def _catalog(supervisor: Supervisor) -> Mapping[str, Route]:
 
     async def add(arrival: Arrival) -> dict[str, Any]:
         params = _params(arrival, "manifest", "files", "accept", "signature")
-        manifest = _text(params, "manifest", MANIFEST_CHARACTERS)
-        files, accept = _files(params.get("files", {})), _names(params, "accept")
-        signature = params.get("signature")
-        if signature is not None and not isinstance(signature, dict):
-            raise UsageError("'signature' must be an object", "send the envelope as it is")
+        try:
+            manifest = _text(params, "manifest", MANIFEST_CHARACTERS)
+            files, accept = _files(params.get("files", {})), _names(params, "accept")
+            signature = params.get("signature")
+            if signature is not None and not isinstance(signature, dict):
+                raise UsageError("'signature' must be an object", "send the envelope as it is")
+        except FumehoodError as error:
+            await supervisor.attempted(arrival.caller, "tool.add_refused", error)
+            raise
         added = await supervisor.add_tool(arrival.caller, manifest, files, accept, signature)
         return _tool(added)
 

@@ -177,6 +177,7 @@ class Supervisor:
             self._record,
             time.monotonic,
         )
+        self.attempted = self._attempts.refused
         self._callers = Callers(
             rooms.admission, rooms.audit.append, self._record, self._operator_only, self._attempts
         )

@@ -111,6 +111,8 @@ async def test_params_that_cannot_be_taken(
     assert answer["error"]["code"] == -32602
     assert len(answer["error"]["message"]) < 300
     assert set(supervisor.catalog) == {"wait", "echo"}
+    recorded = ["tool.add_refused"] if method == "tools/add" else []
+    assert [event for event, _ in supervisor.attempts] == recorded
 
 
 async def test_a_method_of_ours_can_be_cancelled(client: Peer, supervisor: FakeSupervisor) -> None:

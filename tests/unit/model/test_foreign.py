@@ -176,6 +176,13 @@ def test_without_a_choice_no_tools_schema_is_taken_for_the_servers() -> None:
     assert {"registry.fetcher.tools[0]", "registry.fetcher.tools[1]"} <= set(left(draft))
 
 
+@pytest.mark.parametrize("image", ["host", "example/host", "example/host:1", "x/host@sha256:00"])
+def test_an_image_called_host_does_not_become_the_hosts_root(image: str) -> None:
+    draft = drafted({"type": "server", "name": "x", "image": image})
+    assert "run" not in draft.manifest
+    assert "image" in left(draft)
+
+
 def test_a_remote_server_has_nothing_that_would_run() -> None:
     assert "run" not in drafted(CATALOG, server="far").manifest
 

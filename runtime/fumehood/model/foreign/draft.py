@@ -96,6 +96,9 @@ class Draft:
         """The name under which `image import` keeps it; images come from the store alone."""
         plain = reference.partition("@")[0].rpartition("/")[2]
         name = plain.partition(":")[0]
+        if name == "host":  # the manifest's word for the host's own root
+            self.leave(path, f"{shown(reference)}: `host` is no image's name; import it as another")
+            return
         self.set_run("image", name, path)
         if self.manifest.get("run", {}).get("image") == name:
             why = f"import it: `fumehood image import docker://{reference} --name {name}`"
