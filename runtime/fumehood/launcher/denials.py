@@ -18,7 +18,10 @@ from fumehood.kernel.audit_stream import Kauditd, Record, Stream
 from fumehood.model.outcome import SyscallCount, Syscalls
 
 RECORDS_PER_SECOND: Final = 2_000
-"""10 µs each; past it the kernel drops the rest until the second is over."""
+"""Of our sandboxes, 10 µs each; past it the kernel drops the rest until the second is over."""
+STRANGERS_PER_SECOND: Final = 20_000
+"""Of everybody else on the host, and what gathered while nothing of ours ran: a bound of its own,
+or whoever can be killed by a filter could keep us from hearing of our own."""
 MAX_KINDS: Final = 32
 """Different calls told for one sandbox; more are only counted."""
 FIRST_TOLD: Final = 8
@@ -81,7 +84,7 @@ class Denials:
         self._running: dict[str, _Tally] = {}
         self._by_uid: dict[int, _Tally] = {}
         self._second = 0.0
-        self._read = 0
+        self._own = self._strangers = 0
         self._pauses = 0
         self.paused_until = 0.0
 
@@ -137,17 +140,24 @@ class Denials:
         if now < self.paused_until:
             return
         if now - self._second >= 1.0:
-            self._second, self._read = now, 0
-        while (left := RECORDS_PER_SECOND - self._read) > 0:
-            records = self._stream.read(min(left, 100))
-            self._read += len(records)
+            self._second, self._own, self._strangers = now, 0, 0
+        while (most := self._room()) > 0:
+            records = self._stream.read(most)
             for record in records:
                 if (tally := self._by_uid.get(record.uid)) is not None:
                     tally.add(record)
-            if len(records) < min(left, 100):
+                    self._own += 1
+                else:
+                    self._strangers += 1
+            if len(records) < most:
                 return
         self._pauses += 1
         self.paused_until = self._second + 1.0
+
+    def _room(self) -> int:
+        """How many records may be read at once, whosever they are."""
+        own, strangers = RECORDS_PER_SECOND - self._own, STRANGERS_PER_SECOND - self._strangers
+        return min(own, strangers, 100)
 
     def news(self) -> list[tuple[str, int]]:
         """Running sandboxes with so many denied calls that they are worth a word, and how many."""

@@ -162,6 +162,8 @@ class Launcher:
             return _POLL_SECONDS
         deadlines = [item.deadline for item in self._running.values()]
         deadlines += [item.budget.check for item in self._running.values() if item.budget]
+        if self._denials.fd >= 0 and not self._hears_denials and deadlines:
+            deadlines.append(self._denials.paused_until)
         return max(min(deadlines) - time.monotonic(), 0.0) if deadlines else -1
 
     # --- the supervisor's side

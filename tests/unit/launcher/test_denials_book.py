@@ -203,3 +203,29 @@ def test_nothing_is_told_of_two_that_share_an_account(book: Denials, stream: Fak
     stream.send(ONE, count=50)
     book.receive()
     assert book.news() == []
+
+
+def test_kills_of_strangers_keep_nobody_from_hearing_of_our_own(
+    book: Denials, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("fumehood.launcher.denials.time.monotonic", lambda: now)
+    stream.send(65_534, count=3 * denials.RECORDS_PER_SECOND)  # while nothing of ours ran
+    book.started("a", ONE)
+    stream.send(65_534, count=denials.RECORDS_PER_SECOND)
+    stream.send(ONE, count=3)
+    told = book.ended("a", killed=True)
+    assert (told.seen[0].count, told.complete) == (3, True)
+    assert book.paused_until < now
+
+
+def test_a_flood_of_strangers_is_bounded_too(
+    book: Denials, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("fumehood.launcher.denials.time.monotonic", lambda: now)
+    book.started("a", ONE)
+    stream.send(65_534, count=denials.STRANGERS_PER_SECOND + 1)
+    book.receive()
+    assert book.paused_until == pytest.approx(now + 1.0)
+    assert not book.ended("a", killed=False).complete
