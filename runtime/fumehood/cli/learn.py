@@ -22,7 +22,15 @@ from typing import Any, Final
 from fumehood.cli import image, private
 from fumehood.cli.pack import Package, PackedFile, folder
 from fumehood.client import Client
-from fumehood.errors import CatalogError, EngineError, Unauthorized, Unavailable, UsageError
+from fumehood.engines import docker_seccomp
+from fumehood.errors import (
+    CatalogError,
+    EngineError,
+    FumehoodError,
+    Unauthorized,
+    Unavailable,
+    UsageError,
+)
 from fumehood.kernel import seccomp_learning as learning
 from fumehood.kernel.seccomp_profile import Profile, parse
 from fumehood.places import Places
@@ -35,6 +43,8 @@ MAX_CALLS: Final = 1_000
 ACTIONS_LOGGED: Final = Path("/proc/sys/kernel/seccomp/actions_logged")
 PREFIX: Final = "learning-"
 """Of the profiles' names in the private daemon."""
+UNDER_THE_FILTER: Final = {"docker": docker_seccomp.CONTAINER_CALLS}
+"""What an engine itself does under the tool's filter, before anybody hears of the tool's calls."""
 _NOT_RUN: Final = frozenset({"rejected", "engine_error", "cancelled"})
 
 
@@ -44,7 +54,7 @@ class Learned:
 
     used, denied, killed: system calls, sorted. samples: the status of each sample, in order.
     rounds: daemons that it took to see everything. complete: no record was lost in the end.
-    proven: every sample ended the same under the proposal.
+    proven: every sample ended the same under the proposal. unproven: why that is not so.
     """
 
     tool: str
@@ -59,8 +69,12 @@ class Learned:
     complete: bool
     proposal: Profile
     document: bytes
-    proven: bool
+    unproven: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def proven(self) -> bool:
+        return not self.unproven
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,7 @@ class _Pass:
     """Samples run under one kind of profile until everything of it has been named.
 
     make: the profile that logs some of `names`. whole: nothing was missed the last time.
+    engines: those that ran a sample.
     """
 
     name: str
@@ -93,6 +108,7 @@ class _Pass:
     seen: set[str] = field(default_factory=set)
     killed: set[str] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
+    engines: set[str] = field(default_factory=set)
     whole: bool = False
 
     def profile(self) -> Profile:
@@ -132,12 +148,12 @@ class Learner:
             f"{len(self.samples)} samples, each run {self.runs} times, on "
             f"{platform.machine()}, Linux {platform.release()}. The rest is denied."
         )
-        document = learning.render(learning.proposal(profile, used, comment=comment))
-        proposal = parse(document, name=name)
-        proof = _Pass("proposal", lambda _: proposal, frozenset())
-        self.tell("the proposal is tried")
-        self._round([proof])
         first = uses[0]
+        own = {call for engine in first.engines for call in UNDER_THE_FILTER.get(engine, ())}
+        smaller = learning.proposal(profile, used, comment=comment, engine=own)
+        document = learning.render(smaller)
+        proposal = parse(document, name=name)
+        self.tell("the proposal is tried")
         return Learned(
             tool=str(manifest["name"]),
             version=str(manifest["version"]),
@@ -151,9 +167,23 @@ class Learner:
             complete=all(each.whole for each in [*uses, denials]),
             proposal=proposal,
             document=document,
-            proven=(proof.statuses, proof.killed) == (first.statuses, first.killed),
+            unproven=self._unproven(proposal, first),
             notes=_notes(first.statuses),
         )
+
+    def _unproven(self, proposal: Profile, first: _Pass) -> str:
+        """Why samples do not end under the proposal as they did before; empty: they do.
+
+        That they cannot be run at all is an answer too: what was learnt is still told.
+        """
+        proof = _Pass("proposal", lambda _: proposal, frozenset())
+        try:
+            self._round([proof])
+        except FumehoodError as error:
+            return f"samples could not be run under the proposal: {error.cause}"
+        if (proof.statuses, proof.killed) != (first.statuses, first.killed):
+            return "samples ended differently under the proposal"
+        return ""
 
     def _rounds(self, passes: Sequence[_Pass]) -> int:
         """Run every pass until nothing of it is missed; how many daemons that took.
@@ -186,6 +216,7 @@ class Learner:
                     for _ in range(self.runs):
                         result = client.call(name, sample)
                         each.statuses.append(_status(result))
+                        each.engines.add(_engine(result))
                         _add(each, result["syscalls"])
                 if "timeout" in each.statuses and len(each.seen) > before:
                     each.whole = False  # logging may have held it up; it is less the next time
@@ -275,6 +306,10 @@ def _status(result: Mapping[str, Any]) -> str:
     if status in _NOT_RUN:
         raise EngineError(f"a sample could not be run: {result['message']}", control="sandbox")
     return status
+
+
+def _engine(result: Mapping[str, Any]) -> str:
+    return str((result["enforced"] or {}).get("engine", ""))
 
 
 def _add(found: _Pass, told: Mapping[str, Any] | None) -> None:

@@ -307,6 +307,7 @@ def _learned(found: Learned, target: Path) -> Mapping[str, object]:
         "rounds": found.rounds,
         "complete": found.complete,
         "proven": found.proven,
+        "unproven": found.unproven or None,
         "notes": list(found.notes),
         "proposal": {
             "name": found.proposal.name,
@@ -339,8 +340,9 @@ def _report(found: Learned, target: Path) -> None:
     if not found.complete:
         note("incomplete", "records were lost, or new calls came to the end; learn again", "1;31")
     if not found.proven:
-        note("not proven", "samples ended differently under the proposal", "1;31")
-    say(f"next: review it, then `fumehood profile adopt {target}`")
+        note("not proven", found.unproven, "1;31")
+    if found.complete and found.proven:
+        say(f"next: review it, then `fumehood profile adopt {target}`")
 
 
 @app.command("adopt")

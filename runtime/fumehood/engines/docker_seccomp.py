@@ -28,6 +28,27 @@ INIT_CALLS: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
 )
 """What a container's init does (tini.c): Docker gives it the tool's own filter, so a profile that
 denies one of these starts no tool at all."""
+_INIT_START: Final = frozenset(
+    {
+        "arch_prctl", "brk", "getpgrp", "getpid", "getrandom", "mprotect", "prlimit64", "readlink",
+        "rseq", "set_robust_list", "set_tid_address",
+    }
+)  # fmt: skip
+"""How the init, a static program, starts its C library and forks."""
+_RUNC: Final = frozenset(
+    {
+        # seen in the kernel's records: it closes what it holds and reports that it is ready
+        "close", "epoll_ctl", "execve", "fstatfs", "getdents64", "getpid", "openat", "write",
+        # Go's scheduler, memory and preemption, whenever they happen to come then
+        "clone", "epoll_pwait", "fcntl", "futex", "gettid", "madvise", "mmap", "munmap",
+        "nanosleep", "read", "rt_sigprocmask", "rt_sigreturn", "sched_yield", "sigaltstack",
+        "tgkill",
+    }
+)  # fmt: skip
+"""What runc does between loading the filter and executing the init."""
+CONTAINER_CALLS: Final = frozenset(name for name, _ in INIT_CALLS) | _INIT_START | _RUNC
+"""What runs under the tool's filter before the tool, so that learning does not see it: without
+these a profile starts no container, or not every time."""
 
 
 def denied_to_init(profile: Profile) -> str:

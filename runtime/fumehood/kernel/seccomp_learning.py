@@ -107,15 +107,18 @@ def opened(profile: Profile, names: Collection[str]) -> Profile:
     return replace(profile, rules=tuple(rules))
 
 
-def proposal(profile: Profile, used: Collection[str], *, comment: str) -> Profile:
+def proposal(
+    profile: Profile, used: Collection[str], *, comment: str, engine: Collection[str] = ()
+) -> Profile:
     """The smallest part of `profile` that allows the `used` calls, for this machine's ABI.
 
-    Reasons stay with their groups; rules on arguments stay whole, as arguments are not logged.
-    What is not used any more gets EPERM.
+    engine: calls that the tool's engine makes under the same filter before the tool is watched;
+    kept as ALWAYS is. Reasons stay with their groups; rules on arguments stay whole, as arguments
+    are not logged. What is not used any more gets EPERM.
     """
     always = {name for names in ALWAYS.values() for name in names}
     before = allowed(profile)
-    kept = before & {*used, *always}
+    kept = before & {*used, *always, *engine}
     killed = {
         name for rule in profile.rules if rule.action.name == KILL_PROCESS for name in rule.names
     }

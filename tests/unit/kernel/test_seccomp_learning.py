@@ -67,6 +67,14 @@ def test_a_proposal_allows_nothing_new(profile: Profile) -> None:
         assert item.after in ("EPERM", "ENOSYS") or item.call == "(ABI)", item
 
 
+def test_what_the_engine_does_under_the_filter_is_kept_and_nothing_new(profile: Profile) -> None:
+    bare = learning.proposal(profile, set(), comment="c")
+    wide = learning.proposal(profile, set(), comment="c", engine={"setpgid", "mount", "bpf"})
+    more = learning.allowed(wide) - learning.allowed(bare)
+    assert more == {"setpgid"} & learning.allowed(profile)
+    assert learning.decision(wide, "bpf") == "kill"
+
+
 def test_a_used_call_keeps_its_rules_on_arguments(profile: Profile) -> None:
     proposed = learning.proposal(profile, {"ioctl", "clone", "prctl"}, comment="c")
     for name in ("ioctl", "clone", "prctl"):
