@@ -1,7 +1,8 @@
 """The engines of this host side by side: there or not, which version, and what a probe proved.
 
 Must never call an engine usable that the launcher would refuse: it asks with the launcher's own
-rules, and a promise counts as kept only when an attempt to break it failed in a sandbox.
+rules, and a promise counts as kept only when every attempt to break it was made in a sandbox, and
+failed.
 """
 
 from __future__ import annotations
@@ -45,10 +46,15 @@ ATTEMPTS: Final = {
     "inherit the environment": "environment",
 }
 """What the probe attempts, by the promise that it would break."""
+UNATTACKED: Final = tuple(
+    promise.name for promise in PROMISES if promise.name not in ATTEMPTS.values()
+)
+"""Promises that the probe says nothing about: see docs/engines.md for what holds them."""
 _ROWS: Final = {promise.name: promise for promise in PROMISES}
 
 State = Literal["available", "refused", "absent"]
-Verdict = Literal["kept", "not enforced", "broken"]
+Verdict = Literal["kept", "not enforced", "missing", "broken"]
+"""From the best to the worst. missing: the probe did not answer for it, so nothing is proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +99,8 @@ class Report:
     @property
     def sound(self) -> bool:
         """Nothing that the configuration asks of it is missing."""
-        broken = any(attempt.verdict == "broken" for attempt in self.attempts)
-        return not broken and (self.state == "available" or not self.used)
+        failed = any(attempt.verdict in ("missing", "broken") for attempt in self.attempts)
+        return not failed and (self.state == "available" or not self.used)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -230,7 +236,8 @@ def _with_runtime(report: Report, facts: Facts, asked: _Asked) -> Report:
 
 
 def judged(report: Report, result: Mapping[str, Any]) -> Report:
-    """The report with the probe's attempts, or refused when the probe proves nothing."""
+    """The report with every attempt of ATTEMPTS, or refused when the probe proves nothing. What
+    the probe did not answer for is `missing`: silence is no proof."""
     found = result.get("structured")
     if result.get("status") != "ok" or not isinstance(found, dict):
         said = str(result.get("message") or result.get("stderr") or "").strip(". \n")
@@ -240,9 +247,22 @@ def judged(report: Report, result: Mapping[str, Any]) -> Report:
             cause=f"the probe ended with {result.get('status')}: {said}",
             remedy="see the log of the daemon: fumehood serve",
         )
+    if unknown := {str(entry["name"]) for entry in found["attempts"]} - set(ATTEMPTS):
+        return replace(
+            report,
+            state="refused",
+            cause=f"the probe is not this version's: nobody asked it to {min(unknown)}",
+            remedy="install Fumehood again",
+        )
     enforced = result.get("enforced") or {}
     attempts = [_account(found["uid"], enforced.get("uid"))]
     attempts += [_attempt(report, entry) for entry in found["attempts"]]
+    made = {attempt.name for attempt in attempts}
+    attempts += [
+        Attempt(name, promise, "missing", "the probe did not say that it was tried")
+        for name, promise in ATTEMPTS.items()
+        if name not in made
+    ]
     host = [name for name in enforced.get("not_enforced") or () if name not in report.accepted]
     return replace(report, attempts=tuple(attempts), accepted=(*report.accepted, *host))
 
@@ -292,5 +312,10 @@ def _unused(report: Report) -> str:
 
 def _cell(report: Report, name: str) -> str:
     found = [attempt.verdict for attempt in report.attempts if attempt.name == name]
-    words = {"kept": "refused", "not enforced": "not enforced", "broken": "ESCAPED"}
+    words = {
+        "kept": "refused",
+        "not enforced": "not enforced",
+        "missing": "NOT TRIED",
+        "broken": "ESCAPED",
+    }
     return words[found[0]] if found else "-"

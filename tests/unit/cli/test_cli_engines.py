@@ -11,7 +11,7 @@ import pytest
 
 from fumehood.cli import engines
 from fumehood.cli.doctor import PROBE
-from fumehood.cli.engines import ATTEMPTS, Report, judged, side_by_side
+from fumehood.cli.engines import ATTEMPTS, UNATTACKED, Report, judged, side_by_side
 from fumehood.cli.pack import load
 from fumehood.config import Config, DockerEngine
 from fumehood.engines import docker_api
@@ -27,7 +27,10 @@ FACTS = Facts("1.41", "20.10.24", "1.6.20", "1.1.5+ds1-1+deb12u1", "cgroupfs", (
 
 
 def said(*attempts: tuple[str, bool, str], **fields: Any) -> dict[str, Any]:
-    found = [{"name": name, "escaped": out, "detail": why} for name, out, why in attempts]
+    """What a whole probe says: everything was refused but these attempts."""
+    told = {name: (False, "EPERM") for name in ATTEMPTS if name != "use another account"}
+    told |= {name: (out, why) for name, out, why in attempts}
+    found = [{"name": name, "escaped": out, "detail": why} for name, (out, why) in told.items()]
     return {
         "status": "ok",
         "structured": {"uid": 1_900_000_000, "attempts": found},
@@ -39,9 +42,11 @@ def said(*attempts: tuple[str, bool, str], **fields: Any) -> dict[str, Any]:
 def test_a_refused_attempt_keeps_a_promise_and_an_escape_breaks_it() -> None:
     result = said(("mount", False, "Operation not permitted"), ("open sockets", True, "['IPv4']"))
     report = judged(PLAIN, result)
-    assert report.promises == {"account": "kept", "kernel": "kept", "sockets": "broken"}
+    kept = dict.fromkeys(ATTEMPTS.values(), "kept")
+    assert report.promises == kept | {"sockets": "broken"}
     assert not report.sound
-    assert "Operation not permitted" in report.attempts[1].detail
+    details = {attempt.name: attempt.detail for attempt in report.attempts}
+    assert "Operation not permitted" in details["mount"]
 
 
 def test_one_escape_outweighs_what_was_refused() -> None:
@@ -63,8 +68,60 @@ def test_a_runtime_with_a_gap_must_keep_all_other_promises() -> None:
 
 @pytest.mark.parametrize(("inside", "promised"), [(5, 1_900_000_000), (0, 0)])
 def test_another_account_than_promised_is_broken(inside: int, promised: int) -> None:
-    result = said(structured={"uid": inside, "attempts": []}, enforced={"uid": promised})
-    assert judged(PLAIN, result).promises == {"account": "broken"}
+    result = said(enforced={"uid": promised})
+    result["structured"]["uid"] = inside
+    assert judged(PLAIN, result).promises["account"] == "broken"
+    assert not judged(PLAIN, result).sound
+
+
+def test_a_whole_probe_that_got_nothing_is_sound() -> None:
+    report = judged(PLAIN, said())
+    assert {attempt.name for attempt in report.attempts} == set(ATTEMPTS)
+    assert report.sound
+
+
+def test_a_probe_that_says_nothing_proves_nothing() -> None:
+    result = said()
+    result["structured"]["attempts"] = []
+    report = judged(PLAIN, result)
+    missing = dict.fromkeys(ATTEMPTS.values(), "missing")
+    assert report.promises == missing | {"account": "kept"}
+    assert not report.sound
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTEMPTS) - {"use another account"}))
+def test_each_attempt_that_was_not_made_is_missed(name: str) -> None:
+    result = said()
+    entries = result["structured"]["attempts"]
+    result["structured"]["attempts"] = [entry for entry in entries if entry["name"] != name]
+    report = judged(PLAIN, result)
+    assert [a.name for a in report.attempts if a.verdict == "missing"] == [name]
+    assert report.promises[ATTEMPTS[name]] == "missing"
+    assert not report.sound
+
+
+def test_an_escape_outweighs_what_was_not_tried() -> None:
+    result = said()
+    result["structured"]["attempts"] = [{"name": "mount", "escaped": True, "detail": "mounted"}]
+    assert judged(PLAIN, result).promises["kernel"] == "broken"
+
+
+def test_a_probe_of_another_version_is_no_proof() -> None:
+    report = judged(PLAIN, said(("knock", False, "EPERM")))
+    assert (report.state, report.sound) == ("refused", False)
+    assert "knock" in report.cause
+
+
+def test_every_promise_is_attacked_or_named_as_not_attacked() -> None:
+    assert {*UNATTACKED, *ATTEMPTS.values()} == NAMES
+    text = (Path(__file__).parents[3] / "docs" / "engines.md").read_text()
+    row = next(line for line in text.splitlines() if "| the probe attacks them" in line)
+    attacked = row.split("|")[1].strip().split(", ")
+    assert set(attacked) == set(ATTEMPTS.values())
+    held = [line.split("|")[1] for line in text.splitlines() if "| read back from the" in line]
+    held += [line.split("|")[1] for line in text.splitlines() if "| the suites, on" in line]
+    for name in UNATTACKED:
+        assert any(name in cell for cell in held), name
 
 
 def test_what_the_host_lacks_is_shown_as_accepted() -> None:
@@ -103,14 +160,18 @@ def test_only_runtimes_with_a_kernel_of_their_own_have_gaps() -> None:
 
 def test_they_stand_side_by_side() -> None:
     first = judged(PLAIN, said(("mount", False, "EPERM"), ("open sockets", False, "EPERM")))
-    second = judged(HIDING, said(("open sockets", True, "IPv4")))
+    result = said(("open sockets", True, "IPv4"))
+    entries = result["structured"]["attempts"]
+    result["structured"]["attempts"] = [e for e in entries if e["name"] != "mount"]
+    second = judged(HIDING, result)
     headers, rows = side_by_side([first, second, replace(HIDING, used=False, attempts=())])
     assert headers == ["", "bubblewrap", "docker (runsc)", "docker (runsc)"]
     cells = {row[0]: row[1:] for row in rows}
     assert cells["engine"] == ["available", "available", "available, not configured"]
     assert cells["sockets: open sockets"] == ["refused", "not enforced", "-"]
-    assert cells["kernel: mount"] == ["refused", "-", "-"]
-    assert "kernel: make a device" not in cells
+    assert cells["kernel: mount"] == ["refused", "NOT TRIED", "-"]
+    _, rows = side_by_side([replace(PLAIN, attempts=())])
+    assert [row[0] for row in rows] == ["engine", "version", "not enforced"], "nothing was probed"
 
 
 # --- what was found on the host
