@@ -74,6 +74,25 @@ def test_a_thousand_waiting_calls_of_one_caller_do_not_starve_anothers_one() -> 
         assert sum(ledger.ended.values()) == 1_201
 
 
+def test_a_caller_whose_calls_run_long_leaves_a_place_for_another() -> None:
+    config = {
+        "accounts": ACCOUNTS,
+        "callers": {"users": [0, OTHER_UID]},
+        "sandboxes": 4,
+        "warm": 0,
+        "queue_timeout": "10m",
+    }
+    with hood(config=config) as running:
+        running.register(None, "long", command=["sleep", "300"], limits={"timeout": "5m"})
+        running.register(None, "quick", command=["echo", "quick"])
+        with Pipeline(running.socket) as greedy:
+            greedy.send("long", 12)
+            eventually(lambda: int(running.status()["waiting"]) == 9, 30, "all but its share wait")
+            assert call_as(OTHER_UID, running.socket, "quick")["status"] == "ok"
+            status = running.status()
+            assert (int(status["running"]), int(status["waiting"])) == (3, 9)
+
+
 def test_two_hundred_hungry_calls_are_all_answered_and_the_host_stays_responsive() -> None:
     # As on a host of about 1 GiB: what sandboxes may hold together is a part of this one's memory.
     whole = psutil.virtual_memory().total

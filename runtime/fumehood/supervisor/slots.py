@@ -1,8 +1,9 @@
 """Sandboxes for invocations: bounded in number, memory and waiting; fair between callers.
 
 A caller with a thousand waiting calls does not starve another's one: free slots go round the
-callers, not along the calls, and a full queue is full only for those who fill it. Nothing
-here knows what a slot is used for.
+callers, not along the calls, and a full queue is full only for those who fill it. Nor does a
+caller whose calls run long: one caller alone never holds everything, so another's call finds a
+place. Nothing here knows what a slot is used for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from fumehood.errors import OverQuota, Unavailable
 
 Key = int
 UNBOUNDED = 1 << 62
+RESERVED = 8
+"""One caller leaves an eighth of the places to others, and at least one; and an eighth of the
+memory. A caller who holds nothing may always have one place, whatever its size."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,8 +32,19 @@ class _Turn:
     granted: asyncio.Future[None]
 
 
+@dataclass(slots=True)
+class _Held:
+    """What one caller holds."""
+
+    places: int = 0
+    memory: int = 0
+
+
 class Slots:
     """At most `size` at once; at most `queue` waiting, each at most `patience` seconds.
+
+    One caller holds at most its share of `size` and `memory`, see `RESERVED`; its further calls
+    wait, those of others pass them.
 
     per_tool: of one tool at once; its further calls wait, those of other tools pass them.
     memory: bytes that all slots together may hold. A call that needs more than is left waits,
@@ -47,6 +62,9 @@ class Slots:
         memory: int = UNBOUNDED,
     ) -> None:
         self._free = size
+        self._share = max(1, size - max(1, size // RESERVED))
+        self._memory_share = memory - memory // RESERVED
+        self._held: dict[Key, _Held] = {}
         self._queue = queue
         self._patience = patience
         self._per_tool = per_tool
@@ -72,7 +90,7 @@ class Slots:
             yield
         finally:
             self.taken -= 1
-            self._give_back(turn)
+            self._give_back(caller, turn)
 
     def close(self) -> None:
         """Refuse whoever waits, and whoever comes. Places that are held stay held."""
@@ -87,14 +105,11 @@ class Slots:
     async def _take(self, caller: Key, turn: _Turn) -> None:
         if self._closed:
             raise _stopping()
-        if not self.waiting and self._fits(turn):
-            self._hold(turn)
-            return
-        if self.waiting >= self._queue:
-            self._make_room(caller)
         self._waiting.setdefault(caller, deque()).append(turn)
         self.waiting += 1
         self._serve()  # what waits may be held up by what this one does not need
+        if self.waiting > self._queue:
+            self._make_room(caller)
         try:
             async with asyncio.timeout(self._patience):
                 await turn.granted
@@ -110,18 +125,18 @@ class Slots:
             raise
 
     def _make_room(self, caller: Key) -> None:
-        """In a full queue the newest call of whoever has most there gives way to one who has
-        less; raises OverQuota when nobody has to."""
-        own = len(self._waiting.get(caller, ()))
-        most = max(self._waiting, key=lambda key: len(self._waiting[key]), default=caller)
-        if most == caller or len(self._waiting[most]) <= own + 1:
-            raise self._full()
-        queue = self._waiting[most]
-        turn = queue[-1]
+        """In a queue that the caller's new call made too long, the newest call of whoever has
+        most there gives way to one who has less; when nobody has to, the new one is refused."""
+        counts = {key: len(queue) for key, queue in self._waiting.items()}
+        counts[caller] -= 1
+        most = max(counts, key=counts.__getitem__)
+        loser = most if counts[most] > counts[caller] + 1 else caller
+        turn = self._waiting[loser].pop()
+        self.waiting -= 1
+        if not self._waiting[loser]:
+            del self._waiting[loser]
         if not turn.granted.done():
             turn.granted.set_exception(self._full())
-        queue.pop()
-        self.waiting -= 1
 
     def _full(self) -> OverQuota:
         return OverQuota(
@@ -130,19 +145,29 @@ class Slots:
             retry_after=self._patience / 4,
         )
 
-    def _fits(self, turn: _Turn) -> bool:
-        return (
-            self._free > 0
-            and self._tools[turn.tool] < self._per_tool
-            and turn.memory <= self._memory_left
+    def _within_share(self, caller: Key, turn: _Turn) -> bool:
+        held = self._held.get(caller)
+        return held is None or (
+            held.places < self._share and held.memory + turn.memory <= self._memory_share
         )
 
-    def _hold(self, turn: _Turn) -> None:
+    def _fits(self, turn: _Turn) -> bool:
+        return self._free > 0 and turn.memory <= self._memory_left
+
+    def _hold(self, caller: Key, turn: _Turn) -> None:
+        held = self._held.setdefault(caller, _Held())
+        held.places += 1
+        held.memory += turn.memory
         self._free -= 1
         self._memory_left -= turn.memory
         self._tools[turn.tool] += 1
 
-    def _give_back(self, turn: _Turn) -> None:
+    def _give_back(self, caller: Key, turn: _Turn) -> None:
+        held = self._held[caller]
+        held.places -= 1
+        held.memory -= turn.memory
+        if not held.places:
+            del self._held[caller]
         self._free += 1
         self._memory_left += turn.memory
         self._tools[turn.tool] -= 1
@@ -154,7 +179,7 @@ class Slots:
         """Give up waiting; a slot that was just handed over goes to the next."""
         if turn.granted.done() and not turn.granted.cancelled():
             if turn.granted.exception() is None:
-                self._give_back(turn)
+                self._give_back(caller, turn)
             return
         queue = self._waiting.get(caller)
         if queue is not None and turn in queue:
@@ -163,21 +188,23 @@ class Slots:
 
     def _serve(self) -> None:
         """Hand out what is free, one place to each caller in turn."""
-        served = True
-        while served and self._free and self._waiting:
-            served = False
-            for caller, queue in list(self._waiting.items()):
-                turn = next((t for t in queue if self._tools[t.tool] < self._per_tool), None)
-                if turn is None:
-                    continue
-                if not self._fits(turn):
-                    return
-                self._drop(caller, queue, turn)
-                if not turn.granted.done():
-                    self._hold(turn)
-                    turn.granted.set_result(None)
-                served = True
-                break
+        while self._free and (found := self._next()) is not None:
+            caller, queue, turn = found
+            if not self._fits(turn):
+                return
+            self._drop(caller, queue, turn)
+            if not turn.granted.done():
+                self._hold(caller, turn)
+                turn.granted.set_result(None)
+
+    def _next(self) -> tuple[Key, deque[_Turn], _Turn] | None:
+        """Who is to have the next place. Of one caller's calls, a large one that waits for its
+        caller's memory is not passed by small ones either."""
+        for caller, queue in self._waiting.items():
+            turn = next((t for t in queue if self._tools[t.tool] < self._per_tool), None)
+            if turn is not None and self._within_share(caller, turn):
+                return caller, queue, turn
+        return None
 
     def _drop(self, caller: Key, queue: deque[_Turn], turn: _Turn) -> None:
         queue.remove(turn)

@@ -189,3 +189,56 @@ def test_a_queue_that_one_caller_fills_is_not_full_for_another() -> None:
         assert set(order) == {1, 2, 3}
 
     asyncio.run(scenario())
+
+
+def test_a_caller_whose_calls_run_long_leaves_a_place_for_another() -> None:
+    async def scenario() -> None:
+        slots, order, gate = Slots(4, 12, 10), list[int](), asyncio.Event()
+        greedy = [asyncio.create_task(hold(slots, 1, order, gate)) for _ in range(15)]
+        await settle()
+        assert (slots.taken, slots.waiting) == (3, 12)
+        async with asyncio.timeout(10), slots.slot(2):  # nobody ends, and the queue is full
+            assert slots.taken == 4
+        await settle()
+        assert (slots.taken, slots.waiting) == (3, 12), "its place stays for others"
+        gate.set()
+        await asyncio.gather(*greedy)
+        assert (slots.taken, slots.waiting) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("size", "share"), [(1, 1), (2, 1), (8, 7), (15, 14), (64, 56)])
+def test_what_one_caller_may_hold(size: int, share: int) -> None:
+    async def scenario() -> None:
+        slots, gate = Slots(size, 100, 10), asyncio.Event()
+        tasks = [asyncio.create_task(hold(slots, 1, [], gate)) for _ in range(size + 1)]
+        await settle()
+        assert slots.taken == share
+        gate.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_leaves_memory_too_and_its_large_call_is_not_passed_by_its_small_ones() -> None:
+    async def scenario() -> list[str]:
+        slots, order, gate = Slots(10, 100, 10, memory=80), list[str](), asyncio.Event()
+
+        async def hog() -> None:
+            async with slots.slot(1, "hog", 40):
+                await gate.wait()
+
+        first = asyncio.create_task(hog())
+        await settle()
+        tasks = [asyncio.create_task(use(slots, 1, "large", 40, order))]
+        tasks += [asyncio.create_task(use(slots, 1, "small", 1, order)) for _ in range(3)]
+        await settle()
+        assert order == []
+        async with asyncio.timeout(10):
+            await use(slots, 2, "other", 40, order)
+        gate.set()
+        await asyncio.gather(first, *tasks)
+        return order
+
+    assert asyncio.run(scenario())[:2] == ["2other", "1large"]
