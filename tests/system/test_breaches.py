@@ -21,6 +21,14 @@ for _ in range(400):
     os.write(w, b'x' * (1 << 20))
 """
 CHILD = "import os\nif os.fork() == 0: bytearray(200 << 20)\nos.wait(); print('done')"
+CHILD_THEN_FLOOD = """
+import os
+if os.fork() == 0: bytearray(200 << 20)
+os.wait()
+while True: os.write(1, b'x' * 65536)
+"""
+SIGSYS = "import os, signal; os.kill(os.getpid(), signal.SIGSYS)"
+SPARSE = "open('/out/sparse', 'wb').truncate(1 << 40)"
 CACHE = """
 import os
 total = 0
@@ -88,6 +96,31 @@ def test_a_killed_child_is_told_although_the_tool_exits_zero(hood: Hood) -> None
     assert (result["status"], result["exit_code"]) == ("memory_exceeded", 0)
     assert "not the tool itself" in result["breach"]["detail"]
     assert result["usage"]["oom_kills"] == 1
+
+
+def test_a_killed_child_does_not_hide_what_ended_the_tool_later(hood: Hood) -> None:
+    result = run(hood, CHILD_THEN_FLOOD, timeout="60s")
+    assert (result["status"], result["breach"]["control"]) == ("output_exceeded", "output")
+    assert result["usage"]["oom_kills"] == 1
+    (finding,) = [item for item in result["findings"] if item["rule"] == "limit-memory"]
+    assert (finding["kind"], finding["place"]) == ("behaviour", "sandbox")
+
+
+def test_a_signal_like_the_filters_is_no_system_call(hood: Hood) -> None:
+    result = run(hood, SIGSYS)
+    told = result["syscalls"]
+    assert (told["seen"], result["signal"]) == ([], 31)
+    if told["kills_visible"] and told["complete"]:
+        assert (result["status"], result["breach"]) == ("tool_error", None)
+        assert "SIGSYS (signal 31)" in result["message"]
+    else:
+        assert result["status"] == "syscall_killed"
+
+
+def test_a_sparse_file_was_not_written(hood: Hood) -> None:
+    result = run(hood, SPARSE)
+    assert (result["status"], result["breach"]["detail"]) == ("output_exceeded", "files in /out")
+    assert "left in /out have a size of 1024 GiB" in result["message"]
 
 
 def test_the_page_cache_kills_nobody(hood: Hood) -> None:

@@ -199,6 +199,8 @@ class Denials:
             del self._by_uid[tally.uid]
         if tally.shared:
             return Syscalls(reason=SHARED)
+        # A record that must come and did not may still come; or the tool sent itself the signal.
+        late = late or (awaited and self._sender is None and not tally.counts)
         reasons = [LATE] if late else []
         reasons += [MISSED] if tally.missed != self._missed else []
         return Syscalls(

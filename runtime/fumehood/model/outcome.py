@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Status = Literal[
     "ok",
@@ -33,6 +33,11 @@ class Breach:
     limit: int | float | str
     observed: int | float | str
     detail: str = ""
+
+
+IN_FILES: Final = "files in /out"
+"""`detail` of an `output` breach that is about the files, by the sizes that they claim: a sparse
+one of a TiB was never written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, get_args
 
 from fumehood.model.live import Sign
-from fumehood.model.outcome import Breach, Outcome
+from fumehood.model.outcome import IN_FILES, Breach, Outcome
 
 _CONTROL: Final = re.compile(r"([a-z][a-z0-9_.-]{0,40}): ")
 _SIGNS: Final = frozenset(get_args(Sign))
@@ -70,6 +70,12 @@ def _memory(outcome: Outcome) -> str:
 
 def _output(outcome: Outcome) -> str:
     limit, observed = _both(outcome.breach, size)
+    if outcome.breach is not None and outcome.breach.detail == IN_FILES:
+        return (
+            f"The files that the tool left in /out have a size of {observed} together, more than "
+            f"its output limit of {limit}; those that did not fit are left out. Ask for less, or "
+            "have the operator raise limits.output."
+        )
     return (
         f"The tool wrote {observed}, more than its output limit of {limit}; the rest is left "
         "out. Ask for less, or have the operator raise limits.output."

@@ -82,6 +82,10 @@ def notices(
         for seen in signs
         if seen.sign != told
     ]
+    if end.oom_kills and told != "memory":
+        met = memory(limits, end, usage)
+        message = f"limits.memory of {met.limit} was reached (peak {met.observed}): {met.detail}"
+        found.append(Notice("limit-memory", "medium", message))
     refused = end.counters.pids_refused
     if refused and told not in ("pids", "fork_storm"):
         message = f"limits.pids of {limits.pids} refused {refused} processes or threads"

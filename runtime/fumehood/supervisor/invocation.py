@@ -180,7 +180,10 @@ class _Invocation:
             timer.cancel()
 
     def _flooded(self) -> None:
-        """Also a tool that floods in its grace is killed at once."""
+        """Also a tool that floods in its grace is killed at once. One that is dead already was
+        not ended by what its pipes still held."""
+        if self._sandbox.ended.done():
+            return
         self._watch.note("output")
         self._sandbox.kill()
 

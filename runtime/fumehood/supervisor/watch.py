@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from fumehood.launcher.messages import EndedMessage
 from fumehood.model.live import Sign
-from fumehood.model.outcome import Breach, Status, Usage
+from fumehood.model.outcome import IN_FILES, Breach, Status, Syscalls, Usage
 from fumehood.model.plan import Plan
 from fumehood.supervisor import attribution
 from fumehood.supervisor.conduct import Observed
@@ -71,7 +71,8 @@ def conclude(
     limits = plan.limits
     if reason == "cancelled":
         return Conclusion("cancelled")
-    if end.oom_kills:
+    stopped = bool(end.stopped) or reason in ("timeout", "output") or reason in signs
+    if end.oom_kills and not stopped:  # else it went on after that, and a notice tells
         return Conclusion("memory_exceeded", attribution.memory(limits, end, usage))
     for sign, seen in signs.items():
         if sign == reason:
@@ -86,9 +87,11 @@ def conclude(
         )
     if exceeded or reason == "output":
         left = sum(file.size for file in end.artifacts)
-        observed = max(usage.stdout_bytes, usage.stderr_bytes, left)
-        return Conclusion("output_exceeded", Breach("output", limits.output_bytes, observed))
-    if end.signal == signal.SIGSYS:
+        written = max(usage.stdout_bytes, usage.stderr_bytes)
+        detail = IN_FILES if left > written else ""
+        breach = Breach("output", limits.output_bytes, max(written, left), detail)
+        return Conclusion("output_exceeded", breach)
+    if end.signal == signal.SIGSYS and not _sent_by_itself(end.syscalls):
         detail = end.syscalls.killed() or end.syscalls.reason
         return Conclusion("syscall_killed", Breach("seccomp", plan.seccomp, "SIGSYS", detail))
     if not end.executed and end.signal is not None:
@@ -98,3 +101,11 @@ def conclude(
     if end.exit_code == 0:
         return Conclusion("ok")
     return Conclusion("tool_error", attribution.behind_failure(limits, end, usage))
+
+
+def _sent_by_itself(told: Syscalls) -> bool:
+    """SIGSYS is a signal that anybody may send; the kernel records the ones that it sends for a
+    system call. Only where none could have been missed does having seen none say something."""
+    if not (told.kills_visible and told.complete) or told.others:
+        return False
+    return all(item.action == "log" for item in told.seen)

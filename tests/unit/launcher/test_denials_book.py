@@ -168,6 +168,20 @@ def test_an_end_waits_for_the_kernels_sender(book: Denials, sender: FakeSender) 
     assert late.reason.startswith(LATE)
 
 
+def test_a_record_that_did_not_come_may_still_where_the_sender_is_not_visible(
+    stream: FakeStream,
+) -> None:
+    """Nobody may conclude from it that the tool sent itself the signal."""
+    book = Denials(cast(Stream, stream))
+    book.started("a", ONE)
+    assert not book.ended("a", killed=True).complete
+    book.started("b", ONE)
+    assert book.ended("b", killed=False).complete
+    book.started("c", ONE)
+    stream.send(ONE)
+    assert book.ended("c", killed=True).complete
+
+
 def test_without_a_stream_it_says_why() -> None:
     book = Denials(None, "no")
     assert book.fd == -1

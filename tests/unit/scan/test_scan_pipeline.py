@@ -20,7 +20,7 @@ from fumehood.errors import (
     OverQuota,
     Unauthorized,
 )
-from fumehood.model.outcome import Artifact, Breach, Outcome, Status
+from fumehood.model.outcome import IN_FILES, Artifact, Breach, Outcome, Status
 from fumehood.model.result import Result, Timing
 from fumehood.scan.detector import Match
 from fumehood.scan.pipeline import Pipeline
@@ -457,6 +457,10 @@ def test_a_file_that_was_not_collected_is_told(pipeline: Pipeline, reason: str) 
         (
             outcome("", "", "output_exceeded", breach=Breach("output", 1 << 20, 10_485_760)),
             "wrote 10 MiB, more than its output limit of 1 MiB",
+        ),
+        (
+            outcome("", "", "output_exceeded", breach=Breach("output", 1 << 20, 1 << 40, IN_FILES)),
+            "left in /out have a size of 1024 GiB together, more than its output limit of 1 MiB",
         ),
         (
             outcome("", "", "syscall_killed", breach=Breach("seccomp", "compute", "SIGSYS")),

@@ -40,6 +40,19 @@ def test_a_child_that_alone_was_killed_is_told_apart() -> None:
     assert "2 killed, but not the tool itself" in attribution.memory(LIMITS, end, FULL).detail
 
 
+def test_what_was_killed_for_memory_before_we_ended_the_tool_is_a_notice() -> None:
+    stopped = conclude(plan(), KILLED, FULL, "timeout", exceeded=False)
+    assert stopped.breach is not None
+    assert (stopped.status, stopped.breach.control) == ("timeout", "timeout")
+    (notice,) = attribution.notices(LIMITS, KILLED, FULL, stopped.breach)
+    assert notice.rule == "limit-memory"
+    assert f"limits.memory of {64 * MIB} was reached (peak {64 * MIB})" in notice.message
+    assert notice.message.endswith("processes: 1 killed")
+    alone = conclude(plan(), KILLED, FULL, None, exceeded=False)
+    assert alone.status == "memory_exceeded"
+    assert attribution.notices(LIMITS, KILLED, FULL, alone.breach) == ()
+
+
 def test_refused_processes_are_a_breach_of_a_tool_that_failed_and_a_notice_otherwise() -> None:
     failed = replace(ENDED, counters=Counters(pids_refused=3))
     conclusion = conclude(plan(), failed, FULL, None, exceeded=False)
