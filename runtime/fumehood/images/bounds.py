@@ -20,8 +20,10 @@ class Bounds:
         tell more than 8 GiB). depth: directories within each other. path_bytes: PATH_MAX
         is 4096 with its NUL, and the root file system is not at `/` everywhere.
     layers: Docker itself allows 127. document_bytes: of one JSON document of an image.
-    header_bytes: of one pax or GNU long-name header. store_bytes: of all images of a store
-        together, as archives; an image with two names counts once.
+    header_bytes: of one pax or GNU long-name header. headers_bytes: of all of them, over all
+        layers; 300,000 long names need some 100 MiB.
+    store_bytes: of all images of a store together, as archives; an image with two names counts
+        once. room_bytes: like `bytes`, what store_bytes leaves for the image that is being read.
     """
 
     entries: int = 300_000
@@ -32,7 +34,21 @@ class Bounds:
     layers: int = 128
     document_bytes: int = 4 * MIB
     header_bytes: int = MIB
+    headers_bytes: int = 256 * MIB
     store_bytes: int = 32 << 30
+    room_bytes: int = 32 << 30
+
+    def require_bytes(self, size: int, *, entry: str = "") -> None:
+        """Raise ImageError when contents of `size` bytes are too much, before they are written."""
+        if size > self.bytes:
+            raise exceeded("more", self.bytes, "bytes", entry=entry)
+        if size > self.room_bytes:
+            raise ImageError(
+                f"the image has more than the {self.room_bytes} bytes that storage.images allows "
+                f"beside the other images ({self.store_bytes} for all)",
+                "make room with `fumehood image remove`, or raise storage.images",
+                entry=entry,
+            )
 
 
 DEFAULT = Bounds()

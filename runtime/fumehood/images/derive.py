@@ -90,7 +90,7 @@ def derive(
         def unpacked(place: Workplace) -> Tree:
             links = [folder for folder in (store.wheels(), wheels) if folder is not None]
             files = _fetch(requirements, place.copies, links, python, _glibc(base_fd), progress)
-            tree = Tree(Spool(place.contents, bounds), bounds)
+            tree = _tree(place, bounds)
             tree.adopt(base_fd)
             for path in files:
                 progress(f"unpacking {path.name}")
@@ -107,7 +107,7 @@ def derive(
         with compiler(bare, python) as archive, _opened(store.path(bare.digest)) as bare_fd:
 
             def compiled(place: Workplace) -> Tree:
-                tree = Tree(Spool(place.contents, bounds), bounds)
+                tree = _tree(place, bounds)
                 tree.adopt(bare_fd)
                 tree.apply(_Bytecode(TarReader(archive, bounds), tree, bounds), whiteouts=False)
                 return tree
@@ -115,6 +115,11 @@ def derive(
             return store.add(compiled, name, source=source, base=below.digest, requirements=wanted)
     finally:
         store.remove(bare.name, force=True)
+
+
+def _tree(place: Workplace, bounds: Bounds) -> Tree:
+    within = place.within(bounds)
+    return Tree(Spool(place.contents, within), within)
 
 
 def _with_packages(
@@ -131,7 +136,7 @@ def _with_packages(
     with _opened(store.path(below.digest)) as base_fd:
         npm.find_node(base_fd)
         archives = npm.fetch(packages, place.copies, folders, progress)
-        tree = Tree(Spool(place.contents, bounds), bounds)
+        tree = _tree(place, bounds)
         tree.adopt(base_fd)
         progress(f"unpacking {len(packages)} Node packages")
         npm.install(tree, packages, archives, bounds)

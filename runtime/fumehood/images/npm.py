@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -161,9 +162,8 @@ class _Unpacked:
             rest = member.name.partition("/")[2]
             if member.kind != "file" or not rest:
                 raise ImageError(f"{member.name[:256]!r} is no file of a package: {member.kind}")
-            yield Member(
-                f"{self._package.path}/{rest}", "file", member.executable, member.size, 0, ""
-            )
+            place = f"{self._package.path}/{rest}"
+            yield replace(member, name=place, mtime=0, link="")
 
     def content(self) -> Iterator[bytes]:
         return self._reader.content()

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -38,11 +38,17 @@ class Workplace:
 
     contents: an empty directory for files on their way into the tree.
     copies: an empty directory, by its path, for what other programs fetch.
+    room: bytes that the contents may have at most, of what storage.images allows.
     """
 
     archive: int
     contents: int
     copies: Path
+    room: int
+
+    def within(self, bounds: Bounds) -> Bounds:
+        """The bounds for what is read here."""
+        return replace(bounds, room_bytes=self.room)
 
 
 def load(source: str, place: Workplace, bounds: Bounds) -> Tree:
@@ -51,6 +57,7 @@ def load(source: str, place: Workplace, bounds: Bounds) -> Tree:
     Raises:
         ImageError: naming the entry or the document that is wrong.
     """
+    bounds = place.within(bounds)
     if source.startswith(REGISTRY):
         registry_copy(source, place.copies)
         return _from_directory(place.copies, place, bounds)
@@ -94,6 +101,7 @@ def _from_directory(path: Path, place: Workplace, bounds: Bounds) -> Tree:
 
 
 def from_tar(stream: Reader, place: Workplace, bounds: Bounds) -> Tree:
+    bounds = place.within(bounds)
     outer = Tree(Spool(place.archive, bounds), bounds)
     outer.apply(TarReader(Decompressed(stream), bounds), whiteouts=False)
     names = outer.root.children

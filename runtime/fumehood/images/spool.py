@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from fumehood.errors import ImageError
-from fumehood.images.bounds import Bounds, exceeded
+from fumehood.images.bounds import Bounds
 
 FILE_MODE, EXECUTABLE_MODE, DIRECTORY_MODE = 0o444, 0o555, 0o555
 """What is in an image is no secret, and no bit beyond these survives: no setuid, no writing."""
@@ -22,7 +22,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Spool:
-    """Files `0`, `1`, … in a directory. Together at most `bounds.bytes`."""
+    """Files `0`, `1`, … in a directory. Together at most `bounds.bytes` and `bounds.room_bytes`."""
 
     def __init__(self, directory: int, bounds: Bounds) -> None:
         self._directory = directory
@@ -80,8 +80,7 @@ class Spool:
 
     def _count_bytes(self, size: int) -> None:
         self._bytes += size
-        if self._bytes > self._bounds.bytes:
-            raise exceeded("more", self._bounds.bytes, "bytes")
+        self._bounds.require_bytes(self._bytes)
 
 
 @contextmanager

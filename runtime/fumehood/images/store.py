@@ -186,7 +186,12 @@ class ImageStore:
         """Store the tree that `fill` makes; see `import_`."""
         tagged = parse_name(name).tagged
         with disk_errors(), self._writable() as root, disk.staging(root) as work:
-            place = Workplace(work.make("archive"), work.make("contents"), work.path("copies"))
+            place = Workplace(
+                archive=work.make("archive"),
+                contents=work.make("contents"),
+                copies=work.path("copies"),
+                room=self._room(self._index(root), tagged),
+            )
             tree_fd = work.make("tree")
             tree = fill(place)
             tree.finish()
@@ -311,6 +316,13 @@ class ImageStore:
         if data is None or oci.sha256(data) != digest:
             raise ImageError(f"the blob {digest} is missing or damaged", "import the image again")
         return data
+
+    def _room(self, known: Index, name: str) -> int:
+        """The bytes that an image under `name` may have, which counts when it replaces one. It
+        may turn out to be an image that is here already, and then takes no more room."""
+        kept = {image.digest: image.size for image in known.without(frozenset({name})).images}
+        largest = max((image.size for image in known.images), default=0)
+        return max(self._bounds.store_bytes - sum(kept.values()), largest)
 
     def _require_room(self, known: Index, new: Image) -> None:
         kept = {image.digest: image.size for image in known.with_(new).images}

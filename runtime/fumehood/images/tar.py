@@ -33,6 +33,11 @@ _KINDS: Final[dict[bytes, Kind]] = {
     b"5": "directory",
     b"6": "fifo",
 }
+_LONG: Final[dict[bytes, bytes]] = {b"L": b"path", b"K": b"linkpath"}
+"""GNU's headers for long names, and what pax calls them."""
+_EXTENDED: Final = (b"x", b"g", *_LONG)
+_USED: Final = (b"path", b"linkpath", b"size", b"mtime")
+"""All that is kept of pax headers; a header may name any number of other keys."""
 _OCTAL = re.compile(rb"[ \0]*([0-7]{0,20})[ \0]*\Z")
 _DECIMAL = re.compile(rb"(-?)([0-9]{1,20})(\.[0-9]{0,40})?\Z")
 _LATEST = 2**33 - 1
@@ -41,7 +46,10 @@ _LATEST = 2**33 - 1
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One entry as the archive tells it; name and link are not checked yet."""
+    """One entry as the archive tells it; name and link are not checked yet.
+
+    headers: bytes of the extended headers before it.
+    """
 
     name: str
     kind: Kind
@@ -49,6 +57,7 @@ class Member:
     size: int
     mtime: int
     link: str
+    headers: int = 0
 
 
 class TarReader:
@@ -60,6 +69,8 @@ class TarReader:
         self._left = 0
         self._padding = 0
         self._pending = b""
+        self._members = 0
+        self._headers = 0
 
     def __iter__(self) -> Iterator[Member]:
         while (member := self._next()) is not None:
@@ -78,25 +89,38 @@ class TarReader:
         self._exactly(self._padding)
         self._padding = 0
         pax: dict[bytes, bytes] = {}
-        while True:
-            header = self._header()
-            if header is None:
-                if pax:
-                    raise ImageError("the archive ends after an extended header")
-                self._nothing_follows()
-                return None
-            kind, size = header[156:157], _number(header[124:136], "size")
-            if kind == b"x":
-                pax |= _pax(self._extended(size))
-            elif kind == b"g":
-                _pax(self._extended(size))
-            elif kind in (b"L", b"K"):
-                name = self._extended(size).split(b"\0", 1)[0]
-                pax[b"path" if kind == b"L" else b"linkpath"] = name
-            else:
-                return self._member(header, pax)
+        seen: set[bytes] = set()
+        before = self._headers
+        while (header := self._header()) is not None:
+            kind = header[156:157]
+            if kind not in _EXTENDED:
+                return self._member(header, pax, self._headers - before)
+            if kind in seen:
+                raise ImageError(
+                    f"an entry has two extended headers of the type {kind.decode()!r}",
+                    "write the archive again",
+                )
+            seen.add(kind)
+            self._extend(pax, kind, _number(header[124:136], "size"))
+        if seen - {b"g"}:
+            raise ImageError("the archive ends after an extended header")
+        self._nothing_follows()
+        return None
 
-    def _member(self, header: bytes, pax: dict[bytes, bytes]) -> Member:
+    def _extend(self, pax: dict[bytes, bytes], kind: bytes, size: int) -> None:
+        """Read one extended header; those for the whole archive say nothing that is used."""
+        data = self._extended(size)
+        if kind in _LONG:
+            pax[_LONG[kind]] = data.split(b"\0", 1)[0]
+            return
+        records = _pax(data)
+        if kind == b"x":
+            pax |= records
+
+    def _member(self, header: bytes, pax: dict[bytes, bytes], headers: int) -> Member:
+        self._members += 1
+        if self._members > self._bounds.entries:
+            raise exceeded("more", self._bounds.entries, "files")
         name = _text(pax.get(b"path") or _ustar_name(header), "a name")
         kind = _KINDS.get(header[156:157])
         if kind is None:
@@ -121,6 +145,7 @@ class TarReader:
             size=size,
             mtime=max(0, min(mtime, _LATEST)),
             link=_text(pax.get(b"linkpath") or _string(header[157:257]), "a link"),
+            headers=headers,
         )
 
     def _header(self) -> bytes | None:
@@ -150,6 +175,9 @@ class TarReader:
     def _extended(self, size: int) -> bytes:
         if not 0 < size <= self._bounds.header_bytes:
             raise exceeded("an extended header of more", self._bounds.header_bytes, "bytes")
+        self._headers += BLOCK + size
+        if self._headers > self._bounds.headers_bytes:
+            raise exceeded("extended headers of more", self._bounds.headers_bytes, "bytes")
         data = self._exactly(size)
         self._exactly(-size % BLOCK)
         return data
@@ -221,7 +249,7 @@ def _time(value: bytes) -> int:
 
 
 def _pax(data: bytes) -> dict[bytes, bytes]:
-    """Records `LENGTH KEY=VALUE\\n` (POSIX.1-2017, pax), in one pass."""
+    """The records that are used of `LENGTH KEY=VALUE\\n` (POSIX.1-2017, pax), in one pass."""
     records: dict[bytes, bytes] = {}
     position = 0
     while position < len(data):
@@ -233,6 +261,7 @@ def _pax(data: bytes) -> dict[bytes, bytes]:
             raise ImageError("an extended header is malformed", "the archive is damaged")
         if key.startswith(b"GNU.sparse."):
             raise ImageError("the archive has a sparse file", "make the archive without --sparse")
-        records[key] = value
+        if key in _USED:
+            records[key] = value
         position = end
     return records

@@ -45,8 +45,11 @@ class Symlink:
 
 @dataclass(slots=True)
 class Directory:
+    """pruned: the last layer whose deletions were applied to all that is in it."""
+
     mtime: int = 0
     layer: int = 0
+    pruned: int = 0
     children: dict[str, Node] = field(default_factory=dict)
 
 
@@ -71,6 +74,7 @@ class Tree:
         self._layer = 0
         self._entries = 0
         self._bytes = 0
+        self._headers = 0
 
     # --- applying layers
 
@@ -85,7 +89,7 @@ class Tree:
         """
         self._layer += 1
         for member in source:
-            self._count(member.name, member.size)
+            self._count(member.name, member.size, member.headers)
             parts = split(member.name, self._bounds)
             if parts and parts[0] in MOUNT_POINTS:
                 continue
@@ -96,14 +100,18 @@ class Tree:
             else:
                 self._add(member, parts, source)
 
-    def _count(self, name: str, size: int = 0) -> None:
+    def _count(self, name: str, size: int = 0, headers: int = 0) -> None:
         """Also what is dropped later was unpacked and costs time."""
         self._entries += 1
         self._bytes += size
+        self._headers += headers
         if self._entries > self._bounds.entries:
             raise exceeded("more", self._bounds.entries, "files", entry=name)
-        if self._bytes > self._bounds.bytes:
-            raise exceeded("more", self._bounds.bytes, "bytes", entry=name)
+        if self._headers > self._bounds.headers_bytes:
+            raise exceeded(
+                "extended headers of more", self._bounds.headers_bytes, "bytes", entry=name
+            )
+        self._bounds.require_bytes(self._bytes, entry=name)
 
     def _add(self, member: Member, parts: list[str], source: Source) -> None:
         if member.kind == "directory":
@@ -188,16 +196,23 @@ class Tree:
         if not isinstance(parent, Directory):
             return
         if parts[-1] == OPAQUE:
-            for name in list(parent.children):
-                self._prune(parent, name)
+            self._prune_all(parent)
         elif not parts[-1].startswith(WHITEOUT * 2):  # aufs's own records
             self._prune(parent, parts[-1].removeprefix(WHITEOUT))
+
+    def _prune_all(self, directory: Directory) -> None:
+        """Once in a layer: what is added afterwards is the layer's own. So each node is looked at
+        once by this, however many deletions name it or what is above it."""
+        if directory.pruned == self._layer:
+            return
+        directory.pruned = self._layer
+        for name in list(directory.children):
+            self._prune(directory, name)
 
     def _prune(self, parent: Directory, name: str) -> None:
         node = parent.children.get(name)
         if isinstance(node, Directory):
-            for child in list(node.children):
-                self._prune(node, child)
+            self._prune_all(node)
             if node.children or node.layer == self._layer:
                 return
         if node is not None and node.layer != self._layer:

@@ -24,6 +24,6 @@ def store(directory: Path) -> ImageStore:
 def small(directory: Path) -> ImageStore:
     bounds = Bounds(
         entries=50, bytes=1 << 20, file_bytes=1 << 19, depth=8, path_bytes=300, layers=4,
-        document_bytes=4096, header_bytes=4096,
+        document_bytes=4096, header_bytes=4096, headers_bytes=1 << 16,
     )  # fmt: skip
     return ImageStore(directory, bounds)

@@ -31,6 +31,14 @@ from support.archives import (
 
 Entry = tuple[tarfile.TarInfo, bytes]
 
+
+def extended(name: str, size: int) -> Entry:
+    """An entry after a pax header with `size` bytes that nobody asked for."""
+    info, data = entry(name)
+    info.pax_headers = {f"comment.{name}": "x" * size}
+    return info, data
+
+
 HOSTILE: dict[str, tuple[str, list[Entry]]] = {
     "absolute name": ("absolute name", [entry("/etc/evil", b"x")]),
     "dot dot": ("leads out", [entry("../evil", b"x")]),
@@ -88,6 +96,14 @@ HOSTILE: dict[str, tuple[str, list[Entry]]] = {
     "too many implied directories": (
         "more than 50 files",
         [entry(f"{i}/a/b/c/d", b"") for i in range(20)],
+    ),
+    "too much in extended headers": (
+        "extended headers of more than 65536 bytes",
+        [extended(f"f{i}", 3000) for i in range(30)],
+    ),
+    "too much in extended headers of what is dropped": (
+        "extended headers of more than 65536 bytes",
+        [extended(f"tmp/f{i}", 3000) for i in range(30)],
     ),
     "too large a file": ("a file of more", [entry("a", bytes(600_000))]),
     "too much together": (

@@ -17,8 +17,10 @@ import pytest
 
 from fumehood.errors import ImageError
 from fumehood.images import oci, spool
-from fumehood.images.bounds import Bounds
+from fumehood.images.bounds import DEFAULT, Bounds
+from fumehood.images.sources import Workplace, from_tar
 from fumehood.images.store import ImageStore
+from fumehood.images.tree import Tree
 from support.archives import (
     DIRECTORY,
     HARDLINK,
@@ -398,3 +400,38 @@ def test_all_images_together_are_bounded_and_what_is_refused_leaves_nothing(
     store.remove("again")
     store.import_(tmp_path / "two", "one")  # in its place
     assert [image.name for image in store.list()] == ["one:latest"]
+
+
+def test_what_storage_images_has_no_room_for_is_not_unpacked(
+    directory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "one").write_bytes(tar(entry("usr/one", b"x" * 50_000)))
+    store = ImageStore(directory, Bounds(store_bytes=100_000))
+    store.import_(tmp_path / "one", "one")
+    large = io.BytesIO(tar(*(entry(f"usr/{i}", bytes(50_000)) for i in range(100))))
+
+    def fill(place: Workplace) -> Tree:
+        try:
+            return from_tar(large, place, DEFAULT)
+        finally:
+            spooled.extend(
+                os.stat(name, dir_fd=place.archive).st_size for name in os.listdir(place.archive)
+            )
+
+    spooled: list[int] = []
+    with pytest.raises(ImageError, match=r"more than the \d+ bytes that storage\.images allows"):
+        store.add(fill, "two", source="test")
+    assert sum(spooled) <= 100_000
+    assert large.tell() < len(large.getvalue())
+    assert [image.name for image in store.list()] == ["one:latest"]
+
+
+def test_a_layer_is_not_unpacked_without_room_either(directory: Path, tmp_path: Path) -> None:
+    """The archive fits, and each layer does; all layers together do not."""
+    layers = [files(**{f"usr__{i}": bytes(60_000)}) for i in range(4)]
+    packed = oci_layout(tmp_path / "oci", *layers)
+    store = ImageStore(directory, Bounds(store_bytes=100_000))
+    with pytest.raises(ImageError, match=r"that storage\.images allows") as refused:
+        store.import_(packed, "x")
+    assert refused.value.entry == "usr/1"
+    assert leftovers(directory) == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fumehood.errors import ImageError
 from fumehood.images.bounds import Bounds
-from fumehood.images.tar import Member, TarReader
+from fumehood.images.tar import Member, TarReader, _pax
 from support.archives import DIRECTORY, FIFO, HARDLINK, SYMLINK, entry, tar
 
 SMALL = Bounds(file_bytes=1 << 20, header_bytes=4096)
@@ -167,3 +167,76 @@ def test_something_after_the_end_mark_is_refused() -> None:
 
 def test_zeros_after_the_end_mark_are_padding() -> None:
     assert names(tar(entry("a", b"1")) + bytes(20 * 512)) == ["a"]
+
+
+def record(key: str, value: str) -> bytes:
+    """One record of a pax header; its length counts itself."""
+    body = f" {key}={value}\n"
+    length = len(body)
+    while length != len(body) + len(str(length)):
+        length = len(body) + len(str(length))
+    return f"{length}{body}".encode()
+
+
+def extension(kind: bytes, content: bytes) -> bytes:
+    """One extended header and its content, without an end mark."""
+    data = patched(tar(entry("././@Header", content)), 156, kind)
+    return data[: 512 + -(-len(content) // 512) * 512]
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+def test_an_entry_has_each_extended_header_once(kind: bytes) -> None:
+    content = record("comment", "c" * 3000) if kind in b"xg" else b"name\0"
+    one = extension(kind, content)
+    assert len(read(one + tar(entry("a", b"1")))) == 1
+    with pytest.raises(ImageError, match=f"two extended headers of the type '{kind.decode()}'"):
+        read(one + one + tar(entry("a", b"1")))
+
+
+def test_a_flood_of_extended_headers_is_not_read_to_its_end() -> None:
+    flood = b"".join(extension(b"x", record(f"key{number}", "v" * 500_000)) for number in range(16))
+    stream = io.BytesIO(flood + tar(entry("a", b"1")))
+    with pytest.raises(ImageError, match="two extended headers"):
+        list(TarReader(stream, Bounds()))
+    assert stream.tell() <= 1 << 20, "no more than the first, and what one read takes ahead"
+
+
+def test_all_kinds_together_are_one_entrys_and_counted() -> None:
+    before = (
+        extension(b"g", record("comment", "c"))
+        + extension(b"x", record("mtime", "9"))
+        + extension(b"K", b"target\0")
+        + extension(b"L", b"long\0")
+    )
+    member = read(before + tar(entry("s", kind=SYMLINK, link="a")))[0][0]
+    assert (member.name, member.link, member.mtime) == ("long", "target", 9)
+    contents = len(record("comment", "c") + record("mtime", "9") + b"target\0long\0")
+    assert member.headers == 4 * 512 + contents
+    assert read(tar(entry("a"), entry("b")))[1][0].headers == 0
+
+
+def test_extended_headers_are_bounded_together() -> None:
+    one = extension(b"x", record("comment", "c" * 1000)) + tar(entry("a"))[:512]
+    bounds = Bounds(headers_bytes=10_000)
+    assert len(read(one * 6 + bytes(1024), bounds)) == 6
+    with pytest.raises(ImageError, match="extended headers of more than 10000 bytes"):
+        read(one * 7 + bytes(1024), bounds)
+
+
+def test_entries_are_bounded_by_the_reader_too() -> None:
+    """Not all that reads an archive looks at each entry: directories of npm's are skipped."""
+    with pytest.raises(ImageError, match="more than 3 files"):
+        read(tar(*(entry(f"d{number}", kind=DIRECTORY) for number in range(4))), Bounds(entries=3))
+
+
+def test_only_records_that_are_used_are_kept() -> None:
+    names = [f"key{number}" for number in range(50)]
+    content = b"".join(record(name, "v") for name in (*names, "path", "mtime"))
+    assert _pax(content) == {b"path": b"v", b"mtime": b"v"}
+
+
+def test_an_archive_that_ends_after_an_extended_header_is_refused() -> None:
+    for kind, content in ((b"x", record("comment", "c")), (b"L", b"name\0")):
+        with pytest.raises(ImageError, match="ends after an extended header"):
+            read(extension(kind, content) + bytes(1024))
+    assert read(extension(b"g", record("comment", "c")) + bytes(1024)) == []  # git archive's
