@@ -29,6 +29,8 @@ LEVELS = ("none", "opened", "started")
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 _CONSOLE = "import sys; sys.path.insert(0, {path!r}); from fumehood.cli.main import main; main()"
+ROOMY = {"connections": 1024}
+"""One account makes all calls here, and none holds more connections than are left for others."""
 LIMITS = {
     "timeout": "60s",
     "cpu": 2.0,
@@ -161,7 +163,7 @@ class Levels:
     def __init__(self, stack: contextlib.ExitStack, place: Place) -> None:
         self._stack = stack
         self._place = place
-        self.warm = stack.enter_context(daemon(place, "daemon"))
+        self.warm = stack.enter_context(daemon(place, "daemon", config=ROOMY))
         self._cold: Daemon | None = None
 
     def offer(self, work: Work, level: str) -> Competitor | str:
@@ -185,4 +187,6 @@ class Levels:
         return Competitor(f"fumehood {level}", "fumehood:Fumehood", options=options)
 
     def _start_cold(self) -> Daemon:
-        return self._stack.enter_context(daemon(self._place, "daemon-cold", config={"warm": 0}))
+        return self._stack.enter_context(
+            daemon(self._place, "daemon-cold", config={**ROOMY, "warm": 0})
+        )
