@@ -55,7 +55,7 @@ from fumehood.kernel import profile_files
 from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.clients import Launchers
-from fumehood.launcher.keeper import ALIVE, CONFIGURATION, READY, RELOAD, Settings
+from fumehood.launcher.keeper import ALIVE, CONFIGURATION, HUNG, READY, RELOAD, Settings
 from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
 from fumehood.model.manifest import Manifest
@@ -249,9 +249,13 @@ def _follow_keeper(
     control.setblocking(False)
     reloading: set[asyncio.Task[None]] = set()
 
-    def ask() -> None:
+    def say(word: bytes) -> None:
         with contextlib.suppress(OSError):  # the end of the keeper is seen elsewhere
-            control.send(RELOAD)
+            control.send(word)
+
+    def hung(engine: str) -> None:
+        log.error("launcher does not answer", engine=engine)
+        say(HUNG + engine.encode())
 
     def take(words: list[str], descriptors: list[int]) -> None:
         text = None
@@ -264,7 +268,8 @@ def _follow_keeper(
         reloading.add(task)
         task.add_done_callback(reloading.discard)
 
-    supervisor.reloading.ask = ask
+    supervisor.reloading.ask = partial(say, RELOAD)
+    launchers.on_hung(hung)
 
     def read() -> None:
         try:

@@ -1,9 +1,11 @@
-"""Runs inside a daemon under test, in place of its processes' own entrances: dies at a stage.
+"""Runs inside a daemon under test, in place of its processes' own entrances: dies or hangs.
 
 `faulty` makes the argv of a daemon whose processes each run this text before their own `main`.
 The program itself has no switch for this: whoever can start it like that could as well replace
 it. A process kills itself with SIGKILL when it reaches the stage that the tool's manifest names
-in its environment (`DIE_AT`), so one daemon serves for all stages that it survives.
+in its environment (`DIE_AT`), so one daemon serves for all stages that it survives; or hangs
+there (`HANG_AT`), and then its sandbox's death is waited for no longer than a second, nor a
+word of its launcher.
 
 This file is passed as text: it imports nothing but the standard library and fumehood.
 """
@@ -87,9 +89,11 @@ def enter(text: str, package: str, role: str) -> None:
 
 
 def die(stage: str, plan: Any) -> None:
-    """End here and now if the tool of this plan asks for it."""
+    """End, or stand still, here and now if the tool of this plan asks for it."""
     if ("DIE_AT", stage) in plan.environment:
         os.kill(os.getpid(), signal.SIGKILL)
+    if ("HANG_AT", stage) in plan.environment:
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def around(
@@ -124,6 +128,7 @@ class _Wanted:
 def _prepare_supervisor() -> None:
     from fumehood.admission.admit import Admission
     from fumehood.audit.chain import AuditLog
+    from fumehood.launcher import client
     from fumehood.launcher.client import LauncherClient, Sandbox
     from fumehood.scan.pipeline import Pipeline
     from fumehood.supervisor.invocation import _Invocation
@@ -164,6 +169,14 @@ def _prepare_supervisor() -> None:
             die("recorded", tools[fields["tool"]])
         return position
 
+    client.SILENT_SECONDS = 1.0
+    patient = _Invocation._death_seconds.fget
+
+    def impatient(self: Any) -> float:
+        hangs = any(name == "HANG_AT" for name, _ in self._plan.environment)
+        return 1.0 if hangs else patient(self)
+
+    _Invocation._death_seconds = property(impatient)  # type: ignore[method-assign]  # no 15 s
     _Invocation._start = fed  # type: ignore[method-assign]  # that is the fault
     Supervisor._record = recorded  # type: ignore[method-assign]  # that is the fault
 

@@ -1,4 +1,4 @@
-"""kill -9 of the supervisor and of the launcher at every stage of a call.
+"""kill -9 of the supervisor and of the launcher at every stage of a call; a launcher that hangs.
 
 Each test starts a daemon on the state that the one before left, so that every start is also the
 recovery from the crash before it.
@@ -112,6 +112,29 @@ def test_a_launcher_killed_at_a_stage_leaves_nothing_and_its_call_is_answered(
     told = stage in ("reported", "released")
     expected = {"ok", "engine_error"} if told else {"engine_error"}
     assert result["status"] in expected
+    eventually(lambda: not processes_of(*ACCOUNTS), GONE_SECONDS, "no process is left")
+    eventually(lambda: long_lived.launcher not in (0, first), 20, "a new launcher serves")
+    eventually(lambda: not cgroups(instance), GONE_SECONDS, "what the old one left is swept")
+    Ledger.of(long_lived.state).check()
+    with contextlib.suppress(FumehoodError):
+        long_lived.register(None, "echo", command=["cat"])
+    assert long_lived.call("echo", {"a": 2})["status"] == "ok"
+
+
+def test_a_launcher_that_hangs_is_killed_with_its_tool_before_the_call_is_answered(
+    long_lived: Hood,
+) -> None:
+    run = {
+        "image": "host",
+        "command": ["sh", "-c", "while :; do :; done"],
+        "environment": {"HANG_AT": "running"},
+    }
+    limits = {"timeout": "1s"}
+    long_lived.register(None, "spin", command=run["command"], run=run, limits=limits)
+    first, instance = long_lived.launcher, long_lived.instance
+    result = long_lived.call("spin", {"a": 1})
+    assert result["status"] == "engine_error"
+    assert "(control: kill)" in result["message"]
     eventually(lambda: not processes_of(*ACCOUNTS), GONE_SECONDS, "no process is left")
     eventually(lambda: long_lived.launcher not in (0, first), 20, "a new launcher serves")
     eventually(lambda: not cgroups(instance), GONE_SECONDS, "what the old one left is swept")

@@ -19,6 +19,8 @@ from fumehood.launcher import messages as m
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 
+SILENT_SECONDS = 5.0
+"""A launcher never blocks: one that has said nothing for so long after a kill hangs."""
 T = TypeVar("T")
 _OF_A_SANDBOX = (
     m.OpenedMessage
@@ -56,6 +58,7 @@ class Sandbox:
     begun: asyncio.Future[None]
     ended: asyncio.Future[End]
     _send: Callable[[m.ToLauncher], None] = field(repr=False)
+    _doubt: Callable[[], None] = field(repr=False, default=lambda: None)
     denied: int = 0
     """System calls that its processes were killed for, as far as was told."""
 
@@ -77,6 +80,13 @@ class Sandbox:
         if not self.ended.done():
             self._send(m.Kill(self.name))
 
+    def abandon(self) -> None:
+        """Kill what should have ended or opened long ago, and have its launcher replaced if that
+        does not answer: then it dies with it, and `ended` follows all the same."""
+        if not self.ended.done():
+            self.kill()
+            self._doubt()
+
     def fail(self, error: FumehoodError) -> None:
         """Nothing of the sandbox is left, and it did not end as a sandbox should."""
         _fail(self.opened, error)
@@ -94,6 +104,11 @@ class LauncherClient:
         self._sandboxes: dict[str, Sandbox] = {}
         self._queue: deque[tuple[bytes, list[int]]] = deque()
         self._writing = False
+        self._heard = 0
+        """How many messages have come."""
+        self._reported = False
+        self.on_hung: Callable[[], None] | None = None
+        """Called once for a launcher that does not answer any more; has it killed."""
         self.hello: asyncio.Future[m.Hello] = self._loop.create_future()
         self._channel: socket.socket | None = None
         self.replace(channel)
@@ -107,6 +122,7 @@ class LauncherClient:
         self.close()
         channel.setblocking(False)
         self._channel = channel
+        self._reported = False
         if self.hello.done():
             self.hello = self._loop.create_future()
         self._loop.add_reader(channel, self._receive)
@@ -140,10 +156,22 @@ class LauncherClient:
             ProtocolError: the plan is too large to send.
         """
         new = self._loop.create_future
-        sandbox = Sandbox(name, plan, new(), new(), new(), new(), self._send_control)
+        send, doubt = self._send_control, self._doubt
+        sandbox = Sandbox(name, plan, new(), new(), new(), new(), send, doubt)
         self._send(m.Open(name, plan), [os.dup(fd) for fd in stdio])
         self._sandboxes[name] = sandbox
         return sandbox
+
+    def _doubt(self) -> None:
+        """Something was asked that is answered at once: see whether anything comes. A timer, which
+        no cancelled call takes with it."""
+        self._loop.call_later(SILENT_SECONDS, self._judge, self._channel, self._heard)
+
+    def _judge(self, channel: socket.socket | None, heard: int) -> None:
+        silent = channel is not None and channel is self._channel and heard == self._heard
+        if silent and not self._reported and self.on_hung is not None:
+            self._reported = True  # once: a second word would meet the next launcher
+            self.on_hung()
 
     # --- sending
 
@@ -196,6 +224,7 @@ class LauncherClient:
             if not data:
                 self.close()
                 return
+            self._heard += 1
             try:
                 self._dispatch(data, descriptors)
             except ProtocolError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from fumehood.errors import EngineError
 from fumehood.launcher import messages as m
@@ -55,6 +56,11 @@ class Launchers:
             channel.close()
             return
         client.replace(channel)
+
+    def on_hung(self, report: Callable[[str], None]) -> None:
+        """Call `report` with the engine of a launcher that does not answer any more."""
+        for engine, client in self._clients.items():
+            client.on_hung = partial(report, engine)
 
     def close(self) -> None:
         """Let go of all launchers, which kill all their sandboxes and end."""

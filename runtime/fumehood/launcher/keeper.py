@@ -1,8 +1,9 @@
 """The keeper: starts launcher and supervisor, joins them, and outlives both.
 
 Tiny, privileged, standard library only. It reads no request and no output: signals, ends of
-processes and nothing else. A dead launcher is replaced; a dead supervisor ends everything. As
-the subreaper of all of them it kills whatever a crash leaves without a parent.
+processes and a supervisor's few words. A dead launcher is replaced, and one that hangs is killed
+for that; a dead supervisor ends everything. As the subreaper of all of them it kills whatever a
+crash leaves without a parent.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings
 from fumehood.trusted import read_trusted
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO}
-READY, ALIVE, RELOAD = b"ready", b"alive", b"reload"
+READY, ALIVE, RELOAD, HUNG = b"ready", b"alive", b"reload", b"hung "
 """All that a supervisor says to its keeper: calls are answered; its event loop turns; read the
-operator's configuration again."""
+operator's configuration again; the launcher of the engine named after this does not answer."""
 CONFIGURATION = "configuration"
 """What the keeper's answer to that begins with, as a launcher's channel begins with its engine."""
 MOST_CONFIG_BYTES = 256 * 1024
@@ -165,7 +166,7 @@ class Keeper:
         """Pass on what the supervisor says of itself. A stalled one says nothing."""
         while self._control is not None:
             try:
-                word = self._control.recv(16)
+                word = self._control.recv(64)
             except OSError:
                 return
             if word == READY:
@@ -174,8 +175,18 @@ class Keeper:
                 self._settings.manager.tell("WATCHDOG=1")
             elif word == RELOAD:
                 self._reload()
+            elif word.startswith(HUNG):
+                self._kill_hung(word.removeprefix(HUNG))
             elif not word:
                 return
+
+    def _kill_hung(self, named: bytes) -> None:
+        """Its sandboxes die with it, and its end is a launcher's like any other: counted, swept
+        after, replaced. A supervisor could end it as well by hanging up on one that listens."""
+        for engine, pid in self._launchers.items():
+            if engine.encode() == named:
+                _say(f"the launcher of {engine} does not answer; killing it")
+                self._signal(pid, signal.SIGKILL)
 
     def _reload(self) -> None:
         """Hand the operator's file over, unread: the supervisor parses it, and believes it only

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from fumehood.errors import AuditError, EngineError, FumehoodError
-from fumehood.launcher.client import End
+from fumehood.launcher.client import SILENT_SECONDS, End
 from fumehood.model.live import Sign
 from fumehood.model.outcome import Counters, Outcome, Proof, Usage
 from fumehood.model.plan import Plan
@@ -28,6 +28,9 @@ OPEN_SECONDS = 20.0
 """The launcher answers within 10 seconds, or something holds it up."""
 DEATH_SECONDS = 15.0
 """How long a killed sandbox may take to be dead; large memories take some time to free."""
+REPLACE_SECONDS = SILENT_SECONDS + 10.0
+"""How long a sandbox given up may take to be dead: a launcher that hangs is found out, killed, and
+its sandboxes with it. The call keeps its slot so long."""
 DRAIN_SECONDS = 2.0
 """After death only what the pipes still hold is left to read."""
 
@@ -108,8 +111,8 @@ class _Invocation:
             self._ended = time.monotonic()
             await self._drain()
         except EngineError as error:
+            await self._give_up()
             self._ended = time.monotonic()
-            self._sandbox.kill()
             await self._drain()
             outcome = _failed(error, self._usage(None), self._proofs, self._stderr.kept)
             return Run(outcome, self._steps(), self._plan)
@@ -210,6 +213,12 @@ class _Invocation:
         except asyncio.CancelledError:
             self._sandbox.kill()
             await asyncio.wait([self._sandbox.ended], timeout=DEATH_SECONDS)
+
+    async def _give_up(self) -> None:
+        """Nothing of it may run once the call is answered, also where its launcher hangs."""
+        self._sandbox.abandon()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([self._sandbox.ended], timeout=REPLACE_SECONDS)
 
     async def _drain(self) -> None:
         """Read what the pipes still hold; every writer is dead, so it ends."""
