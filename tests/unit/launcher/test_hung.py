@@ -214,11 +214,10 @@ def test_the_keeper_kills_nothing_for_a_word_that_names_no_launcher(
     kept: Kept, word: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signalled: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append((pid, number)))
+    monkeypatch.setattr(kept.keeper, "_signal", lambda *given: signalled.append(given))
     kept.line.send(word)
     kept.keeper._hear()
     assert signalled == []
-    monkeypatch.undo()
 
 
 def test_an_engine_without_a_launcher_just_now_is_not_signalled(
@@ -226,8 +225,7 @@ def test_an_engine_without_a_launcher_just_now_is_not_signalled(
 ) -> None:
     signalled: list[tuple[int, int]] = []
     del kept.keeper._launchers["docker"]
-    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append((pid, number)))
+    monkeypatch.setattr(kept.keeper, "_signal", lambda *given: signalled.append(given))
     kept.line.send(HUNG + b"docker")
     kept.keeper._hear()
     assert signalled == []
-    monkeypatch.undo()
