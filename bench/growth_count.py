@@ -27,7 +27,7 @@ MB = 1_000_000
 FIRST_UID, EACH_UID = 70_000, 64
 """One account may hold only so many connections, so a thousand come from many accounts."""
 CONFIG = {
-    "connections": 1100,
+    "connections": 4_096,
     "callers": {"users": [0, *range(FIRST_UID, FIRST_UID + COUNTS[-1] // EACH_UID + 1)]},
 }
 DESCRIPTORS = 4096
