@@ -21,6 +21,10 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text()
 
 
+RUN = re.compile(r"<!-- run: begin -->.*<!-- run: end -->", re.DOTALL)
+"""What `make bench` printed: its rows begin with names of what was measured."""
+
+
 def blocks(text: str) -> list[str]:
     return re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
@@ -30,7 +34,7 @@ def commands(program: str) -> list[str]:
     found = {
         line.partition("  #")[0].strip()
         for document in DOCUMENTS
-        for block in blocks(document.read_text())
+        for block in blocks(RUN.sub("", document.read_text()))
         for line in block.splitlines()
         if line.startswith(f"{program} ")
     }
