@@ -291,7 +291,9 @@ def test_output_ends_at_its_limit(acts: Acts) -> None:
 
 @promise("streams")
 def test_streams_are_carried_whole_and_apart(acts: Acts) -> None:
-    arguments = {"data": secrets.token_hex(400_000), "text": "schön"}
+    # No noise: in enough of it a scanner once sees what reads like a secret.
+    rows = "".join(f"row {number} of many; " for number in range(40_000))
+    arguments = {"data": rows, "text": "schön"}
     result = acts("carry", arguments)
     assert said(result) == arguments
     assert result["stderr"] == "diagnostics\n"
