@@ -184,9 +184,15 @@ _STREAMS: Final = (
 )
 
 
+def _only_looks_compressed(data: bytes) -> bool:
+    """Two bytes make a beginning of zlib: noise has them often, and is no text to search."""
+    begins = any(data.startswith(magic) for _, magic, _ in _STREAMS)
+    return begins and compressed(data) is None
+
+
 def _worth_looking(data: bytes) -> bytes:
     """`data` when it is text or compressed; the text in it when it is binary; else nothing."""
-    if data.startswith(tuple(_MAGIC)):
+    if data.startswith(tuple(_MAGIC)) and not _only_looks_compressed(data):
         return data
     strange = len(data.translate(None, _TEXT))
     if strange == 0:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import random
+import zlib
 from pathlib import Path
 
 import pytest
 
 from fumehood.model.scan_policy import Allow, PolicyRule, ScanSpec, ToolScan
-from fumehood.scan import assigned, tokens
+from fumehood.scan import assigned, decoding, tokens
 from fumehood.scan.decide import Policies
 from fumehood.scan.detector import Match
 from fumehood.scan.patterns import PatternDetector, Rule
@@ -262,3 +264,12 @@ def test_a_canary_is_found_wherever_it_stands() -> None:
     )
     (match,) = pipeline._loaded[-1].find(b"x the quick brown canary y", seconds=1)
     assert (match.rule, match.start, match.end) == ("canary", 2, 24)
+
+
+def test_noise_that_begins_like_a_compressed_stream_is_not_searched_as_text() -> None:
+    noise = random.Random(1).randbytes(400_000)
+    at = noise.index(b"\x78\x9c")
+    assert decoding.compressed(noise[at:]) is None
+    assert not any(len(blob.data) > 10_000 for blob in decoding.blobs(noise.hex().encode()))
+    packed = zlib.compress(b"DB_PASSWORD=" + b"k8fT2mQx" * 4)
+    assert [blob.step for blob in decoding.blobs(packed.hex().encode())] == ["hex"]
