@@ -68,8 +68,9 @@ from fumehood.supervisor.leases import Leases, divide
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
 from fumehood.supervisor.receipts import Receipts
+from fumehood.supervisor.rooms import Rooms
 from fumehood.supervisor.scanners import Scanners
-from fumehood.supervisor.service import Rooms, Supervisor
+from fumehood.supervisor.service import Supervisor
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.stops import Stops
 from fumehood.supervisor.usage import Usage, steady_utc
@@ -146,7 +147,7 @@ async def _serve(
             forwarder = Forwarder(state / "audit", state / "forward.json", connect, audit.append)
             forwarder.start()
             closing.callback(forwarder.close)
-            supervisor.forwarded = forwarder.status
+            supervisor.reporting.forwarded = forwarder.status
         stop = _Stop()
         _follow_keeper(control, launchers, stop, supervisor, settings.config_path)
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
@@ -172,7 +173,7 @@ def _metrics(config: Config, supervisor: Supervisor, ring: Ring) -> Callable[[],
         return bytes
     from fumehood.supervisor.metrics import Metrics
 
-    supervisor.metrics = metrics = Metrics(supervisor.now, ring)
+    supervisor.metrics = metrics = Metrics(supervisor.reporting.now, ring)
     supervisor.response.count = metrics.incident
     return metrics.text
 

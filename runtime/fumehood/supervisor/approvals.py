@@ -15,10 +15,17 @@ from typing import Any, Final
 
 from fumehood.admission.admit import Admission
 from fumehood.audit.record import Field
-from fumehood.errors import NotApproved, OverQuota, Unauthorized, UnknownApproval
+from fumehood.errors import (
+    FumehoodError,
+    NotApproved,
+    OverQuota,
+    Unauthorized,
+    UnknownApproval,
+)
 from fumehood.model.principal import Principal
 from fumehood.model.quotas import Approvals as Settings
 from fumehood.model.request import Admitted, Asking, Caller
+from fumehood.supervisor.attempts import Attempts
 
 ID_BYTES: Final = 12
 """Nobody is let in by an id, but nobody should guess that one exists either."""
@@ -91,6 +98,7 @@ class Approvals:
     settings: Settings
     record: Record
     digest: Callable[[bytes], str]
+    attempts: Attempts
     _pending: dict[str, _Pending] = field(default_factory=dict)
 
     @property
@@ -141,9 +149,10 @@ class Approvals:
         pending = self._pending.get(approval)
         refusal = _refusal(by, pending)
         if pending is None or refusal is not None:
+            error = refusal or _unknown()
             fields: dict[str, Field] = {"approval": approval[:64], "by": by.name}
-            await self.record("approval.refused", fields)
-            raise refusal or _unknown()
+            await self.attempts.refused(caller, "approval.refused", error, fields)
+            raise error
         del self._pending[approval]
         if pending.expiry is not None:  # from here on it is answered, however long the disk takes
             pending.expiry.cancel()
@@ -207,7 +216,7 @@ def _expire(pending: _Pending) -> None:
         pending.answer.set_exception(NotApproved(cause, "ask one, and call again", expired=True))
 
 
-def _refusal(by: Principal, pending: _Pending | None) -> Exception | None:
+def _refusal(by: Principal, pending: _Pending | None) -> FumehoodError | None:
     if not by.operates:
         return Unauthorized("only an operator may approve calls", "ask an operator")
     if pending is not None and pending.caller.name == by.name:

@@ -2,38 +2,48 @@
 theirs, tools that they may not know of, registrations that conflict or are out of bounds.
 
 Must never let a flood of attempts fill the log or hide who made it: of each caller and kind the
-first of a minute are recorded, the others counted and told with the next one.
+first of a minute are recorded, the others counted and told with the next one, or in one record
+for everybody when the minute is over.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from fumehood.admission.buckets import Buckets, Want
 from fumehood.audit.record import Field
-from fumehood.errors import FumehoodError
+from fumehood.errors import FumehoodError, Unauthorized
+from fumehood.model.principal import Principal
 from fumehood.model.request import Caller
+from fumehood.supervisor.fields import of_caller
 
 EACH: Final = 10
 """Records a minute of one principal and kind."""
 ALL: Final = 120
 """Records a minute of everybody's attempts together."""
 MAX_COUNTED: Final = 4_096
+MAX_TOLD: Final = 50
+"""Of what was only counted, so many kinds by name in one record; the rest as a sum."""
+TELL_SECONDS: Final = 60.0
 _CAUSE: Final = 400
 
 
 @dataclass(slots=True)
 class Attempts:
-    """principal: whose name a caller counts under. record: returns once it is on disk. clock:
-    seconds, monotonic."""
+    """principal: who a caller counts as. record: returns once it is on disk. append: the same,
+    without waiting. clock: seconds, monotonic."""
 
-    principal: Callable[[Caller], str]
+    principal: Callable[[Caller], Principal]
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
+    append: Callable[[str, Mapping[str, Field]], Future[Any]]
     clock: Callable[[], float]
     _buckets: Buckets = field(init=False)
     _unrecorded: dict[tuple[str, str], int] = field(default_factory=dict)
+    _timer: asyncio.TimerHandle | None = field(default=None)
 
     def __post_init__(self) -> None:
         self._buckets = Buckets(self.clock)
@@ -49,14 +59,14 @@ class Attempts:
 
         fields: what more is known, bounded by whoever gives it.
         """
-        name = self.principal(caller)
+        name = self.principal(caller).name
         key = (name, event)
         wants = (Want(key, EACH, 60.0, "attempts"), Want("all", ALL, 60.0, "attempts", shared=True))
         if self._buckets.take(wants) is not None:
             self._count(key)
             return
         more: dict[str, Field] = {
-            "caller": {"uid": caller.uid, "gid": caller.gid, "pid": caller.pid},
+            "caller": of_caller(caller),
             "principal": name,
             "code": error.code,
             "cause": error.cause[:_CAUSE],
@@ -65,7 +75,40 @@ class Attempts:
             more["unrecorded"] = unrecorded
         await self.record(event, {**(fields or {}), **more})
 
+    async def operator_only(self, caller: Caller, event: str) -> None:
+        """Return for an operator; record what somebody else attempted, and raise Unauthorized."""
+        if self.principal(caller).operates:
+            return
+        error = Unauthorized(
+            "only an operator may do this",
+            "ask an operator, or have your account listed under `operators`",
+        )
+        await self.refused(caller, event, error)
+        raise error
+
+    def tell(self) -> None:
+        """Record what was only counted since the last time: one record, however much it was."""
+        self._timer = None
+        counted, self._unrecorded = self._unrecorded, {}
+        if not counted:
+            return
+        most = sorted(counted.items(), key=lambda item: item[1], reverse=True)
+        told: list[Field] = [
+            {"principal": name, "event": event, "count": count}
+            for (name, event), count in most[:MAX_TOLD]
+        ]
+        others = sum(count for _, count in most[MAX_TOLD:])
+        self.append("attempts.counted", {"attempts": told, "others": others})
+
+    def close(self) -> None:
+        """Tell what there still is."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.tell()
+
     def _count(self, key: tuple[str, str]) -> None:
         if key not in self._unrecorded and len(self._unrecorded) >= MAX_COUNTED:
             del self._unrecorded[next(iter(self._unrecorded))]
         self._unrecorded[key] = self._unrecorded.get(key, 0) + 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self.tell)

@@ -24,6 +24,7 @@ from fumehood.errors import CatalogError, FumehoodError, KeyringError, UnknownTo
 from fumehood.model.manifest import Manifest
 from fumehood.model.request import Caller, RegisteredTool
 from fumehood.supervisor.attempts import Attempts
+from fumehood.supervisor.fields import of_caller, of_tool
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +105,7 @@ class Registration:
         signer = await self._signer(caller, manifest, manifest_text, files, signature)
         findings = self._examined(manifest)
         notes = [str(finding) for finding in findings]
-        fields: dict[str, Field] = {"caller": _caller(caller), "accepted": tuple(accept)}
+        fields: dict[str, Field] = {"caller": of_caller(caller), "accepted": tuple(accept)}
         if principal.operates:
             await self._refuse_unaccepted(manifest, findings, accept, fields)
             review = () if CHANGES in accept else self._review(manifest)
@@ -149,7 +150,7 @@ class Registration:
         await self.operator_only(caller, "tool.approve_refused")
         _check_accepted(accept)
         known = self.catalog.version(name, version)
-        fields: dict[str, Field] = {"caller": _caller(caller), "accepted": tuple(accept)}
+        fields: dict[str, Field] = {"caller": of_caller(caller), "accepted": tuple(accept)}
         if known is not None and known.state == "pending":
             findings = self._examined(known.manifest)
             await self._refuse_unaccepted(known.manifest, findings, accept, fields)
@@ -163,7 +164,7 @@ class Registration:
         """Forget a tool, or one version that is not current; raises Unauthorized, CatalogError."""
         await self.operator_only(caller, "tool.remove_refused")
         tool = self.catalog.remove(name, version)
-        fields: dict[str, Field] = {"caller": _caller(caller), "all": version is None}
+        fields: dict[str, Field] = {"caller": of_caller(caller), "all": version is None}
         await self.record("tool.removed", {**fields, **_tool(tool)})
         log.info("tool removed", tool=name, version=version or "all")
         self.tidy()
@@ -245,11 +246,10 @@ class Registration:
             )
         except KeyringError as error:
             problem = error
-        fields: dict[str, Field] = {
-            "caller": _caller(caller), "tool": manifest.name, "cause": problem.cause,
-        }  # fmt: skip
-        await self.record("tool.signature_refused", fields)
-        raise CatalogError(problem.cause, problem.remedy)
+        refusal = CatalogError(problem.cause, problem.remedy)
+        named: dict[str, Field] = {"tool": manifest.name, "tool_version": manifest.version}
+        await self.attempts.refused(caller, "tool.signature_refused", refusal, named)
+        raise refusal
 
     def _examined(self, manifest: Manifest) -> list[poisoning.Finding]:
         others = {tool.manifest.name for tool in self.catalog.all()} - {manifest.name}
@@ -292,15 +292,5 @@ def _check_accepted(accept: Sequence[str]) -> None:
             raise UsageError(f"there is no rule {name[:40]!r} to accept", f"known here: {known}")
 
 
-def _caller(caller: Caller) -> dict[str, Field]:
-    return {"uid": caller.uid, "gid": caller.gid, "pid": caller.pid}
-
-
 def _tool(tool: RegisteredTool) -> dict[str, Field]:
-    return {
-        "tool": tool.manifest.name,
-        "tool_version": tool.manifest.version,
-        "tool_digest": tool.digest,
-        "account": tool.account,
-        "signer": tool.signer,
-    }
+    return {**of_tool(tool), "signer": tool.signer}

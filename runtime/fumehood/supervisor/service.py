@@ -14,31 +14,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import structlog
 
-from fumehood.admission.admit import Admission
 from fumehood.admission.budgets import Amounts
-from fumehood.audit.chain import AuditLog
-from fumehood.audit.content import Content
-from fumehood.audit.find import Found
 from fumehood.audit.receipt import released
 from fumehood.audit.record import Field, Position
-from fumehood.catalog.store import Catalog, ToolFile
-from fumehood.config import Config
+from fumehood.catalog.store import ToolFile
 from fumehood.errors import (
     AuditError,
     Cancelled,
     CatalogError,
     Rejected,
-    Unauthorized,
     Unavailable,
     UnknownTool,
 )
-from fumehood.launcher.clients import Launchers
 from fumehood.model.codec import encode
 from fumehood.model.live import Listener
 from fumehood.model.outcome import Outcome, Proof
@@ -46,101 +39,29 @@ from fumehood.model.plan import Plan
 from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Request
 from fumehood.model.result import Recorded, Result, Timing
-from fumehood.scan.pipeline import Pipeline
 from fumehood.scan.search import NotYet
 from fumehood.supervisor import invocation
 from fumehood.supervisor.approvals import Approvals
 from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.callers import Callers
 from fumehood.supervisor.control import Control
+from fumehood.supervisor.fields import of_call, of_tool
 from fumehood.supervisor.governing import Governing
-from fumehood.supervisor.habits import Habits
-from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.lookout import Lookout
-from fumehood.supervisor.pool import Pool
-from fumehood.supervisor.pressure import Gate
-from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.recording import Recorder
 from fumehood.supervisor.registration import Registration
 from fumehood.supervisor.reloading import Reloading
+from fumehood.supervisor.reporting import Reporting
 from fumehood.supervisor.response import BY_A_RULE, Response
-from fumehood.supervisor.slots import Slots
-from fumehood.supervisor.stops import Stops
+from fumehood.supervisor.rooms import Rooms
 from fumehood.supervisor.telling import telling
+from fumehood.supervisor.tidying import Tidying
 
 if TYPE_CHECKING:  # what only some daemons need costs the others nothing
-    from fumehood.supervisor.forward import Status
-    from fumehood.supervisor.metrics import Metrics, State
+    from fumehood.supervisor.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StatusReport:
-    """How the supervisor is. `not_enforced` maps a control to the reason it is missing here;
-    `engines` an engine to its launcher's PID, 0 when there is none just now; `refusing` says why
-    no call is taken just now, empty when calls are; `asking` calls wait for approval;
-    `configuration` tells what became of the last reload."""
-
-    version: str
-    engine: str
-    cgroup_mode: str
-    launcher_pid: int
-    running: int
-    waiting: int
-    ready: int
-    tools: int
-    not_enforced: Mapping[str, str]
-    audit_seq: int
-    refusing: str = ""
-    asking: int = 0
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-    engines: Mapping[str, int] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "version": self.version,
-            "engine": self.engine,
-            "cgroup_mode": self.cgroup_mode,
-            "launcher_pid": self.launcher_pid,
-            "running": self.running,
-            "waiting": self.waiting,
-            "ready": self.ready,
-            "tools": self.tools,
-            "not_enforced": dict(self.not_enforced),
-            "audit_seq": self.audit_seq,
-            "asking": self.asking,
-            "configuration": dict(self.configuration),
-            "refusing": self.refusing,
-            "engines": dict(self.engines),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What the supervisor is composed of. `config` is the one it starts with; `plan` joins a call
-    with the operator's ceilings; `digest` is the keyed digest under which arguments and results
-    are recorded; `records` searches the audit log for an invocation, and blocks. `habits` knows
-    what tools usually take."""
-
-    catalog: Catalog
-    admission: Admission
-    config: Config
-    plan: Callable[[Admitted], Plan]
-    slots: Slots
-    gate: Gate
-    launchers: Launchers
-    pool: Pool
-    pipeline: Pipeline
-    audit: AuditLog
-    records: Callable[[str], Found]
-    digest: Callable[[bytes], str]
-    habits: Habits
-    receipts: Receipts
-    stops: Stops
-    incidents: Incidents
-    content: Content
 
 
 ADMIT_INLINE_BYTES = 64 * 1024
@@ -151,8 +72,6 @@ a thread to wait for it costs as much again."""
 WORKER_THREADS = 2
 SCAN_THREADS = 2
 """Threads of their own, so that large outputs do not keep large arguments waiting."""
-TIDY_SECONDS = 90.0
-"""By then no sandbox is kept ready for a version that is gone (`pool.IDLE_SECONDS`)."""
 
 
 class Supervisor:
@@ -160,7 +79,6 @@ class Supervisor:
 
     def __init__(self, rooms: Rooms, version: str) -> None:
         self._rooms = rooms
-        self._version = version
         self._live = Registry()
         self._recorder = Recorder(rooms.audit, lambda: len(self._live))
         self._control = Control(
@@ -169,26 +87,27 @@ class Supervisor:
             rooms.pipeline.partial,
             rooms.records,
         )
-        self._approvals = Approvals(
-            rooms.admission, rooms.config.approvals, self._record, rooms.digest
-        )
         self._attempts = Attempts(
-            lambda caller: rooms.admission.authorizer.principal(caller).name,
-            self._record,
-            time.monotonic,
+            rooms.admission.authorizer.principal, self._record, rooms.audit.append, time.monotonic
         )
         self.attempted = self._attempts.refused
+        operator_only = self._attempts.operator_only
+        self._approvals = Approvals(
+            rooms.admission, rooms.config.approvals, self._record, rooms.digest, self._attempts
+        )
         self._callers = Callers(
-            rooms.admission, rooms.audit.append, self._record, self._operator_only, self._attempts
+            rooms.admission, rooms.audit.append, self._record, operator_only, self._attempts
         )
         self.show_caller = self._callers.show
         self.open_session = self._callers.open_session
         self.close_session = self._callers.close_session
         self.approvals = self._approvals.pending
         self.answer_approval = self._approvals.answer
+        self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
+        self._tidying = Tidying(rooms.catalog, self._mounted, self._workers)
         self._registration = Registration(
-            rooms.catalog, rooms.admission, self._record, self._operator_only, self._attempts,
-            self._tidy_later,
+            rooms.catalog, rooms.admission, self._record, operator_only, self._attempts,
+            self._tidying.later,
         )  # fmt: skip
         self.remove_tool = self._registration.remove
         self.approve_tool = self._registration.approve
@@ -196,12 +115,12 @@ class Supervisor:
         self.diff_tool = self._registration.diff
         self.tool_files = self._registration.files
         self.reloading = Reloading(
-            rooms.config, rooms.admission, self._record, self._operator_only,
+            rooms.config, rooms.admission, self._record, operator_only,
             approvals=self._approvals,
         )  # fmt: skip
         self.reload = self.reloading.reload
         self._governing = Governing(
-            rooms.catalog, rooms.admission, lambda: self.reloading.config, self._operator_only
+            rooms.catalog, rooms.admission, lambda: self.reloading.config, operator_only
         )
         self.explain_policy = self._governing.explain
         self.review_policy = self._governing.review
@@ -210,8 +129,8 @@ class Supervisor:
         self.logs = self._control.logs
         self.receipt = rooms.receipts.receipt
         self.metrics: Metrics | None = None
-        self.forwarded: Callable[[], Status] | None = None
-        """How forwarding is; None when nothing is forwarded."""
+        self.reporting = Reporting(rooms, version, self._approvals, self.reloading)
+        self.status = self.reporting.status
         self.response = Response(
             rooms.stops,
             rooms.incidents,
@@ -219,13 +138,11 @@ class Supervisor:
             rooms.pool,
             rooms.audit.append,
             self._record,
-            self._operator_only,
+            operator_only,
             rooms.config.incidents.notify,
         )
-        self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")
-        self._tidying: asyncio.TimerHandle | None = None
         self._lookout = Lookout(rooms.config.behaviour, lambda: self._live)
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
@@ -277,8 +194,8 @@ class Supervisor:
         except CatalogError as error:  # the last calls count in full then
             log.exception("budgets cannot be stored", error=error.detail)
         self.response.close()
-        if self._tidying is not None:
-            self._tidying.cancel()
+        self._tidying.close()
+        self._attempts.close()
         for threads in (self._workers, self._scans, self._ears):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -307,7 +224,7 @@ class Supervisor:
             self._callers.refused(principal, error)
             return await self._refused(request, error, tool)
         except asyncio.CancelledError:
-            fields = {**_who(request), "status": "cancelled", "cancelled_by": live.cancelled_by}
+            fields = {**of_call(request), "status": "cancelled", "cancelled_by": live.cancelled_by}
             await self._record("invocation.cancelled", fields)
             raise
         except Exception as error:
@@ -338,7 +255,7 @@ class Supervisor:
         bad = await loop.run_in_executor(self._workers, catalog.recheck, tool)
         if bad is None:
             return
-        fields: dict[str, Field] = {**_tool(bad), "changed": bad.notes}
+        fields: dict[str, Field] = {**of_tool(bad), "changed": bad.notes}
         await self._record("tool.quarantined", fields)
         log.error("tool quarantined", tool=bad.manifest.name, changed=bad.notes)
         raise UnknownTool(
@@ -366,7 +283,7 @@ class Supervisor:
             launched = time.monotonic()
             journal = self._recorder.begin(
                 "invocation.launched",
-                {**_who(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
+                {**of_call(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
             with telling(live, listener, rooms.pipeline.partial, self._ears):
                 run = await invocation.run(rooms.pool, admitted, plan, journal, live)
@@ -374,6 +291,11 @@ class Supervisor:
             live.proofs = run.outcome.proofs
             live.enter("scanning")
             return await self._scanned(live, admitted, run, launched), _bytes_of(run.outcome)
+
+    def _mounted(self) -> set[str]:
+        """Digests of the trees that sandboxes have mounted."""
+        running = {live.tool.files for live in self._live if live.tool and live.tool.files}
+        return running | self._rooms.pool.trees
 
     @contextlib.contextmanager
     def _spending(self, live: Live, principal: Principal, plan: Plan) -> Iterator[_Spent]:
@@ -453,7 +375,7 @@ class Supervisor:
         self, request: Request, error: Rejected, tool: RegisteredTool | None
     ) -> Result:
         fields: dict[str, Field] = {
-            **_who(request),
+            **of_call(request),
             "status": "rejected",
             "code": error.code,
             "cause": error.cause,
@@ -481,7 +403,7 @@ class Supervisor:
         with contextlib.suppress(AuditError):  # `error` tells of that; the log keeps the record
             await self._record(
                 "invocation.ended",
-                {**_who(request), "status": "engine_error", "reason": type(error).__name__},
+                {**of_call(request), "status": "engine_error", "reason": type(error).__name__},
             )
 
     async def _record(self, event: str, fields: Mapping[str, Field]) -> Position:
@@ -493,7 +415,7 @@ class Supervisor:
         request = admitted.request
         digests = self._rooms.receipts.digests
         return {
-            **_who(request),
+            **of_call(request),
             "tool_version": result.tool_version,
             "tool_digest": result.tool_digest,
             "rule": admitted.rule,
@@ -541,75 +463,6 @@ class Supervisor:
         self._rooms.gate.check()
         return await self._registration.add(caller, manifest_text, files, accept, signature)
 
-    def _tidy_later(self) -> None:
-        """Delete the files of versions that are gone, once nothing runs from them."""
-        if self._tidying is None:
-            loop = asyncio.get_running_loop()
-            self._tidying = loop.call_later(TIDY_SECONDS, self._tidy)
-
-    def _tidy(self) -> None:
-        self._tidying = None
-        catalog = self._rooms.catalog
-        running = {live.tool.files for live in self._live if live.tool and live.tool.files}
-        in_use = running | self._rooms.pool.trees
-        current = {tool.files for tool in catalog.all()}
-        work = asyncio.get_running_loop().run_in_executor(self._workers, catalog.collect, in_use)
-        work.add_done_callback(_tidied)
-        if in_use - current:
-            self._tidy_later()
-
-    async def _operator_only(self, caller: Caller, event: str) -> None:
-        if self._rooms.admission.authorizer.is_operator(caller):
-            return
-        await self._record(event, _caller(caller))
-        raise Unauthorized(
-            "only an operator may do this",
-            "ask an operator, or have your account listed under `operators`",
-        )
-
-    def now(self) -> State:
-        """For metrics."""
-        from fumehood.supervisor.metrics import State
-
-        rooms = self._rooms
-        forwarded = self.forwarded() if self.forwarded is not None else None
-        return State(
-            forward_behind=forwarded.behind if forwarded else 0,
-            forward_failing=bool(forwarded and forwarded.failing),
-            running=rooms.slots.taken,
-            waiting=rooms.slots.waiting,
-            ready=rooms.pool.ready,
-            tools=len(rooms.catalog.list()),
-            audit_seq=rooms.audit.last.seq,
-            audit_broken=rooms.audit.broken is not None,
-            refusing=bool(rooms.gate.look()),
-            stops=len(rooms.stops.listed()),
-        )
-
-    def status(self, caller: Caller) -> StatusReport:
-        rooms, report = self._rooms, self.reloading.report
-        if not rooms.admission.authorizer.is_operator(caller):
-            # The text may hold what the operator wrote.
-            report = replace(report, problem="refused" if report.problem else "", remedy="")
-        hellos = rooms.launchers.hellos()
-        hello = hellos[rooms.launchers.engines[0]]
-        return StatusReport(
-            version=self._version,
-            engine=hello.engine if hello else "none",
-            cgroup_mode=hello.cgroup_mode if hello else "none",
-            launcher_pid=hello.pid if hello else 0,
-            running=rooms.slots.taken,
-            waiting=rooms.slots.waiting,
-            ready=rooms.pool.ready,
-            tools=len(rooms.catalog.list()),
-            not_enforced=dict(hello.unenforceable) if hello else {},
-            audit_seq=rooms.audit.last.seq,
-            refusing=rooms.gate.look(),
-            asking=self._approvals.count,
-            configuration=report.to_json(),
-            engines={name: said.pid if said else 0 for name, said in hellos.items()},
-        )
-
 
 @dataclass(slots=True)
 class _Spent:
@@ -626,11 +479,6 @@ class _Spent:
         return 1, most[1] if cpu is None else round(cpu * 1000), self.output
 
 
-def _tidied(work: asyncio.Future[int]) -> None:
-    if not work.cancelled() and (error := work.exception()) is not None:
-        log.error("old files of tools cannot be deleted", error=str(error))
-
-
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
@@ -642,27 +490,6 @@ def _bytes_of(outcome: Outcome) -> int:
 
 def _on_record(result: Result, position: Position) -> Result:
     return replace(result, record=Recorded(position.seq, f"sha384:{position.digest}"))
-
-
-def _who(request: Request) -> dict[str, Field]:
-    return {
-        "invocation": request.invocation,
-        "tool": request.tool[:128],
-        **_caller(request.caller),
-    }
-
-
-def _caller(caller: Caller) -> dict[str, Field]:
-    return {"caller": {"uid": caller.uid, "gid": caller.gid, "pid": caller.pid}}
-
-
-def _tool(tool: RegisteredTool) -> dict[str, Field]:
-    return {
-        "tool": tool.manifest.name,
-        "tool_version": tool.manifest.version,
-        "tool_digest": tool.digest,
-        "account": tool.account,
-    }
 
 
 def _ms(seconds: float) -> float:

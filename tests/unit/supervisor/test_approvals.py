@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +26,7 @@ from fumehood.errors import (
 )
 from fumehood.model.request import Admitted, Asking, RegisteredTool
 from fumehood.supervisor.approvals import Approvals
+from fumehood.supervisor.attempts import Attempts
 from support.manifests import caller, request, tool
 
 OPERATOR, CALLER, STRANGER = caller(0, 0), caller(1000), caller(1001)
@@ -48,7 +51,13 @@ class Desk:
             lint=lambda _: None,
         )
         self.records: list[tuple[str, Mapping[str, Any]]] = []
-        self.desk = Approvals(self.admission, config.approvals, self._record, lambda _: "digest")
+        self.desk = Approvals(
+            self.admission, config.approvals, self._record, lambda _: "digest",
+            Attempts(
+                self.admission.authorizer.principal, self._record, lambda *_: Future(),
+                time.monotonic,
+            ),
+        )  # fmt: skip
 
     async def _record(self, event: str, fields: Mapping[str, Any]) -> None:
         await asyncio.sleep(0)  # a disk takes its time

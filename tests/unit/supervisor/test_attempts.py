@@ -26,8 +26,9 @@ from fumehood.errors import (
     UnknownTool,
     UsageError,
 )
+from fumehood.model.principal import Principal
 from fumehood.model.request import Caller
-from fumehood.supervisor.attempts import ALL, EACH, MAX_COUNTED, Attempts
+from fumehood.supervisor.attempts import ALL, EACH, MAX_COUNTED, MAX_TOLD, Attempts
 from fumehood.supervisor.callers import Callers
 from fumehood.supervisor.registration import Registration
 from support.manifests import caller, document
@@ -36,17 +37,25 @@ OPERATOR, MALLORY, ANN = caller(0, 0), caller(1000), caller(1001)
 WRONG = UnknownSession("there is no such session")
 
 
+def _principal(who: Caller) -> Principal:
+    return Principal(f"uid:{who.uid}", frozenset({"operators"} if who == OPERATOR else ()))
+
+
 class Book:
     """Attempts at a clock of our own, with what was recorded."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.records: list[tuple[str, Mapping[str, Any]]] = []
-        self.attempts = Attempts(lambda who: who.name, self.record, lambda: self.now)
+        self.attempts = Attempts(_principal, self.record, self.append, lambda: self.now)
 
     async def record(self, event: str, fields: Mapping[str, Any]) -> None:
         await asyncio.sleep(0)
         self.records.append((event, fields))
+
+    def append(self, event: str, fields: Mapping[str, Any]) -> Future[Any]:
+        self.records.append((event, fields))
+        return Future()
 
     def refused(self, who: Caller, count: int = 1, error: FumehoodError = WRONG) -> None:
         async def all_of_them() -> None:
@@ -81,6 +90,41 @@ def test_all_callers_together_are_bounded_in_records_and_in_memory() -> None:
         book.refused(caller(2_000 + uid))
     assert len(book.records) == ALL
     assert len(book.attempts._unrecorded) == MAX_COUNTED
+
+
+def test_what_was_counted_is_told_in_one_record_when_nobody_comes_again() -> None:
+    book = Book()
+    for number in range(MAX_TOLD + 10):
+        book.refused(caller(2_000 + number), EACH + 1 + number)
+    before = len(book.records)
+    book.attempts.tell()
+    ((event, fields),) = book.records[before:]
+    assert event == "attempts.counted"
+    told = fields["attempts"]
+    assert len(told) == MAX_TOLD
+    counts = [one["count"] for one in told]
+    assert counts == sorted(counts, reverse=True)
+    everything = sum(EACH + 1 + number for number in range(MAX_TOLD + 10))
+    assert sum(counts) + fields["others"] == everything - before
+    book.attempts.tell()
+    book.attempts.close()
+    assert len(book.records) == before + 1
+
+
+def test_who_is_no_operator_is_refused_on_record_and_a_flood_of_it_is_counted() -> None:
+    book = Book()
+
+    async def ask(who: Caller) -> None:
+        await book.attempts.operator_only(who, "tool.remove_refused")
+
+    asyncio.run(ask(OPERATOR))
+    assert not book.records
+    for _ in range(3 * EACH):
+        with pytest.raises(Unauthorized):
+            asyncio.run(ask(MALLORY))
+    assert len(book.records) == EACH
+    assert book.records[0][0] == "tool.remove_refused"
+    assert book.records[0][1]["principal"] == f"uid:{MALLORY.uid}"
 
 
 def test_a_long_cause_is_cut() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from fumehood.config import Config
 from fumehood.errors import ConfigError, OverQuota, Unauthorized, Unavailable, UnknownTool
 from fumehood.model.request import Caller
 from fumehood.supervisor.approvals import Approvals
+from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.reloading import Reloading
 from support.manifests import caller, request, tool
 
@@ -35,8 +38,12 @@ class Desk:
         )
         self.events: list[tuple[str, Mapping[str, Any]]] = []
         self.approvals = Approvals(
-            self.admission, config.approvals, self._record, lambda _: "digest"
-        )
+            self.admission, config.approvals, self._record, lambda _: "digest",
+            Attempts(
+                self.admission.authorizer.principal, self._record, lambda *_: Future(),
+                time.monotonic,
+            ),
+        )  # fmt: skip
         self.here = Reloading(
             config, self.admission, self._record, self._operator_only, approvals=self.approvals
         )
