@@ -46,6 +46,7 @@ _ENVELOPE: Final = {
     "fumehood/answer_cancelled": True,
 }
 _UCRED = struct.Struct("3i")
+_TIMEVAL: Final = struct.Struct("@ll")
 _RECEIVE_BYTES = 256 * 1024
 _DETAILS = ("field", "pointer", "retry_after", "limit", "control")
 _BY_CODE: Mapping[str, type[FumehoodError]] = {
@@ -94,9 +95,9 @@ class Client:
             DaemonUnreachable: nobody answers, or somebody else does.
         """
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(timeout)
         try:
-            connection.connect(os.fspath(path))
+            _connect(connection, path, timeout)
+            connection.settimeout(timeout)
             _check_server(path, connection)
         except OSError as error:
             connection.close()
@@ -535,6 +536,21 @@ def _check_server(path: Path, connection: socket.socket) -> None:
             "run the command as that user, or name your own supervisor's socket with --socket "
             "or FUMEHOOD_SOCKET",
         )
+
+
+def _connect(connection: socket.socket, path: Path, timeout: float) -> None:
+    """Wait at most `timeout` seconds for a place in the supervisor's backlog.
+
+    connect(2) of a non-blocking socket fails at once with EAGAIN when the backlog is full, and
+    nothing tells when it no longer is; a blocking one waits, as long as SO_SNDTIMEO says.
+    """
+    connection.settimeout(None)
+    micros = max(1, int(timeout * 1_000_000))
+    for left in (micros, 0):
+        wait = _TIMEVAL.pack(*divmod(left, 1_000_000))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
+        if left:
+            connection.connect(os.fspath(path))
 
 
 def _unreachable(path: Path, error: OSError) -> FumehoodError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -76,6 +77,43 @@ def test_many_calls_share_a_connection(client: Client) -> None:
 def test_megabytes_go_there_and_back(client: Client) -> None:
     text = "xy\n" * 1_000_000
     assert client.call("echo", {"text": text})["structured"] == {"text": text}
+
+
+def full_listener(path: Path) -> tuple[socket.socket, list[socket.socket]]:
+    """A listener whose backlog has no place left, and who fills it."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(os.fspath(path))
+    listener.listen(0)
+    waiting = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            waiting.append(one)
+            one.setblocking(False)
+            one.connect(os.fspath(path))
+    return listener, waiting
+
+
+def test_a_place_in_the_backlog_is_waited_for(tmp_path: Path) -> None:
+    listener, waiting = full_listener(tmp_path / "socket")
+    made: list[Client] = []
+    connecting = threading.Thread(
+        target=lambda: made.append(Client.connect(tmp_path / "socket", timeout=30))
+    )
+    connecting.start()
+    accepted = [listener.accept()[0] for _ in waiting]  # the last attempt found no place
+    connecting.join(30)
+    assert len(made) == 1
+    for one in (*made, *accepted, *waiting, listener):
+        one.close()
+
+
+def test_a_backlog_that_stays_full_is_told(tmp_path: Path) -> None:
+    listener, waiting = full_listener(tmp_path / "socket")
+    with pytest.raises(DaemonUnreachable, match="takes no connections"):
+        Client.connect(tmp_path / "socket", timeout=0.05)
+    for one in (*waiting, listener):
+        one.close()
 
 
 def test_what_the_catalog_offers(client: Client, supervisor: FakeSupervisor) -> None:

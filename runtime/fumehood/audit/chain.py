@@ -32,6 +32,7 @@ from fumehood.audit.head import (
 )
 from fumehood.audit.ratchet import KEY_BYTES, Ratchet
 from fumehood.audit.record import Field, Position, encode_fields
+from fumehood.audit.replay import OPEN, Running
 from fumehood.audit.segments import (
     Tail,
     Tampered,
@@ -94,6 +95,7 @@ class _Pending:
     time: str
     event: str
     fields: str
+    invocation: str
     done: Future[Position]
 
 
@@ -126,6 +128,7 @@ class AuditLog:
         self._wake = threading.Condition()
         self._turn = threading.Lock()
         """Whoever writes has it; taken before `_wake`."""
+        self._running = Running()
         self._unwritten: list[_Pending] = []
         """A group that `write_now` could not write: the writer's next, unchanged."""
         self._closing = False
@@ -203,6 +206,7 @@ class AuditLog:
             AuditError: the log is closed, overrun or cannot recover, or the fields are no record.
         """
         text = encode_fields(event, fields)
+        name = str(fields.get("invocation", ""))
         done: Future[Position] = Future()
         with self._wake:
             if self._broken is not None and not self._writer.is_alive():
@@ -215,7 +219,7 @@ class AuditLog:
                 )
             if self._broken is not None:
                 done.set_exception(self._broken)
-            self._queue.append(_Pending(_now(), event, text, done))
+            self._queue.append(_Pending(_now(), event, text, name, done))
             if wake or self._broken is not None:
                 self._wake.notify()
         return done
@@ -317,9 +321,11 @@ class AuditLog:
         self._last = last
         self._broken = None
         for record, position in zip(group, positions, strict=True):
+            self._running.note(record.event, record.invocation, position.seq)
             if not record.done.done() and record.done.set_running_or_notify_cancel():
                 record.done.set_result(position)
         if begun:
+            self._tell_open()
             self._prune()
         self._watch_clock()
 
@@ -368,6 +374,12 @@ class AuditLog:
                 PRUNED, {"last": position.seq, "last_digest": position.digest, "segments": segments}
             )
         return segments
+
+    def _tell_open(self) -> None:
+        """So that a start needs not read back to the last one: what is before it has ended."""
+        if (oldest := self._running.since(self._last.seq)) is not None:
+            with contextlib.suppress(AuditError):  # the segment before has one
+                self.append(OPEN, {"oldest": oldest})
 
     def _watch_clock(self) -> None:
         """Somebody who sets the clock moves the times of records; nothing moves their order."""

@@ -8,6 +8,7 @@ beside the log can show: the whole directory put back to an earlier state.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ from fumehood.errors import AuditError, KeyringError
 
 _LOOKS: Final = 3
 """How often to look again when retention removes segments meanwhile."""
+MAX_PROCESSES: Final = 8
+"""That share a walk: each keeps about 10 MiB of its own."""
 MAX_STEPS: Final = 16
 """Clock steps that are named."""
 _FAR: Final = 1 << 40
@@ -93,26 +96,28 @@ class Report:
         return self.first_bad is None
 
 
-def verify(directory: Path, trust: Trust) -> Report:
+def verify(directory: Path, trust: Trust, *, processes: int = 1) -> Report:
     """Check every record of the log, also while it is being written.
 
     The first key is taken from beside the log where `trust` has none and it still lies there.
+    processes: how many may share the work, a segment each; more than one forks, which only a
+    process of one thread may do. What is found and said does not depend on it.
 
     Raises:
         AuditError: there is no log to read.
     """
     if trust.first_key is None and (kept := read_first_key(directory)) is not None:
         trust = Trust(kept, trust.public, trust.custody)
-    return survey(directory, trust, whole=True)
+    return survey(directory, trust, whole=True, processes=processes)
 
 
-def survey(directory: Path, trust: Trust, *, whole: bool) -> Report:
+def survey(directory: Path, trust: Trust, *, whole: bool, processes: int = 1) -> Report:
     """`verify`, or, when not `whole`, every record of the last segment and only the first and
     last record of those before it: what a start can afford."""
     for _ in range(_LOOKS):
         before = _base_text(directory)
         try:
-            report = _survey(directory, trust, whole=whole)
+            report = _survey(directory, trust, whole=whole, processes=processes)
         except FileNotFoundError:
             continue
         if report.ok or _base_text(directory) == before:
@@ -127,7 +132,7 @@ def _base_text(directory: Path) -> bytes:
         return b""
 
 
-def _survey(directory: Path, trust: Trust, *, whole: bool) -> Report:
+def _survey(directory: Path, trust: Trust, *, whole: bool, processes: int) -> Report:
     try:
         base = read_base(directory, trust.public)
     except KeyringError as error:
@@ -143,7 +148,10 @@ def _survey(directory: Path, trust: Trust, *, whole: bool) -> Report:
         return Report(0, len(segments), last, defect)
     walk = _Walk(trust, head, base, last=last)
     walk.begin()
-    for segment in segments:
+    done = 0
+    if whole and processes > 1 and len(segments) > 2 and walk.defect is None:
+        done = _shared(walk, segments[:-1], processes)
+    for segment in segments[done:]:
         newest = segment is segments[-1]
         walk.segment(segment, whole=whole or newest, newest=newest)
         if walk.defect:
@@ -155,6 +163,79 @@ def _survey(directory: Path, trust: Trust, *, whole: bool) -> Report:
         walk.records, len(segments), walk.last, walk.defect, walk.torn, last.seq if base else 0,
         walk.sealed, walk.signed, walk.clock_steps, tuple(walk.steps), walk.epoch,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Where a walk stands between two segments, and what it counted in the last one."""
+
+    last: Position
+    epoch: Epoch | None
+    time: str
+    records: int
+    signed: int
+    clock_steps: int
+    steps: tuple[str, ...]
+    sound: bool
+
+    def continues(self, last: Position, epoch: Epoch | None, time: str) -> bool:
+        """Whether it is the stage that a walk took for granted which began so."""
+        return self.sound and (self.last, self.epoch, self.time) == (last, epoch, time)
+
+
+def _shared(walk: _Walk, segments: Sequence[Segment], processes: int) -> int:
+    """Walk the first of `segments` in several processes; how many: all that are sound.
+
+    Each process takes the last line of the segment before as it stands, and nothing of what it
+    finds counts unless the walk through that segment ended on the very same line. From the first
+    segment that is not sound the caller goes on alone, and says what is wrong with it.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    done = 0
+    pool = ProcessPoolExecutor(
+        min(processes, MAX_PROCESSES), get_context("fork"), _share, (walk, segments)
+    )
+    # A process that was killed, or cannot be made: the rest is walked alone.
+    with pool, contextlib.suppress(BrokenProcessPool, OSError):
+        for begin, end in pool.map(_walk_share, range(len(segments))):
+            if not end.sound or not walk.stands(begin):
+                pool.shutdown(wait=True, cancel_futures=True)
+                break
+            walk.take(segments[done], end)
+            done += 1
+    return done
+
+
+_shares: tuple[_Walk, Sequence[Segment]] | None = None
+"""Of a process that `_shared` forked: given before the fork, since a walk holds keys."""
+
+
+def _share(walk: _Walk, segments: Sequence[Segment]) -> None:
+    global _shares
+    _shares = walk, segments
+
+
+def _walk_share(number: int) -> tuple[_Stage, _Stage]:
+    """One segment in a process of its own: what was taken for granted, and where it ended."""
+    if _shares is None:
+        raise RuntimeError("nothing was given before the fork")
+    walk, segments = _shares[0].copy(), _shares[1]
+    if number:
+        before = segments[number - 1]
+        try:
+            entry = read(last_line(before.path)[:-1])
+        except (Unsealed, OSError):
+            return walk.stage(sound=False), walk.stage(sound=False)
+        walk.after(before, entry)
+    begin = walk.stage(sound=True)
+    try:
+        walk.segment(segments[number], whole=True, newest=False)
+    except OSError:
+        return begin, walk.stage(sound=False)
+    return begin, walk.stage(sound=walk.defect is None and not walk.torn)
 
 
 @dataclass(slots=True)
@@ -207,6 +288,36 @@ class _Walk:
                 return
         if self.head.position.seq == 0:
             self._head_here(None)
+
+    def copy(self) -> _Walk:
+        """Another one that stands here; only at the beginning of a log."""
+        other = _Walk(self.trust, self.head, self.base, self.last)
+        other.begin()
+        return other
+
+    def after(self, segment: Segment, entry: Entry) -> None:
+        """Stand behind a segment whose last record is `entry`, which nobody looked at yet."""
+        self.last, self.epoch, self.time = entry.position, entry.epoch, entry.time
+        self._finished = segment, entry.position
+
+    def stage(self, *, sound: bool) -> _Stage:
+        return _Stage(
+            self.last, self.epoch, self.time, self.records, self.signed, self.clock_steps,
+            tuple(self.steps), sound,
+        )  # fmt: skip
+
+    def stands(self, stage: _Stage) -> bool:
+        """Whether this walk stands where that one began."""
+        return stage.continues(self.last, self.epoch, self.time)
+
+    def take(self, segment: Segment, stage: _Stage) -> None:
+        """Stand where another walk, which began here, ended: behind `segment`."""
+        self.last, self.epoch, self.time = stage.last, stage.epoch, stage.time
+        self.records += stage.records
+        self.signed += stage.signed
+        self.clock_steps += stage.clock_steps
+        self.steps += stage.steps[: MAX_STEPS - len(self.steps)]
+        self._finished = segment, stage.last
 
     def segment(self, segment: Segment, *, whole: bool, newest: bool) -> None:
         self.file, self.line = segment.path.name, 0

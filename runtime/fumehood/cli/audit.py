@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -122,7 +123,7 @@ def verify(
         raise UsageError("a copy of the log has no keys beside it", "name them with --public")
     where = directory or places.state / "audit"
     if public is not None:
-        report = verify_log(where, Trust(first, public_keys(public)))
+        report = verify_log(where, Trust(first, public_keys(public)), processes=cores())
         _show(report, where, as_json=as_json)
     if not where.exists():
         raise AuditError(
@@ -130,8 +131,14 @@ def verify(
         )
     with opened(places) as place:
         ring, log = place.ring, place.state / "audit"
-        report = verify_log(log, Trust(first, ring.public_keys("audit"), RingCustody(ring)))
+        trust = Trust(first, ring.public_keys("audit"), RingCustody(ring))
+        report = verify_log(log, trust, processes=cores())
     _show(report, where, as_json=as_json)
+
+
+def cores() -> int:
+    """How many processes may share the work of this command."""
+    return len(os.sched_getaffinity(0))
 
 
 def public_keys(path: Path) -> list[PublicKey]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from fumehood.audit import replay
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.replay import LAUNCHED, STARTED, unfinished
+from fumehood.audit.segments import read_lines
 from support.audit import KEYS
 
 
@@ -47,3 +52,62 @@ def test_every_segment_since_the_last_start_is_read(tmp_path: Path) -> None:
 def test_an_empty_log_has_nothing_unfinished(tmp_path: Path) -> None:
     write(tmp_path)
     assert unfinished(tmp_path) == []
+
+
+def calls(log: AuditLog, count: int) -> None:
+    for n in range(count):
+        log.append(LAUNCHED, {"invocation": f"i{n}"}).result(10)
+        log.append("invocation.ended", {"invocation": f"i{n}"}).result(10)
+
+
+def read_by(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
+    """What `unfinished` finds, and how many segments it read for it."""
+    read: list[Path] = []
+
+    def noted(path: Path) -> Iterator[bytes]:
+        read.append(path)
+        return read_lines(path)
+
+    monkeypatch.setattr(replay, "read_lines", noted)
+    return [item.invocation for item in unfinished(directory)], len(read)
+
+
+def test_only_the_last_segment_is_read_however_long_the_daemon_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AuditLog.open(tmp_path, KEYS, segment_bytes=10_000) as log:
+        log.append(STARTED, {}).result(10)
+        calls(log, 100)
+        log.append(LAUNCHED, {"invocation": "open"}).result(10)
+    assert len(list(tmp_path.glob("segment-*.jsonl"))) > 5
+    found, segments = read_by(tmp_path, monkeypatch)
+    assert found == ["open"]
+    assert segments <= 2  # the last may just have begun, and not tell yet
+
+
+def test_a_launch_that_is_open_for_long_is_read_back_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AuditLog.open(tmp_path, KEYS, segment_bytes=10_000) as log:
+        log.append(STARTED, {}).result(10)
+        calls(log, 60)
+        log.append(LAUNCHED, {"invocation": "long"}).result(10)
+        calls(log, 60)
+    every = len(list(tmp_path.glob("segment-*.jsonl")))
+    found, segments = read_by(tmp_path, monkeypatch)
+    assert found == ["long"]
+    assert 3 < segments < every - 2
+
+
+def test_before_a_start_nothing_is_called_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a crash left open has no end before the daemon that finds it has said so."""
+    with AuditLog.open(tmp_path, KEYS, segment_bytes=10_000) as log:
+        log.append(STARTED, {}).result(10)
+        log.append(LAUNCHED, {"invocation": "cut"}).result(10)
+    with AuditLog.open(tmp_path, KEYS, segment_bytes=10_000) as log:
+        calls(log, 60)
+    found, segments = read_by(tmp_path, monkeypatch)
+    assert found == ["cut"]
+    assert segments == len(list(tmp_path.glob("segment-*.jsonl")))
