@@ -36,6 +36,7 @@ EVENTS: list[tuple[str, dict[str, Any]]] = [
     ("approval.granted", {"approval": "a", "caller": CALLER}),
     ("admission.closed", {"reason": "memory"}),
     ("audit.pruned", {"last": 7, "segments": 1}),
+    ("audit.open_from", {"oldest": 7}),
     ("audit.clock_stepped", {"seconds": -3600.0}),
     ("incident.opened", {"incident": "i", "rule": "tripwire"}),
     ("incident.closed", {"incident": "i", "rule": "tripwire", "caller": CALLER}),
