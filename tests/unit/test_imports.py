@@ -76,7 +76,7 @@ PRIVILEGED_MODULES = {
     "fumehood.model.codec",
     "fumehood.model.outcome",
 }
-ENTRANCES = ["fumehood.launcher.keeper", "fumehood.launcher.process"]
+ENTRANCES = ["fumehood.launcher.keeper", "fumehood.launcher.process", "fumehood.launcher.fetch"]
 
 
 def modules() -> list[Path]:

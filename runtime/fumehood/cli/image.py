@@ -306,8 +306,8 @@ def derive(
 ) -> None:
     """Add Python or Node libraries to an image, once; tools with the same requirements share it.
 
-    pip or npm downloads what the hashes name; it is unpacked without running anything of it. A
-    second time needs no network.
+    pip or npm downloads what the hashes name, in a sandbox and without credentials; it is unpacked
+    without running anything of it. A second time needs no network.
     """
     from fumehood.images.npm_lock import is_lock
 
@@ -366,15 +366,18 @@ def ensure(package: Package, places: Places) -> None:
 def prepare(places: Places, base: str, text: str, wheels: Path | None = None) -> Image:
     """The image of a tool with `run.requirements`, made where it is missing."""
     from fumehood.cli.bytecode import compiler
+    from fumehood.cli.fetching import fetcher
     from fumehood.cli.serve import configuration
     from fumehood.images.derive import derive as derive_image
 
+    config = configuration(places)
     return derive_image(
         _bounded_store(places),
         base,
         text,
+        fetcher=fetcher(config),
         wheels=wheels,
-        compiler=compiler(places, configuration(places)),
+        compiler=compiler(places, config),
         progress=say,
     )
 

@@ -1,49 +1,40 @@
 """Images with a tool's Python distributions or Node packages added: `run.requirements`.
 
-pip and npm only download, and every file must have one of the hashes that the requirements name;
-unpacking is ours and runs nothing. The result is an image like any other, kept under the digest
-of its base and its requirements, so that registering a tool again needs no network.
+pip and npm only choose and download, in a sandbox of their own, and every file must have one of
+the hashes that the requirements name; unpacking is ours and runs nothing. The result is an image
+like any other, kept under the digest of its base and its requirements, so that registering a tool
+again needs no network.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import stat
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from fumehood.errors import ImageError
-from fumehood.images import npm, npm_lock
+from fumehood.images import npm, npm_lock, pip
 from fumehood.images.beneath import open_directory
 from fumehood.images.bounds import DEFAULT, Bounds
-from fumehood.images.external import run
+from fumehood.images.fetching import Fetcher
 from fumehood.images.index import Image
-from fumehood.images.requirements import Requirement, key_of, parse
+from fumehood.images.requirements import key_of, parse
 from fumehood.images.sbom import installed
 from fumehood.images.sources import Workplace
 from fumehood.images.spool import Spool
 from fumehood.images.store import ImageStore
-from fumehood.images.streams import CHUNK, Reader
+from fumehood.images.streams import Reader
 from fumehood.images.tar import Member, TarReader
 from fumehood.images.tree import File, Tree, split
 from fumehood.images.wheel import Python, install
 
-PIP_SECONDS: Final = 1800.0
-OFFLINE_SECONDS: Final = 120.0
-MAX_WHEELS: Final = 1000
-_OLDEST_GLIBC, _DEFAULT_GLIBC = 5, 17
-"""glibc 2.5 is manylinux1's, 2.17 manylinux2014's (PEP 600)."""
+_DEFAULT_GLIBC: Final = 17
+"""glibc 2.17 is manylinux2014's (PEP 600)."""
 _VERSION = re.compile(r"python(3\.[0-9]{1,2})\Z")
 _GLIBC = re.compile(r"2\.([0-9]{1,3})[^0-9]")
-_WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,200}\.whl\Z")
-_PASSED_ON = ("PIP_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS",
-              "PIP_INDEX_URL", "PIP_PROXY", "PIP_TRUSTED_HOST")  # fmt: skip
-
 
 Compiler = Callable[[Image, Python], AbstractContextManager[Reader]]
 """Gives a tar archive of the bytecode of an image's site directory."""
@@ -55,6 +46,7 @@ def derive(
     base: str,
     text: str,
     *,
+    fetcher: Fetcher,
     wheels: Path | None = None,
     compiler: Compiler | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -63,6 +55,7 @@ def derive(
     """The image that adds `text` (a requirements file, or a package-lock.json) to `base`, made
     unless it is there.
 
+    fetcher: runs pip and npm where they can do no harm.
     wheels: a folder that is searched for wheels and packages too; with it nothing needs to be
         fetched.
     compiler: makes bytecode inside a sandbox; without one, each call compiles what it imports.
@@ -80,7 +73,7 @@ def derive(
         packages = npm_lock.parse(text)
 
         def with_packages(place: Workplace) -> Tree:
-            return _with_packages(store, below, packages, wheels, place, progress, bounds)
+            return _with_packages(store, below, packages, wheels, fetcher, place, progress, bounds)
 
         return store.add(with_packages, name, source=source, base=below.digest, requirements=wanted)
     requirements = parse(text)
@@ -89,7 +82,9 @@ def derive(
 
         def unpacked(place: Workplace) -> Tree:
             links = [folder for folder in (store.wheels(), wheels) if folder is not None]
-            files = _fetch(requirements, place.copies, links, python, _glibc(base_fd), progress)
+            files = pip.fetch(
+                requirements, place, links, python, _glibc(base_fd), fetcher, progress
+            )
             tree = _tree(place, bounds)
             tree.adopt(base_fd)
             for path in files:
@@ -127,6 +122,7 @@ def _with_packages(
     below: Image,
     packages: tuple[npm_lock.Package, ...],
     folder: Path | None,
+    fetcher: Fetcher,
     place: Workplace,
     progress: Callable[[str], None],
     bounds: Bounds,
@@ -135,7 +131,7 @@ def _with_packages(
     folders = [path for path in (store.wheels(), folder) if path is not None]
     with _opened(store.path(below.digest)) as base_fd:
         npm.find_node(base_fd)
-        archives = npm.fetch(packages, place.copies, folders, progress)
+        archives = npm.fetch(packages, place.copies, folders, fetcher, progress)
         tree = _tree(place, bounds)
         tree.adopt(base_fd)
         progress(f"unpacking {len(packages)} Node packages")
@@ -216,72 +212,3 @@ def _glibc(tree: int) -> int:
         if package.name == "libc6" and (found := _GLIBC.match(package.version)) is not None:
             return int(found[1])
     return _DEFAULT_GLIBC
-
-
-def _platforms(glibc: int) -> list[str]:
-    """What wheels may be built for (PEP 600), newest first."""
-    machine = os.uname().machine
-    newest = [f"manylinux_2_{minor}_{machine}" for minor in range(glibc, _OLDEST_GLIBC - 1, -1)]
-    return [*newest, f"manylinux2014_{machine}", f"manylinux2010_{machine}",
-            f"manylinux1_{machine}", f"linux_{machine}"]  # fmt: skip
-
-
-def _fetch(
-    requirements: tuple[Requirement, ...],
-    work: Path,
-    folders: list[Path],
-    python: Python,
-    glibc: int,
-    progress: Callable[[str], None],
-) -> list[Path]:
-    """The wheels of the requirements, each with a hash that is allowed; nothing of them is run."""
-    listing, target = work / "requirements.txt", work / "wheels"
-    listing.write_text("".join(f"{item.line}\n" for item in requirements), encoding="utf-8")
-    target.mkdir()
-    argv = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-input"]
-    argv += ["--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
-    argv += ["--no-cache-dir", "--dest", str(target), "--requirement", str(listing)]
-    argv += ["--python-version", python.version, "--implementation", "cp"]
-    for abi in (f"cp{python.version.replace('.', '')}", "abi3", "none"):
-        argv += ["--abi", abi]
-    for platform in _platforms(glibc):
-        argv += ["--platform", platform]
-    for folder in folders:
-        if folder.is_dir():
-            argv += ["--find-links", str(folder.resolve())]
-    extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    try:
-        run([*argv, "--no-index"], seconds=OFFLINE_SECONDS, extra=extra)
-    except ImageError:
-        progress("fetching wheels")
-        try:
-            run(argv, seconds=PIP_SECONDS, extra=extra)
-        except ImageError as error:
-            raise ImageError(
-                f"the wheels of run.requirements cannot be had: {error.cause}",
-                "see that pip reaches its index; without a network, put the wheels into a folder "
-                "and name it with --wheels",
-                detail=error.detail,
-            ) from None
-    return _checked(target, requirements)
-
-
-def _checked(target: Path, requirements: tuple[Requirement, ...]) -> list[Path]:
-    allowed = {digest for item in requirements for digest in item.hashes}
-    found = sorted(target.iterdir())
-    if len(found) > MAX_WHEELS:
-        raise ImageError(f"pip fetched {len(found)} files; at most {MAX_WHEELS} are allowed")
-    for path in found:
-        if not _WHEEL.match(path.name) or not stat.S_ISREG(path.lstat().st_mode):
-            raise ImageError(f"pip fetched {path.name!r}, which is no wheel")
-        if _sha256(path) not in allowed:
-            raise ImageError(f"{path.name} has none of the hashes that the requirements allow")
-    return found
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(CHUNK):
-            digest.update(data)
-    return digest.hexdigest()

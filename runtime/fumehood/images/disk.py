@@ -139,19 +139,44 @@ def write(root: int, path: str, data: bytes) -> None:
 
 
 def delete(directory: int, name: str) -> None:
-    """Delete a file or a whole tree of ours, read-only directories included."""
+    """Delete a file or a whole tree of ours, read-only directories included, however deep: what
+    lies deeper is moved up, so that neither descriptors nor frames grow with it."""
     info = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if not stat.S_ISDIR(info.st_mode):
         os.unlink(name, dir_fd=directory)
         return
-    fd = os.open(name, DIRECTORY, dir_fd=directory)
+    top = os.open(name, DIRECTORY, dir_fd=directory)
     try:
-        os.fchmod(fd, 0o700)
+        os.fchmod(top, 0o700)
+        while names := os.listdir(top):
+            for inner in names:
+                if _is_directory(inner, top):
+                    _flatten(inner, top)
+                    os.rmdir(inner, dir_fd=top)
+                else:
+                    os.unlink(inner, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=directory)
+
+
+def _flatten(name: str, top: int) -> None:
+    """Empty a directory in `top`: its own directories come to stand beside it."""
+    os.chmod(name, 0o700, dir_fd=top)
+    fd = os.open(name, DIRECTORY, dir_fd=top)
+    try:
         for inner in os.listdir(fd):
-            delete(fd, inner)
+            if _is_directory(inner, fd):
+                os.chmod(inner, 0o700, dir_fd=fd)  # rename(2) writes its `..`
+                os.rename(inner, secrets.token_hex(8), src_dir_fd=fd, dst_dir_fd=top)
+            else:
+                os.unlink(inner, dir_fd=fd)
     finally:
         os.close(fd)
-    os.rmdir(name, dir_fd=directory)
+
+
+def _is_directory(name: str, parent: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
 
 
 def sync(fd: int) -> None:

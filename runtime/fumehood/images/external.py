@@ -25,6 +25,7 @@ from fumehood.images.streams import CHUNK, Reader
 IDLE_SECONDS: Final = 120.0
 """How long a program may deliver nothing; Docker prepares for about 1 s per GiB."""
 REGISTRY_SECONDS: Final = 1800.0
+MAX_OUTPUT: Final = 256 * 1024
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = (
     "DOCKER_CERT_PATH", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST", "DOCKER_TLS_VERIFY",
@@ -38,9 +39,9 @@ _MAX_LINES = 20
 STOP_SECONDS: Final = 20.0
 
 
-def environment(**more: str) -> dict[str, str]:
-    """For the programs of this room."""
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+def environment(*names: str, **more: str) -> dict[str, str]:
+    """For the programs of this room. names: of variables that this one may have besides."""
+    kept = {name: os.environ[name] for name in (*_PASSED_ON, *names) if name in os.environ}
     return {"PATH": _PATH, "LC_ALL": "C.UTF-8", **kept, **more}
 
 
@@ -102,6 +103,32 @@ def registry_copy(reference: str, target: Path) -> None:
         )
     argv = [program, "copy", "--override-os", "linux", "--quiet", reference, f"oci:{target}:image"]
     run(argv, seconds=REGISTRY_SECONDS)
+
+
+def output(argv: list[str], *, seconds: float, env: dict[str, str]) -> str:
+    """What a program of this host says of its own configuration, at most MAX_OUTPUT bytes.
+
+    Raises:
+        ImageError: with the last line of what it said, when it fails or takes too long.
+    """
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
+        try:
+            status = subprocess.run(
+                argv,
+                check=False,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=errors,
+                env=env,
+                timeout=seconds,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise ImageError(f"{Path(argv[0]).name} took more than {seconds:.0f} s") from None
+        if status:
+            raise _failed(argv, errors)
+        said.seek(0)
+        return said.read(MAX_OUTPUT).decode(errors="replace")
 
 
 def run(argv: list[str], *, seconds: float, extra: dict[str, str] | None = None) -> None:
@@ -206,9 +233,14 @@ def _check(name: str) -> None:
 
 def _failed(argv: list[str], output: IO[bytes]) -> ImageError:
     output.seek(0)
-    lines = [line for line in map(_printable, output.read(64 * 1024).splitlines()) if line]
-    last = lines[-1] if lines else "no message"
+    last = last_line(output.read(64 * 1024))
     return ImageError(f"{Path(argv[0]).name} failed: {last}", detail=" ".join(argv))
+
+
+def last_line(said: bytes) -> str:
+    """What a program said last, fit for a terminal."""
+    lines = [line for line in map(_printable, said.splitlines()) if line]
+    return lines[-1] if lines else "no message"
 
 
 def _printable(line: bytes) -> str:

@@ -1,15 +1,14 @@
 """Unpacks Node packages into a tree without running anything of them.
 
-npm only downloads; every archive must have the SHA-512 that the lock file names, and unpacking is
-ours. Packages go below /node_modules, where Node looks for whatever /tool imports. Install
-scripts are never run: a package that compiles itself needs an image built with it.
+npm only downloads, in a sandbox of its own (see `fetching`); every archive must have the SHA-512
+that the lock file names, and unpacking is ours. Packages go below /node_modules, where Node looks
+for whatever /tool imports. Install scripts are never run: a package that compiles itself needs an
+image built with it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +17,27 @@ from typing import Final
 from fumehood.errors import ImageError
 from fumehood.images.beneath import open_directory
 from fumehood.images.bounds import Bounds
-from fumehood.images.external import find, run
+from fumehood.images.external import find
+from fumehood.images.fetching import (
+    CERTIFICATES,
+    PLACE,
+    Fetch,
+    Fetcher,
+    bare_environment,
+    left_in,
+    new_work,
+)
+from fumehood.images.local_files import take
 from fumehood.images.npm_lock import Package
-from fumehood.images.streams import CHUNK, Decompressed
+from fumehood.images.npm_settings import npm_settings
+from fumehood.images.streams import Decompressed
 from fumehood.images.tar import Member, TarReader
 from fumehood.images.tree import Tree
 
 SECONDS: Final = 1800.0
-MAX_ARCHIVE_BYTES: Final = 1 << 30
-PLACE: Final = "node_modules"
+FOLDER: Final = "node_modules"
 _BATCH: Final = 50
-_PASSED_ON = ("NPM_CONFIG_CAFILE", "NPM_CONFIG_HTTPS_PROXY", "NPM_CONFIG_NOPROXY",
-              "NPM_CONFIG_PROXY", "NPM_CONFIG_REGISTRY", "NPM_CONFIG_USERCONFIG")  # fmt: skip
+_NPMRC, _LEFT = "/etc/fetch-npmrc", "packages"
 
 
 def find_node(tree: int) -> None:
@@ -53,6 +61,7 @@ def fetch(
     packages: tuple[Package, ...],
     work: Path,
     folders: list[Path],
+    fetcher: Fetcher,
     progress: Callable[[str], None],
 ) -> dict[str, Path]:
     """Archives by their SHA-512: from the folders, and what is missing there from npm's registry.
@@ -65,47 +74,34 @@ def fetch(
     target = work / "packages"
     target.mkdir()
     wanted = {item.sha512: item for item in packages}
-    found: dict[str, Path] = {}
+
+    def chosen(_: str, digest: str) -> str | None:
+        return _kept_name(digest) if digest in wanted else None
+
+    def missing() -> list[Package]:
+        return [item for item in wanted.values() if not _copy(target, item).exists()]
+
     for folder in folders:
-        if folder.is_dir():
-            _take(folder, target, wanted, found)
-    missing = [item for digest, item in wanted.items() if digest not in found]
-    if missing:
-        progress(f"fetching {len(missing)} Node packages")
-        fetched = work / "fetched"
-        fetched.mkdir()
-        _download(missing, work, fetched)
-        _take(fetched, target, wanted, found)
-    for item in missing:
-        if item.sha512 not in found:
-            raise ImageError(f"npm fetched {item.spec} with another hash than the lock file names")
-    return found
+        take(folder, target, "sha512", ".tgz", chosen)
+    if asked := missing():
+        progress(f"fetching {len(asked)} Node packages in a sandbox")
+        for fetched in _download(asked, work, fetcher):
+            take(fetched, target, "sha512", ".tgz", chosen)
+    for item in missing():
+        raise ImageError(f"npm fetched {item.spec} with another hash than the lock file names")
+    return {digest: _copy(target, item) for digest, item in wanted.items()}
 
 
-def _take(folder: Path, target: Path, wanted: dict[str, Package], found: dict[str, Path]) -> None:
-    """Copy archives that are wanted; a copy, so that what was hashed is what is used."""
-    for path in sorted(folder.glob("*.tgz")):
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise ImageError(f"{path} cannot be read: {error.strerror}") from None
-        with os.fdopen(fd, "rb") as source:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_ARCHIVE_BYTES:
-                continue
-            digest, copy = hashlib.sha512(), target / "copy"
-            with copy.open("wb") as sink:
-                while data := source.read(CHUNK):
-                    digest.update(data)
-                    sink.write(data)
-        name = digest.hexdigest()
-        if name in wanted and name not in found:
-            found[name] = copy.rename(target / f"npm-{name[:64]}.tgz")
-        else:
-            copy.unlink()
+def _kept_name(digest: str) -> str:
+    return f"npm-{digest[:64]}.tgz"
 
 
-def _download(missing: list[Package], work: Path, target: Path) -> None:
+def _copy(target: Path, item: Package) -> Path:
+    return target / _kept_name(item.sha512)
+
+
+def _download(missing: list[Package], work: Path, fetcher: Fetcher) -> Iterator[Path]:
+    """Folders in which npm left what it was asked for, or anything else."""
     program = find("npm")
     remedy = (
         "put the archives (`npm pack NAME@VERSION`) into a folder and name it with --wheels, or "
@@ -113,19 +109,39 @@ def _download(missing: list[Package], work: Path, target: Path) -> None:
     )
     if program is None:
         raise ImageError(f"{missing[0].spec} cannot be had: npm is not installed", remedy)
+    settings = npm_settings(program)
+    if settings.stripped:
+        remedy += " without a password, which no sandbox is given"
+    written = work / "npmrc"
+    written.write_text("".join(f"{line}\n" for line in settings.lines), encoding="utf-8")
+    binds = [(str(written), _NPMRC)]
+    if settings.certificates is not None:
+        binds.append((os.path.realpath(settings.certificates), CERTIFICATES))
+    environment = dict(bare_environment()) | {
+        "NPM_CONFIG_USERCONFIG": _NPMRC,
+        "NPM_CONFIG_GLOBALCONFIG": os.devnull,
+    }
     argv = [program, "pack", "--silent", "--ignore-scripts", "--no-update-notifier"]
-    argv += ["--cache", str(work / "cache"), "--pack-destination", str(target), "--"]
-    extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    argv += ["--cache", f"{PLACE}/cache", "--pack-destination", f"{PLACE}/{_LEFT}", "--"]
     specs = sorted({item.spec for item in missing})
     for start in range(0, len(specs), _BATCH):
+        run = Fetch(
+            argv=(*argv, *specs[start : start + _BATCH]),
+            environment=tuple(sorted(environment.items())),
+            binds=tuple(binds),
+            work=new_work(work, _LEFT),
+            network=True,
+            seconds=SECONDS,
+        )
         try:
-            run([*argv, *specs[start : start + _BATCH]], seconds=SECONDS, extra=extra)
+            fetcher(run)
         except ImageError as error:
             raise ImageError(
                 f"the packages of run.requirements cannot be had: {error.cause}",
                 remedy,
                 detail=error.detail,
             ) from None
+        yield left_in(run.work, _LEFT)
 
 
 def install(
@@ -136,8 +152,8 @@ def install(
     Raises:
         ImageError: naming the package and the file.
     """
-    if tree.find([PLACE]) is not None:
-        raise ImageError(f"the image has a /{PLACE} already", "derive from an image without one")
+    if tree.find([FOLDER]) is not None:
+        raise ImageError(f"the image has a /{FOLDER} already", "derive from an image without one")
     for item in packages:
         with archives[item.sha512].open("rb") as file:
             reader = TarReader(Decompressed(file), bounds)

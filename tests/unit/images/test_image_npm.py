@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import json
 import stat
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,10 @@ from fumehood.errors import ImageError
 from fumehood.images import npm, npm_lock
 from fumehood.images.bounds import DEFAULT
 from fumehood.images.derive import derive
+from fumehood.images.fetching import Fetch
 from fumehood.images.requirements import key_of
 from fumehood.images.store import ImageStore
+from support import fetch
 from support.archives import FIFO, HARDLINK, SYMLINK, entry, tar
 
 
@@ -62,14 +63,14 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-@pytest.fixture
-def npm_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A program in npm's place, which notes its arguments and delivers nothing."""
-    program = tmp_path / "npm"
-    program.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n')
-    program.chmod(0o755)
-    monkeypatch.setattr(npm, "find", lambda name: str(program))
-    return tmp_path / "asked"
+class Asked:
+    """In the sandbox's place: notes what would be run, and delivers nothing."""
+
+    def __init__(self) -> None:
+        self.runs: list[Fetch] = []
+
+    def __call__(self, wanted: Fetch) -> None:
+        self.runs.append(wanted)
 
 
 def test_packages_stand_where_node_looks_for_them(
@@ -86,7 +87,7 @@ def test_packages_stand_where_node_looks_for_them(
             "node_modules/for-tests": {"version": "1.0.0", "dev": True},
         }
     )
-    image = derive(store, "node", text, wheels=folder)
+    image = derive(store, "node", text, fetcher=fetch.never, wheels=folder)
     tree = store.path(image.digest)
     assert (tree / "node_modules/outer/index.js").read_text() == "module.exports = 7\n"
     assert (tree / "node_modules/outer/node_modules/@scope/inner/package.json").exists()
@@ -98,29 +99,28 @@ def test_packages_stand_where_node_looks_for_them(
     assert {"pkg:npm/outer@1.0.0", "pkg:npm/%40scope/inner@2.0.0"} <= purls
 
 
-def test_the_second_time_nobody_is_asked(
-    store: ImageStore, node: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_second_time_nobody_is_asked(store: ImageStore, node: str, folder: Path) -> None:
     data = archive("lib")
     (folder / "lib.tgz").write_bytes(data)
     text = lock({"node_modules/lib": package(data)})
-    first = derive(store, "node", text, wheels=folder)
-    monkeypatch.setattr(subprocess, "run", None)
-    assert derive(store, "node", f"\n{text}\n").digest == first.digest
+    first = derive(store, "node", text, fetcher=fetch.never, wheels=folder)
+    assert derive(store, "node", f"\n{text}\n", fetcher=fetch.never).digest == first.digest
     store.remove(first.name)
-    assert derive(store, "node", text).digest == first.digest  # from what was kept
+    assert (
+        derive(store, "node", text, fetcher=fetch.never).digest == first.digest
+    )  # from what was kept
 
 
-def test_npm_is_asked_for_what_is_missing_and_runs_no_script(
-    store: ImageStore, node: str, npm_says: Path
-) -> None:
+def test_npm_is_asked_for_what_is_missing_and_runs_no_script(store: ImageStore, node: str) -> None:
     text = lock({"node_modules/alias": package(archive("lib"), name="lib")})
+    asked = Asked()
     with pytest.raises(ImageError, match="another hash"):
-        derive(store, "node", text)
-    asked = npm_says.read_text().split()
-    assert asked[0] == "pack"
-    assert "--ignore-scripts" in asked
-    assert asked[-2:] == ["--", "lib@1.0.0"]
+        derive(store, "node", text, fetcher=asked)
+    (run,) = asked.runs
+    assert Path(run.argv[0]).name == "npm"
+    assert run.argv[1] == "pack"
+    assert "--ignore-scripts" in run.argv
+    assert run.argv[-2:] == ("--", "lib@1.0.0")
 
 
 def test_without_npm_and_packages_the_error_says_what_to_do(
@@ -128,16 +128,24 @@ def test_without_npm_and_packages_the_error_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(npm, "find", lambda name: None)
     with pytest.raises(ImageError, match="npm is not installed") as caught:
-        derive(store, "node", lock({"node_modules/lib": package(archive("lib"))}))
+        derive(
+            store, "node", lock({"node_modules/lib": package(archive("lib"))}), fetcher=fetch.never
+        )
     assert "--wheels" in caught.value.remedy
 
 
 def test_an_archive_with_another_hash_is_as_good_as_none(
-    store: ImageStore, node: str, folder: Path, npm_says: Path
+    store: ImageStore, node: str, folder: Path
 ) -> None:
     (folder / "lib.tgz").write_bytes(archive("lib", entry("package/x", b"changed")))
     with pytest.raises(ImageError, match="another hash"):
-        derive(store, "node", lock({"node_modules/lib": package(archive("lib"))}), wheels=folder)
+        derive(
+            store,
+            "node",
+            lock({"node_modules/lib": package(archive("lib"))}),
+            fetcher=Asked(),
+            wheels=folder,
+        )
     assert [image.name for image in store.list()] == ["node:latest"]
 
 
@@ -160,7 +168,13 @@ def test_a_hostile_archive_is_refused_and_nothing_is_left(
     data = archive("lib", trap)
     (folder / "lib.tgz").write_bytes(data)
     with pytest.raises(ImageError, match=r"lib@1\.0\.0"):
-        derive(store, "node", lock({"node_modules/lib": package(data)}), wheels=folder)
+        derive(
+            store,
+            "node",
+            lock({"node_modules/lib": package(data)}),
+            fetcher=fetch.never,
+            wheels=folder,
+        )
     assert [image.name for image in store.list()] == ["node:latest"]
     assert store.verify() == []
 
@@ -172,7 +186,12 @@ def test_a_bomb_stops_at_the_bound(store: ImageStore, node: str, folder: Path) -
     small = replace(DEFAULT, bytes=1 << 20)
     with pytest.raises(ImageError, match="has more than 1048576 bytes"):
         derive(
-            store, "node", lock({"node_modules/lib": package(data)}), wheels=folder, bounds=small
+            store,
+            "node",
+            lock({"node_modules/lib": package(data)}),
+            fetcher=fetch.never,
+            wheels=folder,
+            bounds=small,
         )
 
 
@@ -183,7 +202,13 @@ def test_a_link_in_the_folder_is_not_followed(
     (tmp_path / "elsewhere").write_bytes(data)
     (folder / "lib.tgz").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ImageError, match="cannot be read"):
-        derive(store, "node", lock({"node_modules/lib": package(data)}), wheels=folder)
+        derive(
+            store,
+            "node",
+            lock({"node_modules/lib": package(data)}),
+            fetcher=fetch.never,
+            wheels=folder,
+        )
 
 
 def test_an_image_without_node_or_with_packages_of_its_own_is_refused(
@@ -195,13 +220,13 @@ def test_an_image_without_node_or_with_packages_of_its_own_is_refused(
     (tmp_path / "x.tar").write_bytes(tar(entry("usr/bin/python3", b"")))
     store.import_(tmp_path / "x.tar", "plain")
     with pytest.raises(ImageError, match="the image has no Node"):
-        derive(store, "plain", text, wheels=folder)
+        derive(store, "plain", text, fetcher=fetch.never, wheels=folder)
     (tmp_path / "y.tar").write_bytes(
         tar(entry("usr/bin/node", b""), entry("node_modules/lib/index.js", b""))
     )
     store.import_(tmp_path / "y.tar", "full")
     with pytest.raises(ImageError, match="has a /node_modules already"):
-        derive(store, "full", text, wheels=folder)
+        derive(store, "full", text, fetcher=fetch.never, wheels=folder)
 
 
 # --- the lock file

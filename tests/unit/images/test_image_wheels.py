@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import stat
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +17,14 @@ import pytest
 from fumehood.errors import ImageError
 from fumehood.images.bounds import DEFAULT
 from fumehood.images.derive import derive
+from fumehood.images.fetching import Fetcher
 from fumehood.images.sources import Workplace
 from fumehood.images.spool import Spool
 from fumehood.images.store import Image, ImageStore
 from fumehood.images.tree import Tree
 from fumehood.images.wheel import Python
 from fumehood.images.wheel import install as install_wheel
+from support import fetch
 from support.archives import DIRECTORY, FIFO, HARDLINK, SYMLINK, entry, tar
 from support.wheels import FILES, INFO, NAME, SITE, b64, wheel
 
@@ -53,12 +54,14 @@ def unpack(store: ImageStore, tmp_path: Path, data: bytes) -> None:
     store.add(fill, "derived", source="test")
 
 
-def install(store: ImageStore, tmp_path: Path, data: bytes) -> Path:
+def install(
+    store: ImageStore, tmp_path: Path, data: bytes, fetcher: Fetcher = fetch.nearby
+) -> Path:
     folder = tmp_path / "wheels"
     folder.mkdir(exist_ok=True)
     (folder / NAME).write_bytes(data)
     text = f"lib==1.0 --hash=sha256:{hashlib.sha256(data).hexdigest()}\n"
-    image = derive(store, "python", text, wheels=folder)
+    image = derive(store, "python", text, fetcher=fetcher, wheels=folder)
     assert store.pin("python", image.requirements) == image.digest
     return store.path(image.digest)
 
@@ -73,7 +76,7 @@ def _no_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_wheel_is_spread_as_an_installer_would(
     store: ImageStore, python: str, tmp_path: Path
 ) -> None:
-    tree = install(store, tmp_path, wheel())
+    tree = install(store, tmp_path, wheel(), fetch.real())
     assert (tree / SITE / "lib/__init__.py").read_bytes() == FILES["lib/__init__.py"]
     assert (tree / "usr/local/share/x.txt").read_text() == "data"
     script = tree / "usr/local/bin/tool"
@@ -85,14 +88,13 @@ def test_a_wheel_is_spread_as_an_installer_would(
     assert ours.stat().st_ino == theirs.stat().st_ino, "the base is shared, not copied"
 
 
-def test_the_second_time_nothing_is_asked(
-    store: ImageStore, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_second_time_nothing_is_asked(store: ImageStore, python: str, tmp_path: Path) -> None:
     data = wheel()
     install(store, tmp_path, data)
-    monkeypatch.setattr(subprocess, "run", None)
     text = f"# the same\nlib==1.0 --hash=sha256:{hashlib.sha256(data).hexdigest()}"
-    assert derive(store, "python", text).name.startswith("python:requirements-")
+    assert derive(store, "python", text, fetcher=fetch.never).name.startswith(
+        "python:requirements-"
+    )
 
 
 def test_a_wheel_once_used_is_there_without_a_network(
@@ -102,7 +104,7 @@ def test_a_wheel_once_used_is_there_without_a_network(
     install(store, tmp_path, data)
     store.remove(store.list()[-1].name)
     text = f"lib==1.0 --hash=sha256:{hashlib.sha256(data).hexdigest()}"
-    assert derive(store, "python", text).requirements
+    assert derive(store, "python", text, fetcher=fetch.nearby).requirements
 
 
 def test_without_network_and_wheels_the_error_says_what_to_do(
@@ -111,7 +113,13 @@ def test_without_network_and_wheels_the_error_says_what_to_do(
     """A wheel with another hash is as good as none."""
     (tmp_path / NAME).write_bytes(wheel())
     with pytest.raises(ImageError, match="cannot be had") as caught:
-        derive(store, "python", f"lib==1.0 --hash=sha256:{'a' * 64}", wheels=tmp_path)
+        derive(
+            store,
+            "python",
+            f"lib==1.0 --hash=sha256:{'a' * 64}",
+            fetcher=fetch.real(),
+            wheels=tmp_path,
+        )
     assert "--wheels" in caught.value.remedy
 
 
@@ -128,7 +136,7 @@ def test_an_image_without_python_is_refused(store: ImageStore, tmp_path: Path) -
     (tmp_path / "x.tar").write_bytes(tar(entry("usr/a", b"")))
     store.import_(tmp_path / "x.tar", "plain")
     with pytest.raises(ImageError, match="has no Python 3"):
-        derive(store, "plain", f"lib==1.0 --hash=sha256:{'a' * 64}")
+        derive(store, "plain", f"lib==1.0 --hash=sha256:{'a' * 64}", fetcher=fetch.never)
 
 
 def _record() -> str:
@@ -215,7 +223,7 @@ def compiled(store: ImageStore, tmp_path: Path, archive: bytes) -> Image:
         yield io.BytesIO(archive)
 
     text = f"lib==1.0 --hash=sha256:{hashlib.sha256(data).hexdigest()}\n"
-    return derive(store, "python", text, wheels=tmp_path, compiler=compiler)
+    return derive(store, "python", text, fetcher=fetch.nearby, wheels=tmp_path, compiler=compiler)
 
 
 def test_bytecode_is_put_beside_its_source(store: ImageStore, python: str, tmp_path: Path) -> None:

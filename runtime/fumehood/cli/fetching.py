@@ -1,0 +1,123 @@
+"""Runs pip and npm for `images`, each time in a sandbox of its own that has the network.
+
+They parse what an index answers, so they run as a service account behind the range of the tools,
+through a small privileged process (`launcher.fetch`) that reads back what confines them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import fumehood
+from fumehood.errors import ImageError, ProtocolError
+from fumehood.images.external import last_line
+from fumehood.images.fetching import MAX_BYTES, MAX_FILES, Fetch, Fetcher
+from fumehood.launcher.fetch import Done, Job
+from fumehood.model.codec import decode, encode
+from fumehood.model.plan import Limits
+from fumehood.resources import profile_directory
+
+if TYPE_CHECKING:
+    from fumehood.config import Config
+
+PROFILE: Final = "network"
+MEMORY_BYTES: Final = 2 << 30
+PIDS: Final = 128
+"""Node alone has eleven threads; pip has one for its progress."""
+CPU_MILLIS: Final = 2000
+ANSWER_SECONDS: Final = 60.0
+"""Beyond the program's own time: for the sandbox to be made, and to be gone."""
+MAX_ANSWER: Final = 256 * 1024
+
+
+def fetcher(config: Config) -> Fetcher:
+    """What `images.derive` takes. config: for the range of accounts and what is accepted."""
+    root = os.geteuid() == 0
+    # The account behind the range: never a tool's.
+    uid = config.accounts.first + config.accounts.count if root else os.geteuid()
+    gid = uid if root else os.getegid()
+
+    def fetch(wanted: Fetch) -> None:
+        _hand_over(wanted.work, uid, gid)
+        done = _run(_job(wanted, uid, gid, tuple(sorted(config.accept_unenforced))), wanted.seconds)
+        name = "npm" if "npm" in Path(wanted.argv[0]).name else "pip"
+        if done.status is None:
+            raise ImageError(f"{name}: {done.why}", detail=done.said)
+        if done.status:
+            said = last_line(done.said.encode())
+            raise ImageError(f"{name} failed: {said}", detail=" ".join(wanted.argv))
+
+    return fetch
+
+
+def _hand_over(work: Path, uid: int, gid: int) -> None:
+    """Let the account write where it may: in a folder that nobody else has touched yet."""
+    for path in (work, *work.iterdir()):
+        os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _job(wanted: Fetch, uid: int, gid: int, accepted: tuple[str, ...]) -> Job:
+    return Job(
+        argv=wanted.argv,
+        environment=wanted.environment,
+        binds=wanted.binds,
+        work=str(wanted.work),
+        network=wanted.network,
+        uid=uid,
+        gid=gid,
+        profiles=str(profile_directory()),
+        profile=PROFILE,
+        limits=Limits(
+            timeout_ms=int(wanted.seconds * 1000),
+            cpu_millis=CPU_MILLIS,
+            memory_bytes=MEMORY_BYTES,
+            pids=PIDS,
+            scratch_bytes=0,
+            scratch_inodes=0,
+            output_bytes=0,
+        ),
+        work_bytes=MAX_BYTES,
+        work_files=MAX_FILES,
+        accepted=accepted,
+    )
+
+
+def _run(job: Job, seconds: float) -> Done:
+    """The helper from start to end. When the channel closes, however that happens, it ends."""
+    package = str(Path(fumehood.__file__).resolve().parent.parent)
+    code = (
+        f"import sys; sys.path.insert(0, {package!r}); "
+        "from fumehood.launcher.fetch import main; sys.exit(main(sys.argv[1:]))"
+    )
+    memory = os.memfd_create("fumehood-fetch")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        os.write(memory, json.dumps(encode(job)).encode())
+        os.lseek(memory, 0, os.SEEK_SET)
+        given = (theirs.fileno(), memory)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", code, *map(str, given)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=given,
+            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+    finally:
+        os.close(memory)
+        theirs.close()
+    try:
+        ours.settimeout(seconds + ANSWER_SECONDS)
+        data = ours.recv(MAX_ANSWER)
+        return decode(Done, json.loads(data))
+    except (OSError, ValueError, ProtocolError) as error:
+        raise ImageError(
+            "the sandbox for fetching gave no answer", "see its message above", detail=repr(error)
+        ) from None
+    finally:
+        ours.close()
+        process.wait()
