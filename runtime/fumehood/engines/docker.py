@@ -23,7 +23,7 @@ from fumehood.engines.docker_link import Link
 from fumehood.engines.docker_sandbox import DockerSandbox
 from fumehood.engines.docker_scratch import ScratchSpaces
 from fumehood.engines.docker_worker import Broken, Order, Worker
-from fumehood.engines.fit import INIT_REMEDY, init_denied
+from fumehood.engines.fit import CONTAINER_REMEDY, container_denied
 from fumehood.engines.promises import lacking
 from fumehood.errors import EngineError, PlanRefused
 from fumehood.kernel import cgroup
@@ -124,7 +124,9 @@ class Docker:
                 control=missing[0],
             )
         if not unseen and (call := self.unfit.get(plan.seccomp)):
-            raise PlanRefused(init_denied(plan.seccomp, call), INIT_REMEDY, control="seccomp")
+            raise PlanRefused(
+                container_denied(plan.seccomp, call), CONTAINER_REMEDY, control="seccomp"
+            )
         return unseen
 
     def _offered(self, runtime: str) -> str:

@@ -35,6 +35,30 @@ _INIT_START: Final = frozenset(
     }
 )  # fmt: skip
 """How the init, a static program, starts its C library and forks."""
+_CLONE_THREAD: Final = 0x50F00
+"""CLONE_VM, _FS, _FILES, _SIGHAND, _SYSVSEM and _THREAD: how Go makes a thread."""
+RUNC_NEEDS: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
+    # Denied, no container starts (runc 1.1.5, each tried alone).
+    ("close", ()),
+    ("fstatfs", ()),
+    ("futex", ()),
+    ("getdents64", ()),
+    ("openat", ()),
+    ("write", ()),
+    # What the init's C library begins with.
+    ("arch_prctl", ()),
+    ("mprotect", ()),
+    # Denied, most containers start: Go needs them whenever it has to grow, or a signal comes.
+    ("clone", (_CLONE_THREAD,)),
+    ("epoll_pwait", ()),
+    ("mmap", ()),
+    ("munmap", ()),
+    ("read", ()),
+    ("rt_sigreturn", ()),
+    ("sigaltstack", ()),
+)
+"""What runc cannot do without between loading the filter and executing the init, besides
+INIT_CALLS. The others of CONTAINER_CALLS may be denied, all of them at once."""
 _RUNC: Final = frozenset(
     {
         # seen in the kernel's records: it closes what it holds and reports that it is ready
@@ -51,9 +75,14 @@ CONTAINER_CALLS: Final = frozenset(name for name, _ in INIT_CALLS) | _INIT_START
 these a profile starts no container, or not every time."""
 
 
-def denied_to_init(profile: Profile) -> str:
-    """The first call that the container's init needs and the profile denies; empty: none."""
-    for name, args in INIT_CALLS:
+def denied_before_tool(profile: Profile) -> str:
+    """The first call that the container's init or runc cannot do without, and the profile denies;
+    empty: none. Calls that this machine's architecture does not have are passed over."""
+    native = libseccomp.seccomp_arch_native()
+    for name, args in (*INIT_CALLS, *RUNC_NEEDS):
+        number = libseccomp.seccomp_syscall_resolve_name_arch(native, name)
+        if number is None or number < 0:
+            continue
         padded = (*args, 0, 0, 0, 0, 0, 0)
         action = next(
             (

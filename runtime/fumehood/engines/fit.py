@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from fumehood.engines.docker_seccomp import denied_to_init
+from fumehood.engines.docker_seccomp import denied_before_tool
 from fumehood.engines.promises import PLAIN_RUNTIMES, lacking
 from fumehood.kernel.seccomp_profile import Profile
 
@@ -56,20 +56,20 @@ def unfit(
         )
     if runtime in PLAIN_RUNTIMES:
         try:
-            call = denied_to_init(profile(seccomp))
+            call = denied_before_tool(profile(seccomp))
         except LookupError:
             return None  # which has an error of its own
         if call:
-            return Unfit("seccomp", init_denied(seccomp, call), INIT_REMEDY)
+            return Unfit("seccomp", container_denied(seccomp, call), CONTAINER_REMEDY)
     return None
 
 
-INIT_REMEDY = "use the engine bubblewrap for this tool, or another profile"
+CONTAINER_REMEDY = "use the engine bubblewrap for this tool, or another profile"
 
 
-def init_denied(seccomp: str, call: str) -> str:
+def container_denied(seccomp: str, call: str) -> str:
     """The cause, in the launcher's words as well."""
     return (
-        f"the profile {seccomp!r} denies {call}, which the init of a container needs: Docker gives "
-        "it the tool's own filter"
+        f"the profile {seccomp!r} denies {call}, which runc or the init of a container needs: both "
+        "run under the tool's own filter before the tool does"
     )

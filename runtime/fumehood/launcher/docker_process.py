@@ -161,6 +161,6 @@ def load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, str], dic
             data = file.read()
         digests[profile.name] = profile.digest
         documents[profile.name] = docker_seccomp.seccomp_document(data, names)
-        if call := docker_seccomp.denied_to_init(profile):
+        if call := docker_seccomp.denied_before_tool(profile):
             unfit[profile.name] = call
     return digests, documents, unfit

@@ -16,7 +16,7 @@ import typer
 from fumehood.cli import learn, private, profile
 from fumehood.cli.learn import PREFIX, Learned, Learner, Tool
 from fumehood.client import Client
-from fumehood.engines.docker_seccomp import CONTAINER_CALLS, denied_to_init
+from fumehood.engines.docker_seccomp import CONTAINER_CALLS, denied_before_tool
 from fumehood.engines.fit import unfit
 from fumehood.errors import CatalogError
 from fumehood.kernel import seccomp
@@ -99,7 +99,7 @@ def test_a_proposal_for_docker_starts_containers(daemon: Daemon) -> None:
     found = learned()
     assert (found.used, found.complete) == (("read", "write"), True)
     assert (found.proven, found.unproven) == (True, "")
-    assert denied_to_init(found.proposal) == ""
+    assert denied_before_tool(found.proposal) == ""
     compute = learning.allowed(found.profile)
     assert compute >= CONTAINER_CALLS, "a shipped profile for containers lacks one"
     assert learning.allowed(found.proposal) >= CONTAINER_CALLS

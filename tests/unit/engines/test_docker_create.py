@@ -6,13 +6,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from fumehood.engines.docker_create import INIT, LABEL_INSTANCE, Surroundings, container
-from fumehood.engines.docker_seccomp import denied_to_init, known_calls, seccomp_document
-from fumehood.kernel import seccomp
+from fumehood.engines.docker_seccomp import known_calls, seccomp_document
 from fumehood.model.plan import Mount
-from fumehood.resources import profile_directory
 from support.docker import docker_plan
 
 HERE = Surroundings(
@@ -126,9 +122,3 @@ def test_a_default_errno_is_written_out_for_daemons_that_drop_it() -> None:
 def test_a_profile_without_a_default_errno_stays_as_it_is() -> None:
     profile = {"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": []}
     assert json.loads(seccomp_document(json.dumps(profile).encode(), known_calls())) == profile
-
-
-@pytest.mark.parametrize(("name", "call"), [("compute", ""), ("network", ""), ("strict", "clone")])
-def test_what_a_containers_init_needs_and_a_profile_denies(name: str, call: str) -> None:
-    """It has the tool's own filter; `strict` lets nobody fork."""
-    assert denied_to_init(seccomp.load_named(str(profile_directory()), name)) == call

@@ -1,0 +1,31 @@
+"""Profiles made from the shipped ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from fumehood.resources import profile_directory
+
+HARMLESS = frozenset(
+    {
+        "brk", "epoll_ctl", "fcntl", "getpgrp", "getpid", "getrandom", "gettid", "madvise",
+        "nanosleep", "prlimit64", "readlink", "rseq", "sched_yield", "set_robust_list",
+        "set_tid_address", "tgkill",
+    }
+)  # fmt: skip
+"""What runc and a container's init do before the tool, and can be denied, all at once."""
+
+
+def without(calls: Collection[str], name: str = "compute") -> str:
+    """A shipped profile that denies some calls besides, whatever their arguments."""
+    document = json.loads((Path(profile_directory()) / f"{name}.json").read_text())
+    for rule in document["syscalls"]:
+        rule["names"] = [call for call in rule["names"] if call not in calls]
+    document["syscalls"] = [
+        *(rule for rule in document["syscalls"] if rule["names"]),
+        {"names": sorted(calls), "action": "SCMP_ACT_ERRNO", "errnoRet": 1,
+         "comment": "Denied for a test."},
+    ]  # fmt: skip
+    return json.dumps(document, indent=2)
