@@ -5,13 +5,15 @@ The program itself has no switch for this: whoever can start it like that could 
 it. A process kills itself with SIGKILL when it reaches the stage that the tool's manifest names
 in its environment (`DIE_AT`), so one daemon serves for all stages that it survives; or hangs
 there (`HANG_AT`), and then its sandbox's death is waited for no longer than a second, nor a
-word of its launcher.
+word of its launcher. A launcher of containers may also kill dockerd (`KILL_DOCKERD_AT`, its PID
+in `DOCKERD`).
 
 This file is passed as text: it imports nothing but the standard library and fumehood.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -43,6 +45,8 @@ LAUNCHER_STAGES = (
 )
 """Before anything exists; once bubblewrap runs; once the sandbox is proven; once the filter is
 given; once the tool runs; when it has ended; when all is said; when its cgroup is gone."""
+DOCKER_STAGES = ("asked", "created", "proven", "running", "dead", "reported")
+"""The same of a container; it is created and not yet held at its start."""
 
 
 def faulty(*words: str) -> list[str]:
@@ -76,14 +80,18 @@ def enter(text: str, package: str, role: str) -> None:
 
     keeper._python = python
     if role == "cli":
+        from fumehood.cli import activation
         from fumehood.cli.main import main
 
+        activation.STOP_MARGIN_SECONDS = 1  # type: ignore[misc]  # a test does not wait for 30
         main()
         return
     if role == "daemon":
         _prepare_supervisor()
     elif role == "process":
         _prepare_launcher()
+    elif role == "docker_process":
+        _prepare_docker_launcher()
     module = __import__(keeper._MODULES[role], fromlist=["main"])
     sys.exit(module.main(sys.argv[1:]))
 
@@ -94,6 +102,9 @@ def die(stage: str, plan: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if ("HANG_AT", stage) in plan.environment:
         os.kill(os.getpid(), signal.SIGSTOP)
+    if ("KILL_DOCKERD_AT", stage) in plan.environment:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(dict(plan.environment)["DOCKERD"]), signal.SIGKILL)
 
 
 def around(
@@ -196,8 +207,8 @@ def _misread() -> None:
     bubblewrap.prove_confined = misread  # type: ignore[assignment]  # that is the fault
 
 
-def _prepare_launcher() -> None:
-    from fumehood.engines.bubblewrap import BubblewrapSandbox
+def _common_stages() -> None:
+    """What every launcher goes through, whichever its engine."""
     from fumehood.launcher.loop import Launcher
     from fumehood.launcher.messages import OpenedMessage, StartedMessage
 
@@ -208,7 +219,6 @@ def _prepare_launcher() -> None:
         if stage:
             die(stage, self._running[message.sandbox].sandbox.plan)  # type: ignore[attr-defined]
 
-    _misread()
     around(Launcher, "_open", before=lambda _self, message, *_: die("asked", message.plan))
     around(Launcher, "_send", after=said)
     around(
@@ -216,7 +226,22 @@ def _prepare_launcher() -> None:
         "_send_ended",
         after=lambda _result, self, name, *_: die("reported", self._running[name].sandbox.plan),
     )
+
+
+def _prepare_launcher() -> None:
+    from fumehood.engines.bubblewrap import BubblewrapSandbox
+
+    _misread()
+    _common_stages()
     around(BubblewrapSandbox, "spawn", after=lambda _result, self, *_: die("spawned", self.plan))
     around(BubblewrapSandbox, "start", after=lambda _result, self: die("executed", self.plan))
     around(BubblewrapSandbox, "_ended", before=lambda self: die("dead", self.plan))
     around(BubblewrapSandbox, "release", after=lambda _result, self: die("released", self.plan))
+
+
+def _prepare_docker_launcher() -> None:
+    from fumehood.engines.docker_sandbox import DockerSandbox
+
+    _common_stages()
+    around(DockerSandbox, "_look", before=lambda self: die("created", self.plan))
+    around(DockerSandbox, "_ended", before=lambda self: die("dead", self.plan))

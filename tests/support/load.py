@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -90,25 +92,54 @@ def rss(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
-def flat_memory(running: Hood, calls: int, *, first: int) -> tuple[int, int]:
-    """Calls with 1 MB of output each: the supervisor's RSS after the `first` of them and at the
-    end, which is within 20 % of that."""
+@dataclass(frozen=True)
+class Flat:
+    """RSS of a supervisor in bytes: after the `first` calls, at its most after them, and at the
+    end. descriptors: how many were open, then and at the end. seconds: how long it took."""
+
+    stood: int
+    most: int
+    stands: int
+    descriptors: tuple[int, int]
+    seconds: float
+
+
+def flat_memory(
+    running: Hood,
+    calls: int,
+    *,
+    first: int,
+    at_once: int = 4,
+    every: int = 100,
+    told: Callable[[int, int], None] = lambda done, size: None,
+) -> Flat:
+    """Calls with 1 MB of output each, and how the supervisor's RSS stood: at no look after the
+    `first` of them more than 20 % above where it was then. A look each `every` calls, which
+    `told` is called with."""
     running.register(
         None,
         "megabyte",
         command=["seq", "160000"],
         limits={"output": "2MiB", "timeout": "60s"},
     )
-    supervisor = running.supervisor
-    stood = 0
+    supervisor, began = running.supervisor, time.monotonic()
+    stood = most = done = 0
+    open_then = 0
     with Pipeline(running.socket) as caller:
-        for done in range(0, calls, 4):
-            caller.send("megabyte", 4)
-            for answer in caller.answers(120):
-                assert answer["status"] == "ok", answer["message"]
-                assert len(answer["content"][0]["text"]) >= 1_000_000
-            if done < first <= done + 4:
-                stood = rss(supervisor)
+        caller.send("megabyte", min(at_once, calls))
+        for answer in caller.answers(3600):
+            done += 1
+            assert answer["status"] == "ok", answer["message"]
+            assert len(answer["content"][0]["text"]) >= 1_000_000
+            if done + caller.waiting < calls:
+                caller.send("megabyte", 1)
+            if done == first:
+                stood, open_then = rss(supervisor), len(os.listdir(f"/proc/{supervisor}/fd"))
+            if done % every == 0 or done == calls:
+                told(done, size := rss(supervisor))
+                most = max(most, size) if done >= first else 0
+    assert done == calls, f"{done} of {calls} calls were answered"
     stands = rss(supervisor)
-    assert stands <= stood * 1.2, f"{stood} bytes after {first} calls, {stands} after {calls}"
-    return stood, stands
+    open_now = len(os.listdir(f"/proc/{supervisor}/fd"))
+    assert most <= stood * 1.2, f"{stood} bytes after {first} calls, {most} later"
+    return Flat(stood, most, stands, (open_then, open_now), time.monotonic() - began)

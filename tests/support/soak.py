@@ -212,16 +212,34 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--flat-calls", type=int, default=10_000)
     options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    tally = soak(options.minutes * 60, options.seed)
-    print(f"acts {dict(tally.acts)}\nends {dict(tally.ends)}")
-    print(f"{len(tally.answered)} answers, each recorded once", flush=True)
+    if options.minutes:
+        print(f"seed {options.seed}", flush=True)
+        tally = soak(options.minutes * 60, options.seed)
+        print(f"acts {dict(tally.acts)}\nends {dict(tally.ends)}")
+        print(f"{len(tally.answered)} answers, each recorded once", flush=True)
     if options.flat_calls:
-        with hood(config=CONFIG) as running:
-            stood, stands = flat_memory(
-                running, options.flat_calls, first=max(options.flat_calls // 10, 1)
-            )
-        print(f"{options.flat_calls} calls of 1 MB: RSS {stood >> 10} KiB, then {stands >> 10} KiB")
+        flat(options.flat_calls)
+
+
+def flat(calls: int) -> None:
+    """Calls of 1 MB each, and the supervisor's RSS after every hundredth; raises AssertionError."""
+
+    def told(done: int, size: int) -> None:
+        if done % 500 == 0:
+            print(f"{done} calls: RSS {size >> 10} KiB", flush=True)
+
+    with hood(config=CONFIG) as running:
+        found = flat_memory(running, calls, first=max(calls // 10, 1), told=told)
+        running.stop(60)
+        ledger = Ledger.of(running.state)
+        ledger.check()
+        assert sum(ledger.ended.values()) == calls
+    print(
+        f"{calls} calls of 1 MB in {found.seconds:.0f} s: RSS {found.stood >> 10} KiB after the"
+        f" first {max(calls // 10, 1)}, {found.most >> 10} at the most since, {found.stands >> 10}"
+        f" at the end ({100 * (found.stands / found.stood - 1):+.1f} %);"
+        f" {found.descriptors[0]} descriptors, then {found.descriptors[1]}"
+    )
 
 
 if __name__ == "__main__":

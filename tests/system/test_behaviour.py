@@ -12,6 +12,7 @@ import pytest
 
 from support.docker import Engine
 from support.hood import Hood, eventually, hood
+from support.on import On
 
 SAMPLES = 5
 CONFIG: dict[str, object] = {
@@ -38,11 +39,6 @@ while True:
     try:
         if os.fork() == 0: time.sleep(60)
     except BlockingIOError: pass
-"""
-MANY = """
-import os, time
-for _ in range(100):
-    if os.fork() == 0: time.sleep(5); os._exit(0)
 """
 DENIED = """
 import ctypes, os, platform
@@ -75,28 +71,29 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hooded(place: Path) -> Iterator[Hood]:
-    with hood(place, config=CONFIG) as running:
+def watched(place: Path, docker_engine: Engine) -> Iterator[Hood]:
+    engines = {"engines": ["bubblewrap", "docker"], "docker": {"socket": docker_engine.socket}}
+    with hood(place, config=CONFIG | engines) as running:
         yield running
 
 
-def run(hood: Hood, name: str, script: str, **limits: object) -> Mapping[str, Any]:
-    hood.register(None, name, command=["python3", "-c", script], limits={"timeout": "60s"} | limits)
-    return hood.call(name)
+@pytest.fixture(params=["bubblewrap", "docker"])
+def on(request: pytest.FixtureRequest, watched: Hood) -> On:
+    return On(watched, request.param)
 
 
 def behaviour(result: Mapping[str, Any]) -> dict[str, str]:
     return {f["rule"]: f["message"] for f in result["findings"] if f["kind"] == "behaviour"}
 
 
-def test_spinning_is_named_while_it_runs_and_told_at_the_end(hooded: Hood) -> None:
+def test_spinning_is_named_while_it_runs_and_told_at_the_end(on: On) -> None:
     results: list[Mapping[str, Any]] = []
     # A fifth of a core, which even a busy host can give.
     caller = threading.Thread(
-        target=lambda: results.append(run(hooded, "spinner", SPIN, cpu=0.2)), daemon=True
+        target=lambda: results.append(on.call(SPIN, cpu=0.2, timeout="60s")), daemon=True
     )
     caller.start()
-    with hooded.client() as client:
+    with on.hood.client() as client:
         eventually(
             lambda: [i["signs"] for i in client.invocations()["invocations"]] == [["spinning"]],
             40, "it is named while it runs",
@@ -105,11 +102,11 @@ def test_spinning_is_named_while_it_runs_and_told_at_the_end(hooded: Hood) -> No
     (result,) = results
     assert (result["status"], result["breach"]) == ("ok", None), "only told: kill does not name it"
     assert "and nothing written" in behaviour(result)["spinning"]
-    assert '"sign": "spinning"' in hooded.log.read_text()
+    assert '"sign": "spinning"' in on.hood.log.read_text()
 
 
-def test_a_busy_tool_that_writes_does_not_spin(hooded: Hood) -> None:
-    result = run(hooded, "writer", WRITING, cpu=0.2)
+def test_a_busy_tool_that_writes_does_not_spin(on: On) -> None:
+    result = on.call(WRITING, cpu=0.2, timeout="60s")
     assert (result["status"], behaviour(result)) == ("ok", {}), result["message"]
 
 
@@ -123,29 +120,23 @@ def test_a_busy_tool_that_writes_does_not_spin(hooded: Hood) -> None:
     ids=["fork_storm", "denials", "output_flood"],
 )
 def test_what_the_operator_does_not_bear_ends_the_call(
-    hooded: Hood, sign: str, script: str, status: str
+    on: On, sign: str, script: str, status: str
 ) -> None:
-    name = sign.replace("_", "-")
-    result = run(hooded, name, script, output="16MiB" if sign == "output_flood" else "1MiB")
+    result = on.call(script, timeout="60s", output="16MiB")
     assert result["status"] == status, result["message"]
     assert result["breach"]["control"] == sign
     assert result["breach"]["observed"] >= result["breach"]["limit"]
     assert f"stopped for its behaviour ({sign.replace('_', ' ')})" in result["message"]
-    assert hooded.alive(name) == []
+    assert on.hood.alive(on.script(script, timeout="60s", output="16MiB")) == []
 
 
-def test_a_container_is_watched_alike(docker_engine: Engine) -> None:
-    config = CONFIG | {
-        "engines": ["docker"],
-        "docker": {"socket": docker_engine.socket},
-        "warm": 0,
-    }
-    with hood(config=config) as running:
-        result = run(running, "storm", STORM)
-        assert (result["status"], result["breach"]["control"]) == ("tool_error", "fork_storm")
-        assert running.alive("storm") == []
-        result = run(running, "many", MANY)
-        assert (result["status"], result["breach"]["control"]) == ("tool_error", "pids")
+def test_spinning_is_ended_where_the_operator_says_so(docker_engine: Engine) -> None:
+    engines = {"engines": ["bubblewrap", "docker"], "docker": {"socket": docker_engine.socket}}
+    behaviour = {"spinning": "2s", "kill": ["spinning"]}
+    with hood(config=CONFIG | engines | {"behaviour": behaviour}) as running:
+        for engine in ("bubblewrap", "docker"):
+            result = On(running, engine).call("while True: pass", cpu=0.2, timeout="60s")
+            assert (result["status"], result["breach"]["control"]) == ("timeout", "spinning")
 
 
 def test_what_is_unusual_for_a_version_is_told_with_numbers_also_after_a_restart(

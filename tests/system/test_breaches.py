@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.hood import Hood
+from support.on import On
 
 HEAP = "data = bytearray(200 << 20)"
 TMPFS = "f = open('/tmp/a', 'wb')\nfor _ in range(200): f.write(b'x' * (1 << 20)); f.flush()"
@@ -69,11 +69,9 @@ while True:
 """
 
 
-def run(hood: Hood, script: str, **limits: object) -> Mapping[str, Any]:
-    name = f"breach-{abs(hash((script, str(limits)))):x}"
-    most = {"memory": "64MiB", "scratch": "128MiB", "pids": 24, **limits}
-    hood.register(None, name, command=["python3", "-c", script], limits=most)
-    return hood.call(name)
+def run(on: On, script: str, **limits: object) -> Mapping[str, Any]:
+    most = {"memory": "64MiB", "scratch": "128MiB", "pids": 24, "timeout": "30s", **limits}
+    return on.call(script, **most)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +79,8 @@ def run(hood: Hood, script: str, **limits: object) -> Mapping[str, Any]:
     [(HEAP, "heap: "), (SHARED, "heap: "), (TMPFS, "tmpfs: "), (PIPES, "kernel: ")],
     ids=["heap", "shared", "tmpfs", "pipes"],
 )
-def test_memory_says_what_it_went_into(hood: Hood, script: str, begins: str) -> None:
-    result = run(hood, script)
+def test_memory_says_what_it_went_into(on: On, script: str, begins: str) -> None:
+    result = run(on, script)
     assert result["status"] == "memory_exceeded"
     breach = result["breach"]
     assert (breach["control"], breach["limit"]) == ("memory", 64 << 20)
@@ -91,23 +89,23 @@ def test_memory_says_what_it_went_into(hood: Hood, script: str, begins: str) -> 
         assert breach["detail"].startswith(begins) or breach["detail"].startswith("heap or kernel")
 
 
-def test_a_killed_child_is_told_although_the_tool_exits_zero(hood: Hood) -> None:
-    result = run(hood, CHILD)
+def test_a_killed_child_is_told_although_the_tool_exits_zero(on: On) -> None:
+    result = run(on, CHILD)
     assert (result["status"], result["exit_code"]) == ("memory_exceeded", 0)
     assert "not the tool itself" in result["breach"]["detail"]
     assert result["usage"]["oom_kills"] == 1
 
 
-def test_a_killed_child_does_not_hide_what_ended_the_tool_later(hood: Hood) -> None:
-    result = run(hood, CHILD_THEN_FLOOD, timeout="60s")
+def test_a_killed_child_does_not_hide_what_ended_the_tool_later(on: On) -> None:
+    result = run(on, CHILD_THEN_FLOOD, timeout="60s")
     assert (result["status"], result["breach"]["control"]) == ("output_exceeded", "output")
     assert result["usage"]["oom_kills"] == 1
     (finding,) = [item for item in result["findings"] if item["rule"] == "limit-memory"]
     assert (finding["kind"], finding["place"]) == ("behaviour", "sandbox")
 
 
-def test_a_signal_like_the_filters_is_no_system_call(hood: Hood) -> None:
-    result = run(hood, SIGSYS)
+def test_a_signal_like_the_filters_is_no_system_call(on: On) -> None:
+    result = run(on, SIGSYS)
     told = result["syscalls"]
     assert (told["seen"], result["signal"]) == ([], 31)
     if told["kills_visible"] and told["complete"]:
@@ -117,20 +115,20 @@ def test_a_signal_like_the_filters_is_no_system_call(hood: Hood) -> None:
         assert result["status"] == "syscall_killed"
 
 
-def test_a_sparse_file_was_not_written(hood: Hood) -> None:
-    result = run(hood, SPARSE)
+def test_a_sparse_file_was_not_written(on: On) -> None:
+    result = run(on, SPARSE)
     assert (result["status"], result["breach"]["detail"]) == ("output_exceeded", "files in /out")
     assert "left in /out have a size of 1024 GiB" in result["message"]
 
 
-def test_the_page_cache_kills_nobody(hood: Hood) -> None:
-    result = run(hood, CACHE)
+def test_the_page_cache_kills_nobody(on: On) -> None:
+    result = run(on, CACHE)
     assert (result["status"], result["usage"]["oom_kills"]) == ("ok", 0)
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_refused_processes_are_told(hood: Hood, status: int) -> None:
-    result = run(hood, FORKS.format(status=status))
+def test_refused_processes_are_told(on: On, status: int) -> None:
+    result = run(on, FORKS.format(status=status))
     rules = [finding["rule"] for finding in result["findings"]]
     if status:
         assert (result["status"], result["breach"]["control"]) == ("tool_error", "pids")
@@ -144,8 +142,8 @@ def test_refused_processes_are_told(hood: Hood, status: int) -> None:
     ("script", "control"), [(FILL, "scratch"), (FILES, "scratch_inodes")], ids=["bytes", "inodes"]
 )
 @pytest.mark.parametrize("status", [0, 3])
-def test_full_scratch_space_is_told(hood: Hood, script: str, control: str, status: int) -> None:
-    result = run(hood, script.format(status=status), scratch="8MiB")
+def test_full_scratch_space_is_told(on: On, script: str, control: str, status: int) -> None:
+    result = run(on, script.format(status=status), scratch="8MiB")
     rules = [finding["rule"] for finding in result["findings"]]
     if status:
         assert (result["status"], result["breach"]["control"]) == ("tool_error", control)
@@ -155,8 +153,8 @@ def test_full_scratch_space_is_told(hood: Hood, script: str, control: str, statu
 
 
 @pytest.mark.parametrize("script", [SPIN, SPIN_IN_TURNS], ids=["one", "forks"])
-def test_a_cpu_budget_is_held(hood: Hood, script: str) -> None:
-    result = run(hood, script, cpu_time="600ms")
+def test_a_cpu_budget_is_held(on: On, script: str) -> None:
+    result = run(on, script, cpu_time="600ms")
     assert result["status"] == "timeout"
     breach = result["breach"]
     assert (breach["control"], breach["limit"]) == ("cpu_time", 0.6)
@@ -164,13 +162,13 @@ def test_a_cpu_budget_is_held(hood: Hood, script: str) -> None:
     assert "CPU time of 0.6 s" in result["message"]
 
 
-def test_waiting_does_not_use_a_cpu_budget(hood: Hood) -> None:
-    result = run(hood, "import time; time.sleep(1.2)", cpu_time="500ms")
+def test_waiting_does_not_use_a_cpu_budget(on: On) -> None:
+    result = run(on, "import time; time.sleep(1.2)", cpu_time="500ms")
     assert result["status"] == "ok"
 
 
-def test_a_deadline_and_a_flood_keep_their_names(hood: Hood) -> None:
-    late = run(hood, SPIN, timeout="300ms")
+def test_a_deadline_and_a_flood_keep_their_names(on: On) -> None:
+    late = run(on, SPIN, timeout="300ms")
     assert (late["status"], late["breach"]["control"]) == ("timeout", "timeout")
-    flood = run(hood, "while True: print('x' * 1000)", output="64KiB")
+    flood = run(on, "while True: print('x' * 1000)", output="64KiB")
     assert (flood["status"], flood["breach"]["control"]) == ("output_exceeded", "output")

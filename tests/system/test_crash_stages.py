@@ -7,8 +7,6 @@ recovery from the crash before it.
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,17 +14,32 @@ from pathlib import Path
 import pytest
 
 from fumehood.errors import FumehoodError
+from support.crash import mounts, register, temporary
+from support.docker import Engine
 from support.hood import Hood, cgroups, eventually, hood, processes_of
 from support.inside import LAUNCHER_STAGES, SUPERVISOR_STAGES, faulty
 from support.ledger import Ledger
 
 ACCOUNTS = (1_951_000_000, 50)
 GONE_SECONDS = 5.0
-CONFIG = {"accounts": {"first": ACCOUNTS[0], "count": ACCOUNTS[1]}, "warm": 0}
+CONFIG: dict[str, object] = {
+    "accounts": {"first": ACCOUNTS[0], "count": ACCOUNTS[1]},
+    "warm": 0,
+}
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", "docker"])
+def config(request: pytest.FixtureRequest) -> dict[str, object]:
+    """Of a daemon that runs one engine."""
+    if request.param == "bubblewrap":
+        return CONFIG
+    docker: Engine = request.getfixturevalue("docker_engine")
+    return CONFIG | {"engines": ["docker"], "docker": {"socket": docker.socket}}
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
+def place(config: dict[str, object]) -> Iterator[Path]:
+    """One for each engine."""
     with tempfile.TemporaryDirectory(prefix="hood-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -39,41 +52,12 @@ def long_lived() -> Iterator[Hood]:
         yield running
 
 
-def register(running: Hood, stage: str) -> str:
-    """A tool in whose call a process dies at a stage; its name."""
-    name = f"die-{stage}"
-    running.register(
-        None,
-        name,
-        command=["cat"],
-        run={"image": "host", "command": ["cat"], "environment": {"DIE_AT": stage}},
-    )
-    return name
-
-
-def temporary() -> set[str]:
-    """What the supervisor or a sandbox could have left in the host's temporary places."""
-    owners = {*range(ACCOUNTS[0], sum(ACCOUNTS)), pwd.getpwnam("fumehood").pw_uid}
-    found = set()
-    for place in ("/tmp", "/dev/shm", "/run", "/var/tmp"):
-        for entry in os.scandir(place):
-            with contextlib.suppress(FileNotFoundError):
-                if entry.stat(follow_symlinks=False).st_uid in owners:
-                    found.add(entry.path)
-    return found
-
-
-def mounts(place: Path) -> list[str]:
-    table = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [line for line in table if str(place) in line]
-
-
 @pytest.mark.parametrize("stage", SUPERVISOR_STAGES)
 def test_a_supervisor_killed_at_a_stage_leaves_nothing_and_its_call_ends_once(
-    place: Path, stage: str
+    place: Path, config: dict[str, object], stage: str
 ) -> None:
-    before = temporary()
-    with hood(place, config=CONFIG, entry=faulty) as running:
+    before = temporary(ACCOUNTS)
+    with hood(place, config=config, entry=faulty) as running:
         Ledger.of(place / "state").check()
         name, instance = register(running, stage), running.instance
         known = Ledger.of(place / "state")
@@ -83,7 +67,7 @@ def test_a_supervisor_killed_at_a_stage_leaves_nothing_and_its_call_ends_once(
         assert not processes_of(*ACCOUNTS)
         eventually(lambda: not cgroups(instance), GONE_SECONDS, "no cgroup is left")
         assert not mounts(place)
-        assert temporary() <= before
+        assert temporary(ACCOUNTS) <= before
     left = Ledger.of(place / "state")
     new = set(left.launched) - set(known.launched)
     # The kernel keeps what was written; whether the record was, before the kill, is a race.
@@ -92,8 +76,10 @@ def test_a_supervisor_killed_at_a_stage_leaves_nothing_and_its_call_ends_once(
     assert set(left.open) == (set() if stage == "recorded" else new)
 
 
-def test_after_all_that_every_call_has_one_end_and_the_log_verifies(place: Path) -> None:
-    with hood(place, config=CONFIG) as running:
+def test_after_all_that_every_call_has_one_end_and_the_log_verifies(
+    place: Path, config: dict[str, object]
+) -> None:
+    with hood(place, config=config) as running:
         ledger = Ledger.of(place / "state")
         ledger.check()
         interrupted = [name for name, why in ledger.reasons.items() if why == "interrupted"]

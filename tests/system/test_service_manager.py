@@ -26,6 +26,7 @@ import pytest
 from fumehood.client import Client
 from fumehood.errors import DaemonUnreachable, FumehoodError
 from support.hood import Hood, command, eventually, hood, processes_of
+from support.inside import faulty
 from support.ledger import Ledger, records
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "systemd"
@@ -115,6 +116,23 @@ def test_a_second_signal_kills_at_once(place: Path) -> None:
         Ledger.of(place / "state").check()
 
 
+def test_a_supervisor_that_does_not_end_is_killed(place: Path) -> None:
+    config = {"accounts": ACCOUNTS_CONFIG, "shutdown": {"grace": "100ms"}}
+    with hood(place, config=config, entry=faulty) as running:
+        sleeper(running, 100)
+        call = Call(running, "sleeper")
+        started(running, 1)
+        os.kill(running.supervisor, signal.SIGSTOP)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(20) != 0
+        assert not processes_of(*ACCOUNTS)
+        assert isinstance(call.join(), FumehoodError)
+        assert "did not end in time" in running.log.read_text()
+    assert len(Ledger.of(place / "state").open) == 1
+    with hood(place, config=config):
+        Ledger.of(place / "state").check()
+
+
 class Manager:
     """The other end of sd_notify(3)."""
 
@@ -166,7 +184,7 @@ def test_the_manager_hears_of_ready_alive_and_stopping(place: Path) -> None:
         manager.wait_for("WATCHDOG=1", 5)
         running.process.send_signal(signal.SIGTERM)
         message = manager.wait_for("STOPPING=1", 10)
-        assert "EXTEND_TIMEOUT_USEC=40000000" in message
+        assert "EXTEND_TIMEOUT_USEC=55000000" in message
         assert running.process.wait(30) == 0
 
 

@@ -13,11 +13,13 @@ from collections.abc import Mapping, MutableMapping
 from typing import Final
 
 from fumehood.errors import ConfigError
+from fumehood.launcher.keeper import STOP_SECONDS
 from fumehood.launcher.notify import Manager
 
 FIRST_FD: Final = 3
 STOP_MARGIN_SECONDS: Final = 30
-"""Beyond shutdown.grace: killing, recording and removing what is left."""
+"""Beyond shutdown.grace: what a supervisor has to kill and record what is left; one that takes
+longer is killed. Removing it is the launchers', who have `keeper.STOP_SECONDS` more."""
 _VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -74,7 +76,8 @@ def manager(environ: Mapping[str, str], *, pid: int, grace: float) -> Manager:
     watchdog = environ.get("WATCHDOG_USEC", "")
     ours = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
     microseconds = int(watchdog) if ours and watchdog.isdecimal() and len(watchdog) < 16 else 0
-    return Manager(address, microseconds, int((grace + STOP_MARGIN_SECONDS) * 1_000_000))
+    stopping = grace + STOP_MARGIN_SECONDS + STOP_SECONDS
+    return Manager(address, microseconds, int(stopping * 1_000_000))
 
 
 def _check_closed(name: str) -> None:

@@ -97,7 +97,8 @@ def start(
     config = configuration(places, accept)
     settings = prepare(places, config, lent or Lent())
     manager = activation.manager(os.environ, pid=os.getpid(), grace=config.shutdown.grace)
-    settings = replace(settings, manager=manager)
+    stopping = config.shutdown.grace + activation.STOP_MARGIN_SECONDS
+    settings = replace(settings, manager=manager, stop_seconds=stopping)
     root = os.geteuid() == 0
     listener = activation.listener(os.environ, pid=os.getpid())
     if listener is not None:  # the service manager's own, also after our end

@@ -25,6 +25,9 @@ OPENING_MEMORY = 64 << 20
 """The runtime's own memory until it executes the program: 25 MiB, its copy of itself included."""
 INIT_PIDS = 1
 """The container's init, which lives beside the tool."""
+TOOL = cgroup.TOOL
+"""On v1 the tool has a group of its own in the `pids` hierarchy, beside Docker's: one in which no
+runtime ever was, for a counter cannot be reset, and which Docker does not remove."""
 
 
 def opening_limits(limits: Limits) -> Limits:
@@ -53,6 +56,8 @@ class DockerGroup:
         """What Docker is told as `CgroupParent`."""
         self._meter = Meter(self._group, nested=True)
         self._pids_before: int | None = None
+        self._tool: Path | None = None
+        """The tool's own group in the `pids` hierarchy, once it is in there."""
         self._ooms = -1
         """An eventfd for OOM on v1, where `oom_kill` is counted in Docker's group only."""
         self._seen_ooms = 0
@@ -75,14 +80,22 @@ class DockerGroup:
 
     # --- from opening to running
 
-    def at_start(self) -> None:
+    def at_start(self, tool: int = -1) -> None:
         """The program stands at its start: put its real limits in force, begin to count.
+
+        tool: its process, which is alone so far; -1 where it is not visible.
 
         Raises:
             OSError: it is larger than its memory limit already.
         """
         self._group.retune(self._limits, INIT_PIDS)
         self._pids_before = self._raw_pids_peak()
+        if tool > 0 and "pids" in self._group.v1:
+            self._tool = self._group.v1["pids"] / TOOL
+            self._tool.mkdir(exist_ok=True)
+            cgroup.write(self._tool / "pids.max", str(self._limits.pids))
+            cgroup.write(self._tool / "cgroup.procs", str(tool))
+            self._meter.count_pids_in(self._tool)
         self.begin()
 
     def begin(self) -> None:
@@ -103,9 +116,19 @@ class DockerGroup:
                 pids += map(int, Path(directory, "cgroup.procs").read_text().split())
         return pids
 
-    def read_back(self, pid: int, container: str) -> list[Proof]:
-        """See `cgroup.Group.read_back`."""
-        return self._group.read_back(pid, below=container)
+    def read_back(self, pid: int, container: str, *, tool: bool = False) -> list[Proof]:
+        """See `cgroup.Group.read_back`. tool: it is the process that `at_start` was told of."""
+        if not tool or self._tool is None:
+            return self._group.read_back(pid, below=container)
+        apart = {"pids": self._tool}
+        proofs = self._group.read_back(pid, below=container, apart=apart)
+        found = cgroup.read(self._tool / "pids.max").decode().strip()
+        if found != str(self._limits.pids):
+            raise EngineError(
+                "pids.max is not what the plan promises", control="pids", detail=f"found {found}"
+            )
+        own = Proof("pids.max", found, str(self._tool / "pids.max"))
+        return [*(proof for proof in proofs if proof.control != own.control), own]
 
     def take(self, pids: list[int]) -> None:
         """Move processes in that a runtime started outside."""
@@ -130,8 +153,10 @@ class DockerGroup:
         return self._group.memory_peak()
 
     def pids_peak(self) -> int | None:
-        """None while the tool stayed below what the runtime had used: the kernel's counter
-        cannot be reset, so nothing smaller is known."""
+        """The tool's, of a group in which nothing else ever was. Where it has none: None while it
+        stayed below what the runtime had used, whose counter cannot be reset."""
+        if self._tool is not None:
+            return cgroup.number(self._tool / "pids.peak")
         found = self._raw_pids_peak()
         if found is None or self._pids_before is None or found <= self._pids_before:
             return None

@@ -190,11 +190,11 @@ class DockerSandbox:
         if self.gate.state != "held":
             return []
         self._tool_pidfd = os.pidfd_open(self.gate.tool)
-        self.group.at_start()
+        self.group.at_start(self.gate.tool)
         gate = self.gate
         proofs = [
             *docker_proof.prove(gate.tool, gate.init, self.plan, self.host_namespaces, self._binds),
-            *self.group.read_back(gate.tool, self._container),
+            *self.group.read_back(gate.tool, self._container, tool=True),
         ]
         self.group.read_back(gate.init, self._container)
         self.phase = "opened"

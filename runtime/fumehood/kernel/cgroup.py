@@ -14,6 +14,7 @@ import os
 import secrets
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from fumehood.model.plan import Limits
 PREFIX = "fumehood-"
 DAEMON = "daemon"
 """Where the processes of a delegated cgroup go, so that its controllers may be used."""
+TOOL = "tool"
+"""Of a sandbox whose processes an engine puts into a group of its own: where only the tool is."""
 CPU_PERIOD_US = 100_000
 CONTROLLERS = ("memory", "cpu", "pids")
 _V1_HIERARCHIES = ("memory", "cpu", "cpuacct", "pids")
@@ -288,18 +291,23 @@ class Group:
         self.limits, self.overhead = limits, overhead
         self.create()
 
-    def read_back(self, pid: int, *, below: str = "") -> list[Proof]:
+    def read_back(
+        self, pid: int, *, below: str = "", apart: Mapping[str, Path] | None = None
+    ) -> list[Proof]:
         """Prove membership and every limit from the kernel, or raise EngineError.
 
         below: name of the child group that an engine made in this one for the process.
+        apart: of some controllers, the group below this one that the process is in instead.
         """
         proofs = []
+        other = apart or {}
         member_of = proc.cgroups(pid)
         for controllers, path in self._memberships():
             found = next(
                 (p for names, p in member_of.items() if controllers in names.split(",")), ""
             )
-            wanted = "/".join(("", path.parent.name, path.name, *([below] if below else [])))
+            child = other[controllers].name if controllers in other else below
+            wanted = "/".join(("", path.parent.name, path.name, *([child] if child else [])))
             if not found.endswith(wanted):
                 raise EngineError(
                     "the sandbox is not in its cgroup",

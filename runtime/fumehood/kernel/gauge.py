@@ -50,8 +50,10 @@ class Gauge:
             places, {"memory.max": "memory.current", _V1_LIMIT: "memory.usage_in_bytes"}
         )
         self._pids = _first(places, {"pids.max": "pids.current"})
-        # v1 counts refusals where somebody forks (kernel.meter), and that group is the engine's.
-        hidden = nested and "pids" in layout.v1
+        # v1 counts refusals where somebody forks (kernel.meter): in the engine's group, unless
+        # the tool has one of its own.
+        alone = places.get("pids.max", Path()).name == cgroup.TOOL
+        hidden = nested and "pids" in layout.v1 and not alone
         self._refused = None if hidden else _first(places, {"pids.max": "pids.events"})
         self._pids_limit = next((p.value for p in proofs if p.control == "pids.max"), "")
         self._cpu, self._unit = _cpu(places, layout)

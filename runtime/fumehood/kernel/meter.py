@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from fumehood.kernel import cgroup
 from fumehood.model.outcome import Counters
@@ -32,7 +33,7 @@ class Meter:
     def __init__(self, group: cgroup.Group, *, nested: bool = False) -> None:
         """nested: an engine puts the processes into a group of its own below this one."""
         self._group = group
-        self._nested = nested
+        self._pids = _pids(group, nested=nested)
         self._unified_cpu = f"{group.unified}/cpu.stat" if group.unified else ""
         self._before = Cpu(0.0, 0.0, 0.0)
         self._throttled_before = 0.0
@@ -119,15 +120,21 @@ class Meter:
             return None
         return cgroup.number(f"{v1}/memory.kmem.max_usage_in_bytes")
 
+    def count_pids_in(self, group: Path) -> None:
+        """The tool's processes are in this group of the `pids` hierarchy."""
+        self._pids = group
+
     def _refused(self) -> int | None:
-        """Processes and threads that the pids limit refused. v1 counts them where they fork,
-        whichever limit it was (kernel/cgroup/pids.c, pids_event)."""
-        base = self._group.v1.get("pids")
-        if base is not None and self._nested:
-            return None
-        if base is None and "pids" in self._group.v2:
-            base = self._group.unified
-        return cgroup.counters(f"{base}/pids.events").get(b"max") if base else None
+        """Processes and threads that the pids limit refused."""
+        return cgroup.counters(self._pids / "pids.events").get(b"max") if self._pids else None
+
+
+def _pids(group: cgroup.Group, *, nested: bool) -> Path | None:
+    """Where refusals are counted. v1 does that where somebody forks, whichever limit it was
+    (kernel/cgroup/pids.c, pids_event): in an engine's own group, which it removes."""
+    if (v1 := group.v1.get("pids")) is not None:
+        return None if nested else v1
+    return group.unified if "pids" in group.v2 else None
 
 
 def _since(now: float | None, before: float | None) -> float | None:

@@ -62,6 +62,7 @@ class Settings:
     master, master_source: the key ring's master key in base64 and where it came from; empty: the
     supervisor reads the one in its state.
     place: a private daemon's folder, removed at the end with all that is in it; empty otherwise.
+    stop_seconds: how long the supervisor may take to end once it was asked to; then it is killed.
     """
 
     ceilings: Ceilings
@@ -79,6 +80,7 @@ class Settings:
     master: str = field(default="", repr=False)
     master_source: str = ""
     place: str = ""
+    stop_seconds: float = 60.0
 
 
 def exec_keeper(settings: Settings, *, listener: int, ready: int) -> NoReturn:
@@ -126,6 +128,8 @@ class Keeper:
         self._control: socket.socket | None = None
         self._starts: dict[str, list[float]] = {engine: [] for engine in settings.engines}
         self._stops = 0
+        self._stop_by = 0.0
+        """When (time.monotonic()) a supervisor that was asked to end is killed; 0: it was not."""
         self._failure = 0
         """Exit status of a launcher that cannot run."""
         # Another supervisor may take the path over once ours is dead: remove our own only.
@@ -147,8 +151,11 @@ class Keeper:
                 os.close(fd)
         status = None
         while status is None:
-            info = signal.sigwaitinfo(SIGNALS)
-            if info.si_signo == signal.SIGCHLD:
+            info = self._next_signal()
+            if info is None:
+                _say("the supervisor did not end in time; killing it")
+                self._signal(self._supervisor, signal.SIGKILL)
+            elif info.si_signo == signal.SIGCHLD:
                 status = self._on_children()
             elif info.si_signo == signal.SIGIO:
                 self._hear()
@@ -158,9 +165,19 @@ class Keeper:
                 self._stops += 1
                 stop = signal.SIGTERM if self._stops == 1 else signal.SIGKILL
                 self._signal(self._supervisor, stop)
+                self._stop_by = self._stop_by or time.monotonic() + self._settings.stop_seconds
                 manager = self._settings.manager
                 manager.tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={manager.stop_us}")
         return status
+
+    def _next_signal(self) -> signal.struct_siginfo | None:
+        """Wait for one; None when a stop lasts too long, and then again every second."""
+        if not self._stop_by:
+            return signal.sigwaitinfo(SIGNALS)
+        info = signal.sigtimedwait(SIGNALS, max(self._stop_by - time.monotonic(), 0.0))
+        if info is None:
+            self._stop_by = time.monotonic() + 1.0
+        return info
 
     def _hear(self) -> None:
         """Pass on what the supervisor says of itself. A stalled one says nothing."""

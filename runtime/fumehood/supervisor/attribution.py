@@ -53,7 +53,7 @@ def behind_failure(limits: Limits, end: EndedMessage, usage: Usage) -> Breach | 
 
 
 def _reached_pids(limits: Limits, end: EndedMessage, usage: Usage) -> bool:
-    """On cgroup v1 refusals are counted in the container's own group, which its runtime removes."""
+    """Under gVisor on cgroup v1 refusals are counted in a group that the runtime removes."""
     peak = usage.pids_peak
     return end.counters.pids_refused is None and peak is not None and peak >= limits.pids
 

@@ -88,7 +88,7 @@ class Conduct:
         return Observed("spinning", self._settings.spinning, round(lasted, 1), message)
 
     def _fork_storm(self, seen: Seen) -> Observed | None:
-        """By what the limit refused; where the kernel does not tell (cgroup v1, in a container), by
+        """By what the limit refused; where the kernel does not tell (gVisor on cgroup v1), by
         standing at the limit."""
         refused = seen.reading.pids_refused
         if refused is not None:

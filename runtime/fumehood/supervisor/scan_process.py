@@ -96,7 +96,7 @@ class _Parent:
                 self._fork()
             elif word.startswith(b"end "):
                 self._control.send(self._end(int(word[4:])))
-        for pid in self._children:
+        for pid in tuple(self._children):  # `_end` takes each out
             self._end(pid)
         return 0
 

@@ -137,6 +137,27 @@ def test_limits_and_membership_are_read_back(
     assert group.remove()
 
 
+def test_a_process_in_a_group_of_its_own_is_proven_there_and_nowhere_else(
+    instance: cgroup.Instance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    group = instance.group("aaaaaaaa", LIMITS, 0)
+    group.attach(sleeper.pid)
+    name, place = next(iter(group.v1.items()), ("", group.unified))
+    assert place is not None
+    own = place / cgroup.TOOL
+    own.mkdir()
+    with pytest.raises(EngineError, match="not in its cgroup"):
+        group.read_back(sleeper.pid, apart={name: own})
+    cgroup.write(own / "cgroup.procs", str(sleeper.pid))
+    assert group.read_back(sleeper.pid, apart={name: own})
+    with pytest.raises(EngineError, match="not in its cgroup"):
+        group.read_back(sleeper.pid)
+    sleeper.kill()
+    sleeper.wait(5)
+    own.rmdir()
+    assert group.remove()
+
+
 def test_a_limit_that_somebody_changed_is_found(
     instance: cgroup.Instance, sleeper: subprocess.Popen[bytes]
 ) -> None:

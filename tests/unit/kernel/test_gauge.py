@@ -45,6 +45,9 @@ def test_v1(tmp_path: Path) -> None:
     put(pids / "pids.events", "max 7")
     assert Gauge(found, layout).read().pids_refused == 7
     assert Gauge(found, layout, nested=True).read().pids_refused is None
+    put(pids / "tool" / "pids.events", "max 3")
+    alone = proofs(memory / "memory.limit_in_bytes", pids / "tool" / "pids.max")
+    assert Gauge(alone, layout, nested=True).read().pids_refused == 3
 
 
 def test_hybrid_without_cpuacct(tmp_path: Path) -> None:
