@@ -95,7 +95,7 @@ class Docker:
 
         traced = not unseen
         pipes = (os.dup(stdio[0]), os.dup(stdio[1]), os.dup(stdio[2]))
-        worker = Worker(self, name, order, pipes, traced=traced)
+        worker = Worker(self, name, order, pipes, traced=traced, remove_group=group.remove)
         sandbox = DockerSandbox(
             name=name,
             plan=plan,
@@ -106,6 +106,7 @@ class Docker:
             traced=traced,
             unproven=unseen,
             released=self._forget,
+            init=self.init,
         )
         with self._lock:
             self._sandboxes[name] = sandbox

@@ -175,6 +175,11 @@ class Api:
 
     # --- the daemon
 
+    def ping(self) -> None:
+        """Return when the daemon answers. Raises EngineError: it does not."""
+        with self._within(QUICK_SECONDS, "ping"):
+            self._client.ping()
+
     def version(self) -> dict[str, Any]:
         """What the daemon says of its version, in whatever API it speaks."""
         with self._within(QUICK_SECONDS, "version"):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -145,6 +146,17 @@ class Gate:
             raise EngineError(
                 f"the tool sent its init more than {MAX_SIGNALS} signals", control="gate"
             )
+
+    def is_late(self, init: str) -> bool:
+        """Whether the container's init runs its program (the file `init`) already, and did not
+        stop for it: it was seized too late, and never will be held."""
+        if self.state != "setup":
+            return False
+        try:
+            found, wanted = os.stat(f"/proc/{self.init}/exe"), os.stat(init)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
 
     def release(self) -> None:
         """Let the held tool run, untraced."""

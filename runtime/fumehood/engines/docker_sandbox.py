@@ -25,10 +25,10 @@ from fumehood.model.plan import Plan
 
 OPEN_SECONDS: Final = 18.0
 """How long a container may take to be held at its start; 0.4 s on a quiet machine."""
+LATE_SECONDS: Final = 0.5
+"""How long an init that was seized may run its program without having stopped for us."""
 DELIVERY_SECONDS: Final = 4.0
 """How long Docker may take to deliver what a dead container wrote."""
-REMOVAL_SECONDS: Final = 2.0
-"""How long our cgroups may stay busy after the last process is gone."""
 MAX_ARTIFACTS: Final = 64
 
 Phase = Literal["opening", "opened", "running", "dying", "over"]
@@ -52,6 +52,7 @@ class DockerSandbox:
     traced: bool
     unproven: Mapping[str, str]
     released: Callable[[str], None]
+    init: str
     phase: Phase = "opening"
     gate: Gate = field(default_factory=Gate)
     _container: str = ""
@@ -65,10 +66,10 @@ class DockerSandbox:
     _init_pidfd: int = -1
     _tool_pidfd: int = -1
     _deadline: float = field(default_factory=lambda: time.monotonic() + OPEN_SECONDS)
+    _late: float = 0.0
     _unseen_end: bool = False
     """It ended before a process of it could be looked at."""
     _died: float = 0.0
-    _last: Event | None = None
 
     # --- what the launcher's loop calls
 
@@ -141,7 +142,7 @@ class DockerSandbox:
                         self._adopt(ending)
                 case StreamsOver(ending):
                     self._streams_over = True
-                    self._exit_code = ending.exit_code
+                    self._exit_code = ending.exit_code if ending else None
                 case Broken(error):
                     self._streams_over = True
                     self._fail(error)
@@ -185,7 +186,7 @@ class DockerSandbox:
             return []
         if not self.traced:
             return self._open_unseen()
-        if self.gate.state == "looking":
+        if self.gate.state == "looking" or self._is_late():
             raise EngineError("the program could not be held at its start", control="gate")
         if self.gate.state != "held":
             return []
@@ -200,6 +201,14 @@ class DockerSandbox:
         self.phase = "opened"
         self._proofs = [Proof("gate", "held at its first instruction", f"ptrace {gate.tool}")]
         return [Opened(tuple(proofs))]
+
+    def _is_late(self) -> bool:
+        """Looked at for a moment: its stop for us comes just after its new program does."""
+        if not self.gate.is_late(self.init):
+            self._late = 0.0
+            return False
+        self._late = self._late or time.monotonic()
+        return time.monotonic() - self._late > LATE_SECONDS
 
     # --- runtimes that show nothing
 
@@ -256,25 +265,26 @@ class DockerSandbox:
 
     def _finish(self) -> list[Event]:
         """Wait for death, then for what Docker still has to deliver, then report."""
-        if not self._all_dead():
-            self.group.kill()
-            return []
         now = time.monotonic()
-        self._died = self._died or now
-        self.worker.dead()
+        # Looked at each time until it is so, and once more below: walking all groups costs 1 ms.
+        if not self._died:
+            if not self._all_dead():
+                self.group.kill()
+                return []
+            self._died = now
+            self.worker.dead()
         if self._failure is None and not self._streams_over:
             if now - self._died < DELIVERY_SECONDS:
                 return []
             self._failure = Failed(
                 "docker", "Docker Engine does not deliver what the container wrote", ""
             )
-        if self._last is None:
-            self._last = self._failure or self._killed_by_others() or self._ended()
-        # Docker removes its own groups inside ours meanwhile.
-        if not self.group.remove() and now - self._died < REMOVAL_SECONDS:
+        if not self._all_dead():  # somebody with Docker's socket put a process in
+            self.group.kill()
             return []
+        last = self._failure or self._killed_by_others() or self._ended()
         self._release()
-        return [self._last]
+        return [last]
 
     def _all_dead(self) -> bool:
         """The death of a PID namespace's init is reported only once all its processes are dead
@@ -342,7 +352,8 @@ class DockerSandbox:
         return code, None
 
     def release(self) -> None:
-        """Done before its end is told: Docker holds some of it, and may take its time."""
+        """Nothing is left to the loop: the worker removes the container, then our groups, inside
+        which Docker removes its own meanwhile."""
 
     def _release(self) -> None:
         self.phase = "over"

@@ -24,6 +24,10 @@ from fumehood.errors import EngineError
 _EXIT_SECONDS: Final = 5.0
 _EXIT_POLL_SECONDS: Final = 0.02
 _WATCH_SECONDS: Final = 0.5
+_GROUP_SECONDS: Final = 2.0
+"""How long our cgroups may stay busy after the container is removed; the launcher's end, or the
+next sweep, removes what does."""
+_GROUP_POLL_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,9 @@ class StartReturned:
 
 @dataclass(frozen=True, slots=True)
 class StreamsOver:
-    """All output was delivered, and Docker still knows the container."""
+    """All output was delivered. ending: how Docker saw the end of what the kernel does not show."""
 
-    ending: Ending
+    ending: Ending | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +94,16 @@ class Worker(threading.Thread):
         stdio: tuple[int, int, int],
         *,
         traced: bool,
+        remove_group: Callable[[], bool],
     ) -> None:
-        """Takes the descriptors over."""
+        """Takes the descriptors over. remove_group: false while something is still inside."""
         super().__init__(name=name, daemon=True)
         self._home = home
         self._order = order
         self._stdio = stdio
         self._traced = traced
+        self._remove_group = remove_group
+        self._closed = threading.Event()
         self._pump: Pump | None = None
         self._given_up = threading.Event()
         self._dead = threading.Event()
@@ -143,6 +150,7 @@ class Worker(threading.Thread):
     def close(self) -> None:
         """The launcher is through with this sandbox."""
         self.give_up()
+        self._closed.set()
         with self._lock:
             os.close(self.wake)
             self.wake = -1
@@ -160,6 +168,14 @@ class Worker(threading.Thread):
             self.post(Broken(EngineError("a worker failed", control="docker", detail=repr(error))))
         finally:
             self._close_streams()
+            self._closed.wait()  # until then its counters are read
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Docker's own groups inside ours go with the container, or a moment later."""
+        deadline = time.monotonic() + _GROUP_SECONDS
+        while not self._remove_group() and time.monotonic() < deadline:
+            time.sleep(_GROUP_POLL_SECONDS)
 
     def _converse(self) -> None:
         with contextlib.closing(self._home.api()) as api:
@@ -192,15 +208,19 @@ class Worker(threading.Thread):
         self._pump.run()
         if self._given_up.is_set():
             return
-        # Also tells a dockerd that ended from a program that closed its output.
-        ending = api.ending(container)
-        if not self._traced:
-            ending = self._wait_for_exit(api, container, ending)
+        ending = None
+        if self._traced:
+            # Tells a dockerd that ended from a program that closed its output. Not by asking for
+            # the container: dockerd holds its lock while it clears up after it (12-25 ms).
+            api.ping()
+        else:
+            ending = self._wait_for_exit(api, container)
         self._close_streams()
         self.post(StreamsOver(ending))
 
-    def _wait_for_exit(self, api: Api, container: str, ending: Ending) -> Ending:
+    def _wait_for_exit(self, api: Api, container: str) -> Ending:
         """Only Docker knows the exit code of what the kernel does not show us."""
+        ending = api.ending(container)
         deadline = 0.0
         while ending.running:
             if not self._dead.wait(_WATCH_SECONDS):
