@@ -283,6 +283,8 @@ class DockerSandbox:
             self.group.kill()
             return []
         last = self._failure or self._killed_by_others() or self._ended()
+        if self._failure is not None:  # its worker may wait for a dockerd that hangs
+            self.group.remove()
         self._release()
         return [last]
 
