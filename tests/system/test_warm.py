@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -76,8 +80,6 @@ def test_a_deadline_counts_from_the_call_and_not_from_the_start(warm: Hood) -> N
 
 def _age(pid: int) -> float:
     """Seconds since a process started (proc(5), field 22, in clock ticks)."""
-    import os
-
     with open(f"/proc/{pid}/stat") as file:
         started = int(file.read().rsplit(")", 1)[1].split()[19])
     with open("/proc/uptime") as file:
@@ -152,9 +154,6 @@ def test_none_keeps_nothing_ready(warm: Hood) -> None:
 
 
 def test_a_killed_ready_sandbox_is_not_handed_out(warm: Hood) -> None:
-    import os
-    import signal
-
     register(warm, "victim", STARTED, "opened")
     warm.call("victim", {})
     account = warm.account("victim")
@@ -168,6 +167,52 @@ def test_a_killed_ready_sandbox_is_not_handed_out(warm: Hood) -> None:
     eventually(known, 10, "that is known, or another one is there already")
     for number in range(3):
         assert answer(warm.call("victim", {"n": number}))["got"] == {"n": number}
+
+
+@pytest.mark.parametrize("level", ["opened", "started"])
+def test_a_sandbox_that_dies_as_its_call_comes_is_replaced(warm: Hood, level: str) -> None:
+    """Nobody can have told the supervisor yet: the launcher stands still until the call has it."""
+    name = f"unlucky-{level}"
+    register(warm, name, STARTED, level)
+    warm.call(name, {})
+    account = warm.account(name)
+    running = (lambda: own(warm, name)) if level == "started" else lambda: processes_of(account)
+    eventually(lambda: bool(running()), 10, "one is ready")
+    eventually(lambda: "read" in wchans(account), 10, "and waits")
+    before, results = ready(warm), list[dict[str, object]]()
+    os.kill(warm.launcher, signal.SIGSTOP)
+    try:
+        for pid in processes_of(account):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        calling = threading.Thread(target=lambda: results.append(warm.call(name, {"n": 1})))
+        calling.start()
+        eventually(lambda: ready(warm) < before, 10, "the call has taken it")
+    finally:
+        os.kill(warm.launcher, signal.SIGCONT)
+    calling.join(30)
+    assert answer(results[0])["got"] == {"n": 1}
+    events = [record["event"] for record in records(warm, str(results[0]["invocation"]))]
+    assert events == ["invocation.launched", "invocation.ended"]
+    assert str(results[0]["invocation"]) in "".join(
+        line for line in warm.log.read_text().splitlines() if "another one takes it" in line
+    )
+
+
+def wchans(account: int) -> str:
+    """Where the processes of an account wait in the kernel."""
+    found = []
+    for pid in processes_of(account):
+        with contextlib.suppress(OSError):
+            found.append(Path(f"/proc/{pid}/wchan").read_text())
+    return " ".join(found)
+
+
+def records(running: Hood, invocation: str) -> list[dict[str, object]]:
+    mark = f'"invocation":"{invocation}"'
+    paths = sorted((running.state / "audit").glob("segment-*.jsonl"))
+    lines = [line for path in paths for line in path.read_text().splitlines() if mark in line]
+    return [json.loads(line) for line in lines]
 
 
 def test_no_more_are_kept_than_configured(warm: Hood) -> None:

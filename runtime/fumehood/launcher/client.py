@@ -61,6 +61,8 @@ class Sandbox:
     _doubt: Callable[[], None] = field(repr=False, default=lambda: None)
     denied: int = 0
     """System calls that its processes were killed for, as far as was told."""
+    unused: bool = False
+    """It failed before its tool was executed, whatever it was told since."""
 
     def start(self, *, begin: bool = True) -> None:
         """Execute the tool in the opened sandbox; without `begin` ahead of any call."""
@@ -258,6 +260,7 @@ class LauncherClient:
                 self._ended(sandbox, message, descriptors)
             case m.Refused():
                 del self._sandboxes[sandbox.name]
+                sandbox.unused = message.code == m.UNUSED
                 kind = PlanRefused if message.code == "plan_refused" else EngineError
                 sandbox.fail(kind(message.cause, control=message.control, detail=message.detail))
 

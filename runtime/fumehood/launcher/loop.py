@@ -53,8 +53,9 @@ S = TypeVar("S")
 class Running:
     """A sandbox and when it must be dead. asked: it was told to end, and `grace` runs.
 
-    begun: its one call has come. ahead_until: the tool runs ahead of its call, no longer than
-    this. failed: the supervisor was told so already, and hears no more of it.
+    begun: its one call has come. started: its tool was told to start. ahead_until: the tool runs
+    ahead of its call, no longer than this. failed: the supervisor was told so already, and hears no
+    more of it.
     """
 
     sandbox: Sandbox
@@ -66,6 +67,7 @@ class Running:
     budget: CpuBudget | None = None
     stopped: Literal["", "cpu_time", "timeout"] = ""
     begun: bool = False
+    started: bool = False
     ahead_until: float = 0.0
     failed: bool = False
     watched: set[int] = field(default_factory=set)
@@ -219,6 +221,10 @@ class Launcher:
             if running is None or message.sandbox in self._settling:
                 return  # it ended while the message was on its way
             sandbox = message.sandbox
+            if isinstance(message, m.Start | m.Begin):
+                self._step(sandbox)  # one that died meanwhile gets no call: another one may
+                if self._running.get(sandbox) is not running or sandbox in self._settling:
+                    return
             if isinstance(message, m.Kill):
                 running.sandbox.kill()
             if isinstance(message, m.Stop):
@@ -232,6 +238,7 @@ class Launcher:
                 running.ahead_until = time.monotonic() + IDLE_SECONDS
                 running.deadline = time.monotonic() + AHEAD_CHECK_SECONDS
             if isinstance(message, m.Start):
+                running.started = True
                 self._denials.started(message.sandbox, running.uid)
                 running.sandbox.start()
             self._step(sandbox)
@@ -366,7 +373,8 @@ class Launcher:
                 return False
             case Failed(control, cause, detail):
                 self._denials.ended(name, killed=False)
-                self._send(m.Refused(name, "engine_error", control, cause, detail[:1024]))
+                code = "engine_error" if self._running[name].started else m.UNUSED
+                self._send(m.Refused(name, code, control, cause, detail[:1024]))
                 return True
             case Ended() if self._denials.settled(name):
                 self._send_ended(name, event)

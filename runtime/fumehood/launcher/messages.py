@@ -136,11 +136,15 @@ class EndedMessage:
     syscalls: Syscalls = field(default_factory=Syscalls)
 
 
+UNUSED = "unused"
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Launcher: a plan it will not run, or a sandbox that could not be made or proven.
 
-    code: `plan_refused` or `engine_error`. Nothing of the sandbox is left.
+    code: `plan_refused`, `engine_error`, or UNUSED: it failed before it was told to start, so that
+    nothing of its tool was ever executed. Nothing of the sandbox is left.
     """
 
     sandbox: str

@@ -13,7 +13,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from fumehood.errors import AuditError, EngineError, FumehoodError
+import structlog
+
+from fumehood.errors import AuditError, EngineError, FumehoodError, PlanRefused
 from fumehood.launcher.client import SILENT_SECONDS, End
 from fumehood.model.live import Sign
 from fumehood.model.outcome import Counters, Outcome, Proof, Usage
@@ -24,6 +26,11 @@ from fumehood.supervisor.live import Live
 from fumehood.supervisor.pool import Pool, Ready
 from fumehood.supervisor.watch import NO_SIGNS, Reason, Watch, conclude
 
+log = structlog.get_logger(__name__)
+
+TRIES = 2
+"""Sandboxes that a call may take when one ends before anything of the call reached it: one that
+waited ready may have been killed by whoever is short of memory, or with its engine."""
 OPEN_SECONDS = 20.0
 """The launcher answers within 10 seconds, or something holds it up."""
 DEATH_SECONDS = 15.0
@@ -72,14 +79,39 @@ async def run(pool: Pool, admitted: Admitted, plan: Plan, journal: Journal, live
     re-raises. Errors of the engine become an outcome too: there is exactly one for each.
     """
     began = time.monotonic()
+    tool, warm = admitted.tool.digest, admitted.tool.manifest.run.warm
+    once, tries, found = _Once(journal), 0, None
     try:
-        ready = pool.take(plan, tool=admitted.tool.digest, warm=admitted.tool.manifest.run.warm)
-    except FumehoodError as error:
-        return Run(_failed(error, Usage(), (), b""), Steps(began, began, time.monotonic()), plan)
-    try:
-        return await _Invocation(ready, began, journal, live).run(admitted.request.arguments_json)
+        while True:
+            tries += 1
+            try:
+                ready = pool.take(plan, tool=tool, warm=warm)
+            except FumehoodError as error:
+                outcome = _failed(error, Usage(), (), b"")
+                return found or Run(outcome, Steps(began, began, time.monotonic()), plan)
+            attempt = _Invocation(ready, began, once, live)
+            found = await attempt.run(admitted.request.arguments_json)
+            if tries == TRIES or not attempt.may_be_repeated:
+                return found
+            log.warning(
+                "a sandbox ended before its call; another one takes it",
+                invocation=admitted.request.invocation, error=found.outcome.error,
+            )  # fmt: skip
     finally:
         pool.tend_soon()
+
+
+class _Once:
+    """A journal that writes one record, however many sandboxes a call takes."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._written = False
+
+    async def __call__(self) -> None:
+        if not self._written:
+            await self._journal()
+            self._written = True
 
 
 class _Invocation:
@@ -104,6 +136,18 @@ class _Invocation:
         live.streams(self._sandbox, self._stdout, self._stderr)
         live.end = self._end_for
         self._proofs: tuple[Proof, ...] = ()
+        self._committed = False
+        """From here on the tool may have done something for this call."""
+        self._final = False
+        """What went wrong would go wrong again."""
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """The sandbox ended before anything of the call reached it, by nobody's wish."""
+        wanted = self._live.cancelled_by or self._watch.reason
+        if wanted or self._final or not self._sandbox.ended.done():
+            return False
+        return self._sandbox.unused or not self._committed
 
     async def run(self, arguments: bytes) -> Run:
         try:
@@ -156,18 +200,23 @@ class _Invocation:
                 if self._launched:
                     await asyncio.shield(self._sandbox.begun)
                 else:
+                    self._committed = True  # an opened tool runs from here, fed or not
                     self._sandbox.start()
                 self._proofs += await asyncio.shield(self._sandbox.started)
         except TimeoutError:
+            self._final = True
             raise EngineError("the sandbox did not open in time", control="sandbox") from None
         except AuditError as error:
+            self._final = True
             raise EngineError(
                 "the launch could not be recorded", control="audit", detail=error.detail
             ) from error
-        except EngineError:
+        except EngineError as error:
+            self._final = isinstance(error, PlanRefused)
             if self._sandbox.ended.done() and self._sandbox.ended.exception() is None:
                 return  # it ended between two messages; its end is the better account
             raise
+        self._committed = True
         self._started = time.monotonic()
         self._live.begin()
         self._feed = harvest.Feed(self._stdin, arguments)

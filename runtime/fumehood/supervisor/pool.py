@@ -24,6 +24,7 @@ from fumehood.model.manifest import Warm
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 from fumehood.supervisor.leases import Leases
+from fumehood.supervisor.pressure import memory_total
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,10 @@ IDLE_SECONDS = 60.0
 RECYCLE_SECONDS = 600.0
 """A ready sandbox that nobody took is replaced by a fresh one after this time."""
 OPENING_SECONDS = 0.03
-"""What opening costs at most on a small host: with the arrival rate it tells how many to keep."""
+"""What opening is taken to cost until it was seen (10-30 ms with bubblewrap, 150-400 ms with
+Docker Engine): with the arrival rate it tells how many to keep."""
+COST_WEIGHT = 0.2
+"""Weight of the newest opening in the moving average of their cost."""
 RATE_WEIGHT = 0.2
 """Weight of the newest interval in the moving average of the arrival rate."""
 BURST_SECONDS = 0.1
@@ -44,6 +48,13 @@ MEMORY_SECONDS = 1.0
 """How old the last look at the host's memory may be: 0.1 ms each."""
 MEMORY_LEAST = 0.1
 """Below this part of the host's memory still available, nothing is kept ready."""
+MEMORY_MOST = 0.25
+"""What all that waits ready may use together, as a part of the host's memory: of a tool that was
+started ahead its whole limit counts, of an opened sandbox OPENED_BYTES."""
+OPENED_BYTES = 1 << 20
+"""An opened bubblewrap has 0.15 MB of its own; a container's shim has more."""
+LOOK_SECONDS = 5.0
+"""While anything is ready, the host's memory is looked at this often, calls or none."""
 
 
 class Pipes:
@@ -148,6 +159,11 @@ class _Shelf:
     interval: float = IDLE_SECONDS
     run: int = 0
     burst: int = 1
+    cost: float = OPENING_SECONDS
+    """Seconds from asking for one of its sandboxes to its being open, as seen lately."""
+
+    def note_opened(self, seconds: float) -> None:
+        self.cost += COST_WEIGHT * (seconds - self.cost)
 
     def note_call(self, now: float) -> None:
         """Learn from a call: how often they come, and how many at once. A longer burst counts at
@@ -166,7 +182,8 @@ class _Shelf:
 class Pool:
     """Hands out sandboxes; keeps some ready for plans that are in demand.
 
-    most: ready ones altogether; most_each: of one plan. Zero switches the pool off.
+    most: ready ones altogether; most_each: of one plan. Zero switches the pool off. memory: bytes
+    that all of them may use, see MEMORY_MOST; None: of this host.
     """
 
     def __init__(
@@ -176,8 +193,11 @@ class Pool:
         most: int,
         most_each: int,
         leases: Leases,
+        *,
+        memory: int | None = None,
     ) -> None:
         self._launcher = launcher
+        self._memory = int(memory_total() * MEMORY_MOST) if memory is None else memory
         self._leases = leases
         self._new_name = new_name
         self._most = most
@@ -249,7 +269,7 @@ class Pool:
         comes at once."""
         if now - shelf.called > IDLE_SECONDS:
             return 0
-        arriving = OPENING_SECONDS / max(shelf.interval, OPENING_SECONDS / self._most_each)
+        arriving = shelf.cost / max(shelf.interval, shelf.cost / self._most_each)
         return min(max(1 + int(arriving), shelf.burst, shelf.run), self._most_each)
 
     def _open(self, plan: Plan, ahead: Callable[[str], None] | None = None) -> Ready:
@@ -300,22 +320,26 @@ class Pool:
             return
         # The plans called last come first; what they need is taken from those called long ago.
         shelves = sorted(self._shelves.items(), key=lambda item: -item[1].called)
-        left = self._most
+        left, memory = self._most, self._memory
         for key, shelf in shelves:
-            keep = min(self._wanted(shelf, now), left)
+            each = shelf.plan.limits.memory_bytes if shelf.ahead else OPENED_BYTES
+            keep = min(self._wanted(shelf, now), left, memory // each)
             left -= keep
+            memory -= keep * each
             self._weed(shelf, keep, now)
             self._fill(shelf, keep - len(shelf.ready))
             if not shelf.ready and now - shelf.called > IDLE_SECONDS:
                 del self._shelves[key]
         if self._shelves:
-            self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS / 4, self._tend)
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._tend)
 
     def _fill(self, shelf: _Shelf, missing: int) -> None:
         for _ in range(missing):
             try:
                 ahead = partial(self._note_unfit, shelf) if shelf.ahead else None
-                shelf.ready.append(self._open(shelf.plan, ahead))
+                one = self._open(shelf.plan, ahead)
+                one.sandbox.opened.add_done_callback(partial(_note_opened, shelf, time.monotonic()))
+                shelf.ready.append(one)
             except EngineError as error:
                 log.warning("no sandbox could be opened ahead", error=str(error))
                 return
@@ -341,6 +365,11 @@ class Pool:
         self.drop_all()
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _note_opened(shelf: _Shelf, asked: float, opened: asyncio.Future[tuple[Proof, ...]]) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        shelf.note_opened(time.monotonic() - asked)
 
 
 def short_of_memory() -> bool:

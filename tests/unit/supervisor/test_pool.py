@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from fumehood.launcher.client import LauncherClient, Sandbox
-from fumehood.launcher.messages import ToLauncher
+from fumehood.launcher.messages import Kill, ToLauncher
 from fumehood.model.plan import Plan
 from fumehood.supervisor import pool as pools
 from fumehood.supervisor.leases import Leases
@@ -25,13 +25,16 @@ class Launcher:
     """Opens at once; remembers what it was told."""
 
     def __init__(self) -> None:
+        self.slow = False
+        """Leaves it to the test when what it opens is open."""
         self.opened: list[Sandbox] = []
         self.told: list[ToLauncher] = []
 
     def open(self, name: str, wanted: Plan, _stdio: tuple[int, int, int]) -> Sandbox:
         new = asyncio.get_running_loop().create_future
         sandbox = Sandbox(name, wanted, new(), new(), new(), new(), self.told.append)
-        sandbox.opened.set_result(())
+        if not self.slow:
+            sandbox.opened.set_result(())
         self.opened.append(sandbox)
         return sandbox
 
@@ -54,7 +57,8 @@ class Scene:
         self.launcher = Launcher()
         names = (f"name-{n}" for n in itertools.count())
         launcher = cast("LauncherClient", self.launcher)
-        self.pool = Pool(launcher, names.__next__, 16, MOST_EACH, Leases(1_900_009_000, 100))
+        leases = Leases(1_900_009_000, 100)
+        self.pool = Pool(launcher, names.__next__, 16, MOST_EACH, leases, memory=1 << 40)
         self.taken: list[Ready] = []
 
     def call(self, after: float = 0.0, **kind: Any) -> Ready:
@@ -175,5 +179,77 @@ def test_an_idle_plan_keeps_nothing(play: Callable[..., None]) -> None:
         scene.pool.tend_soon()
         await scene.pause()
         assert scene.pool.ready == 0
+
+    play(act)
+
+
+def test_what_is_slow_to_open_is_kept_in_greater_number(play: Callable[..., None]) -> None:
+    """A call every half second: one is enough where opening takes no time, not where it takes
+    longer than that, as a container may."""
+
+    async def act(scene: Scene) -> None:
+        for _ in range(30):
+            await scene.burst(1, after=0.5)
+        assert scene.pool.ready == 1
+        scene.pool._shelves[plan().digest()].cost = 1.2
+        await scene.burst(1, after=0.5)
+        assert scene.pool.ready == 2
+
+    play(act)
+
+
+def test_the_cost_of_opening_is_learnt(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        scene.launcher.slow = True
+        for _ in range(30):
+            await scene.burst(1)
+            scene.clock.now += 0.4
+            scene.launcher.opened[-1].opened.set_result(())
+            await asyncio.sleep(0)
+        assert scene.pool._shelves[plan().digest()].cost == pytest.approx(0.4, rel=0.05)
+
+    play(act)
+
+
+def test_an_old_one_is_replaced(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.burst(1)
+        waiting = scene.launcher.opened[-1]
+        for _ in range(20):
+            scene.clock.now += pools.RECYCLE_SECONDS / 20
+            scene.pool._shelves[plan().digest()].called = scene.clock.now
+            scene.pool._tend()
+        scene.pool._tend()
+        assert Kill(waiting.name) in scene.launcher.told
+        assert scene.pool.ready == 1
+        assert scene.launcher.opened[-1] is not waiting
+
+    play(act)
+
+
+def test_memory_that_the_host_needs_is_given_back(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.burst(3)
+        assert scene.pool.ready == 3
+        monkeypatch.setattr(pools, "short_of_memory", lambda: True)
+        scene.clock.now += pools.LOOK_SECONDS
+        scene.pool._tend()  # its timer does, calls or none
+        assert scene.pool.ready == 0
+        assert sum(isinstance(message, Kill) for message in scene.launcher.told) == 3
+
+    play(act)
+
+
+def test_what_waits_started_stays_within_a_part_of_the_hosts_memory(
+    play: Callable[..., None],
+) -> None:
+    async def act(scene: Scene) -> None:
+        scene.pool._memory = 2 * plan().limits.memory_bytes
+        for _ in range(4):
+            scene.call(0.001, warm="started")
+        await scene.pause()
+        assert scene.pool.ready == 2
 
     play(act)
