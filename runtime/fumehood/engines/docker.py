@@ -8,10 +8,11 @@ our own cgroups, and a daemon that hangs or dies takes no sandbox with it unseen
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,6 +54,7 @@ class Docker:
     _sandboxes: dict[str, DockerSandbox] = field(default_factory=dict)
     _workers: list[Worker] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
         self.link.on_lost = self.lost
@@ -64,7 +66,8 @@ class Docker:
         runtime = plan.runtime or "runc"
         unseen = self._accepted(plan, runtime)
         try:
-            group = DockerGroup(self.cgroups, name, plan.limits)
+            # Its groups outlive a sandbox for a moment: no other one's may be called the same.
+            group = DockerGroup(self.cgroups, f"{name}.{next(self._numbers)}", plan.limits)
             try:
                 scratch = self.scratch.make(name, plan)
             except OSError:

@@ -25,7 +25,7 @@ _EXIT_SECONDS: Final = 5.0
 _EXIT_POLL_SECONDS: Final = 0.02
 _WATCH_SECONDS: Final = 0.5
 _GROUP_SECONDS: Final = 2.0
-"""How long our cgroups may stay busy after the container is removed; the launcher's end, or the
+"""How long our cgroups may stay busy after the last process is gone; the launcher's end, or the
 next sweep, removes what does."""
 _GROUP_POLL_SECONDS: Final = 0.01
 
@@ -168,11 +168,12 @@ class Worker(threading.Thread):
             self.post(Broken(EngineError("a worker failed", control="docker", detail=repr(error))))
         finally:
             self._close_streams()
-            self._closed.wait()  # until then its counters are read
             self._tidy()
 
     def _tidy(self) -> None:
-        """Docker's own groups inside ours go with the container, or a moment later."""
+        """Remove our groups once their counters were read. Docker's own inside them go when its
+        runtime has cleared up after the container, which no dockerd is needed for."""
+        self._closed.wait()
         deadline = time.monotonic() + _GROUP_SECONDS
         while not self._remove_group() and time.monotonic() < deadline:
             time.sleep(_GROUP_POLL_SECONDS)
@@ -189,12 +190,14 @@ class Worker(threading.Thread):
                 self.post(Created(container, order.binds))
                 self._live(api, container)
                 self._dead.wait()
+                self._tidy()
                 api.remove(known)
             except EngineError as error:
                 # It may exist without our having been told, and must not be started later: its
                 # scratch space is gone by then, and so Docker cannot.
                 self.post(Broken(error))
                 self._dead.wait()
+                self._tidy()
                 self._home.owe(known)
             self._home.settle(api)
 
