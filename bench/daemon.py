@@ -83,8 +83,9 @@ class Daemon:
         warm: str = "",
         limits: Mapping[str, object] | None = None,
         engine: str = "",
+        runtime: str = "",
     ) -> None:
-        """Register `work` as a tool. warm, engine: of `run`, left out when empty."""
+        """Register `work` as a tool. warm, engine, runtime: of `run`, left out when empty."""
         files: dict[str, tuple[bytes, bool]] = {}
         if work.folder:
             files = {
@@ -95,6 +96,7 @@ class Daemon:
         run |= {"files": "."} if files else {}
         run |= {"warm": warm} if warm else {}
         run |= {"engine": engine} if engine else {}
+        run |= {"runtime": runtime} if runtime else {}
         manifest = {
             "name": name,
             "version": "1.0.0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from bench.peers.base import PeerUnavailable, Place, Work
 from bench.rounds import SETTLE_SECONDS, Field, Row
 from bench.section import Findings, Scale, alone
 from bench.targets import Verdict, ratio
+from fumehood.engines.promises import lacking
 from fumehood.errors import FumehoodError
 
 WORK = Work("echo", ("cat",), {"text": "the quick brown fox jumps over the lazy dog " * 4})
@@ -28,11 +30,9 @@ def run(place: Place, scale: Scale) -> Findings:
     found = Findings()
     with contextlib.ExitStack() as stack:
         ours, missing = rows_of_ours(Levels(stack, place), WORK)
-        contained = in_containers(stack, place)
-        if isinstance(contained, Competitor):
-            ours.append(contained)
-        else:
-            missing.append(contained)
+        contained, more = in_containers(stack, place)
+        ours += contained
+        missing += more
         field = stack.enter_context(Field([*OTHERS, *ours], WORK, place))
         field.warm_up()
         back = field.play(scale.of(60, 2), burst=BURST, gap=SETTLE_SECONDS, most=MOST_SECONDS)
@@ -73,19 +73,39 @@ def rows_of_ours(
     return ours, missing
 
 
-def in_containers(stack: contextlib.ExitStack, place: Place) -> Competitor | Row:
-    """Ours on the Docker engine, started ahead; or a row that says why it is missing."""
-    name = "fumehood docker started"
+def in_containers(stack: contextlib.ExitStack, place: Place) -> tuple[list[Competitor], list[Row]]:
+    """Ours on the Docker engine, started ahead, with runc and with gVisor; and rows that say why
+    one is missing."""
+    names = {"runc": "fumehood docker started", "runsc": "fumehood docker gVisor started"}
+    ours: list[Competitor] = []
+    missing: list[Row] = []
     if not place.docker:
-        return Row(Competitor(name, ""), unavailable="no Docker Engine runs here")
-    config = {"engines": ["bubblewrap", "docker"], "docker": {"socket": place.docker}}
+        why = "no Docker Engine runs here"
+        return [], [Row(Competitor(name, ""), unavailable=why) for name in names.values()]
+    gvisor = shutil.which("runsc") is not None
+    runtimes = [runtime for runtime in names if gvisor or runtime != "runsc"]
+    config = {
+        "engines": ["bubblewrap", "docker"],
+        "docker": {"socket": place.docker, "runtimes": runtimes},
+        "accept_unenforced": sorted(lacking("runsc")) if gvisor else [],
+    }
     try:
         where = stack.enter_context(daemon(place, "daemon-docker", config=config))
-        where.add(WORK, "contained", warm="started", engine="docker")
     except (FumehoodError, PeerUnavailable) as error:
-        return Row(Competitor(name, ""), unavailable=str(error)[-300:])
-    options = {"socket": str(where.socket), "tool": "contained"}
-    return Competitor(name, "fumehood:Fumehood", options=options)
+        why = str(error)[-300:]
+        return [], [Row(Competitor(name, ""), unavailable=why) for name in names.values()]
+    for runtime, name in names.items():
+        try:
+            where.add(
+                WORK, f"contained-{runtime}", warm="started", engine="docker", runtime=runtime
+            )
+        except FumehoodError as error:
+            missing.append(Row(Competitor(name, ""), unavailable=str(error)[-300:]))
+            continue
+        options = {"socket": str(where.socket), "tool": f"contained-{runtime}"}
+        every = 1 if runtime == "runc" else 4
+        ours.append(Competitor(name, "fumehood:Fumehood", every, options=options))
+    return ours, missing
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
