@@ -88,9 +88,11 @@ class Daemon:
         """Register `work` as a tool. warm, engine, runtime: of `run`, left out when empty."""
         files: dict[str, tuple[bytes, bool]] = {}
         if work.folder:
+            top = Path(work.folder)
             files = {
-                path.name: (path.read_bytes(), os.access(path, os.X_OK))
-                for path in Path(work.folder).iterdir()
+                str(path.relative_to(top)): (path.read_bytes(), os.access(path, os.X_OK))
+                for path in top.rglob("*")
+                if path.is_file()
             }
         run: dict[str, Any] = {"image": "host", "command": list(work.argv)}
         run |= {"files": "."} if files else {}

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from bench import plot, report
+from bench import RUNTIME, plot, report
 from bench.daemon import Levels
 from bench.latency import rows_of_ours
 from bench.peers import BWRAP, OTHERS
@@ -32,6 +32,8 @@ def work(place: Place) -> Work:
     """The tool in the run's folder, where every competitor's account can read it."""
     folder = place.path / "pandas"
     shutil.copytree(TOOL, folder)
+    (folder / "fumehood").mkdir()  # as `fumehood tool helper` puts it there
+    shutil.copy(Path(RUNTIME) / "fumehood" / "tool.py", folder / "fumehood")
     wanted = json.dumps({name: sum(values) for name, values in TABLE.items()})
     return Work("pandas", (PYTHON, "/tool/main.py"), {"table": TABLE}, str(folder), wanted)
 

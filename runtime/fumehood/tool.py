@@ -12,7 +12,7 @@
 One file, standard library only, Python 3.8 or later, nothing else of Fumehood: `fumehood tool
 helper FOLDER` puts it beside a tool, where it is registered and pinned with the tool's other files.
 It adds nothing to the contract, which is stdin, stdout, stderr and an exit code; it keeps it, and
-leaves without tearing the interpreter down (3 to 30 ms, by what was imported).
+leaves without tearing the interpreter down (8 ms with nothing imported, 80 with pandas).
 """
 
 from __future__ import annotations
