@@ -59,6 +59,7 @@ STOP_SECONDS: Final = 45.0
 """How long `cancel_invocation` waits: the longest grace, and what killing takes."""
 
 RELOAD_SECONDS: Final = 15.0
+RELEASE_SECONDS: Final = 60.0
 
 Progress = Callable[[float, float | None, str], None]
 """Called with (progress, total or None, message)."""
@@ -279,6 +280,17 @@ class Client:
         """The signed receipt of an invocation that ended: a DSSE envelope, for
         `fumehood.verify.verify_receipt`. Raises UnknownInvocation."""
         return self._extension("invocations/receipt", "receipt", invocation=invocation)
+
+    def withheld(self) -> list[dict[str, Any]]:
+        """For operators: the invocations whose withheld output is kept, the oldest first."""
+        return list(self._extension("withheld/list", "withheld")["kept"])
+
+    def release(self, invocation: str) -> dict[str, Any]:
+        """For operators: what a tool wrote that was withheld; `stdout`, `stderr` and each
+        artifact's `data` in base64. It is on record who saw it. Raises UnknownInvocation."""
+        return self._extension(
+            "withheld/release", "released", timeout=RELEASE_SECONDS, invocation=invocation
+        )
 
     def approvals(self) -> list[dict[str, Any]]:
         """The calls that wait for an operator's approval, as they will run: all for an operator,

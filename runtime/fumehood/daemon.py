@@ -60,8 +60,13 @@ from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
 from fumehood.model.manifest import Manifest
 from fumehood.model.plan import Ceilings
+from fumehood.scan import custom
+from fumehood.scan.decide import Policies
+from fumehood.scan.given import of_files
 from fumehood.scan.pipeline import Pipeline
 from fumehood.supervisor import keywatch
+from fumehood.supervisor.classifier import Classifier
+from fumehood.supervisor.finishing import Finishing
 from fumehood.supervisor.habits import Habits
 from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.leases import Leases, divide
@@ -69,11 +74,12 @@ from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
 from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.rooms import Rooms
-from fumehood.supervisor.scanners import Scanners
+from fumehood.supervisor.scanners import Scanners, Tally
 from fumehood.supervisor.service import Supervisor
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.stops import Stops
 from fumehood.supervisor.usage import Usage, steady_utc
+from fumehood.supervisor.withheld import Withheld
 
 log = structlog.get_logger("fumehood")
 
@@ -132,7 +138,7 @@ async def _serve(
         interrupted = _end_interrupted(audit, state / "audit")
         for launcher in launchers.clients:
             await _first_hello(launcher, config)
-        supervisor = _compose(launchers, audit, pipeline, settings, config, ring)
+        supervisor = _compose(launchers, audit, pipeline, settings, config, ring, scanners.tally)
         await rules  # no call is answered by a scanner that is not there yet
         started: dict[str, Field] = {
             "version": fumehood.__version__,
@@ -152,7 +158,8 @@ async def _serve(
         _follow_keeper(control, launchers, stop, supervisor, settings.config_path)
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
         watch_keys = partial(keywatch.watch, ring, audit)
-        async with exposed(config.metrics.listen, state, _metrics(config, supervisor, ring)):
+        text = _metrics(config, supervisor, ring, scanners.tally)
+        async with exposed(config.metrics.listen, state, text):
             await _until_stopped(supervisor, config, listener, keeper, stop, watch_keys)
         await _recorded(audit, "supervisor.stopped", {"reason": stop.reason})
     finally:
@@ -168,12 +175,14 @@ def _heard(work: asyncio.Future[None]) -> None:
         work.exception()
 
 
-def _metrics(config: Config, supervisor: Supervisor, ring: Ring) -> Callable[[], bytes]:
+def _metrics(
+    config: Config, supervisor: Supervisor, ring: Ring, tally: Tally
+) -> Callable[[], bytes]:
     if not config.metrics.listen:
         return bytes
     from fumehood.supervisor.metrics import Metrics
 
-    supervisor.metrics = metrics = Metrics(supervisor.reporting.now, ring)
+    supervisor.metrics = metrics = Metrics(supervisor.reporting.now, ring, tally)
     supervisor.response.count = metrics.incident
     return metrics.text
 
@@ -316,6 +325,7 @@ async def _until_stopped(
         group.start_soon(serve, listener, gateway.serve)
         group.start_soon(keeper.beat)
         group.start_soon(watch_keys)
+        group.start_soon(supervisor.releasing.watch)
         keeper.ready()
         log.info("ready", not_enforced=sorted(config.accept_unenforced))
         await stop.asked.wait()
@@ -351,13 +361,35 @@ def _ring(settings: Settings, config: Config) -> Ring:
 
 
 def _scanners(settings: Settings, config: Config) -> Scanners:
+    """Raises ConfigError for a rule file that does not load: the scanners could only say so."""
+    custom.load(config.scan.rules)
     output = config.ceilings.to_plan().output_bytes
     return Scanners(config.scan, Path(settings.cache), output_bytes=output)
 
 
 def _pipeline(scanners: Scanners, config: Config, ring: Ring) -> Pipeline:
     _, key = ring.secret("fingerprint", 384)
-    return Pipeline(fingerprint_key=key, spec=config.scan, search=scanners)
+    return Pipeline(
+        fingerprint_key=key,
+        spec=config.scan,
+        search=scanners,
+        secrets_given=of_files(config.scan.secrets),
+    )
+
+
+def _finishing(
+    config: Config, state: Path, ring: Ring, receipts: Receipts, tally: Tally
+) -> Finishing:
+    spec = config.scan
+    return Finishing(
+        spec,
+        receipts,
+        Content(ring, config.audit.content),
+        Withheld(
+            state / "withheld", ring, most_bytes=spec.keep_withheld, days=spec.keep_withheld_days
+        ),
+        Classifier(spec.classifier, Policies(spec), tally.told) if spec.classifier else None,
+    )
 
 
 def _compose(
@@ -367,6 +399,7 @@ def _compose(
     settings: Settings,
     config: Config,
     ring: Ring,
+    tally: Tally,
 ) -> Supervisor:
     state, ceilings = Path(settings.state), settings.ceilings
     rootless = ceilings.uid_own >= 0
@@ -409,6 +442,15 @@ def _compose(
         pin=partial(pin, Path(ceilings.image_store) if ceilings.image_store else None),
     )
     digester = Digester(ring)
+    receipts = Receipts(
+        ring,
+        digester,
+        audit,
+        partial(find, state / "audit"),
+        partial(find_plan, state / "audit"),
+        admission.authorizer.is_operator,
+        fumehood.__version__,
+    )
     return Supervisor(
         Rooms(
             catalog=catalog,
@@ -449,18 +491,10 @@ def _compose(
                 least=config.behaviour.samples,
                 deviations=config.behaviour.deviations,
             ),
-            content=Content(ring, config.audit.content),
             stops=Stops(state / "stops.json"),
             incidents=Incidents(state / "incidents", config.incidents.rules, ring),
-            receipts=Receipts(
-                ring,
-                digester,
-                audit,
-                partial(find, state / "audit"),
-                partial(find_plan, state / "audit"),
-                admission.authorizer.is_operator,
-                fumehood.__version__,
-            ),
+            receipts=receipts,
+            finishing=_finishing(config, state, ring, receipts, tally),
         ),
         fumehood.__version__,
     )

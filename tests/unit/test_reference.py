@@ -60,7 +60,7 @@ def test_every_key_is_documented_with_its_default(document: str, schema: dict[st
 
 RESULT = {
     "": "invocation tool status exit_code signal content structured truncated breach findings "
-    "usage enforced syscalls timing stderr message retry_after record",
+    "usage enforced syscalls timing stderr message retry_after record marking",
     "tool": "name version digest",
     "usage": "wall_seconds cpu_seconds memory_peak_bytes pids_peak stdout_bytes stderr_bytes "
     "stdin_bytes user_seconds system_seconds throttled_seconds oom_kills scratch_bytes "

@@ -32,8 +32,13 @@ class Block:
     data: bytes
 
 
-def find(content: Iterable[Mapping[str, Any]]) -> tuple[Block, ...]:
-    """The artifacts among MCP content blocks: resources `fumehood:///INVOCATION/out/NAME`."""
+def find(
+    content: Iterable[Mapping[str, Any]], marking: Mapping[str, Any] | None = None
+) -> tuple[Block, ...]:
+    """The artifacts among MCP content blocks: resources `fumehood:///INVOCATION/out/NAME`.
+
+    marking: the result's; what is marked for models is a file as it was again.
+    """
     found = []
     for block in content:
         resource = block.get("resource")
@@ -42,17 +47,28 @@ def find(content: Iterable[Mapping[str, Any]]) -> tuple[Block, ...]:
         url = urlsplit(str(resource.get("uri", "")))
         _, marker, name = url.path.partition("/out/")
         if url.scheme == "fumehood" and marker and name:
-            found.append(Block(unquote(name), _bytes(resource)))
+            found.append(Block(unquote(name), _bytes(resource, marking)))
     return tuple(found)
 
 
-def _bytes(resource: Mapping[str, Any]) -> bytes:
+def _bytes(resource: Mapping[str, Any], marking: Mapping[str, Any] | None) -> bytes:
     if isinstance(text := resource.get("text"), str):
-        return text.encode()
+        return _unmarked(text, marking).encode()
     try:
         return base64.b64decode(str(resource.get("blob", "")), validate=True)
     except (binascii.Error, ValueError):
         raise UsageError("an artifact's blob is not base64", "is this a supervisor?") from None
+
+
+def _unmarked(text: str, marking: Mapping[str, Any] | None) -> str:
+    if not marking:
+        return text
+    from fumehood.model.marking import Marking
+
+    try:
+        return Marking(marking["mode"], marking["marker"]).unmark(text)
+    except (ValueError, KeyError):
+        raise UsageError("an artifact is not marked as its result says", "use --json") from None
 
 
 def check(directory: Path) -> None:

@@ -33,6 +33,13 @@ def invocations(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     return [(name, text) for name, text in found if name.startswith(incomplete)]
 
 
+def withheld(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """(id, bytes) of the invocations whose withheld output is kept."""
+    listed = _asked(ctx, Client.withheld) or ()
+    found = ((str(i["invocation"]), f"{i['bytes']} bytes") for i in listed)
+    return [(name, text) for name, text in found if name.startswith(incomplete)]
+
+
 def approvals(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """(id, caller and tool) of the calls that wait for approval."""
     listed = _asked(ctx, Client.approvals) or ()

@@ -208,6 +208,12 @@ def _incident(app: typer.Typer) -> None:
     app.add_typer(incident.app, name="incident")
 
 
+def _release(app: typer.Typer) -> None:
+    from fumehood.cli import release
+
+    app.command("release")(release.command)
+
+
 def _receipt(app: typer.Typer) -> None:
     from fumehood.cli import receipt
 
@@ -266,6 +272,7 @@ _COMMANDS: Final[Mapping[str, Callable[[typer.Typer], None]]] = {
     "audit": _audit,
     "receipt": _receipt,
     "scan": _scan,
+    "release": _release,
     "stop": _stop,
     "resume": _resume,
     "incident": _incident,

@@ -53,7 +53,7 @@ def show(
     else:
         _answer(result)
     sys.stdout.flush()
-    blocks, unsaved = artifacts.find(result.get("content", ())), None
+    blocks, unsaved = artifacts.find(result.get("content", ()), result.get("marking")), None
     if directory is not None:
         try:
             for path in artifacts.save(blocks, directory, force=force):

@@ -142,12 +142,25 @@ def _reports(
     search = searcher(_own_cache(), spec)
     # Fingerprints are keyed by installation; by hand they hold for this run only.
     prints = Fingerprints(secrets.token_bytes(48))
+    given = _given(spec.secrets)
     return [
         (name, data, look(data, "" if name == "-" else name, search, policy, prints,
-                          everything=everything))
+                          everything=everything, given=given))
         for name in files
         for data in (_read(name),)
     ]  # fmt: skip
+
+
+def _given(paths: tuple[str, ...]) -> tuple[bytes, ...]:
+    """What the operator named under `scan.secrets`, where whoever asks may read it."""
+    from fumehood.errors import ConfigError
+    from fumehood.scan.given import of_files
+
+    try:
+        return of_files(paths)
+    except ConfigError as error:
+        note("note", f"values under scan.secrets are not looked for: {error.cause}")
+        return ()
 
 
 def _own_cache() -> Path | None:

@@ -176,8 +176,18 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
         docker=DockerSettings(config.docker.socket, config.docker.runtimes),
         master=base64.b64encode(master.bytes).decode() if master else "",
         master_source=master.source if master else "",
+        files=_files(config),
         place=str(lent.place or ""),
     )
+
+
+def _files(config: Config) -> tuple[str, ...]:
+    """What the supervisor reads besides its own state."""
+    classifier = config.scan.classifier
+    named = [*config.scan.rules, *config.scan.secrets, config.forward.ca, config.forward.token_file]
+    if classifier is not None:
+        named += [classifier.key_file, classifier.ca]
+    return tuple(path for path in named if path.startswith("/"))
 
 
 def own_profiles(directory: Path) -> str:

@@ -44,11 +44,24 @@ class Response(Protocol):
         ...
 
 
+class Releasing(Protocol):
+    """Withheld output, for operators: both raise Unauthorized for others."""
+
+    async def release(self, caller: Caller, invocation: str) -> Report:
+        """What was withheld. Raises UnknownInvocation, KeyringError."""
+        ...
+
+    async def listed(self, caller: Caller) -> Report: ...
+
+
 class Supervisor(Protocol):
     """Every method raises FumehoodError subclasses, and decides itself what `caller` may do."""
 
     @property
     def response(self) -> Response: ...
+
+    @property
+    def releasing(self) -> Releasing: ...
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation, and tell `listener` of it meanwhile. Cancelling the task cancels

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RESULT_META_KEY: Final = "fumehood/result"
+MARKING_META_KEY: Final = "fumehood/marking"
 SERVER_INFO: Final = {"name": "fumehood", "version": __version__}
 _MCP_FIELDS: Final = {
     "name", "title", "description", "inputSchema", "outputSchema", "annotations",
@@ -176,7 +177,8 @@ def _session(meta: Mapping[str, Any]) -> str | None:
 
 
 def call_result(result: Result) -> dict[str, Any]:
-    """MCP's `CallToolResult`. The whole result stands under `_meta["fumehood/result"]`.
+    """MCP's `CallToolResult`. The whole result stands under `_meta["fumehood/result"]`,
+    and under `_meta["fumehood/marking"]` how its text is marked, where it is.
 
     A refused or failed call without content says why in a text block, for the model to read.
     """
@@ -190,6 +192,8 @@ def call_result(result: Result) -> dict[str, Any]:
         "resultType": "complete",
         "_meta": {RESULT_META_KEY: whole},
     }
+    if result.marking is not None:
+        answer["_meta"][MARKING_META_KEY] = whole["marking"]
     if isinstance(result.structured, dict):  # the handshake era allows nothing else
         answer["structuredContent"] = result.structured
     return answer

@@ -1,4 +1,5 @@
-"""The methods of `fumehood/stops/*` and `fumehood/incidents/*`; nothing is decided here."""
+"""The methods of `fumehood/stops/*`, `fumehood/incidents/*` and `fumehood/withheld/*`; nothing is
+decided here."""
 
 from __future__ import annotations
 
@@ -49,7 +50,17 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
             "incident", await supervisor.response.close_incident(arrival.caller, name, note)
         )
 
+    async def withheld(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        return _answer("withheld", await supervisor.releasing.listed(arrival.caller))
+
+    async def release(arrival: Arrival) -> dict[str, Any]:
+        name = _text(_params(arrival, "invocation"), "invocation")
+        return _answer("released", await supervisor.releasing.release(arrival.caller, name))
+
     return {
+        "fumehood/withheld/list": withheld,
+        "fumehood/withheld/release": release,
         "fumehood/stops/add": stop,
         "fumehood/stops/remove": resume,
         "fumehood/stops/list": stopped,

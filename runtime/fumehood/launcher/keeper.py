@@ -61,6 +61,8 @@ class Settings:
     manager: the service manager to report to.
     master, master_source: the key ring's master key in base64 and where it came from; empty: the
     supervisor reads the one in its state.
+    files: absolute paths of files that the configuration names for the supervisor, which sees of
+        the host no others; one that is missing is the supervisor's to tell of.
     place: a private daemon's folder, removed at the end with all that is in it; empty otherwise.
     stop_seconds: how long the supervisor may take to end once it was asked to; then it is killed.
     """
@@ -79,6 +81,7 @@ class Settings:
     manager: Manager = field(default_factory=Manager)
     master: str = field(default="", repr=False)
     master_source: str = ""
+    files: tuple[str, ...] = ()
     place: str = ""
     stop_seconds: float = 60.0
 
@@ -362,6 +365,12 @@ def _confine_supervisor(settings: Settings) -> None:
     binds = [rootfs.Bind(path) for path in sorted(paths) if not path.startswith("/usr/")]
     binds += [rootfs.Bind("/etc"), rootfs.Bind("/sys")]
     binds += [rootfs.Bind(path, read_only=False) for path in (settings.state, settings.cache)]
+    shown = ("/usr/", "/etc/", *(f"{bind.source}/" for bind in binds))
+    binds += [
+        rootfs.Bind(path)
+        for path in sorted(set(settings.files))
+        if not path.startswith(shown) and os.path.isfile(path) and not os.path.islink(path)
+    ]
     # Over the state: what is a mount cannot be renamed or replaced from within.
     images = settings.ceilings.image_store
     if images and os.path.isdir(images) and not os.path.islink(images):

@@ -46,14 +46,15 @@ class ForwardSpec(BaseModel):
                 f"to: {shown(self.to)} is no address to forward to",
                 "write tls://HOST:PORT, or https://HOST/PATH",
             )
-        if target.scheme == "http" and not _loopback(target.hostname):
+        if target.scheme == "http" and not is_loopback(target.hostname):
             raise FieldError("to: records go over TLS to other hosts", "write https://")
         if (target.scheme == "tls") == (self.format == "otlp") and target.scheme == "tls":
             raise FieldError("format: otlp goes over HTTP", "write https://HOST/v1/logs")
         return self
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether it is an address, not a name, of this host alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

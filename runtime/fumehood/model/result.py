@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fumehood.model.codec import encode
+from fumehood.model.marking import Marking
 from fumehood.model.outcome import Breach, Status, Syscalls, Usage
 
 Action = Literal["pass", "flag", "redact", "withhold"]
@@ -79,6 +80,7 @@ class Result:
     message: one line for a person: why the status is what it is; empty when ok.
     record: its record in the audit log; None when nothing is on record.
     digest: keyed, of content and structured, for that record; never sent.
+    marking: how text in `content` is marked as untrusted; None when it is not.
     retry_after: seconds after which a call that was refused for want of room may succeed.
     """
 
@@ -103,6 +105,7 @@ class Result:
     retry_after: float | None = None
     record: Recorded | None = None
     digest: str = ""
+    marking: Marking | None = None
 
     @property
     def is_error(self) -> bool:
@@ -147,4 +150,5 @@ class Result:
             "message": self.message,
             "retry_after": self.retry_after,
             "record": encode(self.record) if self.record else None,
+            "marking": self.marking.to_json() if self.marking else None,
         }

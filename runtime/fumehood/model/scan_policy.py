@@ -9,14 +9,17 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from fumehood.model.classifier import ClassifierSpec
 from fumehood.model.document import shown
-from fumehood.model.units import FieldError
+from fumehood.model.limits import GIB, MIB, bounds
+from fumehood.model.units import FieldError, Size, format_size
 
 MAX_RULES: Final = 256
 """Rules of a policy, or of an allowlist."""
 
 Level = Literal["low", "medium", "high"]
 Decided = Literal["pass", "flag", "redact", "withhold"]
+Mark = Literal["none", "delimit", "datamark", "base64"]
 DecidedKind = Literal["secret", "personal_data", "hidden_text", "injection", "payload"]
 
 
@@ -102,6 +105,9 @@ class ToolScan(_Strict):
     allow: Allowed = Field(
         default=(), max_length=MAX_RULES, description="findings of this tool that are none"
     )
+    mark: Mark | None = Field(
+        default=None, description="how its text is marked as untrusted; unset: as for all tools"
+    )
 
 
 class ScanSpec(_Strict):
@@ -119,6 +125,20 @@ class ScanSpec(_Strict):
     rules: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
         default=(), max_length=64, description="files of your own rules: .toml, .yar or .yara"
     )
+    secrets: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        default=(), max_length=64, description="files whose contents no output may hold"
+    )
+    mark: Mark = Field(default="none", description="how text is marked as untrusted for a model")
+    classifier: ClassifierSpec | None = Field(
+        default=None, description="a classifier outside that is asked, too; see docs/scanning.md"
+    )
+    keep_withheld: Annotated[Size, bounds(0, 64 * GIB, format_size)] = Field(
+        default=256 * MIB,
+        description="withheld output kept for operators, encrypted, the oldest goes first; 0: none",
+    )
+    keep_withheld_days: int = Field(
+        default=7, ge=1, le=3_650, description="how long withheld output is kept"
+    )
     tools: dict[str, ToolScan] = Field(
         default_factory=dict, max_length=4096, description="by a tool's name"
     )
@@ -131,7 +151,19 @@ class ScanSpec(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _secrets_are_files(self) -> Self:
+        for path in self.secrets:
+            if not path.startswith("/"):
+                raise FieldError(f"secrets: {shown(path)} is no absolute path")
+        return self
+
+    @model_validator(mode="after")
     def _canaries_are_long(self) -> Self:
         if any(not 8 <= len(canary) <= 4096 for canary in self.canaries):
             raise FieldError("canaries: one has less than 8 characters, or more than 4096")
         return self
+
+    def mark_of(self, tool: str) -> Mark:
+        """How text of that tool is marked."""
+        own = self.tools.get(tool)
+        return self.mark if own is None or own.mark is None else own.mark

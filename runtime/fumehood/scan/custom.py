@@ -33,8 +33,9 @@ _TOP_KEYS: Final = frozenset(("title", "rules", "allowlist", "allowlists", "minV
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-def read(path: Path) -> bytes:
-    """A rule file that only root and this process's own account can have written."""
+def read(path: Path, *, private: bool = False) -> bytes:
+    """A file that only root and this process's own account can have written, or, when `private`,
+    have read: then it may be of a group that root gave it to."""
     try:
         with open(path, "rb", opener=_opener) as file:
             found = os.fstat(file.fileno())
@@ -42,6 +43,8 @@ def read(path: Path) -> bytes:
                 raise ConfigError(f"{path}: not a file of root's or your own", "chown it")
             if found.st_mode & 0o022:
                 raise ConfigError(f"{path} can be written by others", f"chmod go-w {path}")
+            if private and found.st_mode & 0o007:
+                raise ConfigError(f"{path} can be read by others", f"chmod o-rwx {path}")
             data = file.read(MAX_FILE + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", "name a file that can be read") from None
@@ -138,7 +141,9 @@ def _compiled(text: object, rule: str) -> Any:
     try:
         return re2.compile(text.encode(), options)
     except re2.error as error:
-        raise ConfigError(f"{rule}: {error.args[0]!r}", "write RE2's syntax") from None
+        said = error.args[0]
+        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        raise ConfigError(f"{rule}: {text}", "write RE2's syntax") from None
 
 
 def _known(table: Mapping[str, Any], keys: frozenset[str], what: str) -> None:
@@ -150,18 +155,42 @@ def _known(table: Mapping[str, Any], keys: frozenset[str], what: str) -> None:
         )
 
 
+class _AtLine(ConfigError):
+    """line: from 1; 0 when it is not known."""
+
+    def __init__(self, line: int, cause: str, remedy: str = "") -> None:
+        super().__init__(cause, remedy)
+        self.line = line
+
+
+_RULE_HEAD: Final = re.compile(rb"(?m)^[ \t]*\[\[[ \t]*rules[ \t]*\]\]")
+_TOML_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
+
+
 def gitleaks(data: bytes) -> list[GitleaksRule]:
     """The rules of one file. Raises ConfigError."""
     try:
         top = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"no TOML: {error}") from None
+        found = _TOML_LINE.search(str(error))
+        raise _AtLine(int(found[1]) if found else 0, f"no TOML: {error}") from None
     _known(top, _TOP_KEYS, "the file")
     tables = top.get("rules", [])
     if not isinstance(tables, list) or not 0 < len(tables) <= MAX_RULES:
         raise ConfigError("no [[rules]], or too many of them")
     allow = [*top.get("allowlists", ()), *([top["allowlist"]] if "allowlist" in top else [])]
-    return [GitleaksRule(table, allow) for table in tables]
+    heads = [data.count(b"\n", 0, found.start()) + 1 for found in _RULE_HEAD.finditer(data)]
+    rules = []
+    for number, table in enumerate(tables):
+        try:
+            rules.append(GitleaksRule(table, allow))
+        except ConfigError as error:
+            line = heads[number] if len(heads) == len(tables) else 0
+            raise _AtLine(line, error.cause, error.remedy) from None
+        except (TypeError, ValueError, AttributeError):
+            line = heads[number] if len(heads) == len(tables) else 0
+            raise _AtLine(line, "the rule has a value of a wrong type") from None
+    return rules
 
 
 class YaraDetector:
@@ -209,7 +238,8 @@ def load(paths: Sequence[str]) -> tuple[CustomDetector | None, YaraDetector | No
             try:
                 rules += gitleaks(data)
             except ConfigError as error:
-                raise ConfigError(f"{name}: {error.cause}", error.remedy) from None
+                line = f":{error.line}" if isinstance(error, _AtLine) and error.line else ""
+                raise ConfigError(f"{name}{line}: {error.cause}", error.remedy) from None
         else:
             sources.append((name, data))
     ids = [rule.id for rule in rules]

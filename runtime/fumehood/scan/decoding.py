@@ -56,6 +56,14 @@ _CANDIDATES: Final = PatternDetector(
     (
         Rule("base64", "low", f"(?:{_QUAD}){{5}}|{_BEGINNINGS}"),
         Rule("hex", "low", f"{_HEX_TEXT}|{_HEX_BEGINNINGS}"),
+    ),
+    # Hexadecimal is a run of 16, too. In base64 of ASCII text `-` and `_` stand at each fourth
+    # place only, so that a UUID, whose longest run has 12, passes for none of these.
+    gate=(r"[A-Za-z0-9+/]{16}", r"(?:[A-Za-z0-9+/]{3}[_-]){4}", _BEGINNINGS),
+)
+_DUMPS: Final = PatternDetector(
+    "decoding-dumps",
+    (
         Rule(
             "hexdump",
             "low",
@@ -101,6 +109,7 @@ class Blob:
 def load(cache: Path | None) -> None:
     """Compile the patterns now, so that no invocation waits for it."""
     _CANDIDATES.load(cache)
+    _DUMPS.load(cache)
 
 
 def blobs(data: bytes) -> Iterator[Blob]:
@@ -111,7 +120,7 @@ def blobs(data: bytes) -> Iterator[Blob]:
     if data.startswith(b"PK\x03\x04"):
         yield from _members(data)
         return
-    for rule in _CANDIDATES.occurring(data):
+    for rule in (*_CANDIDATES.occurring(data), *_DUMPS.occurring(data)):
         yield from _READERS[rule.name](data, rule)
 
 

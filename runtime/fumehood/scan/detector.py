@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final, Literal, Protocol, TypeAlias
 
 Kind: TypeAlias = Literal[
     "secret", "personal_data", "hidden_text", "encoding", "injection", "payload",
@@ -33,6 +33,17 @@ class Match:
     count: int = 1
     confidence: Confidence = "high"
     decoded: tuple[str, ...] = ()
+
+
+TOO_MANY: Final = "too-many-"
+
+
+def too_many(match: Match, count: int = 1) -> Match:
+    """What says that there are at least `count` more like `match`, from its place on, that nobody
+    looked at one by one: salted output costs no more than other output, and is told of."""
+    if match.rule.startswith(TOO_MANY):
+        return replace(match, count=match.count + count)
+    return replace(match, rule=TOO_MANY + match.rule, value=b"", count=count)
 
 
 class Detector(Protocol):

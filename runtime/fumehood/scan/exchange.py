@@ -10,8 +10,8 @@ import base64
 import binascii
 import json
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from fumehood.errors import ProtocolError
@@ -20,9 +20,12 @@ from fumehood.scan.detector import Confidence, Kind, Match, Severity
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of one answer: 4,096 secrets, each as long as a chunk of base64, fit many times over."""
 
+MAX_DETECTORS: Final = 64
+
 HEADER: Final = struct.Struct("!QQ")
 """Before each message: its number, and the bytes that follow."""
-_TASK: Final = struct.Struct("!dI")
+_TASK: Final = struct.Struct("!dII")
+_GIVEN: Final = struct.Struct("!I")
 _SUBJECT: Final = struct.Struct("!QHB")
 
 
@@ -38,7 +41,8 @@ class Subject:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """found: what is in each subject; or `failed`, the detector that has not seen them to their
-    end (`late`: for want of time), and `detail` for the log. seconds: of CPU that were used."""
+    end (`late`: for want of time), and `detail` for the log. seconds: of CPU that were used.
+    counts: by detector, the seconds that it looked and what it found."""
 
     found: tuple[tuple[Match, ...], ...] = ()
     seconds: float = 0.0
@@ -46,11 +50,13 @@ class Answer:
     late: bool = False
     detail: str = ""
     too_many: bool = False
+    counts: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
 
-def task(subjects: Sequence[Subject], seconds: float) -> list[bytes]:
-    """The parts of a request, to be sent one after the other."""
-    parts = [_TASK.pack(seconds, len(subjects))]
+def task(subjects: Sequence[Subject], seconds: float, given: Sequence[bytes] = ()) -> list[bytes]:
+    """The parts of a request, to be sent one after the other. given: exact values to be found."""
+    parts = [_TASK.pack(seconds, len(subjects), len(given))]
+    parts += (_GIVEN.pack(len(value)) + value for value in given)
     for subject in subjects:
         name = subject.name.encode("utf-8", "surrogateescape")[:4096]
         parts.append(_SUBJECT.pack(len(subject.data), len(name), subject.clean) + name)
@@ -58,10 +64,15 @@ def task(subjects: Sequence[Subject], seconds: float) -> list[bytes]:
     return parts
 
 
-def read_task(message: memoryview) -> tuple[list[Subject], float]:
+def read_task(message: memoryview) -> tuple[list[Subject], float, list[bytes]]:
     """Of the supervisor, which is believed."""
-    seconds, count = _TASK.unpack_from(message)
+    seconds, count, values = _TASK.unpack_from(message)
     at = _TASK.size
+    given = []
+    for _ in range(values):
+        (size,) = _GIVEN.unpack_from(message, at)
+        at += _GIVEN.size + size
+        given.append(bytes(message[at - size : at]))
     subjects = []
     for _ in range(count):
         size, length, clean = _SUBJECT.unpack_from(message, at)
@@ -70,13 +81,14 @@ def read_task(message: memoryview) -> tuple[list[Subject], float]:
         at += length
         subjects.append(Subject(bytes(message[at : at + size]), bool(clean), name))
         at += size
-    return subjects, seconds
+    return subjects, seconds, given
 
 
 def answer(said: Answer) -> bytes:
     """As one message."""
     if said.found and not any(said.found) and not said.failed:
-        return b"%d %r" % (len(said.found), said.seconds)
+        counts = " ".join(f"{name} {spent!r} {n}" for name, (spent, n) in said.counts.items())
+        return b"%d %r %s" % (len(said.found), said.seconds, counts.encode())
     return json.dumps(
         {
             "found": [[_row(match) for match in matches] for matches in said.found],
@@ -85,6 +97,7 @@ def answer(said: Answer) -> bytes:
             "late": said.late,
             "detail": said.detail,
             "too_many": said.too_many,
+            "counts": said.counts,
         }
     ).encode()
 
@@ -93,9 +106,13 @@ def read_answer(message: bytes, subjects: Sequence[Subject]) -> Answer:
     """Raises ProtocolError for anything but an answer about these subjects."""
     try:
         if message[:1] != b"{":
-            count, seconds = message.split()
+            count, seconds, *words = message.decode("ascii").split(" ")
             _require(int(count) == len(subjects))
-            return Answer(((),) * len(subjects), float(seconds))
+            rows = (
+                zip(words[::3], words[1::3], words[2::3], strict=True) if words[-1:] != [""] else ()
+            )
+            counts = {name: (float(spent), int(n)) for name, spent, n in rows}
+            return Answer(((),) * len(subjects), float(seconds), counts=_bounded(counts))
         value = json.loads(message)
         said = Answer(
             tuple(
@@ -107,12 +124,22 @@ def read_answer(message: bytes, subjects: Sequence[Subject]) -> Answer:
             value["late"] is True,
             str(value["detail"])[:500],
             value["too_many"] is True,
+            _bounded({str(name): (float(s), int(n)) for name, (s, n) in value["counts"].items()}),
         )
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise ProtocolError(f"the scanner answers with nonsense: {type(error).__name__}") from error
     if not said.failed and not said.too_many and len(said.found) != len(subjects):
         raise ProtocolError("the scanner does not answer for everything")
     return said
+
+
+def _bounded(counts: dict[str, tuple[float, int]]) -> dict[str, tuple[float, int]]:
+    """They become the labels of metrics."""
+    _require(len(counts) <= MAX_DETECTORS)
+    for name, (seconds, matches) in counts.items():
+        _require(len(name) <= 48 and name.replace("-", "").isalnum() and name.isascii())
+        _require(0 <= seconds < 1e6 and matches >= 0)
+    return counts
 
 
 def _row(match: Match) -> list[Any]:

@@ -8,6 +8,7 @@ scanned again at its end, and that result counts.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -15,12 +16,13 @@ import structlog
 
 from fumehood.model.result import Finding
 from fumehood.scan.decide import Policy
+from fumehood.scan.detector import TOO_MANY
 from fumehood.scan.exchange import Subject
 from fumehood.scan.pieces import NOT_CUT, within
 from fumehood.scan.policy import Withhold
 from fumehood.scan.private_keys import MAX_KEY_BYTES, unfinished
 from fumehood.scan.redact import MIN_REPEATED, Fingerprints, Literals, Span, merged, redact_text
-from fumehood.scan.search import CHUNK, MAX_SECRETS, OVERLAP, Budget, Search
+from fumehood.scan.search import MAX_SECRETS, OVERLAP, Budget, Search
 from fumehood.scan.visible import is_clean, visible
 
 log = structlog.get_logger(__name__)
@@ -31,15 +33,22 @@ FEED_SECONDS: Final = 2.0
 """The same for what is added at once."""
 MAX_HELD: Final = 2 * (MAX_KEY_BYTES + OVERLAP)
 """Bytes that may wait for their line, or their key, to end."""
-LONG_LINE: Final = CHUNK
+LONG_LINE: Final = 64 * 1024
 """A line of more bytes is shown before it ends, but for its last OVERLAP."""
 
 
 class Partial:
     """One stream. To be used by one thread at a time."""
 
-    def __init__(self, searcher: Search, fingerprints: Fingerprints, policy: Policy) -> None:
+    def __init__(
+        self,
+        searcher: Search,
+        fingerprints: Fingerprints,
+        policy: Policy,
+        given: Sequence[bytes] = (),
+    ) -> None:
         """Use `Pipeline.partial`."""
+        self._given = given
         self._policy = policy
         self._searcher = searcher
         self._fingerprints = fingerprints
@@ -91,12 +100,14 @@ class Partial:
         return visible(redact_text(raw, within(spans, base, end)))[0]
 
     def _search(self, window: bytes) -> list[Span]:
-        budget = Budget(FEED_SECONDS)
+        budget = Budget(FEED_SECONDS, given=self._given)
         spans = []
         (found,) = self._searcher.find_all([Subject(window, is_clean(window))], budget)
         for match in found:
             text = match.value or window[match.start : match.end]
             action = self._policy.action(match, text, partial(self._fingerprints.fingerprint, text))
+            if match.rule.startswith(TOO_MANY) and action != "pass":
+                raise Withhold.too_many(match.rule, match.kind, match.severity, match.count)
             if action == "withhold":
                 raise Withhold.decided(Finding(match.rule, match.kind, match.severity, "output",
                                                "withhold"))  # fmt: skip
@@ -108,7 +119,7 @@ class Partial:
                     self._secrets += 1
                     self._literals.add(literal, span)
         if self._secrets > MAX_SECRETS:
-            raise Withhold.too_many_secrets()
+            raise Withhold.too_many_secrets(MAX_SECRETS)
         return merged([*spans, *self._literals.find(window)])
 
     def _before_secrets(self, window: bytes, end: int, spans: list[Span]) -> int:

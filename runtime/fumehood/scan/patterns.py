@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -21,10 +21,12 @@ from typing import Any, Final, TypeAlias
 import hyperscan
 import re2
 
-from fumehood.scan.detector import Confidence, Kind, Match, Severity
+from fumehood.scan.detector import Confidence, Kind, Match, Severity, too_many
 
 _FLAGS: Final = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_MULTILINE
 _MEMORY: Final = 64 * 1024 * 1024
+MAX_PLACES: Final = 2048
+"""Of one rule in one text; a chunk of 272 KiB in which there are more is not searched further."""
 
 
 class Found:
@@ -82,9 +84,22 @@ class Rule:
 class PatternDetector:
     """The rules of one family behind the detector protocol. Thread safe."""
 
-    def __init__(self, name: str, rules: Sequence[Rule], cache: Path | None = None) -> None:
-        """cache: a directory of this user's own for the compiled database."""
+    def __init__(
+        self,
+        name: str,
+        rules: Sequence[Rule],
+        cache: Path | None = None,
+        *,
+        gate: Sequence[str] = (),
+    ) -> None:
+        """cache: a directory of this user's own for the compiled database.
+
+        gate: patterns of which one fits wherever a rule does. Few and plain ones cost a fifth of
+            what the rules do, and most text holds nothing for them.
+        """
         self.name = name
+        self._gate = [pattern.encode() for pattern in gate]
+        self._gate_database: Any = None
         self._rules = tuple(rules)
         self._cache = cache
         self._lock = threading.Lock()  # Hyperscan's scratch space is for one scan at a time
@@ -111,8 +126,14 @@ class PatternDetector:
         if not data:
             return []
         with self._lock:
+            rules = self._loaded()
             self._seen.clear()
-            self._loaded().scan(data, match_event_handler=self._on_match)
+            if self._gate:
+                self._gate_database.scan(data, match_event_handler=self._on_match)
+                if not self._seen:
+                    return []
+                self._seen.clear()
+            rules.scan(data, match_event_handler=self._on_match)
             return [self._rules[number] for number in sorted(self._seen)]
 
     def _matched(self, number: int, _start: int, _end: int, _flags: int, _context: Any) -> None:
@@ -121,6 +142,8 @@ class PatternDetector:
     def _loaded(self) -> Any:
         if self._database is None:
             patterns = [_wider(rule.pattern).encode() for rule in self._rules]
+            if self._gate:
+                self._gate_database = _database(self._gate, self._cache)
             self._database = _database(patterns, self._cache)
         return self._database
 
@@ -141,7 +164,13 @@ def _places(rule: Rule, data: bytes, deadline: float) -> list[Match]:
             matches.append(
                 Match(rule.name, rule.kind, rule.severity, start, end, confidence=confidence)
             )
+            if len(matches) > MAX_PLACES:
+                surest = max(matches, key=lambda match: _SURE[match.confidence])
+                return [*matches[:-1], too_many(replace(surest, start=start, end=end))]
     return matches
+
+
+_SURE: Final = {"low": 0, "medium": 1, "high": 2}
 
 
 # Hyperscan unrolls bounded repeats: 8 s to compile 60 patterns, 0.3 s without them. What it lets

@@ -63,6 +63,7 @@ _MAGIC: Final[tuple[tuple[bytes, str, Severity | None], ...]] = (
     (b"<!DOCTYPE html", "html", None),
     (b"<html", "html", None),
 )
+_SEVERITY: Final = {form: severity for _, form, severity in _MAGIC}
 _FIRST: Final = frozenset(magic[:1] for magic, _, _ in _MAGIC)
 PROGRAMS: Final = frozenset(("elf", "pe", "mach-o", "java-class", "wasm", "dex", "lnk", "chm"))
 ARCHIVES: Final = frozenset(("zip", "gzip", "bzip2", "xz", "zstd", "7z", "rar", "cab", "tar"))
@@ -131,9 +132,8 @@ def _inspect(data: bytes) -> Iterator[Match]:
         return
     form = sniff(data)
     end = min(len(data), 16)
-    severity = next((s for _, f, s in _MAGIC if f == form), None)
     if form in PROGRAMS:
-        yield Match(f"program-{form}", "payload", severity or "high", 0, end)
+        yield Match(f"program-{form}", "payload", _SEVERITY[form] or "high", 0, end)
     elif form in ARCHIVES:
         yield Match(f"archive-{form}", "payload", "low", 0, end)
     if script := _SCRIPT.match(data):

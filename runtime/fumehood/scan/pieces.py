@@ -11,7 +11,7 @@ from typing import Final
 
 from fumehood.model.result import Action
 from fumehood.scan.decide import Policy
-from fumehood.scan.detector import Match
+from fumehood.scan.detector import TOO_MANY, Match
 from fumehood.scan.exchange import Subject
 from fumehood.scan.leaves import Leaves
 from fumehood.scan.policy import Withhold
@@ -122,6 +122,9 @@ class Secrets:
         data, spans = piece.data, []
         rewritten, left = False, False
         for match in matches:
+            if match.rule.startswith(TOO_MANY):
+                self._decide_on_many(piece, match)
+                continue
             text = match.value or data[match.start : match.end]
             action = self._policy.action(match, text, partial(self._fingerprints.fingerprint, text))
             if action == "withhold":
@@ -140,6 +143,15 @@ class Secrets:
                 piece.told.append((match, action))
         piece.clean |= left and not rewritten
         return spans
+
+    def _decide_on_many(self, piece: Piece, many: Match) -> None:
+        """As on one of them. What has to be cut out cannot be, where nobody has looked."""
+        one = replace(many, rule=many.rule.removeprefix(TOO_MANY))
+        action = self._policy.action(one, b"", str)
+        if action == "withhold" or (action == "redact" and many.kind not in NOT_CUT):
+            raise Withhold.too_many(many.rule, many.kind, many.severity, many.count)
+        if action != "pass" or self._tell_all:
+            piece.told.append((many, action))
 
     def _remember(self, literal: bytes, span: Span) -> None:
         if len(literal) >= MIN_REPEATED:

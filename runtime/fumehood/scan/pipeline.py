@@ -34,6 +34,7 @@ from fumehood.scan.control import ControlDetector
 from fumehood.scan.decide import Policies
 from fumehood.scan.detector import Detector
 from fumehood.scan.detectors import built_in
+from fumehood.scan.given import of_environment
 from fumehood.scan.output import Output, Released
 from fumehood.scan.partial import Partial
 from fumehood.scan.payload import PayloadDetector
@@ -65,6 +66,7 @@ class Pipeline:
         hidden: Sequence[Detector] | None = None,
         spec: ScanSpec | None = None,
         search: Search | None = None,
+        secrets_given: Sequence[bytes] = (),
     ) -> None:
         """Cheap: the rules are loaded by `load`, or by the first `release`.
 
@@ -74,9 +76,11 @@ class Pipeline:
             secrets, hidden: detectors in place of the ones that are built in.
             spec: what the operator decided; all defaults when None.
             search: what looks, in place of this process.
+            secrets_given: values that no output of any tool may hold.
         """
         spec = spec or ScanSpec()
         self._policies = Policies(spec)
+        self._given = tuple(secrets_given)
         self._loaded = [] if secrets is not None or search else built_in(rules_cache, spec)
         self._searcher: Search = search or Searcher(
             chunked=self._loaded if secrets is None else secrets,
@@ -115,7 +119,8 @@ class Pipeline:
             patience: see `Budget`; after NotYet the same is to be asked without.
         """
         began = time.perf_counter()
-        budget = Budget(abandoned=abandoned, patience=patience)
+        given = self._known(admitted.tool)
+        budget = Budget(abandoned=abandoned, patience=patience, given=given)
         released = self._scanned(admitted, outcome, check_output, budget)
         scanned_ms = round((time.perf_counter() - began) * 1000, 3)
         tool, manifest = admitted.tool, admitted.tool.manifest
@@ -140,9 +145,16 @@ class Pipeline:
             message=released.message,
         )
 
-    def partial(self) -> Partial:
-        """For a stream that is shown before it ends: what `feed` returns may be shown."""
-        return Partial(self._searcher, self._fingerprints, self._policies.of(""))
+    def partial(self, tool: RegisteredTool) -> Partial:
+        """For a stream of that tool that is shown before it ends: what `feed` returns may be
+        shown."""
+        policy = self._policies.of(tool.manifest.name)
+        return Partial(self._searcher, self._fingerprints, policy, self._known(tool))
+
+    def _known(self, tool: RegisteredTool) -> tuple[bytes, ...]:
+        """The exact values that must not leave it."""
+        environment = tool.manifest.run.environment
+        return (*self._given, *of_environment(environment)) if environment else self._given
 
     def refuse(self, request: Request, error: FumehoodError, tool: RegisteredTool | None) -> Result:
         """The result of a request that was not run."""

@@ -58,7 +58,8 @@ class Withhold(ScanFailed):
         return cls(message, finding, detail=f"{detector}: {detail}")
 
     @classmethod
-    def too_many_secrets(cls) -> Self:
+    def too_many_secrets(cls, most: int) -> Self:
+        """There are more than `most`."""
         finding = Finding(
             "too-many-secrets",
             "secret",
@@ -66,9 +67,16 @@ class Withhold(ScanFailed):
             "output",
             "withhold",
             "",
-            "more than are looked at",
+            f"more than {most}",
         )
         return cls("The output was withheld: it holds too many secrets.", finding)
+
+    @classmethod
+    def too_many(cls, rule: str, kind: Kind, severity: Severity, count: int) -> Self:
+        """More of what has to be cut out than is looked at one by one: `rule` says of what."""
+        said = f"at least {count} more than are looked at"
+        finding = Finding(rule, kind, severity, "output", "withhold", "", said)
+        return cls(f"The output was withheld: it holds {rule.replace('-', ' ')}.", finding)
 
     @classmethod
     def decided(cls, finding: Finding) -> Self:

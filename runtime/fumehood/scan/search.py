@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from fumehood.scan import decoding
-from fumehood.scan.detector import Detector, Match
+from fumehood.scan.detector import Detector, Match, too_many
 from fumehood.scan.exchange import Subject
 from fumehood.scan.folding import folded
+from fumehood.scan.given import GivenDetector
 from fumehood.scan.payload import NamedFile, PayloadDetector
 from fumehood.scan.policy import Withhold
 from fumehood.scan.stripped import Stripped
@@ -35,7 +36,10 @@ MAX_DECODED: Final = 64 * 1024 * 1024
 MAX_SECRETS: Final = 4096
 """In one invocation. Output with more of them is no result, it is a leak: it is withheld."""
 
-CHUNK: Final = 64 * 1024
+MAX_EVENTS: Final = 1024
+"""Matches of one rule, secrets excepted, in one invocation; of more it is told that they are."""
+
+CHUNK: Final = 256 * 1024
 OVERLAP: Final = 16 * 1024
 """Longer than any secret that has a rule, private keys excepted, which are searched whole."""
 
@@ -51,6 +55,14 @@ class Search(Protocol):
         """What is in each of them. Raises Withhold."""
 
 
+@dataclass(slots=True)
+class Count:
+    """What one detector did: seconds it looked, and what it found."""
+
+    seconds: float = 0.0
+    matches: int = 0
+
+
 class Budget:
     """What looking at one invocation's output may still cost."""
 
@@ -62,6 +74,7 @@ class Budget:
         abandoned: Callable[[], bool] = lambda: False,
         entering: Callable[[str], None] = lambda _: None,
         patience: float | None = None,
+        given: Sequence[bytes] = (),
     ) -> None:
         """To be made, and used, by the thread that scans.
 
@@ -69,13 +82,19 @@ class Budget:
         entering: is told the name of each detector before it looks.
         patience: seconds that the calling thread can spare to wait for another process, which
             raises NotYet after them; None for one that can wait.
+        given: exact values to be found, too.
         """
+        self.given = tuple(given)
         self.abandoned = abandoned
         self.entering = entering
         self.patience = patience
+        self.known = GivenDetector(self.given) if self.given else None
+        self.counts: dict[str, Count] = {}
+        """By detector."""
         self._cpu = time.thread_time() + seconds
         self._wall = time.monotonic() + WALL_SECONDS
         self._secrets = secrets
+        self._events: dict[tuple[str, str], int] = {}
         self._decoded = MAX_DECODED
 
     @property
@@ -95,6 +114,14 @@ class Budget:
         """Account for CPU time that another process used."""
         self._cpu -= seconds
 
+    def count(self, detector: str, seconds: float, matches: int) -> None:
+        """Account for what a detector did."""
+        counted = self.counts.get(detector)
+        if counted is None:
+            counted = self.counts[detector] = Count()
+        counted.seconds += seconds
+        counted.matches += matches
+
     def take(self, count: int) -> None:
         """Account for secrets found.
 
@@ -103,7 +130,24 @@ class Budget:
         """
         self._secrets -= count
         if self._secrets < 0:
-            raise Withhold.too_many_secrets()
+            raise Withhold.too_many_secrets(MAX_SECRETS)
+
+    def within(self, matches: Iterable[Match]) -> Iterator[Match]:
+        """All secrets, and of each other rule what one invocation may have; for the rest of it one
+        match that counts them."""
+        more: dict[str, Match] = {}
+        for match in matches:
+            if match.kind == "secret":
+                yield match
+                continue
+            key = (match.rule, match.confidence)
+            self._events[key] = seen = self._events.get(key, 0) + 1
+            if seen <= MAX_EVENTS:
+                yield match
+            else:
+                before = more.get(match.rule)
+                more[match.rule] = too_many(before or match, match.count)
+        yield from more.values()
 
     def decode(self, count: int) -> None:
         """Account for bytes that were decoded. Raises Withhold when there are too many."""
@@ -170,11 +214,15 @@ class Searcher:
             # which the chunk before has seen whole.
             matches = [m for m in matches if at == 0 or m.start > 0]
             budget.take(_secrets(matches))
-            found += (replace(m, start=m.start + at, end=m.end + at) for m in matches)
+            placed = (replace(m, start=m.start + at, end=m.end + at) for m in matches)
+            found += budget.within(placed)
         return found
 
     def _plain(self, chunk: bytes, budget: Budget) -> list[Match]:
-        return [match for d in self.chunked for match in guarded(d, chunk, budget)]
+        found = [match for d in self.chunked for match in guarded(d, chunk, budget)]
+        if budget.known is not None:
+            found += guarded(budget.known, chunk, budget)
+        return found
 
     def _bare(self, chunk: bytes, budget: Budget) -> list[Match]:
         stripped = Stripped(chunk)
@@ -253,7 +301,9 @@ def guarded(detector: Detector, data: bytes, budget: Budget) -> list[Match]:
     """What a detector finds. Raises Withhold when it fails, whatever it raises."""
     try:
         budget.entering(detector.name)
+        began = time.perf_counter()
         matches = detector.find(data, seconds=budget.seconds)
+        budget.count(detector.name, time.perf_counter() - began, len(matches))
         _require_within(matches, len(data))
     except (KeyboardInterrupt, SystemExit):
         raise

@@ -51,10 +51,16 @@ def look(
     fingerprints: Fingerprints,
     *,
     everything: bool = False,
+    given: Sequence[bytes] = (),
 ) -> Report:
-    """everything: tell what the policy lets pass, too. Raises Withhold when a detector fails."""
+    """everything: tell what the policy lets pass, too. given: exact values that are secrets.
+
+    Raises Withhold when a detector fails, or when there is too much to be cut out.
+    """
     piece = Piece(name, data, name=name)
-    secrets = Secrets(search, fingerprints, Budget(SECONDS), policy, tell_all=everything)
+    secrets = Secrets(
+        search, fingerprints, Budget(SECONDS, given=given), policy, tell_all=everything
+    )
     secrets.search([piece])
     seen = [
         Seen(

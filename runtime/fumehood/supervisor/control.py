@@ -17,7 +17,7 @@ import psutil
 
 from fumehood.audit.find import Found
 from fumehood.errors import EngineError, UnknownInvocation
-from fumehood.model.request import Caller
+from fumehood.model.request import Caller, RegisteredTool
 from fumehood.scan.partial import Partial, tail
 from fumehood.supervisor.live import STDERR_BYTES, Ended, Live, Registry
 
@@ -105,11 +105,12 @@ class Logs:
 
 @dataclass(slots=True)
 class Control:
-    """records: everything the audit log has of an invocation; blocks."""
+    """partial: scans what a tool shows before it ends. records: everything the audit log has of an
+    invocation; blocks."""
 
     registry: Registry
     is_operator: Callable[[Caller], bool]
-    partial: Callable[[], Partial]
+    partial: Callable[[RegisteredTool], Partial]
     records: Callable[[str], Found]
     # One thread of its own: looking things up keeps no call's scan waiting.
     _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "look-up"))
@@ -149,7 +150,11 @@ class Control:
         live = self.registry.live(invocation)
         if live is not None and self._may(caller, live):
             known, end = live.to_json(), live.stderr_end()
-            return Logs(known, await self._off_loop(tail, self.partial(), end, STDERR_BYTES), found)
+            shown = ""
+            if live.tool is not None and end:
+                scanner = self.partial(live.tool)
+                shown = await self._off_loop(tail, scanner, end, STDERR_BYTES)
+            return Logs(known, shown, found)
         ended = self.registry.ended(invocation)
         if ended is not None and (operator or ended.uid == caller.uid):
             return Logs(ended.to_json(), ended.stderr, found)

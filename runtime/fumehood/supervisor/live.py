@@ -49,9 +49,12 @@ class Live:
     )  # fmt: skip
 
     def __init__(
-        self, request: Request, messages: Callable[[], Partial], ears: Executor | None = None
+        self,
+        request: Request,
+        messages: Callable[[RegisteredTool], Partial],
+        ears: Executor | None = None,
     ) -> None:
-        """messages: makes the scanner of the tool's progress messages, which runs in `ears`."""
+        """messages: makes the scanner of a tool's progress messages, which runs in `ears`."""
         self._ears = ears
         self._hearing = False
         self.request = request
@@ -146,7 +149,9 @@ class Live:
         if not message:
             return ""
         if self._said is None:
-            self._said = self._messages()
+            if self.tool is None:
+                return ""
+            self._said = self._messages(self.tool)
         lines = self._said.feed(message + b"\n").splitlines()
         return lines[-1][:MAX_MESSAGE] if lines else ""
 

@@ -13,12 +13,13 @@ from typing import Final
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fumehood.crypto.ring import Ring
 from fumehood.errors import KeyringError
 from fumehood.model.result import Result
+from fumehood.supervisor.scanners import Tally
 
 MAX_TOOLS: Final = 200
 OTHER: Final = "other"
@@ -46,8 +47,8 @@ class State:
 class Metrics:
     """What is counted. Used on the event loop only."""
 
-    def __init__(self, state: Callable[[], State], ring: Ring) -> None:
-        """state: looks at the supervisor."""
+    def __init__(self, state: Callable[[], State], ring: Ring, tally: Tally | None = None) -> None:
+        """state: looks at the supervisor. tally: of the detectors."""
         self._tools: set[str] = set()
         self._registry = own = CollectorRegistry()
         self._ended = Counter(
@@ -73,6 +74,8 @@ class Metrics:
         )
         self._cpu = Counter("fumehood_tool_cpu_seconds", "CPU that tools used.", registry=own)
         own.register(_Now(state, ring))
+        if tally is not None:
+            own.register(_Detectors(tally))
 
     def ended(self, result: Result, audit_seconds: float) -> None:
         """A call has ended, refused ones included, and its record is on disk."""
@@ -155,3 +158,30 @@ class _Now(Collector):
             seconds = 0.0 if purpose in missing else (until - moment).total_seconds()
             left.add_metric([purpose], max(seconds, 0.0))
         return left
+
+
+@dataclass(frozen=True, slots=True)
+class _Detectors(Collector):
+    """What each detector costs, finds and misses."""
+
+    tally: Tally
+
+    def collect(self) -> Iterator[Metric]:
+        counts, failures = self.tally.read()
+        seconds = CounterMetricFamily(
+            "fumehood_scanner_seconds", "Time that a detector looked.", labels=["detector"]
+        )
+        matches = CounterMetricFamily(
+            "fumehood_scanner_matches", "What a detector found, before any policy.",
+            labels=["detector"],
+        )  # fmt: skip
+        for name, (spent, found) in sorted(counts.items()):
+            seconds.add_metric([name], spent)
+            matches.add_metric([name], found)
+        failed = CounterMetricFamily(
+            "fumehood_scanner_failures", "Output that a detector has not seen to its end.",
+            labels=["detector"],
+        )  # fmt: skip
+        for name, count in sorted(failures.items()):
+            failed.add_metric([name], count)
+        yield from (seconds, matches, failed)

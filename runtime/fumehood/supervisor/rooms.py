@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from fumehood.admission.admit import Admission
 from fumehood.audit.chain import AuditLog
-from fumehood.audit.content import Content
 from fumehood.audit.find import Found
 from fumehood.catalog.store import Catalog
 from fumehood.config import Config
@@ -15,6 +14,7 @@ from fumehood.launcher.clients import Launchers
 from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted
 from fumehood.scan.pipeline import Pipeline
+from fumehood.supervisor.finishing import Finishing
 from fumehood.supervisor.habits import Habits
 from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.pool import Pool
@@ -47,4 +47,4 @@ class Rooms:
     receipts: Receipts
     stops: Stops
     incidents: Incidents
-    content: Content
+    finishing: Finishing

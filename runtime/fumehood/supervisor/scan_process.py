@@ -164,11 +164,11 @@ def _serve(sock: socket.socket, search: Search, shared: mmap.mmap) -> None:
         message = _receive(sock, size)
         if message is None:
             return
-        subjects, seconds = read_task(memoryview(message))
+        subjects, seconds, given = read_task(memoryview(message))
         # The kernel's own ends: native code that does not return sees no deadline of ours.
         signal.setitimer(signal.ITIMER_PROF, seconds + GRACE_SECONDS)
         signal.setitimer(signal.ITIMER_REAL, wall)
-        said = answer(_answered(search, subjects, seconds, number, shared))
+        said = answer(_answered(search, subjects, seconds, number, shared, given))
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         del message, subjects
@@ -176,7 +176,12 @@ def _serve(sock: socket.socket, search: Search, shared: mmap.mmap) -> None:
 
 
 def _answered(
-    search: Search, subjects: list[Subject], seconds: float, number: int, shared: mmap.mmap
+    search: Search,
+    subjects: list[Subject],
+    seconds: float,
+    number: int,
+    shared: mmap.mmap,
+    given: list[bytes],
 ) -> Answer:
     def abandoned() -> bool:
         return int.from_bytes(shared[:8], "big") >= number
@@ -184,7 +189,7 @@ def _answered(
     def entering(detector: str) -> None:
         shared[8:56] = detector.encode()[:48].ljust(48, b"\0")
 
-    budget = Budget(seconds, abandoned=abandoned, entering=entering)
+    budget = Budget(seconds, abandoned=abandoned, entering=entering, given=given)
     began = _cpu()
     try:
         found = tuple(tuple(matches) for matches in search.find_all(subjects, budget))
@@ -192,8 +197,13 @@ def _answered(
         (finding,) = withhold.findings
         too_many = finding.kind == "secret"
         late = "too long" in finding.message
-        return Answer((), _cpu() - began, finding.rule, late, withhold.detail, too_many)
-    return Answer(found, _cpu() - began)
+        counts = _counts(budget)
+        return Answer((), _cpu() - began, finding.rule, late, withhold.detail, too_many, counts)
+    return Answer(found, _cpu() - began, counts=_counts(budget))
+
+
+def _counts(budget: Budget) -> dict[str, tuple[float, int]]:
+    return {name: (round(count.seconds, 7), count.matches) for name, count in budget.counts.items()}
 
 
 def _cpu() -> float:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,9 +26,17 @@ import fumehood
 from fumehood.errors import ProtocolError, ScanFailed
 from fumehood.model.scan_policy import ScanSpec
 from fumehood.scan.detector import Match
-from fumehood.scan.exchange import HEADER, MAX_ANSWER, Answer, Subject, read_answer, task
+from fumehood.scan.exchange import (
+    HEADER,
+    MAX_ANSWER,
+    MAX_DETECTORS,
+    Answer,
+    Subject,
+    read_answer,
+    task,
+)
 from fumehood.scan.policy import Withhold
-from fumehood.scan.search import Budget, NotYet
+from fumehood.scan.search import MAX_SECRETS, Budget, NotYet
 from fumehood.supervisor.scan_process import GRACE_SECONDS, PAGE
 
 log = structlog.get_logger(__name__)
@@ -43,6 +51,38 @@ LOAD_SECONDS: Final = 120.0
 BUILDER: Final = "fumehood.scan.detectors:searcher"
 _SLICE_SECONDS: Final = 0.05
 """How soon a wait sees that nobody wants the answer any more."""
+
+
+class Tally:
+    """By detector: seconds that it looked, what it found, how often it failed. Thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, tuple[float, int]] = {}
+        self._failures: dict[str, int] = {}
+
+    def add(self, counts: Mapping[str, tuple[float, int]]) -> None:
+        with self._lock:
+            for name, (seconds, matches) in counts.items():
+                if name in self._counts or len(self._counts) < MAX_DETECTORS:
+                    before = self._counts.get(name, (0.0, 0))
+                    self._counts[name] = before[0] + seconds, before[1] + matches
+
+    def failed(self, name: str) -> None:
+        with self._lock:
+            if name in self._failures or len(self._failures) < MAX_DETECTORS:
+                self._failures[name] = self._failures.get(name, 0) + 1
+
+    def told(self, name: str, seconds: float, failed: bool) -> None:  # noqa: FBT001  (a callback)
+        """Of what is no detector of ours."""
+        self.add({name: (seconds, 0)})
+        if failed:
+            self.failed(name)
+
+    def read(self) -> tuple[dict[str, tuple[float, int]], dict[str, int]]:
+        """(seconds, matches) and failures, each by name."""
+        with self._lock:
+            return dict(self._counts), dict(self._failures)
 
 
 class Scanners:
@@ -80,6 +120,7 @@ class Scanners:
         self._starting: _Parent | None = None
         """Whose rules are being loaded; ended without the lock, which is held meanwhile."""
         self._closed = False
+        self.tally = Tally()
         self._idle: queue.LifoQueue[_Scanner | None] = queue.LifoQueue()
         for _ in range(SCANNERS):
             self._idle.put(None)
@@ -119,18 +160,23 @@ class Scanners:
             scanner = scanner or self._new()
             said = scanner.ask(subjects, budget)
             healthy = True
+            self.tally.add(said.counts)
         except NotYet:
             healthy = True  # its answer is read, and dropped, by whoever asks it next
             raise
+        except Withhold as withhold:
+            self.tally.failed(withhold.findings[0].rule)
+            raise
         except (OSError, ProtocolError, ScanFailed) as error:
-            if isinstance(error, Withhold):
-                raise
             detector = scanner.at_work() if scanner else ""
+            self.tally.failed(detector or "scanner")
             raise Withhold.reported(detector or "scanner", str(error)) from error
         finally:
             if not healthy and scanner is not None:
                 self._end(scanner)
             self._idle.put(scanner if healthy else None)
+        if said.failed and not said.too_many:
+            self.tally.failed(said.failed)
         return _told(said, budget)
 
     def _take(self, budget: Budget) -> _Scanner | None:
@@ -176,7 +222,7 @@ class Scanners:
 def _told(said: Answer, budget: Budget) -> list[Sequence[Match]]:
     budget.spend(said.seconds)
     if said.too_many:
-        raise Withhold.too_many_secrets()
+        raise Withhold.too_many_secrets(MAX_SECRETS)
     if said.failed:
         raise Withhold.reported(said.failed, said.detail, late=said.late)
     budget.take(sum(1 for found in said.found for match in found if match.kind == "secret"))
@@ -278,7 +324,7 @@ class _Scanner:
         when there is no answer: then it must be ended."""
         deadline = time.monotonic() + budget.wall_seconds + GRACE_SECONDS
         patient = budget.patience is None
-        parts = task(subjects, _left(budget, "scanner"))
+        parts = task(subjects, _left(budget, "scanner"), budget.given)
         size = sum(len(part) for part in parts)
         self._number += 1
         parts[0] = HEADER.pack(self._number, size) + parts[0]

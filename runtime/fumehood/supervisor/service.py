@@ -21,7 +21,6 @@ import anyio
 import structlog
 
 from fumehood.admission.budgets import Amounts
-from fumehood.audit.receipt import released
 from fumehood.audit.record import Field, Position
 from fumehood.catalog.store import ToolFile
 from fumehood.errors import (
@@ -46,6 +45,7 @@ from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.callers import Callers
 from fumehood.supervisor.control import Control
 from fumehood.supervisor.fields import of_call, of_tool
+from fumehood.supervisor.finishing import Releasing
 from fumehood.supervisor.governing import Governing
 from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.lookout import Lookout
@@ -143,6 +143,9 @@ class Supervisor:
         )
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")
+        self.releasing = Releasing(
+            rooms.finishing.withheld, self._record, operator_only, self._workers
+        )
         self._lookout = Lookout(rooms.config.behaviour, lambda: self._live)
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
@@ -189,6 +192,7 @@ class Supervisor:
         self._rooms.habits.close()
         self._callers.close()
         self._rooms.receipts.close()
+        self._rooms.finishing.close()
         try:
             self._rooms.admission.budgets.flush()
         except CatalogError as error:  # the last calls count in full then
@@ -330,6 +334,7 @@ class Supervisor:
             ran_ms=_ms(steps.ended - steps.started),
         )
         abandoned = threading.Event()
+        finishing, name = rooms.finishing, admitted.tool.manifest.name
 
         def release(patience: float | None = None) -> Result:
             result = rooms.pipeline.release(
@@ -341,17 +346,22 @@ class Supervisor:
                 abandoned=abandoned.is_set,
                 patience=patience,
             )
-            data = released(result.content, result.structured)
-            digest = rooms.receipts.digests(result.invocation, data)[0]
-            live.kept = rooms.content.kept(
-                request.tool, request.invocation, request.arguments_json, data
-            )
-            return replace(result, digest=digest)
+            return result if finishing.asks(name, result) else settle(result)
 
+        def settle(result: Result) -> Result:
+            result, live.kept = finishing.settle(admitted, outcome, result)
+            return result
+
+        result = None
         if _bytes_of(outcome) + len(admitted.request.arguments_json) <= INLINE_BYTES:
             with contextlib.suppress(NotYet):
-                return release(INLINE_SECONDS)
-        return await self._in_thread(release, abandoned)
+                result = release(INLINE_SECONDS)
+        if result is None:
+            result = await self._in_thread(release, abandoned)
+        if finishing.asks(name, result):
+            judged = await finishing.judge(name, result)
+            result = await self._in_thread(lambda: settle(judged), abandoned)
+        return result
 
     async def _in_thread(self, release: Callable[[], Result], abandoned: threading.Event) -> Result:
         """Returns, and raises, only when no thread holds the output any more. When the call is

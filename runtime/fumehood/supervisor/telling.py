@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from fumehood.model.live import Listener, Progress, Update
+from fumehood.model.request import RegisteredTool
 from fumehood.scan.partial import Partial
 from fumehood.supervisor.live import Live
 
@@ -28,13 +29,16 @@ OUTPUT_BYTES: Final = 128 * 1024
 
 @contextlib.contextmanager
 def telling(
-    live: Live, listener: Listener | None, output: Callable[[], Partial], workers: Executor
+    live: Live,
+    listener: Listener | None,
+    output: Callable[[RegisteredTool], Partial],
+    workers: Executor,
 ) -> Iterator[None]:
     """While inside, the listener is told; nothing more once this is left."""
-    if listener is None:
+    if listener is None or live.tool is None:
         yield
         return
-    teller = Teller(live, listener, output(), workers)
+    teller = Teller(live, listener, output(live.tool), workers)
     task = asyncio.get_running_loop().create_task(teller.run())
     task.add_done_callback(_recorded)
     try:

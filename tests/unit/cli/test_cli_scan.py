@@ -94,4 +94,4 @@ def test_rules_of_ones_own_are_checked_and_tried(home: Path) -> None:
     ended = scan(home, "rules", "test", "own.toml", "--on", "text")
     assert (ended.returncode, ended.stdout) == (0, "text: first-word\n")
     rules.write_text("[[rules]]\nid = 'a'\nregex = '('\n")
-    assert "own.toml: a: " in scan(home, "rules", "test", "own.toml").stderr
+    assert "own.toml:1: a: missing ): (" in scan(home, "rules", "test", "own.toml").stderr

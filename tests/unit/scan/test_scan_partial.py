@@ -12,7 +12,7 @@ from fumehood.scan.detector import Match
 from fumehood.scan.partial import LONG_LINE, MAX_HELD, Partial, tail
 from fumehood.scan.pipeline import Pipeline
 from fumehood.scan.search import OVERLAP
-from support.scan import KEY, github_token, private_key
+from support.scan import KEY, admitted, github_token, private_key
 
 TOKEN = github_token().encode()
 PRIVATE_KEY = private_key().encode()
@@ -30,7 +30,7 @@ class Failing:
 
 @pytest.fixture
 def partial(pipeline: Pipeline) -> Partial:
-    return pipeline.partial()
+    return pipeline.partial(admitted().tool)
 
 
 def test_whole_lines_are_shown(partial: Partial) -> None:
@@ -40,7 +40,7 @@ def test_whole_lines_are_shown(partial: Partial) -> None:
 
 def test_a_secret_split_across_writes_is_not_shown(pipeline: Pipeline) -> None:
     for at in range(1, len(TOKEN_LINE)):
-        partial = pipeline.partial()
+        partial = pipeline.partial(admitted().tool)
         shown = partial.feed(TOKEN_LINE[:at]) + partial.feed(TOKEN_LINE[at:])
         assert "[redacted:" in shown
         assert TOKEN[8:24].decode() not in shown
@@ -50,7 +50,7 @@ def test_a_secret_split_across_writes_is_not_shown(pipeline: Pipeline) -> None:
 @given(st.lists(st.integers(0, len(TOKEN_LINE) * 3), max_size=12))
 def test_cuts_never_show_it(pipeline: Pipeline, cuts: list[int]) -> None:
     stream = b"before\n" + TOKEN_LINE + b"between\n" + TOKEN_LINE
-    partial = pipeline.partial()
+    partial = pipeline.partial(admitted().tool)
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     shown = "".join(partial.feed(stream[a:b]) for a, b in itertools.pairwise(places))
     assert TOKEN[8:24].decode() not in shown
@@ -109,15 +109,15 @@ def test_too_much_that_must_wait_ends_the_showing(partial: Partial) -> None:
 
 def test_a_detector_that_fails_ends_the_showing() -> None:
     pipeline = Pipeline(fingerprint_key=KEY, secrets=[Failing()])
-    partial = pipeline.partial()
+    partial = pipeline.partial(admitted().tool)
     assert partial.feed(b"one\n") == ""
     assert partial.over
 
 
 def test_the_end_of_a_stream(pipeline: Pipeline) -> None:
     lines = b"".join(b"line %d\n" % number for number in range(20_000))
-    shown = tail(pipeline.partial(), lines + TOKEN_LINE + b"unfinished", 1000)
+    shown = tail(pipeline.partial(admitted().tool), lines + TOKEN_LINE + b"unfinished", 1000)
     assert shown.startswith("line 19")
     assert "[redacted:" in shown
     assert "unfinished" not in shown
-    assert tail(pipeline.partial(), b"all\n", 1000) == "all\n"
+    assert tail(pipeline.partial(admitted().tool), b"all\n", 1000) == "all\n"

@@ -186,7 +186,7 @@ def test_an_unescaped_view_leads_back_to_the_bytes_that_stand_for_it(text: bytes
 
 def test_what_takes_too_long_is_no_answer() -> None:
     detector = PatternDetector("few", [Rule("x", "low", "x")])
-    assert len(detector.find(b"x" * 10_000, seconds=60)) == 10_000
+    assert len(detector.find(b"x" * 2000, seconds=60)) == 2000
     with pytest.raises(TimeoutError):
         detector.find(b"x" * 10_000, seconds=0)
 

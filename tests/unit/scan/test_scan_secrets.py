@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 
@@ -66,15 +65,6 @@ def test_ignore_comments_of_scanners_are_ignored(kingfisher: SecretsDetector) ->
     for comment in ("kingfisher:ignore", "gitleaks:allow", "betterleaks:allow", "nosec"):
         data = f"{github_token()} # {comment}".encode()
         assert len(kingfisher.find(data, seconds=5)) == 1
-
-
-def test_base64_is_looked_into_and_named_by_its_own_place(kingfisher: SecretsDetector) -> None:
-    token = github_token()
-    encoded = base64.b64encode(b"the token is " + token.encode())
-    data = b"config " + encoded + b" end"
-    (match,) = kingfisher.find(data, seconds=5)
-    assert data[match.start : match.end] == encoded
-    assert match.value == token.encode()
 
 
 def test_rules_have_short_names_and_keys_are_severe(kingfisher: SecretsDetector) -> None:

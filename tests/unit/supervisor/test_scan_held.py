@@ -49,7 +49,12 @@ class Rooms:
         self.plan = lambda _admitted: plan()
         self.digest = lambda _data: ""
         self.stops = SimpleNamespace(check=lambda *_: None)
-        self.content = SimpleNamespace(kept=lambda *_: {})
+        self.finishing = SimpleNamespace(
+            withheld=None,
+            asks=lambda *_: False,
+            settle=lambda _admitted, _outcome, result: (result, {}),
+            close=lambda: None,
+        )
         self.incidents = SimpleNamespace(see=lambda *_: ())
         self.receipts = SimpleNamespace(
             receipt=None, uses=lambda _: None, digests=lambda *_: ("",), close=lambda: None

@@ -167,8 +167,9 @@ def test_nonsense_is_no_answer(said: bytes) -> None:
 
 def test_a_task_is_read_as_it_was_written() -> None:
     subjects = [Subject(b"data", clean=True, name="a\udcffb"), Subject(b"", clean=False)]
-    message = memoryview(b"".join(exchange.task(subjects, 2.5)))
-    assert exchange.read_task(message) == (subjects, 2.5)
+    given = [b"one value", b"another"]
+    message = memoryview(b"".join(exchange.task(subjects, 2.5, given)))
+    assert exchange.read_task(message) == (subjects, 2.5, given)
 
 
 def test_closing_ends_a_start_that_still_loads_its_rules() -> None:
