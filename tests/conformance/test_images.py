@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from fumehood.config import Config
 from fumehood.errors import FumehoodError
 from fumehood.images.bounds import DEFAULT
 from fumehood.images.sbom import summarise
@@ -27,15 +29,16 @@ from support import launcher as real
 from support.archives import entry, tar
 from support.hood import Hood
 from support.hood import hood as start_hood
-from support.images import base_again, base_store, python_image, start
+from support.images import base_store, python_image, start
 from support.launcher import Process, plan
-from support.wheels import NAME, wheel
+from support.wheels import NAME, SITE, trap, wheel
 
 
 @pytest.fixture(scope="module")
 def store() -> ImageStore:
-    for which, name in (("base", "base"), ("base", "base-again"), ("python", "python")):
-        start(which, name)
+    for which in ("base", "python", "node"):
+        for name in (which, f"{which}-again"):
+            start(which, name)
     return base_store()
 
 
@@ -66,9 +69,11 @@ def refusal(process: Process, image: str) -> m.Refused:
     return answer
 
 
-def test_two_builds_have_one_digest(base: Image) -> None:
-    again = base_again()
-    assert (again.name, again.digest) == ("base-again:latest", base.digest)
+@pytest.mark.parametrize("which", ["base", "python", "node"])
+def test_two_builds_have_one_digest(store: ImageStore, which: str) -> None:
+    first, again = (start(which, name).result() for name in (which, f"{which}-again"))
+    assert (first.name, again.name) == (f"{which}:latest", f"{which}-again:latest")
+    assert first.digest == again.digest
 
 
 def test_a_built_image_is_what_its_digest_says(store: ImageStore) -> None:
@@ -380,6 +385,38 @@ def test_a_tool_gets_its_hashed_requirements(hood: Hood, libraries: str, tmp_pat
     assert result["status"] == "ok", result
     answer = json.loads(result["content"][0]["text"])
     assert answer == {"answer": 0, "version": "1.0", "compiled": True, "python": [3, 11]}
+
+
+def test_code_that_runs_while_libraries_are_compiled_reaches_nothing(
+    hood: Hood, libraries: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("the host's")
+    (tmp_path / "wheels").mkdir()
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as abstract:
+        tcp.bind(("127.0.0.1", 0))
+        abstract.bind(f"\0{secret}")
+        for listener in (tcp, abstract):
+            listener.listen()
+        data = trap(str(secret), tcp.getsockname()[1])
+        (tmp_path / "wheels" / NAME).write_bytes(data)
+        (tmp_path / "requirements.txt").write_text(
+            f"lib==1.0 --hash=sha256:{hashlib.sha256(data).hexdigest()}\n"
+        )
+        derived = hood.cli(
+            "image", "derive", str(tmp_path / "requirements.txt"),
+            "--wheels", str(tmp_path / "wheels"), "--json",
+        )  # fmt: skip
+        assert derived.returncode == 0, derived.stderr
+    tree = hood.state / "images/trees" / json.loads(derived.stdout)["digest"][7:]
+    compiled = (tree / SITE / "lib/__pycache__/__init__.cpython-311.pyc").read_text()
+    found = json.loads(compiled)
+    own = Config().accounts  # the command is given no configuration: the account behind the range
+    assert found.pop("uid") == own.first + own.count
+    assert set(found.pop("variables")) <= {"LANG", "PATH", "PWD"}
+    assert found.pop("processes") == 2  # the sandbox's init, and itself
+    assert len(found) == 9
+    assert set(found.values()) == {"refused"}
 
 
 def test_a_tool_gets_its_locked_packages(

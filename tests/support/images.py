@@ -47,11 +47,6 @@ def base_store() -> ImageStore:
     return _store()
 
 
-def base_again() -> Image:
-    """Another build of the same recipe."""
-    return start("base", "base-again").result()
-
-
 def python_image() -> Image:
     """`python`, in the same store."""
     return start("python", "python").result()
