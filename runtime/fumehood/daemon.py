@@ -51,11 +51,11 @@ from fumehood.gateway.bounds import Bounds
 from fumehood.gateway.exposition import exposed
 from fumehood.gateway.mcp import Gateway
 from fumehood.images.pins import pin
-from fumehood.kernel import profile_files
+from fumehood.kernel import fsverity, profile_files
 from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.clients import Launchers
-from fumehood.launcher.keeper import ALIVE, CONFIGURATION, HUNG, READY, RELOAD, Settings
+from fumehood.launcher.keeper import ALIVE, CONFIGURATION, HUNG, READY, RELOAD, SEAL, Settings
 from fumehood.model.codec import decode
 from fumehood.model.ids import uuid7
 from fumehood.model.manifest import Manifest
@@ -75,6 +75,7 @@ from fumehood.supervisor.pressure import Gate, look, memory_total, short_of
 from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.rooms import Rooms
 from fumehood.supervisor.scanners import Scanners, Tally
+from fumehood.supervisor.sealing import Sealer
 from fumehood.supervisor.service import Supervisor
 from fumehood.supervisor.slots import Slots
 from fumehood.supervisor.stops import Stops
@@ -138,7 +139,10 @@ async def _serve(
         interrupted = _end_interrupted(audit, state / "audit")
         for launcher in launchers.clients:
             await _first_hello(launcher, config)
-        supervisor = _compose(launchers, audit, pipeline, settings, config, ring, scanners.tally)
+        sealer = Sealer(partial(_start_sealer, control))
+        supervisor = _compose(
+            launchers, audit, pipeline, settings, config, ring, scanners.tally, sealer
+        )
         await rules  # no call is answered by a scanner that is not there yet
         started: dict[str, Field] = {
             "version": fumehood.__version__,
@@ -168,6 +172,10 @@ async def _serve(
         closing.close()
         scanners.close()
     return ExitStatus.OK
+
+
+def _start_sealer(control: socket.socket, channel: socket.socket) -> None:
+    socket.send_fds(control, [SEAL], [channel.fileno()])
 
 
 def _heard(work: asyncio.Future[None]) -> None:
@@ -400,12 +408,17 @@ def _compose(
     config: Config,
     ring: Ring,
     tally: Tally,
+    sealer: Sealer,
 ) -> Supervisor:
     state, ceilings = Path(settings.state), settings.ceilings
     rootless = ceilings.uid_own >= 0
     own, leased = divide(ceilings)
     catalog = Catalog(
-        state, None if rootless else own, os.geteuid(), most_bytes=config.storage.tools
+        state,
+        None if rootless else own,
+        os.geteuid(),
+        sealer=sealer,
+        frozen=lambda fd: fsverity.measured(fd) is not None,
     )
     for problem in catalog.problems:
         log.error("a row of the catalog cannot be read", problem=problem)

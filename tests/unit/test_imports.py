@@ -64,7 +64,7 @@ MAY = {
     "__main__": {"cli"},
 }  # fmt: skip
 
-# What the two privileged processes may load of ours, by module name.
+# What the privileged processes may load of ours, by module name.
 PRIVILEGED_ROOMS = {"kernel", "engines", "launcher"}
 PRIVILEGED_MODULES = {
     "fumehood",
@@ -75,8 +75,13 @@ PRIVILEGED_MODULES = {
     "fumehood.model.plan",
     "fumehood.model.codec",
     "fumehood.model.outcome",
+    "fumehood.model.text",
+    "fumehood.model.tree",
 }
-ENTRANCES = ["fumehood.launcher.keeper", "fumehood.launcher.process", "fumehood.launcher.fetch"]
+ENTRANCES = [
+    "fumehood.launcher.keeper", "fumehood.launcher.process", "fumehood.launcher.fetch",
+    "fumehood.launcher.sealer",
+]  # fmt: skip
 
 
 def modules() -> list[Path]:

@@ -12,12 +12,13 @@ import pytest
 
 from fumehood.admission.authorize import Authorizer
 from fumehood.admission.policy import Policy
-from fumehood.catalog.pins import ToolFile, signed_digests
+from fumehood.catalog.pins import signed_digests
 from fumehood.config import Config
 from fumehood.crypto.signing import SigningKey
 from fumehood.crypto.trust import Signer, Subject, TrustRoots, sign
 from fumehood.errors import ConfigError, KeyringError
 from fumehood.model.rules import Rule
+from fumehood.model.tree import ToolFile
 from fumehood.model.trust import Publisher
 from support.manifests import TEXT, tool
 from support.rules import TEAM

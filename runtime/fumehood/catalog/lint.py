@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from fumehood.catalog.pins import ToolFile
 from fumehood.errors import ManifestError
 from fumehood.model.document import shown
 from fumehood.model.faults import nearest
@@ -17,6 +16,7 @@ from fumehood.model.limits import above
 from fumehood.model.manifest import Manifest
 from fumehood.model.plan import TOOL_MOUNT, Ceilings
 from fumehood.model.schema import check_schema
+from fumehood.model.tree import ToolFile
 
 
 class Unfit(Protocol):

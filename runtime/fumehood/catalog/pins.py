@@ -1,6 +1,6 @@
-"""Digests that pin a tool: its file tree, and manifest and tree together.
+"""Digests that pin a tool: its file tree as it is stored, and manifest and tree together.
 
-Standard library only. Must never follow a link: a stored tree is data of whoever registered it.
+Must never follow a link: a stored tree is data of whoever registered it.
 """
 
 from __future__ import annotations
@@ -10,76 +10,21 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from fumehood.errors import CatalogError
 from fumehood.model.document import parse
-from fumehood.model.text import relative_path_fault
-
-MAX_FILES: Final = 4_096
-MAX_TREE_BYTES: Final = 64 << 20
-MAX_PATH_BYTES: Final = 1_024
-MAX_PATH_PARTS: Final = 16
-
-FILE_MODE: Final = 0o644
-PROGRAM_MODE: Final = 0o755
-DIRECTORY_MODE: Final = 0o755
-
-
-@dataclass(frozen=True, slots=True)
-class ToolFile:
-    """One regular file of a tool; the only bit of its mode that counts is `executable`."""
-
-    data: bytes
-    executable: bool
-
-
-def check_files(files: Mapping[str, ToolFile]) -> None:
-    """Refuse a tree that could not be stored exactly as named.
-
-    Raises:
-        CatalogError: a path that is absolute, leads out, is spelled in two ways (`a//b`,
-            `./a`), hides characters, is a file and a folder; or a tree above a bound.
-    """
-    if len(files) > MAX_FILES:
-        raise CatalogError(f"the tool has {len(files)} files; at most {MAX_FILES} are stored")
-    size = sum(len(file.data) for file in files.values())
-    if size > MAX_TREE_BYTES:
-        raise CatalogError(
-            f"the tool's files have {size} bytes; at most {MAX_TREE_BYTES} are stored"
-        )
-    for path in files:
-        _check_path(path)
-        for end in range(1, len(parts := path.split("/"))):
-            if "/".join(parts[:end]) in files:
-                raise CatalogError(f"{path[:80]!r} lies in something that is a file")
-
-
-def _check_path(path: str) -> None:
-    fault = relative_path_fault(path, max_bytes=MAX_PATH_BYTES)
-    parts = path.split("/")
-    if fault is None and not {"", "."}.isdisjoint(parts):
-        fault = "has an empty part, or a part `.`"
-    if fault is None and len(parts) > MAX_PATH_PARTS:
-        fault = f"has more than {MAX_PATH_PARTS} parts"
-    if fault is not None:
-        raise CatalogError(f"the tool's file {path[:80]!r} {fault}", "rename it")
-
-
-def tree_digest(files: Mapping[str, ToolFile]) -> str:
-    """`sha384:<hex>` over paths (sorted by their bytes), the executable bits and the contents.
-
-    Each part is framed by its length, so that no two trees have the same input.
-    """
-    whole = hashlib.sha384(b"fumehood tree 1\0")
-    for path in sorted(files, key=str.encode):
-        file = files[path]
-        name = path.encode()
-        whole.update(b"%d:%s%d:" % (len(name), name, file.executable))
-        whole.update(hashlib.sha384(file.data).digest())
-    return "sha384:" + whole.hexdigest()
+from fumehood.model.tree import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    MAX_FILES,
+    MAX_TREE_BYTES,
+    PROGRAM_MODE,
+    Entry,
+    ToolFile,
+    entries_digest,
+    tree_digest,
+)
 
 
 def tool_digest(manifest: bytes, files: str | None) -> str:
@@ -109,16 +54,29 @@ def stored_digest(directory: Path) -> str:
             has another mode than it was stored with, or the tree is above a bound.
         OSError: it cannot be read.
     """
-    files: dict[str, ToolFile] = {}
-    size = 0
+    return entries_digest(
+        {
+            path: Entry(hashlib.sha384(file.data).digest(), file.executable)
+            for path, file in _stored(directory)
+        }
+    )
+
+
+def stored_files(directory: Path) -> dict[str, ToolFile]:
+    """The files of a stored tree, read back in the same way, with the same errors."""
+    return dict(_stored(directory))
+
+
+def _stored(directory: Path) -> Iterator[tuple[str, ToolFile]]:
+    count = size = 0
     for path, fd in walk(directory):
         with os.fdopen(fd, "rb") as file:
             data = file.read(MAX_TREE_BYTES - size + 1)
-            size += len(data)
-            if size > MAX_TREE_BYTES or len(files) == MAX_FILES:
-                raise CatalogError("a stored tree has grown above its bound")
-            files[path] = ToolFile(data, stat.S_IMODE(os.fstat(fd).st_mode) == PROGRAM_MODE)
-    return tree_digest(files)
+            executable = stat.S_IMODE(os.fstat(fd).st_mode) == PROGRAM_MODE
+        count, size = count + 1, size + len(data)
+        if size > MAX_TREE_BYTES or count > MAX_FILES:
+            raise CatalogError("a stored tree has grown above its bound")
+        yield path, ToolFile(data, executable)
 
 
 def walk(directory: Path) -> Iterator[tuple[str, int]]:

@@ -1,37 +1,42 @@
-"""The trees of tools on disk: whole before anybody knows of them, each under its digest.
+"""The trees of tools on disk, each under its digest: compared with it, and looked at cheaply.
 
-Must never follow a link, and never delete what something may still be running from.
+Must never follow a link, and never write: a sealer does, whose trees nobody else can change.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Protocol
 
-from fumehood.catalog.pins import (
-    DIRECTORY_MODE,
-    FILE_MODE,
-    PROGRAM_MODE,
-    ToolFile,
-    stored_digest,
-)
+from fumehood.catalog.pins import stored_digest, walk
 from fumehood.catalog.trees import Stamp, stamp
 from fumehood.errors import CatalogError
+from fumehood.model.request import Sealed
+from fumehood.model.tree import ToolFile
 
-BLOCK: Final = 4096
+
+class Sealer(Protocol):
+    """Who may write in the store. Both raise CatalogError and OSError."""
+
+    def seal(self, files: Mapping[str, ToolFile]) -> str:
+        """Store a tree, in place of what stands under its digest, which is returned: whole and on
+        disk, or not at all."""
+        ...
+
+    def discard(self, names: Iterable[str]) -> None:
+        """Delete entries of the store."""
+        ...
 
 
 class Shelves:
-    """Args: most_bytes: what all trees together may take on disk."""
+    """frozen: whether the kernel keeps an open file from ever being changed."""
 
-    def __init__(self, directory: Path, most_bytes: int) -> None:
+    def __init__(self, directory: Path, sealer: Sealer, frozen: Callable[[int], bool]) -> None:
         self.directory = directory
-        self._most_bytes = most_bytes
+        self._frozen = frozen
+        self._sealer = sealer
         self._stamps: dict[str, Stamp] = {}
 
     def tree(self, digest: str) -> Path:
@@ -59,84 +64,46 @@ class Shelves:
         except OSError:
             return False
 
-    def keep(self, digest: str, files: Mapping[str, ToolFile]) -> None:
-        """Store a tree under its digest: written and synced elsewhere, then renamed."""
-        final = self.tree(digest)
-        if final.is_symlink() or final.exists():
-            if self.is_sound(digest):
-                return
-            self._discard(final)
-        self._check_room(files)
-        new = self.directory / f".new-{secrets.token_hex(8)}"
-        new.mkdir(mode=0o700)
+    def entries(self, digest: str | None) -> int:
+        """How many files and folders a tree has, as far as is known."""
+        return len(self._stamps.get(digest or "", ()))
+
+    def sealed(self, digest: str | None) -> Sealed:
+        """Who can change a tree: see `RegisteredTool.sealed`."""
+        if digest is None:
+            return ""
         try:
-            _write_tree(new, files)
-            new.rename(final)
-        except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
-        _sync(self.directory)
-        with contextlib.suppress(OSError):
-            self._stamps[digest] = stamp(final)
+            owners = {os.lstat(path).st_uid for path in (self.directory, self.tree(digest))}
+            if owners != {0} or os.geteuid() == 0:
+                return "none"
+            return "fs-verity" if self._all_frozen(digest) else "copy"
+        except (CatalogError, OSError):
+            return "none"
+
+    def _all_frozen(self, digest: str) -> bool:
+        found = True
+        for _, fd in walk(self.tree(digest)):
+            found = found and self._frozen(fd)
+            os.close(fd)
+        return found
+
+    def keep(self, digest: str, files: Mapping[str, ToolFile]) -> None:
+        """Have a tree stored under its digest, unless it stands there. Raises CatalogError, also
+        when what was stored is something else."""
+        if os.path.lexists(self.tree(digest)) and self.is_sound(digest):
+            return
+        written = self._sealer.seal(files)
+        if written != digest or not self.is_sound(digest):
+            raise CatalogError(
+                "what was stored of the tool's files is not what was registered",
+                "register it again; the daemon's log tells more",
+                detail=f"{written} in place of {digest}",
+            )
 
     def collect(self, kept: Collection[str | None]) -> int:
         """Delete the trees that are not kept. Returns how many."""
-        gone = [e for e in self.directory.iterdir() if f"sha384:{e.name}" not in kept]
-        for entry in gone:
-            self._stamps.pop(f"sha384:{entry.name}", None)
-            self._discard(entry)
+        gone = [e.name for e in self.directory.iterdir() if f"sha384:{e.name}" not in kept]
+        for name in gone:
+            self._stamps.pop(f"sha384:{name}", None)
+        self._sealer.discard(gone)
         return len(gone)
-
-    def _check_room(self, files: Mapping[str, ToolFile]) -> None:
-        taken = sum(_allocated(path) for path in self.directory.rglob("*"))
-        # A file takes whole blocks, and an entry in its folder.
-        wanted = sum(-(-len(file.data) // BLOCK) * BLOCK + BLOCK for file in files.values())
-        if taken + wanted > self._most_bytes:
-            raise CatalogError(
-                f"the tool's files need {wanted} bytes; of {self._most_bytes} for all tools "
-                f"{taken} are taken",
-                "remove tools, or have the operator raise storage.tools",
-            )
-
-    def _discard(self, entry: Path) -> None:
-        """Rename first: a half-deleted tree must not stand under a digest."""
-        old = self.directory / f".old-{secrets.token_hex(8)}"
-        entry.rename(old)
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        else:
-            old.unlink()
-
-
-def _allocated(path: Path) -> int:
-    """Bytes on disk; 0 for what was removed meanwhile."""
-    try:
-        return path.lstat().st_blocks * 512
-    except FileNotFoundError:
-        return 0
-
-
-def _write_tree(directory: Path, files: Mapping[str, ToolFile]) -> None:
-    folders = {directory}
-    for path, file in files.items():
-        target = directory / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folders.update(parent for parent in target.parents if directory in parent.parents)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(target, flags, 0o600), "wb") as out:
-            out.write(file.data)
-            out.flush()
-            # Explicitly: the umask decides about the mode that open gives.
-            os.fchmod(out.fileno(), PROGRAM_MODE if file.executable else FILE_MODE)
-            os.fsync(out.fileno())
-    for folder in sorted(folders, key=lambda item: len(item.parts), reverse=True):
-        folder.chmod(DIRECTORY_MODE)
-        _sync(folder)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

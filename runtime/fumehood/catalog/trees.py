@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from fumehood.catalog.pins import MAX_TREE_BYTES, PROGRAM_MODE, ToolFile, walk
+from fumehood.catalog.pins import walk
 from fumehood.errors import CatalogError
+from fumehood.model.tree import MAX_TREE_BYTES, PROGRAM_MODE, ToolFile
 
 Listing = dict[str, str]
 """By path: `x` or `-` for executable, and the SHA-384 of the contents."""

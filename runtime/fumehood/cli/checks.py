@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from fumehood.cli import cgroups as limits
 from fumehood.engines import bwrap
 from fumehood.errors import ConfigError, EngineError
-from fumehood.kernel import accounts, cgroup
+from fumehood.kernel import accounts, cgroup, fsverity
 from fumehood.places import Places
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def host(places: Places, accept: tuple[str, ...] = ()) -> Iterator[Check]:
         yield service_accounts(config.accounts.first, config.accounts.count)
     else:
         yield rootless(accepted)
+    yield tool_files(places.state, root=root)
 
 
 def python(version: tuple[int, ...], executable: str) -> Check:
@@ -228,6 +229,24 @@ def service_accounts(first: int, count: int) -> Check:
         return Check("service_account", "missing", error.cause, error.remedy)
     found = f"UIDs and GIDs {first} to {first + count - 1} belong to nobody (passwd, group, sub?id)"
     return Check("service_account", "ok", found)
+
+
+def tool_files(state: Path, *, root: bool) -> Check:
+    """Who can change the files of registered tools."""
+    if not root:
+        return Check(
+            "tool_files",
+            "degraded",
+            "they are yours: whatever runs as you can change them, which is seen before each call",
+            "run as root: then they are root's, and the supervisor has another account",
+        )
+    there = next(path for path in (state, *state.absolute().parents) if path.is_dir())
+    try:
+        frozen = fsverity.available(str(there))
+    except (OSError, EngineError):
+        frozen = False
+    besides = "and fs-verity" if frozen else "without fs-verity, which its file system lacks"
+    return Check("tool_files", "ok", f"sealed: root's copy below {state}, {besides}")
 
 
 def rootless(accepted: tuple[str, ...]) -> Check:

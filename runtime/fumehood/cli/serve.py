@@ -12,6 +12,7 @@ import errno
 import grp
 import os
 import pwd
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from fumehood.cli.options import ConfigOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import say
 from fumehood.errors import ConfigError, EngineError, UsageError
 from fumehood.kernel import profile_files
+from fumehood.model.tree import UNSEALED
 from fumehood.places import Places, cache
 
 if TYPE_CHECKING:
@@ -178,6 +180,7 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
         master_source=master.source if master else "",
         files=_files(config),
         place=str(lent.place or ""),
+        tools_bytes=config.storage.tools,
     )
 
 
@@ -237,16 +240,25 @@ def supervisor_account(config: Config) -> tuple[int, int, tuple[int, ...]]:
 
 
 def make_state(state: Path, uid: int, gid: int) -> None:
-    """The state directory and the store in it, the supervisor's own and nobody else's."""
+    """The state directory, the supervisor's own and nobody else's; and the store in it, which is
+    ours: only a sealer writes there."""
     try:
         state.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            _own_directory(state, uid, gid, STATE_MODE) as top,
-            _own_directory(state / "store", uid, gid, STORE_MODE, parent=top),
-        ):
-            pass
+        with _own_directory(state, uid, gid, STATE_MODE) as top:
+            _set_aside(top, uid)
+            with _own_directory(state / "store", -1, -1, STORE_MODE, parent=top):
+                pass
     except OSError as error:
         raise ConfigError(f"{state}: {error.strerror}", "choose another --state") from None
+
+
+def _set_aside(state: int, uid: int) -> None:
+    """A store that the supervisor could write, as versions up to 0.1 made it: the catalog has what
+    is sound in it stored again, in one of ours. Whatever it is, a rename follows no link."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.lstat("store", dir_fd=state)
+        if uid > 0 and found.st_uid == uid and stat.S_ISDIR(found.st_mode):
+            os.rename("store", UNSEALED, src_dir_fd=state, dst_dir_fd=state)
 
 
 def _make_cache(state: Path, uid: int, gid: int) -> Path:

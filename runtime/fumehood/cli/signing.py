@@ -88,9 +88,10 @@ def verify(
 
 
 def _subject(manifest: Path) -> Subject:
-    from fumehood.catalog.pins import ToolFile, signed_digests
+    from fumehood.catalog.pins import signed_digests
     from fumehood.crypto.trust import Subject
     from fumehood.model.manifest import load_manifest
+    from fumehood.model.tree import ToolFile
 
     package = pack.load(manifest)
     read = load_manifest(package.manifest, source=str(manifest))

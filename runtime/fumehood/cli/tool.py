@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -40,6 +40,12 @@ AcceptOption = Annotated[
     ),
 ]
 Entry = Mapping[str, Any]
+SEALED: Final = {
+    "fs-verity": "by fs-verity: not even root can change them, and the kernel checks what is read",
+    "copy": "root's copy; neither who added it nor the supervisor can change it",
+    "none": "not enforced (rootless): whoever runs the daemon can change the files",
+}
+"""See `RegisteredTool.sealed`."""
 
 
 @app.command("add")
@@ -189,6 +195,7 @@ def _rows(entry: Entry) -> list[tuple[str, str]]:
         ("added", " by ".join(filter(None, (str(entry["added"]), entry["added_by"])))),
         ("digest", entry["digest"]),
         ("files", entry["files"] or "none"),
+        ("sealed", SEALED.get(entry["sealed"], entry["sealed"])),
         ("signer", entry["signer"] or "nobody"),
         *(("note", note) for note in entry["notes"]),
     ]

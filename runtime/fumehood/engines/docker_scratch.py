@@ -27,10 +27,10 @@ TOOL: Final = ".tool"
 class ScratchSpaces:
     """One launcher's directory below BASE, held by a lock for as long as the launcher lives."""
 
-    def __init__(self, instance: str, store: str) -> None:
-        """store: directory of the tools' files, one directory for each digest. Raises OSError."""
-        # The supervisor owns the store: it is opened once, and never walked by name again.
-        self._store = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    def __init__(self, instance: str, store: int) -> None:
+        """store: a descriptor of the tools' files, one directory for each digest; it is closed
+        with this. Raises OSError."""
+        self._store = store
         self.directory = f"{BASE}/{instance}"
         with _no_sweep():
             os.mkdir(self.directory, 0o700)

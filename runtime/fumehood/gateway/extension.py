@@ -199,6 +199,7 @@ def registered(tool: RegisteredTool) -> dict[str, Any]:
         "added": tool.added,
         "added_by": tool.added_by,
         "signer": tool.signer,
+        "sealed": tool.sealed,
         "notes": list(tool.notes),
     }
 

@@ -22,6 +22,7 @@ from fumehood.engines import docker_scratch, docker_seccomp, elf
 from fumehood.engines.docker_scratch import ScratchSpaces
 from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, libc, proc, profile_files, seccomp
+from fumehood.launcher import tool_trees
 from fumehood.launcher.denials import Denials
 from fumehood.launcher.loop import Launcher, serve
 from fumehood.model.plan import Ceilings, DockerLaunch
@@ -69,8 +70,8 @@ def prepare(channel: socket.socket, given: DockerLaunch) -> tuple[Launcher, str,
     init = find_init()
     cgroups = cgroup.Instance.create(layout)
     try:
-        scratch = ScratchSpaces(cgroups.name, limits.store)
-    except OSError:
+        scratch = ScratchSpaces(cgroups.name, tool_trees.open_store(limits.store))
+    except (OSError, EngineError):
         cgroups.close()
         raise
     denials = Denials.open()

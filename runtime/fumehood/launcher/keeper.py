@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import fumehood
-from fumehood.errors import ConfigError
+from fumehood.errors import ConfigError, ProtocolError
 from fumehood.kernel import cgroup, libc, proc, rootfs
+from fumehood.launcher import messages as m
+from fumehood.launcher import sealing
 from fumehood.launcher.loop import (
     CANNOT_START,
     CANNOT_START_STATUSES,
@@ -35,14 +37,17 @@ from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings
 from fumehood.trusted import read_trusted
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO}
-READY, ALIVE, RELOAD, HUNG = b"ready", b"alive", b"reload", b"hung "
+READY, ALIVE, RELOAD, HUNG, SEAL = b"ready", b"alive", b"reload", b"hung ", b"seal"
 """All that a supervisor says to its keeper: calls are answered; its event loop turns; read the
-operator's configuration again; the launcher of the engine named after this does not answer."""
+operator's configuration again; the launcher of the engine named after this does not answer; start
+a sealer at the socket that comes with this."""
 CONFIGURATION = "configuration"
 """What the keeper's answer to that begins with, as a launcher's channel begins with its engine."""
 MOST_CONFIG_BYTES = 256 * 1024
 MAX_RESTARTS = 5
 RESTART_WINDOW_SECONDS = 30.0
+MAX_SEALERS = 4
+"""At once. A supervisor needs one; those whose errand is done take a moment to end."""
 STOP_SECONDS = 15.0
 """How long a launcher may take to kill its sandboxes once its supervisor is gone."""
 _SUPERVISOR_TMP_BYTES = 16 * 1024 * 1024
@@ -65,6 +70,7 @@ class Settings:
         the host no others; one that is missing is the supervisor's to tell of.
     place: a private daemon's folder, removed at the end with all that is in it; empty otherwise.
     stop_seconds: how long the supervisor may take to end once it was asked to; then it is killed.
+    tools_bytes: what the files of all tools may take on disk.
     """
 
     ceilings: Ceilings
@@ -84,6 +90,7 @@ class Settings:
     files: tuple[str, ...] = ()
     place: str = ""
     stop_seconds: float = 60.0
+    tools_bytes: int = 0
 
 
 def exec_keeper(settings: Settings, *, listener: int, ready: int) -> NoReturn:
@@ -127,6 +134,7 @@ class Keeper:
         self._ready = ready
         self._launchers: dict[str, int] = {}
         """PID by engine, of those that live."""
+        self._sealers: set[int] = set()
         self._supervisor = -1
         self._control: socket.socket | None = None
         self._starts: dict[str, list[float]] = {engine: [] for engine in settings.engines}
@@ -186,9 +194,12 @@ class Keeper:
         """Pass on what the supervisor says of itself. A stalled one says nothing."""
         while self._control is not None:
             try:
-                word = self._control.recv(64)
-            except OSError:
+                word, passed = m.receive(self._control)
+            except (OSError, ProtocolError):
                 return
+            if word == SEAL and len(passed) == 1:
+                self._start_sealer(passed[0])
+            m.close_all(passed)
             if word == READY:
                 self._settings.manager.tell("READY=1")
             elif word == ALIVE:
@@ -231,21 +242,24 @@ class Keeper:
         """Start a launcher; returns the supervisor's end of its channel."""
         self._starts[engine].append(time.monotonic())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        memory = _memory_file(encode(_launch(self._settings, engine)))
         role, bare = _LAUNCHERS[engine]
-        self._launchers[engine] = os.posix_spawn(
-            sys.executable,
-            _python(role, "3", "4", bare=bare),
-            _environment(),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
-                (os.POSIX_SPAWN_DUP2, memory, 4),
-            ],
-            setsigmask=[],
-        )
+        argv = _python(role, "3", "4", bare=bare)
+        given = encode(_launch(self._settings, engine))
+        self._launchers[engine] = _spawn(argv, theirs.fileno(), given)
         theirs.close()
-        os.close(memory)
         return ours
+
+    def _start_sealer(self, channel: int) -> None:
+        """One that serves what is at the other end of `channel`, unless there are enough: then
+        that sees the end of it."""
+        if len(self._sealers) >= MAX_SEALERS:
+            return
+        given = sealing.Settings(
+            store=self._settings.ceilings.store,
+            most_bytes=self._settings.tools_bytes,
+            private=self._settings.supervisor_uid >= 0,
+        )
+        self._sealers.add(_spawn(_python("sealer", "3", "4", bare=True), channel, encode(given)))
 
     def _start_supervisor(self, control: socket.socket, channels: list[socket.socket]) -> None:
         """Fork, confine, exec. Forking is fine here: the keeper is small and has no thread."""
@@ -289,6 +303,8 @@ class Keeper:
             if pid == self._supervisor:
                 self._supervisor = -1
                 result = _exit_status(status)
+            elif pid in self._sealers:
+                self._sealers.discard(pid)
             elif (engine := self._engine_of(pid)) is not None:
                 del self._launchers[engine]
                 ended = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
@@ -325,7 +341,7 @@ class Keeper:
     def _kill_strays(self) -> None:
         """Orphans become our children; none of them is meant to live."""
         for pid in proc.children(os.getpid()):
-            if pid not in (*self._launchers.values(), self._supervisor):
+            if pid not in (*self._launchers.values(), *self._sealers, self._supervisor):
                 self._signal(pid, signal.SIGKILL)
 
     def _signal(self, pid: int, number: int) -> None:
@@ -337,10 +353,10 @@ class Keeper:
         """Wait for the launchers to finish their killing, then make sure of it."""
         deadline = time.monotonic() + STOP_SECONDS
         self._signal(self._supervisor, signal.SIGKILL)
-        while self._launchers:
+        while self._launchers or self._sealers:
             left = deadline - time.monotonic()
             if left <= 0:
-                for pid in self._launchers.values():
+                for pid in (*self._launchers.values(), *self._sealers):
                     self._signal(pid, signal.SIGKILL)
             signal.sigtimedwait({signal.SIGCHLD}, max(left, 0.1))
             self._stops += 1
@@ -375,6 +391,7 @@ def _confine_supervisor(settings: Settings) -> None:
     images = settings.ceilings.image_store
     if images and os.path.isdir(images) and not os.path.islink(images):
         binds.append(rootfs.Bind(images))
+    binds.append(rootfs.Bind(settings.ceilings.store))
     rootfs.private_namespace()
     rootfs.enter(binds, tmp_bytes=_SUPERVISOR_TMP_BYTES)
     libc.limit_capabilities(frozenset({libc.CAP_SETUID, libc.CAP_SETGID}))
@@ -397,6 +414,7 @@ _MODULES = {
     "keeper": "fumehood.launcher.keeper",
     "process": "fumehood.launcher.process",
     "docker_process": "fumehood.launcher.docker_process",
+    "sealer": "fumehood.launcher.sealer",
     "daemon": "fumehood.daemon",
 }
 
@@ -411,6 +429,21 @@ def _python(role: str, *words: str, bare: bool = False) -> list[str]:
     )
     flags = ["-I", "-S"] if bare or role == "keeper" else ["-I"]
     return [sys.executable, *flags, "-c", code, *words]
+
+
+def _spawn(argv: list[str], channel: int, settings: object) -> int:
+    """Start a privileged process of ours with its channel at 3 and its settings at 4; its PID."""
+    memory = _memory_file(settings)
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            argv,
+            _environment(),
+            file_actions=[(os.POSIX_SPAWN_DUP2, channel, 3), (os.POSIX_SPAWN_DUP2, memory, 4)],
+            setsigmask=[],
+        )
+    finally:
+        os.close(memory)
 
 
 def _environment() -> dict[str, str]:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from fumehood.engines import bwrap
 from fumehood.engines.bubblewrap import Bubblewrap, Stage
-from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, libc, proc, profile_files, rootfs, seccomp
-from fumehood.launcher import image_trees
+from fumehood.launcher import image_trees, tool_trees
 from fumehood.launcher.denials import Denials
 from fumehood.launcher.loop import Launcher, code_paths, serve
 from fumehood.model.plan import Ceilings
@@ -87,19 +86,6 @@ def _load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, bytes]]:
     return digests, filters
 
 
-def _open_store(path: str) -> int:
-    """A descriptor of the tools' store; its folder is the supervisor's, who could have put a link
-    to any directory of the host in its place."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise EngineError(
-            f"the store {path} cannot be opened as a folder: {error.strerror}",
-            "see what is there with `ls -ld`, move it away, and start again",
-            control="engine",
-        ) from None
-
-
 def _build_stage(limits: Ceilings, layout: cgroup.Layout, *, rootless: bool) -> Stage:
     """Our own root: what sandboxes are made from, cgroups, our code, and nothing else.
 
@@ -109,7 +95,7 @@ def _build_stage(limits: Ceilings, layout: cgroup.Layout, *, rootless: bool) -> 
         rootfs.user_namespace()
     else:
         rootfs.private_namespace()
-    store = _open_store(limits.store)
+    store = tool_trees.open_store(limits.store)
     binds = [rootfs.Bind(f"/proc/self/fd/{store}", f"{BASE}/store")]
     binds += [rootfs.Bind(path) for path in code_paths()]
     trees = image_trees.open_trees(limits.image_store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from fumehood.model.manifest import Manifest
 
@@ -38,6 +39,9 @@ class Request:
     """The handle of a session, as the caller gave it."""
 
 
+Sealed = Literal["", "fs-verity", "copy", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class RegisteredTool:
     """A catalog entry: a manifest pinned by digest.
@@ -49,6 +53,9 @@ class RegisteredTool:
     state: `active`, `pending` until an operator approves it, `superseded` by another version, or
         `quarantined`.
     account: host UID (= GID) of the tool's service account.
+    sealed: who can change its files, where that was asked: nobody, they can only be replaced by
+        root (`fs-verity`); root (`copy`); the account of the supervisor (`none`, rootless). Empty
+        when there are no files.
     """
 
     manifest: Manifest
@@ -60,6 +67,7 @@ class RegisteredTool:
     notes: tuple[str, ...] = ()
     added_by: str = ""
     signer: str = ""
+    sealed: Sealed = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ under its name.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -22,6 +23,7 @@ from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.crypto.trust import Subject
 from fumehood.errors import CatalogError, FumehoodError, KeyringError, UnknownTool, UsageError
 from fumehood.model.manifest import Manifest
+from fumehood.model.principal import Principal
 from fumehood.model.request import Caller, RegisteredTool
 from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.fields import of_caller, of_tool
@@ -76,6 +78,8 @@ class Registration:
     operator_only: Callable[[Caller, str], Awaitable[None]]
     attempts: Attempts
     tidy: Callable[[], None]
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _working: set[asyncio.Task[RegisteredTool]] = field(default_factory=set)
 
     async def add(
         self,
@@ -103,26 +107,67 @@ class Registration:
             _check_accepted(accept)
             manifest = self.admission.prepare(manifest_text, files)
         signer = await self._signer(caller, manifest, manifest_text, files, signature)
+        fields: dict[str, Field] = {"caller": of_caller(caller), "accepted": tuple(accept)}
+
+        async def add() -> RegisteredTool:
+            pending, notes = await self._looked_at(principal, manifest, accept, fields)
+            async with self._attempt(caller, manifest):
+                tool = await asyncio.to_thread(  # its files go to disk
+                    self.catalog.add, manifest, files, by=principal.name, pending=pending,
+                    notes=notes, signer=signer, operator=principal.operates,
+                )  # fmt: skip
+            event = "tool.pending" if tool.state == "pending" else "tool.added"
+            await self.record(event, {**fields, **_tool(tool), "notes": tool.notes})
+            log.info("tool added", tool=manifest.name, version=manifest.version, state=tool.state)
+            return tool
+
+        return await self._whole(add())
+
+    async def _looked_at(
+        self,
+        principal: Principal,
+        manifest: Manifest,
+        accept: Sequence[str],
+        fields: Mapping[str, Field],
+    ) -> tuple[bool, list[str]]:
+        """Whether an operator has to approve the version, and what is to be said of it.
+
+        Raises:
+            CatalogError: the lint found something that an operator did not accept.
+        """
         findings = self._examined(manifest)
         notes = [str(finding) for finding in findings]
-        fields: dict[str, Field] = {"caller": of_caller(caller), "accepted": tuple(accept)}
         if principal.operates:
             await self._refuse_unaccepted(manifest, findings, accept, fields)
             review = () if CHANGES in accept else self._review(manifest)
-            notes += review
-        else:
-            review = (f"added by {principal.name}, who is no operator",)
-            notes += [*review, *self._review(manifest)]
-        async with self._attempt(caller, manifest):
-            tool = self.catalog.add(
-                manifest, files, by=principal.name, pending=bool(review), notes=notes,
-                signer=signer, operator=principal.operates,
-            )  # fmt: skip
-        event = "tool.pending" if tool.state == "pending" else "tool.added"
-        await self.record(event, {**fields, **_tool(tool), "notes": tool.notes})
-        log.info("tool added", tool=manifest.name, version=manifest.version, state=tool.state)
-        self.tidy()
-        return tool
+            return bool(review), [*notes, *review]
+        added = f"added by {principal.name}, who is no operator"
+        return True, [*notes, added, *self._review(manifest)]
+
+    async def _whole(self, work: Coroutine[Any, Any, RegisteredTool]) -> RegisteredTool:
+        """To its end, also when who asked is gone: what was done is on record."""
+
+        async def turn() -> RegisteredTool:
+            # One after the other: what was looked at is what the catalog then changes.
+            async with self._turn:
+                tool = await work
+            self.tidy()
+            return tool
+
+        task = asyncio.get_running_loop().create_task(turn())
+        self._working.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[RegisteredTool]) -> None:
+        self._working.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone
+
+    async def close(self) -> None:
+        """Wait for what is being stored."""
+        if self._working:
+            await asyncio.wait(self._working)
 
     @contextlib.asynccontextmanager
     async def _attempt(
@@ -135,6 +180,8 @@ class Registration:
             named: dict[str, Field] = {}
             if manifest is not None:
                 named = {"tool": manifest.name, "tool_version": manifest.version}
+            if error.detail:
+                log.warning("tool not added", cause=error.cause, detail=error.detail)
             await self.attempts.refused(caller, "tool.add_refused", error, named)
             raise
 
@@ -149,26 +196,32 @@ class Registration:
         """
         await self.operator_only(caller, "tool.approve_refused")
         _check_accepted(accept)
-        known = self.catalog.version(name, version)
         fields: dict[str, Field] = {"caller": of_caller(caller), "accepted": tuple(accept)}
-        if known is not None and known.state == "pending":
-            findings = self._examined(known.manifest)
-            await self._refuse_unaccepted(known.manifest, findings, accept, fields)
-        tool = self.catalog.approve(name, version)
-        await self.record("tool.approved", {**fields, **_tool(tool), "added_by": tool.added_by})
-        log.info("tool approved", tool=name, version=version)
-        self.tidy()
-        return tool
+
+        async def approve() -> RegisteredTool:
+            known = self.catalog.version(name, version)
+            if known is not None and known.state == "pending":
+                findings = self._examined(known.manifest)
+                await self._refuse_unaccepted(known.manifest, findings, accept, fields)
+            tool = await asyncio.to_thread(self.catalog.approve, name, version)
+            await self.record("tool.approved", {**fields, **_tool(tool), "added_by": tool.added_by})
+            log.info("tool approved", tool=name, version=version)
+            return tool
+
+        return await self._whole(approve())
 
     async def remove(self, caller: Caller, name: str, version: str | None = None) -> RegisteredTool:
         """Forget a tool, or one version that is not current; raises Unauthorized, CatalogError."""
         await self.operator_only(caller, "tool.remove_refused")
-        tool = self.catalog.remove(name, version)
         fields: dict[str, Field] = {"caller": of_caller(caller), "all": version is None}
-        await self.record("tool.removed", {**fields, **_tool(tool)})
-        log.info("tool removed", tool=name, version=version or "all")
-        self.tidy()
-        return tool
+
+        async def remove() -> RegisteredTool:
+            tool = await asyncio.to_thread(self.catalog.remove, name, version)
+            await self.record("tool.removed", {**fields, **_tool(tool)})
+            log.info("tool removed", tool=name, version=version or "all")
+            return tool
+
+        return await self._whole(remove())
 
     async def known(self, caller: Caller, name: str, version: str | None = None) -> RegisteredTool:
         """A tool that `caller` may know of; raises UnknownTool, also for one of others."""

@@ -65,6 +65,8 @@ log = structlog.get_logger(__name__)
 
 
 ADMIT_INLINE_BYTES = 64 * 1024
+LOOK_INLINE = 256
+"""Files and folders of a tool that are looked at on the event loop, in a millisecond."""
 INLINE_BYTES = 16 * 1024
 INLINE_SECONDS = 0.02
 """Less output is awaited on the event loop, for so long: a scanner answers in 0.2 ms, and waking
@@ -187,6 +189,7 @@ class Supervisor:
             live.cancel("shutdown")
         if late := self._live.tasks():
             await asyncio.wait(late)
+        await self._registration.close()
         self._control.close()
         self._lookout.close()
         self._rooms.habits.close()
@@ -253,9 +256,13 @@ class Supervisor:
             UnknownTool: they are not, and the tool is quarantined.
         """
         catalog = self._rooms.catalog
-        if catalog.looks_sound(tool):
-            return
         loop = asyncio.get_running_loop()
+        if catalog.entries(tool) <= LOOK_INLINE:
+            sound = catalog.looks_sound(tool)
+        else:
+            sound = await loop.run_in_executor(self._workers, catalog.looks_sound, tool)
+        if sound:
+            return
         bad = await loop.run_in_executor(self._workers, catalog.recheck, tool)
         if bad is None:
             return
@@ -460,7 +467,7 @@ class Supervisor:
             caller
         ):  # what a reviewer needs; numbers of others' calls
             notes = (*tool.notes, *notes, *self._rooms.habits.told(tool.digest))
-        return replace(tool, notes=notes)
+        return replace(self._rooms.catalog.sealed(tool), notes=notes)
 
     async def add_tool(
         self,

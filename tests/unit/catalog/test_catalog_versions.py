@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from fumehood.catalog import store
-from fumehood.catalog.pins import tool_digest, tree_digest
+from fumehood.catalog.pins import tool_digest
 from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.errors import CatalogError
 from fumehood.model.manifest import canonical
+from fumehood.model.tree import tree_digest
+from support.catalog import catalog_in
 from support.manifests import FIRST_ACCOUNT, manifest
 
 RANGE = (FIRST_ACCOUNT, 4)
@@ -27,7 +29,7 @@ FILES = {
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    made = Catalog(tmp_path, RANGE, own_uid=0)
+    made = catalog_in(tmp_path, RANGE, own_uid=0)
     yield made
     made.close()
 
@@ -48,7 +50,7 @@ def test_a_pending_version_stands_beside_the_current_one_until_approved(
     )  # fmt: skip
     assert catalog.get("word-count") == one
     catalog.close()
-    again = Catalog(tmp_path, RANGE, own_uid=0)
+    again = catalog_in(tmp_path, RANGE, own_uid=0)
     assert again.version("word-count", "2.0.0") == two
     approved = again.approve("word-count", "2.0.0")
     assert (approved.state, approved.account) == ("active", one.account)
@@ -88,11 +90,11 @@ def test_a_version_of_an_older_fumehood_survives_being_superseded(
         digest = tool_digest(shorter, tool.files)
         db.execute("UPDATE tools SET manifest = ?, digest = ?", (shorter, digest))
     db.close()
-    newer = Catalog(tmp_path, RANGE, own_uid=0)
+    newer = catalog_in(tmp_path, RANGE, own_uid=0)
     newer.add(manifest(version="2.0.0"), FILES)
     newer.approve("word-count", "1.0.0")
     newer.close()
-    again = Catalog(tmp_path, RANGE, own_uid=0)
+    again = catalog_in(tmp_path, RANGE, own_uid=0)
     assert (again.problems, states(again)) == ((), {"1.0.0": "active", "2.0.0": "superseded"})
     again.close()
 
@@ -226,7 +228,7 @@ def test_a_catalog_of_the_first_schema_is_taken_over(catalog: Catalog, tmp_path:
         db.execute("INSERT INTO versions VALUES ('word-count', '1.0.0', ?)", (digest,))
         db.execute("INSERT INTO accounts VALUES (?, 'word-count')", (FIRST_ACCOUNT + 2,))
     db.close()
-    taken = Catalog(old, RANGE, own_uid=0)
+    taken = catalog_in(old, RANGE, own_uid=0)
     (tool,) = taken.list()
     assert (tool.digest, tool.account, tool.state) == (digest, FIRST_ACCOUNT + 2, "active")
     assert taken.verify() == ()

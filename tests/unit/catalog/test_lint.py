@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fumehood.catalog.lint import lint, lint_files
-from fumehood.catalog.pins import ToolFile
 from fumehood.engines.fit import Unfit
 from fumehood.errors import ManifestError
+from fumehood.model.tree import ToolFile
 from support.manifests import CEILINGS, manifest
 
 SCRIPT = ToolFile(b"#!/bin/sh\n", executable=True)

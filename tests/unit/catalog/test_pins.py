@@ -9,15 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fumehood.catalog.pins import (
-    MAX_FILES,
-    ToolFile,
-    check_files,
-    stored_digest,
-    tool_digest,
-    tree_digest,
-)
+from fumehood.catalog.pins import stored_digest, tool_digest
 from fumehood.errors import CatalogError
+from fumehood.model.tree import MAX_FILES, ToolFile, check_files, tree_digest
 from support.refusals import refused
 
 parts = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=5)

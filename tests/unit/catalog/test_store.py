@@ -18,6 +18,7 @@ from fumehood.catalog.pins import stored_digest, tool_digest
 from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.errors import CatalogError, ManifestError
 from fumehood.model.manifest import canonical
+from support.catalog import catalog_in
 from support.manifests import FIRST_ACCOUNT, manifest
 
 RANGE = (FIRST_ACCOUNT, 4)
@@ -30,14 +31,14 @@ OTHER = {"main.py": ToolFile(b"other", executable=False)}
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    made = Catalog(tmp_path, RANGE, own_uid=0)
+    made = catalog_in(tmp_path, RANGE, own_uid=0)
     yield made
     made.close()
 
 
 def again(catalog: Catalog, directory: Path, accounts: tuple[int, int] | None = RANGE) -> Catalog:
     catalog.close()
-    return Catalog(directory, accounts, own_uid=1234, wait=0.1)
+    return catalog_in(directory, accounts, own_uid=1234, wait=0.1)
 
 
 def test_a_tool_is_pinned_stored_and_found(catalog: Catalog, tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_a_tool_is_pinned_stored_and_found(catalog: Catalog, tmp_path: Path) -> 
 def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
     previous = os.umask(0o077)
     try:
-        made = Catalog(tmp_path / "state", RANGE, own_uid=0)
+        made = catalog_in(tmp_path / "state", RANGE, own_uid=0)
         assert made.add(manifest(), FILES).files is not None
         assert made.verify() == ()
         made.close()
@@ -199,7 +200,7 @@ def test_a_changed_row_is_quarantined(catalog: Catalog, tmp_path: Path) -> None:
         text = db.execute("SELECT manifest FROM tools").fetchone()[0]
         db.execute("UPDATE tools SET manifest = ?", (text.replace(b"/tool/main.py", b"-c"),))
     db.close()
-    changed = Catalog(tmp_path, RANGE, own_uid=0)
+    changed = catalog_in(tmp_path, RANGE, own_uid=0)
     assert [tool.state for tool in changed.list()] == ["quarantined"]
     assert "differs from its digest" in changed.problems[0]
     changed.close()
@@ -216,7 +217,7 @@ def test_a_tool_of_an_older_fumehood_may_be_registered_again_unchanged(
         db.execute("UPDATE tools SET manifest = ?, digest = ?", (shorter, digest))
         db.execute("UPDATE versions SET digest = ?", (digest,))
     db.close()
-    newer = Catalog(tmp_path, RANGE, own_uid=0)
+    newer = catalog_in(tmp_path, RANGE, own_uid=0)
     assert newer.problems == ()
     assert newer.add(manifest(), FILES).digest == digest
     with pytest.raises(CatalogError, match="other content"):
@@ -231,7 +232,7 @@ def test_a_row_that_cannot_be_read_is_left_out_and_told(catalog: Catalog, tmp_pa
     with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
         db.execute("UPDATE tools SET manifest = x'ff' WHERE name = 'word-count'")
     db.close()
-    damaged = Catalog(tmp_path, RANGE, own_uid=0)
+    damaged = catalog_in(tmp_path, RANGE, own_uid=0)
     assert [tool.manifest.name for tool in damaged.list()] == ["sound"]
     assert "word-count is left out, register it again" in damaged.problems[0]
     assert damaged.add(manifest(), FILES).state == "active"
@@ -266,7 +267,7 @@ def test_what_a_power_cut_left_is_swept_at_start(catalog: Catalog, tmp_path: Pat
 
 def test_a_second_supervisor_is_told_so(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="another supervisor uses this catalog"):
-        Catalog(tmp_path, RANGE, own_uid=0, wait=0.05)
+        catalog_in(tmp_path, RANGE, own_uid=0, wait=0.05)
     assert catalog.add(manifest(), FILES)
 
 
@@ -276,13 +277,13 @@ def test_a_catalog_of_another_schema_is_left_alone(catalog: Catalog, tmp_path: P
         db.execute("UPDATE meta SET value = '9'")
     db.close()
     with pytest.raises(CatalogError, match="another schema than 3"):
-        Catalog(tmp_path, RANGE, own_uid=0)
+        catalog_in(tmp_path, RANGE, own_uid=0)
 
 
 def test_a_damaged_catalog_says_what_to_do_and_hides_the_path_from_callers(tmp_path: Path) -> None:
     (tmp_path / "catalog.sqlite3").write_bytes(b"not a database" * 1000)
     with pytest.raises(CatalogError, match="cannot be read or written") as caught:
-        Catalog(tmp_path, RANGE, own_uid=0)
+        catalog_in(tmp_path, RANGE, own_uid=0)
     assert str(tmp_path) not in str(caught.value)
     assert str(tmp_path) in caught.value.detail
 
@@ -290,7 +291,7 @@ def test_a_damaged_catalog_says_what_to_do_and_hides_the_path_from_callers(tmp_p
 def test_a_link_in_place_of_the_database_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "catalog.sqlite3").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CatalogError, match="cannot be read or written"):
-        Catalog(tmp_path, RANGE, own_uid=0)
+        catalog_in(tmp_path, RANGE, own_uid=0)
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -313,6 +314,7 @@ CRASHING = """
 import os, signal, sys
 from pathlib import Path
 from fumehood.catalog import store
+from support.catalog import catalog_in
 from support.manifests import FIRST_ACCOUNT, manifest
 
 directory, point = Path(sys.argv[1]), int(sys.argv[2])
@@ -328,7 +330,7 @@ def armed(name):
         return original(*args, **kwargs)
     return call
 
-catalog = store.Catalog(directory, (FIRST_ACCOUNT, 4), 0)
+catalog = catalog_in(directory, (FIRST_ACCOUNT, 4), 0)
 for name in ("fsync", "fchmod", "rename", "mkdir", "open"):
     setattr(os, name, armed(name))
 files = {f"d{i}/f": store.ToolFile(b"x" * i, executable=False) for i in range(3)}
@@ -338,7 +340,7 @@ catalog.add(manifest(version="2.0.0"), files)
 
 @pytest.mark.parametrize("point", range(1, 24))
 def test_killed_at_any_point_the_catalog_opens_whole(tmp_path: Path, point: int) -> None:
-    first = Catalog(tmp_path, RANGE, own_uid=0)
+    first = catalog_in(tmp_path, RANGE, own_uid=0)
     first.add(manifest(), FILES)
     first.close()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -347,7 +349,7 @@ def test_killed_at_any_point_the_catalog_opens_whole(tmp_path: Path, point: int)
         env=environment, capture_output=True, check=False,
     )  # fmt: skip
     assert ended.returncode in (0, -signal.SIGKILL), ended.stderr.decode()
-    reopened = Catalog(tmp_path, RANGE, own_uid=0)
+    reopened = catalog_in(tmp_path, RANGE, own_uid=0)
     assert reopened.verify() == ()
     (tool,) = reopened.list()
     assert tool.state == "active"
@@ -369,7 +371,7 @@ def test_any_sequence_keeps_accounts_apart_and_trees_whole(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int]]
 ) -> None:
     directory = tmp_path_factory.mktemp("catalog")
-    catalog = Catalog(directory, RANGE, own_uid=0)
+    catalog = catalog_in(directory, RANGE, own_uid=0)
     owners: dict[int, str] = {}
     expected: set[str] = set()
     for step, name, version in steps:
@@ -398,7 +400,7 @@ def test_any_sequence_keeps_accounts_apart_and_trees_whole(
 def test_files_beyond_the_quota_are_refused_with_both_numbers_and_fit_after_a_removal(
     tmp_path: Path,
 ) -> None:
-    catalog = Catalog(tmp_path, RANGE, own_uid=0, most_bytes=100_000)
+    catalog = catalog_in(tmp_path, RANGE, own_uid=0, most_bytes=100_000)
     big = {"main.py": ToolFile(b"x" * 60_000, False)}
     other = {"main.py": ToolFile(b"y" * 60_000, False)}
     catalog.add(manifest(name="first"), big)

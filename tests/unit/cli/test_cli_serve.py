@@ -12,7 +12,8 @@ import pytest
 from fumehood.cli import serve
 from fumehood.config import Config
 from fumehood.errors import ConfigError, EngineError, UsageError
-from fumehood.launcher import process
+from fumehood.launcher import tool_trees
+from fumehood.model.tree import UNSEALED
 from fumehood.places import Places
 
 NOBODY = 65_534
@@ -89,7 +90,19 @@ def test_the_state_is_given_to_the_supervisor_also_again(places: Places) -> None
     for _ in range(2):
         serve.make_state(places.state, NOBODY, NOBODY)
         assert seen(places.state) == (NOBODY, 0o700)
-        assert seen(places.state / "store") == (NOBODY, 0o755)
+        assert seen(places.state / "store") == (0, 0o755), "the store is not the supervisor's"
+
+
+@needs_root
+def test_a_store_that_the_supervisor_could_write_is_set_aside_once(places: Places) -> None:
+    serve.make_state(places.state, NOBODY, NOBODY)
+    (places.state / "store" / "tree").mkdir()
+    os.chown(places.state / "store", NOBODY, NOBODY)
+    for _ in range(2):
+        serve.make_state(places.state, NOBODY, NOBODY)
+        assert seen(places.state / "store") == (0, 0o755)
+        assert not list((places.state / "store").iterdir())
+        assert [entry.name for entry in (places.state / UNSEALED).iterdir()] == ["tree"]
 
 
 @pytest.mark.parametrize("uid", [-1, pytest.param(NOBODY, marks=needs_root)])
@@ -156,8 +169,8 @@ def test_the_launcher_opens_no_store_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "store").symlink_to(tmp_path / "secret")
     with pytest.raises(EngineError, match="cannot be opened as a folder"):
-        process._open_store(str(tmp_path / "store"))
-    os.close(process._open_store(str(tmp_path / "secret")))
+        tool_trees.open_store(str(tmp_path / "store"))
+    os.close(tool_trees.open_store(str(tmp_path / "secret")))
 
 
 def test_a_place_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from fumehood.model.request import Caller
 from fumehood.supervisor.attempts import ALL, EACH, MAX_COUNTED, MAX_TOLD, Attempts
 from fumehood.supervisor.callers import Callers
 from fumehood.supervisor.registration import Registration
+from support.catalog import catalog_in
 from support.manifests import caller, document
 
 OPERATOR, MALLORY, ANN = caller(0, 0), caller(1000), caller(1001)
@@ -181,7 +182,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    catalog = Catalog(tmp_path, (200_000, 8), own_uid=0)
+    catalog = catalog_in(tmp_path, (200_000, 8), own_uid=0)
     yield House(catalog)
     catalog.close()
 

@@ -43,7 +43,7 @@ class Rooms:
         self.gate = SimpleNamespace(check=lambda: None, stop=lambda: None)
         self.pool = SimpleNamespace(close=lambda: None)
         self.records = None
-        self.catalog = SimpleNamespace(looks_sound=lambda _tool: True)
+        self.catalog = SimpleNamespace(looks_sound=lambda _tool: True, entries=lambda _tool: 1)
         self.config = Config()
         self.habits = SimpleNamespace(notices=lambda *_, **__: (), close=lambda: None)
         self.plan = lambda _admitted: plan()

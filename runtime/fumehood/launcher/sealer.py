@@ -1,0 +1,251 @@
+"""The sealer: stores the files of tools where neither who registered them nor the supervisor can
+change them.
+
+Privileged and small, standard library only. The keeper starts one for each errand of the
+supervisor, and it ends with that. It sees the store and nothing else of the host, holds no
+capability, believes nothing it is sent, and names each tree by what it wrote itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import secrets
+import shutil
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+from fumehood.errors import CatalogError, EngineError, ExitStatus, ProtocolError
+from fumehood.kernel import fsverity, libc, rootfs
+from fumehood.launcher import messages as m
+from fumehood.launcher import sealing
+from fumehood.launcher.loop import code_paths, keep_descriptors
+from fumehood.launcher.tool_trees import DIRECTORY, open_store
+from fumehood.model.codec import decode
+from fumehood.model.tree import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    MAX_TREE_BYTES,
+    PROGRAM_MODE,
+    Entry,
+    check_bounds,
+    check_paths,
+    entries_digest,
+)
+
+BLOCK: Final = 4096
+MAX_DESCRIPTORS: Final = 64
+_PLACE: Final = "/store"
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Vault:
+    """The store, by a descriptor of its directory. most_bytes: see `sealing.Settings`."""
+
+    def __init__(self, directory: int, most_bytes: int) -> None:
+        self._directory = directory
+        self._most_bytes = most_bytes
+
+    def keep(self, fd: int) -> str:
+        """Store the files in a memfd: written and synced under another name, then renamed to the
+        digest of what was written. What stood there already is replaced.
+
+        Raises:
+            CatalogError: not files as they may be, or too many bytes.
+            OSError
+        """
+        files = sealing.index(fd)
+        check_bounds(len(files), sum(file.size for file in files.values()))
+        check_paths(files.keys())
+        self._check_room(files)
+        new = f".new-{secrets.token_hex(8)}"
+        os.mkdir(new, 0o700, dir_fd=self._directory)
+        try:
+            digest = self._write(new, fd, files)
+            name = digest.removeprefix("sha384:")
+            if self._has(name):
+                self.discard(name)
+            os.rename(new, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True, dir_fd=self._directory)
+            raise
+        os.fsync(self._directory)
+        return digest
+
+    def discard(self, name: str) -> None:
+        """Delete one entry, whatever it is; links are not followed. Renamed first: a half-deleted
+        tree must not stand under a digest. Raises CatalogError, OSError."""
+        if "/" in name or "\0" in name or name in ("", ".", ".."):
+            raise CatalogError("this is not the name of an entry of the store")
+        if not self._has(name):
+            return
+        old = f".old-{secrets.token_hex(8)}"
+        os.rename(name, old, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        if stat.S_ISDIR(os.lstat(old, dir_fd=self._directory).st_mode):
+            shutil.rmtree(old, dir_fd=self._directory)
+        else:
+            os.unlink(old, dir_fd=self._directory)
+
+    def _has(self, name: str) -> bool:
+        try:
+            os.lstat(name, dir_fd=self._directory)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _check_room(self, files: dict[str, sealing.Packed]) -> None:
+        taken = sum(_allocated(self._directory))
+        # A file takes whole blocks, and an entry in its folder.
+        wanted = sum(-(-file.size // BLOCK) * BLOCK + BLOCK for file in files.values())
+        if taken + wanted > self._most_bytes:
+            raise CatalogError(
+                f"the tool's files need {wanted} bytes; of {self._most_bytes} for all tools "
+                f"{taken} are taken",
+                "remove tools, or have the operator raise storage.tools",
+            )
+
+    def _write(self, new: str, fd: int, files: dict[str, sealing.Packed]) -> str:
+        """Everything on disk below `new`, with its final modes; the digest of it."""
+        top = os.open(new, DIRECTORY, dir_fd=self._directory)
+        try:
+            folders = _folders(files)
+            for folder in folders:  # parents first
+                os.mkdir(folder, 0o700, dir_fd=top)
+            entries = {path: _write_file(top, path, fd, file) for path, file in files.items()}
+            for folder in [*reversed(folders), "."]:
+                inner = os.open(folder, DIRECTORY, dir_fd=top)
+                try:
+                    os.fchmod(inner, DIRECTORY_MODE)
+                    os.fsync(inner)
+                finally:
+                    os.close(inner)
+            return entries_digest(entries)
+        finally:
+            os.close(top)
+
+
+def _folders(files: dict[str, sealing.Packed]) -> list[str]:
+    found: set[str] = set()
+    for path in files:
+        parts = path.split("/")
+        found.update("/".join(parts[:end]) for end in range(1, len(parts)))
+    return sorted(found, key=lambda folder: folder.count("/"))
+
+
+def _write_file(top: int, path: str, source: int, file: sealing.Packed) -> Entry:
+    """One file, synced; what was hashed is what was written."""
+    content = hashlib.sha384()
+    with os.fdopen(os.open(path, _NEW, 0o600, dir_fd=top), "wb") as out:
+        for piece in sealing.content(source, file):
+            content.update(piece)
+            out.write(piece)
+        out.flush()
+        # Explicitly: the umask decides about the mode that open gives.
+        os.fchmod(out.fileno(), PROGRAM_MODE if file.executable else FILE_MODE)
+        os.fsync(out.fileno())
+    written = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+    try:  # where the file system has it; elsewhere that the file is root's is all there is
+        fsverity.enable(written, sealing.content(source, file))
+    finally:
+        os.close(written)
+    return Entry(content.digest(), file.executable)
+
+
+def _allocated(directory: int) -> Iterator[int]:
+    """Bytes on disk of everything below; links are counted, not followed."""
+    for _, folders, names, fd in os.fwalk(".", dir_fd=directory, follow_symlinks=False):
+        for name in (*folders, *names):
+            with contextlib.suppress(FileNotFoundError):
+                yield os.lstat(name, dir_fd=fd).st_blocks * 512
+
+
+# --- the process
+
+
+def main(argv: list[str]) -> int:
+    """`sealer CHANNEL_FD SETTINGS_FD`: serve one errand, until the other end closes."""
+    keep_descriptors(int(word) for word in argv)
+    channel = socket.socket(fileno=int(argv[0]))
+    with os.fdopen(int(argv[1]), "rb") as file:
+        given = decode(sealing.Settings, json.load(file))
+    os.setsid()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        store = _shut_in(given.store) if given.private else open_store(given.store)
+    except (EngineError, OSError) as error:
+        cause = "the store of the tools' files cannot be used"
+        sealing.send(channel, sealing.Refused(cause, "the daemon's log tells why", repr(error)))
+        return ExitStatus.ENGINE
+    libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+    for kind, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, MAX_TREE_BYTES),
+        (resource.RLIMIT_NOFILE, MAX_DESCRIPTORS),
+    ):
+        resource.setrlimit(kind, (most, most))
+    os.umask(0o077)
+    serve(channel, Vault(store, given.most_bytes))
+    return 0
+
+
+def _shut_in(path: str) -> int:
+    """As root: nothing of the host but the store can be written, and no capability is left. From
+    the descriptor that was bound one could still walk upwards: it is exchanged for one within."""
+    rootfs.private_namespace()
+    store = open_store(path)
+    binds = [rootfs.Bind(path) for path in code_paths()]
+    binds.append(rootfs.Bind(f"/proc/self/fd/{store}", _PLACE, read_only=False))
+    rootfs.enter(binds, tmp_bytes=4096)
+    os.close(store)
+    os.setgroups([])
+    libc.limit_capabilities(frozenset())
+    return os.open(_PLACE, DIRECTORY)
+
+
+def serve(channel: socket.socket, vault: Vault) -> None:
+    """Answer each word with one, until end of file."""
+    while True:
+        data, descriptors = _received(channel)
+        if not data:
+            return
+        try:
+            answer = _answer(data, descriptors, vault)
+        finally:
+            m.close_all(descriptors)
+        try:
+            sealing.send(channel, answer)
+        except OSError:  # nobody waits for it any more
+            return
+
+
+def _received(channel: socket.socket) -> tuple[bytes, list[int]]:
+    try:
+        return m.receive(channel)
+    except (ProtocolError, OSError):
+        return b"", []
+
+
+def _answer(data: bytes, descriptors: list[int], vault: Vault) -> sealing.Done | sealing.Refused:
+    try:
+        match sealing.unpack(data, sealing.TO_SEALER):
+            case sealing.Seal() if len(descriptors) == 1:
+                return sealing.Done(vault.keep(descriptors[0]))
+            case sealing.Discard(name) if not descriptors:
+                vault.discard(name)
+                return sealing.Done("")
+            case _:
+                return sealing.Refused("a wrong number of descriptors came with this", "", "")
+    except (CatalogError, EngineError, ProtocolError) as error:
+        return sealing.Refused(error.cause[:512], error.remedy[:512], "")
+    except (OSError, ValueError) as error:  # ValueError: a name that no system call takes
+        return sealing.Refused(
+            "the tool's files cannot be stored",
+            "the log tells why; see whether there is space",
+            repr(error)[:512],
+        )

@@ -1,0 +1,265 @@
+"""The sealer believes nothing it is sent, and names what it wrote itself."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fumehood.catalog.pins import stored_digest
+from fumehood.errors import CatalogError, EngineError
+from fumehood.launcher import sealer, sealing
+from fumehood.launcher.sealer import Vault
+from fumehood.launcher.tool_trees import open_store
+from fumehood.model.tree import MAX_FILES, MAX_PATH_BYTES, MAX_TREE_BYTES, ToolFile, tree_digest
+from fumehood.supervisor.sealing import Sealer
+
+FILES = {
+    "main.py": ToolFile(b"print()", executable=False),
+    "a/b/run.sh": ToolFile(b"#!/bin/sh\n" * 300_000, executable=True),
+}
+HEAD = struct.Struct("<HBQ")
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+def memory(data: bytes, seals: int = SEALS) -> int:
+    fd = os.memfd_create("hostile", os.MFD_ALLOW_SEALING)
+    os.write(fd, data)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
+
+
+def one(path: bytes, data: bytes = b"x", *, executable: int = 0, size: int | None = None) -> bytes:
+    told = len(data) if size is None else size
+    return HEAD.pack(len(path), executable, told) + path + data
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    (tmp_path / "store").mkdir(mode=0o755)
+    return tmp_path / "store"
+
+
+def vault(store: Path, most_bytes: int = 1 << 40) -> Vault:
+    return Vault(open_store(str(store)), most_bytes)
+
+
+def keep(store: Path, fd: int) -> str:
+    try:
+        return vault(store).keep(fd)
+    finally:
+        os.close(fd)
+
+
+def test_a_tree_stands_whole_under_the_digest_of_what_was_written(store: Path) -> None:
+    digest = keep(store, sealing.packed(FILES))
+    assert digest == tree_digest(FILES)
+    (tree,) = store.iterdir()
+    assert tree.name == digest.removeprefix("sha384:")
+    assert stored_digest(tree) == digest
+    assert (tree / "a/b/run.sh").stat().st_mode & 0o7777 == 0o755
+    assert (tree / "main.py").stat().st_mode & 0o7777 == 0o644
+
+
+def test_what_stands_there_already_is_replaced_whole(store: Path) -> None:
+    digest = keep(store, sealing.packed(FILES))
+    program = store / digest.removeprefix("sha384:") / "main.py"
+    program.write_bytes(b"evil()")
+    (program.parent / "more").write_bytes(b"")
+    assert keep(store, sealing.packed(FILES)) == digest
+    assert stored_digest(program.parent) == digest
+    assert len(list(store.iterdir())) == 1
+
+
+HOSTILE = {
+    "leads out": one(b"../evil"),
+    "leads out deeper": one(b"a/../../evil"),
+    "absolute": one(b"/etc/evil"),
+    "the folder itself": one(b"."),
+    "an empty part": one(b"a//b"),
+    "a NUL": one(b"a\0b"),
+    "a line": one(b"a\nb"),
+    "not UTF-8": one(b"\xff"),
+    "no name": one(b""),
+    "twice": one(b"a") + one(b"a"),
+    "a file as a folder": one(b"a") + one(b"a/b"),
+    "deep": one(b"/".join([b"d"] * 17)),
+    "a long name": one(b"n" * 256),
+    "executable in another way": one(b"a", executable=2),
+    "larger than it is": one(b"a", size=1 << 60),
+    "cut in the head": one(b"a") + b"\0\0\0",
+    "cut in the name": HEAD.pack(9, 0, 0) + b"short",
+    "too many": b"".join(one(b"%d" % number, b"") for number in range(MAX_FILES + 1)),
+}
+
+
+@pytest.mark.parametrize("why", HOSTILE)
+def test_hostile_files_are_refused_and_nothing_of_them_is_kept(store: Path, why: str) -> None:
+    with pytest.raises(CatalogError):
+        keep(store, memory(HOSTILE[why]))
+    assert not list(store.iterdir())
+    assert [entry.name for entry in store.parent.iterdir()] == ["store"]
+
+
+def test_too_many_bytes_are_refused_before_any_is_written(store: Path) -> None:
+    fd = os.memfd_create("huge", os.MFD_ALLOW_SEALING)
+    os.truncate(fd, MAX_TREE_BYTES + HEAD.size + 2)
+    os.pwrite(fd, HEAD.pack(1, 0, MAX_TREE_BYTES + 1) + b"a", 0)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    with pytest.raises(CatalogError, match="at most"):
+        keep(store, fd)
+    fd = os.memfd_create("vast", os.MFD_ALLOW_SEALING)
+    os.truncate(fd, 1 << 40)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    with pytest.raises(CatalogError, match="at most"):
+        keep(store, fd)
+    assert not list(store.iterdir())
+
+
+@pytest.mark.parametrize("missing", [fcntl.F_SEAL_WRITE, fcntl.F_SEAL_SHRINK, fcntl.F_SEAL_GROW])
+def test_what_could_change_while_it_is_read_is_not_read(store: Path, missing: int) -> None:
+    with pytest.raises(CatalogError, match="sealed"):
+        keep(store, memory(one(b"a"), SEALS & ~missing))
+    reading, writing = os.pipe()
+    os.close(writing)
+    for fd in (reading, os.open("/dev/zero", os.O_RDONLY), os.open(store, os.O_RDONLY)):
+        with pytest.raises(CatalogError, match="sealed"):
+            keep(store, fd)
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused_or_is_files(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    store = tmp_path_factory.mktemp("noise") / "store"
+    store.mkdir()
+    try:
+        digest = keep(store, memory(data))
+    except CatalogError:
+        assert not list(store.iterdir())
+    else:
+        assert stored_digest(store / digest.removeprefix("sha384:")) == digest
+
+
+def test_more_than_the_store_may_take_is_refused_with_both_numbers(store: Path) -> None:
+    small = vault(store, 100_000)
+    fd = sealing.packed({"a": ToolFile(b"x" * 60_000, executable=False)})
+    small.keep(fd)
+    with pytest.raises(CatalogError, match="100000 for all tools"):
+        small.keep(fd)
+    os.close(fd)
+
+
+def test_only_entries_of_the_store_are_deleted_and_no_link_is_followed(
+    store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else/file").touch()
+    (store / "link").symlink_to(tmp_path / "else")
+    (store / "tree/deep").mkdir(parents=True)
+    (store / "tree/deep/link").symlink_to(tmp_path / "else")
+    for name in ("..", ".", "", "../else", "/etc", "tree/deep", "a\0b"):
+        with pytest.raises(CatalogError):
+            vault(store).discard(name)
+    for name in ("link", "tree", "not-there"):
+        vault(store).discard(name)
+    assert not list(store.iterdir())
+    assert (tmp_path / "else/file").exists()
+
+
+def test_a_store_that_others_can_write_is_not_used(store: Path, tmp_path: Path) -> None:
+    store.chmod(0o775)
+    with pytest.raises(EngineError, match="can be written by others"):
+        open_store(str(store))
+    store.chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(store, 65_534, 65_534)
+        with pytest.raises(EngineError, match="can be written by others"):
+            open_store(str(store))
+    (tmp_path / "link").symlink_to("/etc")
+    with pytest.raises(EngineError, match="cannot be opened"):
+        open_store(str(tmp_path / "link"))
+
+
+# --- its words
+
+
+@pytest.fixture
+def channel(store: Path) -> Iterator[socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    thread = threading.Thread(target=sealer.serve, args=(theirs, vault(store)))
+    thread.start()
+    ours.settimeout(10)
+    with ours:
+        yield ours
+        ours.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+        assert not thread.is_alive()
+    theirs.close()
+
+
+def asked(channel: socket.socket, data: bytes, *fds: int) -> dict[str, object]:
+    socket.send_fds(channel, [data], fds)
+    answer: dict[str, object] = json.loads(channel.recv(1 << 16))
+    return answer
+
+
+def test_words_that_it_does_not_know_are_refused_and_it_goes_on(
+    channel: socket.socket, store: Path
+) -> None:
+    memory_fd = sealing.packed(FILES)
+    hostile: list[tuple[bytes, tuple[int, ...]]] = [
+        (b"\0", ()),
+        (b"[" * 10_000, ()),
+        (b'{"type":"Open"}', ()),
+        (b'{"type":"Seal","path":"/etc"}', (memory_fd,)),
+        (b'{"type":"Seal"}', ()),
+        (b'{"type":"Seal"}', (memory_fd, memory_fd)),
+        (b'{"type":"Discard","name":"../x"}', ()),
+        (b'{"type":"Discard","name":"x"}', (memory_fd,)),
+        (b'{"type":"Discard","name":"\\ud800"}', ()),
+        (b'{"type":"Discard","name":"' + b"n" * 5_000 + b'"}', ()),
+    ]
+    for data, fds in hostile:
+        assert asked(channel, data, *fds)["type"] == "Refused", data[:40]
+    before = len(os.listdir("/proc/self/fd"))
+    assert asked(channel, b'{"type":"Seal"}', memory_fd)["digest"] == tree_digest(FILES)
+    assert len(os.listdir("/proc/self/fd")) == before
+    os.close(memory_fd)
+    assert len(list(store.iterdir())) == 1
+
+
+# --- the supervisor's side
+
+
+def test_a_sealer_that_ends_or_was_not_started_is_an_error_that_says_to_try_again() -> None:
+    def dies(channel: socket.socket) -> None:
+        assert channel
+
+    with pytest.raises(CatalogError, match="just now"):
+        Sealer(dies).seal(FILES)
+
+    def lies(channel: socket.socket) -> None:
+        mine = channel.dup()
+        mine.send(b'{"type":"Opened"}')
+        mine.close()
+
+    with pytest.raises(CatalogError, match="just now"):
+        Sealer(lies).seal(FILES)
+
+
+def test_the_longest_name_fits() -> None:
+    path = "/".join(["n" * 200] * 5)
+    assert len(path) <= MAX_PATH_BYTES
+    fd = sealing.packed({path: ToolFile(b"", executable=False)})
+    assert list(sealing.index(fd)) == [path]
+    os.close(fd)
