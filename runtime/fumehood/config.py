@@ -248,7 +248,13 @@ class Behaviour(_Strict):
         default=100, description="processes and threads that the pids limit refused"
     )
     denials: Annotated[int, *whole(1, 1_000_000)] = Field(
-        default=100, description="system calls that processes were killed for"
+        default=100, description="system calls that were denied, as far as they are recorded"
+    )
+    log_denials: Annotated[tuple[str, ...], AfterValidator(_distinct), BeforeValidator(_listed)] = (
+        Field(
+            default=(),
+            description="tools whose calls that are answered with an error are told too; * is all",
+        )
     )
     output_flood: Annotated[Size, bounds(4 * KIB, 64 * GIB, format_size)] = Field(
         default=16 * MIB, description="bytes written in a second, for two seconds"

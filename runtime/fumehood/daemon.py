@@ -475,6 +475,7 @@ def _compose(
                 profile_digest=digest_of,
                 engines=settings.engines,
                 own_gid=os.getegid(),
+                log_denials=config.behaviour.log_denials,
             ),
             slots=Slots(
                 config.sandboxes,

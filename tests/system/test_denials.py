@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from fumehood.launcher.denials import LATE, MISSED, RECORDS_PER_SECOND
+from fumehood.launcher.denials import LATE, LOGGED_PER_SECOND, MISSED, RECORDS_PER_SECOND
+from support.docker import Engine
 from support.hood import Hood
+from support.hood import hood as start
+from support.on import On
 
 NUMBERS = {"x86_64": {"bpf": 321, "keyctl": 250}, "aarch64": {"bpf": 280, "keyctl": 219}}
 NATIVE = platform.machine()
@@ -104,6 +107,98 @@ def test_what_is_not_visible_is_said(hood: Hood) -> None:
     told = result["syscalls"]
     assert (told["seen"], told["kills_visible"], told["denials_visible"]) == ([], True, False)
     assert "SECCOMP_FILTER_FLAG_LOG" in told["reason"]
+
+
+@pytest.fixture(scope="module")
+def logging(docker_engine: Engine) -> Iterator[Hood]:
+    """A daemon whose operator wants denied calls to be told."""
+    config = {
+        "accounts": {"first": 1_964_000_000, "count": 100},
+        "behaviour": {"log_denials": ["*"], "denials": 100, "kill": []},
+        "engines": ["bubblewrap", "docker"],
+        "docker": {"socket": docker_engine.socket},
+    }
+    with start(config=config) as running:
+        yield running
+
+
+SOCKET = {"x86_64": 41, "aarch64": 198}[NATIVE]
+PTRACE = {"x86_64": 101, "aarch64": 117}[NATIVE]
+CLONE3 = 435
+
+
+def test_calls_that_are_answered_with_an_error_are_named_where_the_operator_wants_it(
+    logging: Hood,
+) -> None:
+    result = run(
+        logging,
+        f"for _ in range(3): call({SOCKET}, 40, 1, 0)\n"  # AF_VSOCK
+        f"call({PTRACE}, 0, 0, 0)\ncall({CLONE3}, 0, 0)\nprint(call({SOCKET}, 2, 1, 0))",
+    )
+    assert (result["status"], result["content"][0]["text"]) == ("ok", "-1\n")
+    assert named(result) == {("socket", NATIVE, "errno"): 4, ("ptrace", NATIVE, "errno"): 1}
+    told = result["syscalls"]
+    assert (told["denials_visible"], told["complete"]) == (True, True)
+    assert told["reason"].startswith("not recorded: calls answered ENOSYS")
+    assert result["enforced"]["seccomp"] == "compute"
+
+
+def test_the_command_line_shows_denied_calls(logging: Hood) -> None:
+    script = CALL + f"for _ in range(3): call({SOCKET}, 40, 1, 0)"
+    logging.register(None, "shown", command=["python3", "-c", script])
+    done = logging.cli("call", "shown", "{}")
+    assert "system calls: socket (3)" in done.stderr, done.stderr
+
+
+def test_a_container_cannot_tell_and_says_so(logging: Hood) -> None:
+    result = On(logging, "docker").call(CALL + f"call({SOCKET}, 40, 1, 0)")
+    told = result["syscalls"]
+    assert (told["seen"], told["denials_visible"], told["kills_visible"]) == ([], False, True)
+    assert "SECCOMP_FILTER_FLAG_LOG" in told["reason"]
+
+
+MILLION = f"""
+print("begun", flush=True)
+for _ in range(1_000_000): call({SOCKET}, 40, 1, 0)
+"""
+
+
+def test_a_million_denied_calls_cost_a_bounded_amount(logging: Hood) -> None:
+    """Whoever makes them stands still most of the time, so that there are never so many: what the
+    kernel does for a record is charged to nobody."""
+    script = CALL + MILLION
+    logging.register(None, "million", command=["python3", "-c", script], limits={"timeout": "4s"})
+    results: list[Mapping[str, Any]] = []
+    caller = threading.Thread(target=lambda: results.append(logging.call("million")))
+    caller.start()
+    served = 0
+    while caller.is_alive():
+        served += run(logging, "print(1)")["status"] == "ok"
+    caller.join()
+    (result,) = results
+    assert result["status"] == "timeout", "a million such calls take a second"
+    assert served > 1
+    count = named(result)["socket", NATIVE, "errno"]
+    assert LOGGED_PER_SECOND < count < 500_000
+    assert "denials" in [f["rule"] for f in result["findings"]]
+    assert logging.alive("million") == []
+
+
+GRACEFUL = f"""
+import signal, sys
+def leave(number, frame):
+    print("heard", flush=True); sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+{MILLION}
+"""
+
+
+def test_a_tool_that_stands_still_for_its_denials_hears_that_it_must_end(logging: Hood) -> None:
+    limits = {"timeout": "2s", "grace": "5s"}
+    logging.register(None, "graceful", command=["python3", "-c", CALL + GRACEFUL], limits=limits)
+    result = logging.call("graceful")
+    assert (result["status"], result["exit_code"]) == ("timeout", 0)
+    assert result["content"][0]["text"] == "begun\nheard\n"
 
 
 def test_a_flood_of_kills_costs_a_bounded_amount_and_what_is_missing_is_said(hood: Hood) -> None:

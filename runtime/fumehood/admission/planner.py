@@ -5,7 +5,7 @@ Must never put anything of the caller into a plan: arguments reach a tool on std
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from fumehood.errors import Rejected
@@ -23,6 +23,8 @@ BASE_ENVIRONMENT: Final = (
 )
 """What every tool gets; its manifest may give other values."""
 
+EVERY_TOOL: Final = "*"
+"""In the place of a tool's name."""
 _REGISTER_AGAIN: Final = "ask an operator to change the tool or the configuration"
 
 
@@ -33,6 +35,7 @@ def plan(
     profile_digest: Callable[[str], str],
     engines: Sequence[str] = ("bubblewrap",),
     own_gid: int = -1,
+    log_denials: Collection[str] = (),
 ) -> Plan:
     """The one plan of an admitted call: equal tools and ceilings give equal plans.
 
@@ -41,6 +44,8 @@ def plan(
             LookupError when there is none.
         engines: those that run here; the first one is for tools that name none.
         own_gid: the daemon's GID when rootless (`ceilings.uid_own` is set), else unused.
+        log_denials: names of tools whose denied calls the operator wants to be told, or
+            EVERY_TOOL.
 
     Raises:
         Rejected: the tool asks for more than this installation allows now; ceilings may have
@@ -78,6 +83,7 @@ def plan(
         limits=limits,
         accepted=_accepted(ceilings, manifest.run.runtime or ""),
         runtime=manifest.run.runtime or "",
+        log_denials=manifest.name in log_denials or EVERY_TOOL in log_denials,
     )
 
 

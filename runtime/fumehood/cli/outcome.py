@@ -6,7 +6,7 @@ stdout gets what the tool answered and nothing else; everything about it goes to
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,8 +97,18 @@ def _about(result: Result) -> None:
         note("warning", "the output was cut at its limit", "1;33")
     for finding in result.get("findings", ()):
         _finding(finding)
+    _denied((result.get("syscalls") or {}).get("seen") or ())
     if missing := (result.get("enforced") or {}).get("not_enforced"):
         note("warning", f"accepted as not enforced here: {', '.join(missing)}", "1;33")
+
+
+def _denied(seen: Sequence[Mapping[str, Any]]) -> None:
+    """Calls that were answered with an error, which no other line tells."""
+    found = [item for item in seen if item["action"] == "errno"]
+    words = [f"{item['syscall']} ({item['count']})" for item in found[:_CALLS]]
+    more = f" and {len(found) - _CALLS} more" if len(found) > _CALLS else ""
+    if words:
+        note("denied", f"system calls: {', '.join(words)}{more}", "1;33")
 
 
 def _breach(breach: Mapping[str, Any] | None) -> None:
@@ -129,6 +139,7 @@ def _tool_stderr(text: str) -> None:
         say(f"--- {len(lines) - _STDERR_LINES} more lines; --json shows all")
 
 
+_CALLS: Final = 8
 _DONE: Final = {"redact": "redacted", "withhold": "withheld", "flag": "flagged", "pass": "passed"}
 
 

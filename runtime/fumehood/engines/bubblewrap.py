@@ -23,7 +23,7 @@ from typing import Literal
 from fumehood.engines.bwrap import BWRAP
 from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
-from fumehood.kernel import accounts, cgroup, libc, openat2, pidfd, proc, rootfs
+from fumehood.kernel import accounts, cgroup, libc, openat2, pidfd, proc, rootfs, seccomp_logged
 from fumehood.kernel.meter import Meter
 from fumehood.kernel.readback import prove_confined, prove_mounts, prove_seccomp
 from fumehood.model.outcome import Proof
@@ -56,13 +56,15 @@ class Stage:
 
 @dataclass(slots=True)
 class Bubblewrap:
-    """The engine. `filters` gives the compiled filter (raw BPF) of a profile by name."""
+    """The engine. `filters` gives the compiled filter (raw BPF) of a profile by name; `logged` the
+    same as two, where denials can be recorded."""
 
     stage: Stage
     cgroups: cgroup.Instance
     filters: Mapping[str, bytes]
     host_namespaces: Mapping[str, str]
     rootless: bool
+    logged: Mapping[str, seccomp_logged.Pair] = field(default_factory=dict)
     name: str = "bubblewrap"
     runtimes: frozenset[str] = frozenset()
 
@@ -118,11 +120,14 @@ class BubblewrapSandbox:
     _monitor_exit: int | None = None
     _switches: int | None = None
     _switches_before: int = 0
+    _logged: seccomp_logged.Pair | None = None
     _meter: Meter = field(init=False)
     _reaped: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._meter = Meter(self.group)
+        if self.plan.log_denials and self.group.can_freeze:
+            self._logged = self.engine.logged.get(self.plan.seccomp)
 
     # --- opening
 
@@ -144,12 +149,7 @@ class BubblewrapSandbox:
         gate_read, self._gate = os.pipe()
         self._status, status_write = os.pipe()
         try:
-            actions = [
-                (os.POSIX_SPAWN_DUP2, fd, number)
-                for number, fd in enumerate((*stdio, gate_read, status_write))
-            ]
-            with accounts.identity(plan.uid, plan.gid):
-                self._pid = os.posix_spawn(BWRAP, self._argv(), {}, file_actions=actions)
+            self._pid = self._execute((*stdio, gate_read, status_write))
         finally:
             os.close(gate_read)
             os.close(status_write)
@@ -159,6 +159,34 @@ class BubblewrapSandbox:
         # The first migration waits for an RCU grace period (10-18 ms on an idle host); bubblewrap
         # sets itself up meanwhile.
         self.group.attach(self._pid)
+
+    def _execute(self, descriptors: tuple[int, ...]) -> int:
+        """Execute bubblewrap as the service account; its PID."""
+        plan, argv = self.plan, self._argv()
+        if self._logged is not None:
+            program = self._logged.first
+            return accounts.spawn_filtered(
+                BWRAP, argv, descriptors, uid=plan.uid, gid=plan.gid, program=program
+            )
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
+        with accounts.identity(plan.uid, plan.gid):
+            return os.posix_spawn(BWRAP, argv, {}, file_actions=actions)
+
+    @property
+    def logs(self) -> bool:
+        return self._logged is not None
+
+    def freeze(self, *, frozen: bool) -> None:
+        self.group.freeze(frozen=frozen)
+
+    @property
+    def _filter(self) -> bytes:
+        """What bubblewrap loads."""
+        return self._logged.second if self._logged else self.engine.filters[self.plan.seccomp]
+
+    def _prove_seccomp(self) -> list[Proof] | None:
+        filters = seccomp_logged.FILTERS if self._logged else 0
+        return prove_seccomp(self._tool, self._init, filters=filters)
 
     @property
     def _scratch(self) -> str:
@@ -272,7 +300,7 @@ class BubblewrapSandbox:
         self._deadline = time.monotonic() + START_SECONDS
         try:
             # One write into an empty pipe of 64 KiB; filters are a few KiB.
-            os.write(self._gate, self.engine.filters[self.plan.seccomp])
+            os.write(self._gate, self._filter)
         except BrokenPipeError:
             pass  # bubblewrap died at the gate: the next step reports it
         finally:
@@ -298,7 +326,7 @@ class BubblewrapSandbox:
             with contextlib.suppress(ProcessLookupError):
                 self._tool_pidfd = os.pidfd_open(found[0])
             self._tool = found[0]
-        proofs = prove_seccomp(self._tool, self._init)
+        proofs = self._prove_seccomp()
         if proofs is None:
             return self._still_within("the seccomp filter was not loaded")
         self._seccomp_proven = True
@@ -351,7 +379,7 @@ class BubblewrapSandbox:
         executed = self._reported("exit-code") is not None
         if executed and not self._seccomp_proven and self._failure is None:
             # The tool was quicker than we: init is a zombie of ours and still tells.
-            if prove_seccomp(self._tool, self._init) is None:
+            if self._prove_seccomp() is None:
                 self._failure = Failed("seccomp", "the seccomp filter was not loaded", "")
             else:
                 self._seccomp_proven = True

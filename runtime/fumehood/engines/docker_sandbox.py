@@ -119,6 +119,13 @@ class DockerSandbox:
         self._die()
 
     @property
+    def logs(self) -> bool:
+        return False  # dockerd hands no flags of a filter on (20.10)
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Not asked for where nothing is logged."""
+
+    @property
     def descriptors(self) -> tuple[int, ...]:
         if self.phase == "over":
             return ()

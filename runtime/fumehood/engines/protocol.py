@@ -85,6 +85,13 @@ class Sandbox(Protocol):
     def cpu_seconds(self) -> float | None:
         """User and system time since the call began; None where nothing counts it."""
 
+    @property
+    def logs(self) -> bool:
+        """Whether system calls that are answered with an error are recorded."""
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop everything in it, or let it go on; while it stands still it can be killed."""
+
     def terminate(self) -> bool:
         """Ask the tool's own program to end; False when it does not run, or cannot be asked."""
 

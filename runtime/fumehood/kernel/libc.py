@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -37,6 +38,10 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECCOMP_MODE_FILTER = 2
+
+# linux/seccomp.h
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_LOG = 2
 
 # linux/capability.h
 CAP_CHOWN = 0
@@ -137,6 +142,23 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
         ),
         "openat2",
         os.fsdecode(path),
+    )
+
+
+def seccomp_logging(program: bytes) -> None:
+    """seccomp(2) with SECCOMP_FILTER_FLAG_LOG: load a filter whose denials are recorded."""
+    number = {"x86_64": 317, "aarch64": 277}[os.uname().machine]  # asm/unistd_64.h
+    code = ctypes.create_string_buffer(program, len(program))
+    filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    given = ctypes.create_string_buffer(filter_, len(filter_))
+    _check(
+        _libc.syscall(
+            ctypes.c_long(number),
+            ctypes.c_uint(SECCOMP_SET_MODE_FILTER),
+            ctypes.c_uint(SECCOMP_FILTER_FLAG_LOG),
+            given,
+        ),
+        "seccomp",
     )
 
 

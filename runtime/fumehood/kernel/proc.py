@@ -35,6 +35,7 @@ class Status:
     """Fields of /proc/PID/status (proc(5)). uids, gids: real, effective, saved, file system.
 
     capabilities: CapInh, CapPrm, CapEff, CapBnd, CapAmb as one number each.
+    seccomp_filters: how many it has; -1 before Linux 5.9, which does not tell.
     context_switches: voluntary or not, of its first thread.
     """
 
@@ -45,6 +46,7 @@ class Status:
     no_new_privs: int
     seccomp: int
     context_switches: int = 0
+    seccomp_filters: int = -1
 
 
 def read_status(pid: int) -> Status:
@@ -62,6 +64,7 @@ def read_status(pid: int) -> Status:
         seccomp=int(fields.get("Seccomp", "-1")),
         context_switches=int(fields.get("voluntary_ctxt_switches", "0"))
         + int(fields.get("nonvoluntary_ctxt_switches", "0")),
+        seccomp_filters=int(fields.get("Seccomp_filters", "-1")),
     )
 
 

@@ -85,19 +85,21 @@ def prove_mounts(pid: int, plan: Plan) -> list[Proof]:
     return proofs
 
 
-def prove_seccomp(tool: int, init: int) -> list[Proof] | None:
+def prove_seccomp(tool: int, init: int, *, filters: int = 0) -> list[Proof] | None:
     """Mode 2 (filter) of the tool's process, or, when that is gone already, of the sandbox's
-    init, which loads the same filter before it can report the tool's end. None: not yet."""
+    init, which loads the same filter before it can report the tool's end. None: not yet.
+
+    filters: how many it must have, where one of them was loaded before."""
     for pid in (tool, init):
         if pid < 0:
             continue
         try:
-            mode = proc.read_status(pid).seccomp
+            status = proc.read_status(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if mode != SECCOMP_MODE_FILTER:
+        if status.seccomp != SECCOMP_MODE_FILTER or (filters and status.seccomp_filters < filters):
             return None
-        return [Proof("seccomp", str(mode), f"/proc/{pid}/status")]
+        return [Proof("seccomp", str(status.seccomp), f"/proc/{pid}/status")]
     return None
 
 

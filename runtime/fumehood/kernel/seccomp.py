@@ -42,6 +42,7 @@ __all__ = [
     "load_named",
     "load_profile",
     "native",
+    "numbers",
     "parse",
     "unknown_calls",
 ]
@@ -190,6 +191,13 @@ def unknown_calls(profile: Profile, *, architecture: str = "") -> tuple[str, ...
     token = _token(profile, architecture)
     names = {name for rule in profile.rules for name in rule.names}
     return tuple(sorted(name for name in names if _resolve(name, token) is None))
+
+
+def numbers(profile: Profile, rule: Rule) -> dict[str, int]:
+    """The calls that a rule names on this machine, and their numbers. Raises as `compile_bpf`."""
+    token = _token(profile, "")
+    found = {name: _number(profile, rule, name, token) for name in rule.names}
+    return {name: number for name, number in found.items() if number is not None}
 
 
 def native() -> str:

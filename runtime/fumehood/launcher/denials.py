@@ -22,6 +22,9 @@ RECORDS_PER_SECOND: Final = 2_000
 STRANGERS_PER_SECOND: Final = 20_000
 """Of everybody else on the host, and what gathered while nothing of ours ran: a bound of its own,
 or whoever can be killed by a filter could keep us from hearing of our own."""
+LOGGED_PER_SECOND: Final = 100
+"""Of one sandbox whose denials are recorded; past it the sandbox stands still until the second is
+over. The kernel's own work for a record is charged to nobody: so it is bounded."""
 MAX_KINDS: Final = 32
 """Different calls told for one sandbox; more are only counted."""
 FIRST_TOLD: Final = 8
@@ -33,7 +36,11 @@ EXPECTED_SECONDS: Final = 0.02
 """How long to wait for a record that must come, where the kernel's sender is not visible."""
 NO_ERRORS: Final = (
     "calls answered with an error are not recorded: the filter is loaded without "
-    "SECCOMP_FILTER_FLAG_LOG"
+    "SECCOMP_FILTER_FLAG_LOG (behaviour.log_denials names the tools of bubblewrap that have it)"
+)
+NOT_ALL: Final = (
+    "not recorded: calls answered ENOSYS, and denied ones that bubblewrap makes itself while it "
+    "sets the sandbox up (mount, unshare, setuid, …, socket(AF_UNIX) and socket(AF_NETLINK))"
 )
 ROOTLESS: Final = "only root may read the kernel's audit stream"
 SHARED: Final = "another sandbox ran as the same account at the same time"
@@ -51,18 +58,22 @@ _ACTIONS: Final = {
 
 @dataclass(slots=True)
 class _Tally:
-    """What is known of one running sandbox. others: counted without a name."""
+    """What is known of one running sandbox. others: counted without a name. logged: calls answered
+    with an error are recorded. recent: records of this second."""
 
     uid: int
     missed: int
     counts: dict[tuple[int, int, int], int] = field(default_factory=dict)
     others: int = 0
     shared: bool = False
+    logged: bool = False
+    recent: int = 0
     total: int = 0
     next_told: int = FIRST_TOLD
 
     def add(self, record: Record) -> None:
         self.total += 1
+        self.recent += 1
         key = (record.architecture, record.number, record.action)
         if key in self.counts or len(self.counts) < MAX_KINDS:
             self.counts[key] = self.counts.get(key, 0) + 1
@@ -86,6 +97,7 @@ class Denials:
         self._second = 0.0
         self._own = self._strangers = 0
         self._pauses = 0
+        self._overflows = 0
         self.paused_until = 0.0
 
     @classmethod
@@ -110,9 +122,9 @@ class Denials:
     def fd(self) -> int:
         return self._stream.fd if self._stream else -1
 
-    def started(self, name: str, uid: int) -> None:
+    def started(self, name: str, uid: int, *, logged: bool = False) -> None:
         """The sandbox's program is about to run. Records until now are not its own, but those of
-        whoever had the account before."""
+        whoever had the account before. logged: denials that are answered are recorded as well."""
         if self._stream is None:
             return
         self.receive()
@@ -120,7 +132,7 @@ class Denials:
         if paused:
             self._discard()
         # What it does before the pause is over may be lost, so it cannot be complete.
-        tally = _Tally(uid, -1 if paused else self._missed)
+        tally = _Tally(uid, -1 if paused else self._missed, logged=logged)
         self._running[name] = tally
         if (other := self._by_uid.get(uid)) is not None:
             other.shared = tally.shared = True
@@ -141,6 +153,8 @@ class Denials:
             return
         if now - self._second >= 1.0:
             self._second, self._own, self._strangers = now, 0, 0
+            for each in self._running.values():
+                each.recent = 0
         while (most := self._room()) > 0:
             records = self._stream.read(most)
             for record in records:
@@ -158,6 +172,33 @@ class Denials:
         """How many records may be read at once, whosever they are."""
         own, strangers = RECORDS_PER_SECOND - self._own, STRANGERS_PER_SECOND - self._strangers
         return min(own, strangers, 100)
+
+    def over(self) -> list[str]:
+        """Sandboxes that must stand still until `second_over`: their denials are recorded, and
+        there were too many, or more of somebody's than are read."""
+        if not any(tally.logged for tally in self._running.values()):
+            return []
+        blind = time.monotonic() < self.paused_until or self._overflowed()
+        return [
+            name
+            for name, tally in self._running.items()
+            if tally.logged and (blind or tally.recent >= LOGGED_PER_SECOND)
+        ]
+
+    def forgive(self, name: str) -> None:
+        """Begin to count its second anew."""
+        if (tally := self._running.get(name)) is not None:
+            tally.recent = 0
+
+    @property
+    def second_over(self) -> float:
+        """When (time.monotonic()) the second that is counted in ends."""
+        return self._second + 1.0
+
+    def _overflowed(self) -> bool:
+        """Whether the kernel dropped records since this was asked last."""
+        before, self._overflows = self._overflows, self._stream.overflows if self._stream else 0
+        return self._overflows != before
 
     def news(self) -> list[tuple[str, int]]:
         """Running sandboxes with so many denied calls that they are worth a word, and how many."""
@@ -207,8 +248,9 @@ class Denials:
             seen=_named(tally.counts),
             others=tally.others,
             kills_visible=True,
+            denials_visible=tally.logged,
             complete=not reasons,
-            reason="; ".join([*reasons, NO_ERRORS]),
+            reason="; ".join([*reasons, NOT_ALL if tally.logged else NO_ERRORS]),
         )
 
 

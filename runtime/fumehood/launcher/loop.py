@@ -58,7 +58,7 @@ class Running:
 
     begun: its one call has come. started: its tool was told to start. ahead_until: the tool runs
     ahead of its call, no longer than this. failed: the supervisor was told so already, and hears no
-    more of it.
+    more of it. frozen_until: it stands still for the denied calls that it made; 0: it does not.
     """
 
     sandbox: Sandbox
@@ -73,6 +73,7 @@ class Running:
     started: bool = False
     ahead_until: float = 0.0
     failed: bool = False
+    frozen_until: float = 0.0
     watched: set[int] = field(default_factory=set)
 
 
@@ -140,6 +141,8 @@ class Launcher:
             names |= {name for name, item in self._running.items() if item.sandbox.polling}
             for name in names:
                 self._step(name)
+            self._hold_back()
+            self._let_go()
             self._hold_deadlines()
             self._settle()
             if self._spent and (not ready or len(self._spent) > MAX_SPENT):
@@ -162,6 +165,29 @@ class Launcher:
             self._epoll.unregister(self._denials.fd)
         self._hears_denials = wanted
 
+    def _hold_back(self) -> None:
+        """Whoever makes the kernel record too much pays for it with its own time."""
+        for name in self._denials.over():
+            running = self._running.get(name)
+            if running is None or running.frozen_until:
+                continue
+            if running.asked:  # it would not hear, standing still, that it is to end
+                running.sandbox.kill()
+                continue
+            running.frozen_until = self._denials.second_over
+            running.sandbox.freeze(frozen=True)
+
+    def _let_go(self) -> None:
+        now = time.monotonic()
+        for running in self._running.values():
+            if running.frozen_until and now >= running.frozen_until:
+                self._thaw(running)
+
+    def _thaw(self, running: Running) -> None:
+        if running.frozen_until:
+            running.frozen_until = 0.0
+            running.sandbox.freeze(frozen=False)
+
     def _wait_seconds(self) -> float:
         if self._settling or any(item.sandbox.polling for item in self._running.values()):
             return _POLL_SECONDS
@@ -169,6 +195,7 @@ class Launcher:
         if self._spent:
             deadlines.append(time.monotonic() + REST_SECONDS)
         deadlines += [item.budget.check for item in self._running.values() if item.budget]
+        deadlines += [item.frozen_until for item in self._running.values() if item.frozen_until]
         if self._denials.fd >= 0 and not self._hears_denials and deadlines:
             deadlines.append(self._denials.paused_until)
         return max(min(deadlines) - time.monotonic(), 0.0) if deadlines else -1
@@ -233,7 +260,7 @@ class Launcher:
             if isinstance(message, m.Kill):
                 running.sandbox.kill()
             if isinstance(message, m.Stop):
-                self._ask(running)
+                self._ask(running, sandbox)
             if isinstance(message, m.Begin) or (isinstance(message, m.Start) and message.begin):
                 self._begin(running)
             if isinstance(message, m.Begin):
@@ -244,7 +271,8 @@ class Launcher:
                 running.deadline = time.monotonic() + AHEAD_CHECK_SECONDS
             if isinstance(message, m.Start):
                 running.started = True
-                self._denials.started(message.sandbox, running.uid)
+                logged = running.sandbox.logs
+                self._denials.started(message.sandbox, running.uid, logged=logged)
                 running.sandbox.start()
             self._step(sandbox)
         except FumehoodError as error:
@@ -457,11 +485,13 @@ class Launcher:
             return False
         return budget.spent(running.sandbox.cpu_seconds() or 0.0, now)
 
-    def _ask(self, running: Running) -> None:
+    def _ask(self, running: Running, name: str) -> None:
         """SIGTERM, and the kill when the grace is over; at once where nobody can be asked. Asking
         again changes nothing."""
         if running.asked:
             return
+        self._thaw(running)  # or it would not hear of it
+        self._denials.forgive(name)
         running.asked = running.sandbox.terminate()
         if running.asked:
             running.deadline = min(running.deadline, time.monotonic() + running.grace)

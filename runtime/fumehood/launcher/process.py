@@ -14,7 +14,17 @@ from pathlib import Path
 
 from fumehood.engines import bwrap
 from fumehood.engines.bubblewrap import Bubblewrap, Stage
-from fumehood.kernel import accounts, cgroup, libc, proc, profile_files, rootfs, seccomp
+from fumehood.kernel import (
+    accounts,
+    cgroup,
+    libc,
+    proc,
+    profile_files,
+    rootfs,
+    seccomp,
+    seccomp_logged,
+)
+from fumehood.kernel.seccomp_logged import Pair
 from fumehood.launcher import image_trees, tool_trees
 from fumehood.launcher.denials import Denials
 from fumehood.launcher.loop import Launcher, code_paths, serve
@@ -58,7 +68,7 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
     if not rootless:
         accounts.check_range(limits.uid_first, limits.uid_count)
     denials = Denials.open(rootless=rootless)
-    profiles, filters = _load_profiles(limits)
+    profiles, filters, logged = _load_profiles(limits, logging=denials.fd >= 0)
     layout = cgroup.discover()
     swept = cgroup.sweep(layout)
     cgroups = cgroup.Instance.create(layout)
@@ -72,18 +82,24 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
         hard = resource.getrlimit(kind)[1]
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (value, value))
-    engine = Bubblewrap(stage, cgroups, filters, host, rootless)
+    engine = Bubblewrap(stage, cgroups, filters, host, rootless, logged)
     launcher = Launcher(channel, engine, limits, profiles, image_trees.has, denials)
     return launcher, layout.mode, swept
 
 
-def _load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Digest and compiled filter of every profile, shipped or the operator's."""
-    digests, filters = {}, {}
+def _load_profiles(
+    limits: Ceilings, *, logging: bool
+) -> tuple[dict[str, str], dict[str, bytes], dict[str, Pair]]:
+    """Digest and compiled filter of every profile, shipped or the operator's; and the pair that
+    logs, where anybody would hear of it and a process tells how many filters it has."""
+    digests, filters, logged = {}, {}, {}
+    logging = logging and proc.read_status(os.getpid()).seccomp_filters >= 0
     for name, path in profile_files.find(limits.profiles, limits.own_profiles).items():
         profile = seccomp.load_profile(path)
         digests[name], filters[name] = profile.digest, seccomp.compile_bpf(profile)
-    return digests, filters
+        if logging and (pair := seccomp_logged.pair(profile)) is not None:
+            logged[name] = pair
+    return digests, filters, logged
 
 
 def _build_stage(limits: Ceilings, layout: cgroup.Layout, *, rootless: bool) -> Stage:

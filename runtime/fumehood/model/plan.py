@@ -70,6 +70,8 @@ class Plan:
     accepted: controls that the operator accepted as not enforced on this host, sorted.
     runtime: what runs a container: `runc`, `runsc`, `kata`; empty is the engine's own default,
         and the only value for engines that have none.
+    log_denials: the operator wants to be told of denied calls too, where the engine can; a tool
+        that makes many is stopped for the rest of each second.
     """
 
     engine: str
@@ -85,6 +87,7 @@ class Plan:
     limits: Limits
     accepted: tuple[str, ...] = ()
     runtime: Literal["", "runc", "runsc", "kata"] = ""
+    log_denials: bool = False
 
     def digest(self) -> str:
         """`sha384:<hex>` over the canonical JSON of the plan."""

@@ -106,7 +106,7 @@ class Conduct:
     def _denials(self, seen: Seen) -> Observed | None:
         if seen.denied < self._settings.denials:
             return None
-        message = f"processes were killed for {seen.denied} system calls that no tool may make"
+        message = f"{seen.denied} system calls were denied, as far as they are recorded"
         return Observed("denials", self._settings.denials, seen.denied, message)
 
     def _output_flood(self, before: Seen, seen: Seen) -> Observed | None:

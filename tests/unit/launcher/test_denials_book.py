@@ -9,11 +9,11 @@ import pytest
 
 from fumehood.kernel.audit_stream import Kauditd, Record, Stream
 from fumehood.launcher import denials
-from fumehood.launcher.denials import LATE, MISSED, NO_ERRORS, SHARED, Denials
+from fumehood.launcher.denials import LATE, MISSED, NO_ERRORS, NOT_ALL, SHARED, Denials
 from fumehood.model.outcome import SyscallCount
 
 X86_64, I386 = 0xC000003E, 0x40000003
-KILL = 0x80000000
+KILL, ERRNO = 0x80000000, 0x00050000
 ONE, TWO = 1_900_000_001, 1_900_000_002
 
 
@@ -27,8 +27,10 @@ class FakeStream:
         self.fd = 99
         self.reads = 0
 
-    def send(self, uid: int, number: int = 321, *, count: int = 1, arch: int = X86_64) -> None:
-        self.waiting.extend([Record(uid, 1, arch, number, KILL)] * count)
+    def send(
+        self, uid: int, number: int = 321, *, count: int = 1, arch: int = X86_64, action: int = KILL
+    ) -> None:
+        self.waiting.extend([Record(uid, 1, arch, number, action)] * count)
 
     def read(self, most: int) -> list[Record]:
         self.reads += 1
@@ -243,3 +245,49 @@ def test_a_flood_of_strangers_is_bounded_too(
     book.receive()
     assert book.paused_until == pytest.approx(now + 1.0)
     assert not book.ended("a", killed=False).complete
+
+
+def test_denials_of_a_sandbox_that_records_them_are_told(book: Denials, stream: FakeStream) -> None:
+    book.started("a", ONE, logged=True)
+    stream.send(ONE, 41, count=3, action=ERRNO)
+    told = book.ended("a", killed=False)
+    assert told.seen == (SyscallCount("socket", "x86_64", "errno", 3),)
+    assert (told.denials_visible, told.reason) == (True, NOT_ALL)
+    assert told.killed() == ""
+
+
+def test_who_has_too_much_recorded_must_stand_still_for_the_rest_of_the_second(
+    book: Denials, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(denials.time, "monotonic", lambda: now[0])
+    book.started("logged", ONE, logged=True)
+    book.started("other", TWO)
+    stream.send(ONE, count=denials.LOGGED_PER_SECOND - 1, action=ERRNO)
+    stream.send(TWO, count=denials.LOGGED_PER_SECOND + 1)
+    book.receive()
+    assert book.over() == []
+    stream.send(ONE, action=ERRNO)
+    book.receive()
+    assert (book.over(), book.second_over) == (["logged"], 101.0)
+    now[0] = 101.0
+    book.receive()
+    assert book.over() == []
+
+
+def test_who_records_stands_still_while_nobody_reads(
+    book: Denials, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(denials.time, "monotonic", lambda: now[0])
+    book.started("logged", ONE, logged=True)
+    book.started("other", TWO)
+    stream.send(TWO, count=denials.RECORDS_PER_SECOND)
+    book.receive()
+    assert book.over() == ["logged"], "the reading has paused"
+    now[0] = 101.0
+    book.receive()
+    assert book.over() == []
+    stream.overflows += 1
+    assert book.over() == ["logged"], "the kernel dropped records, of whomever"
+    assert book.over() == []

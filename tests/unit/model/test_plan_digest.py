@@ -41,6 +41,7 @@ CHANGES: dict[str, Any] = {
     "limits": dataclasses.replace(LIMITS, pids=33),
     "accepted": ("memory",),
     "runtime": "runsc",
+    "log_denials": True,
 }
 
 
