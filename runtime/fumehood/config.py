@@ -79,6 +79,7 @@ Control = Literal[
     "CVE-2022-36109",
     "CVE-2023-27561",
     "CVE-2024-21626",
+    "CVE-2024-42472",
 ]
 
 # POSIX 3.437 User Name, with the $ that Debian allows at the end left out.

@@ -6,9 +6,7 @@ it does not undo at once.
 
 from __future__ import annotations
 
-import contextlib
 import grp
-import gzip
 import os
 import pwd
 import re
@@ -28,8 +26,6 @@ from fumehood.places import Places
 if TYPE_CHECKING:
     from fumehood.config import Config
 
-CVE: Final = "CVE-2024-42472"
-FIXED_UPSTREAM: Final = (0, 10, 0)
 SECONDS: Final = 10
 OLDEST_PYTHON: Final = (3, 11)
 OLDEST_KERNEL: Final = (5, 14)
@@ -67,7 +63,7 @@ def host(places: Places, accept: tuple[str, ...] = ()) -> Iterator[Check]:
     accepted = (*config.accept_unenforced, *accept)
     root = os.geteuid() == 0
     if "bubblewrap" in config.engines:
-        program = bubblewrap()
+        program = bubblewrap(accepted)
         yield program
         if program.state != "missing":  # otherwise its remedy is the only one
             last = config.accounts.first + config.accounts.count - 1
@@ -107,49 +103,27 @@ def kernel(release: str) -> Check:
 # --- bubblewrap
 
 
-def bubblewrap() -> Check:
+def bubblewrap(accepted: tuple[str, ...] = ()) -> Check:
     """The engine's program: fit for a sandbox, and without the known vulnerability."""
     name = "bubblewrap"
     try:
         version = bwrap.installed()
     except EngineError as error:
         return Check(name, "missing", error.cause, error.remedy)
-    package = package_version("bubblewrap")
+    package = bwrap.package_version()
     found = f"{version}, package {package}" if package else version
-    proof = bubblewrap_fix(version, package, changelog("bubblewrap"))
+    proof = bwrap.proof_of_fix(version)
     if proof:
-        return Check(name, "ok", f"{found}; {CVE} fixed ({proof})")
+        return Check(name, "ok", f"{found}; {bwrap.CVE} fixed ({proof})")
+    found = f"{found}; no proof that {bwrap.CVE} is fixed"
+    if bwrap.CVE in accepted:
+        return Check(name, "degraded", f"{found}, which is accepted", "apt-get install bubblewrap")
     return Check(
-        name, "degraded", f"{found}; no proof that {CVE} is fixed", "apt-get install bubblewrap"
+        name,
+        "missing",
+        found,
+        f"apt-get install bubblewrap, or accept by name under accept_unenforced: {bwrap.CVE}",
     )
-
-
-def bubblewrap_fix(version: str, package: str | None, changelog: str) -> str:
-    """How it is known that the vulnerability is fixed, or an empty string.
-
-    Debian keeps 0.8.0 and fixes it in 0.8.0-2+deb12u1; distributions name the fix in the
-    package's changelog; upstream fixed it in 0.10.0.
-    """
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-    if numbers >= FIXED_UPSTREAM:
-        return "upstream 0.10.0"
-    if package and (revision := re.fullmatch(r"0\.8\.0-2\+deb12u(\d+)", package)):
-        return "Debian 0.8.0-2+deb12u1" if int(revision[1]) >= 1 else ""
-    return "the package's changelog" if CVE in changelog else ""
-
-
-def package_version(package: str) -> str | None:
-    """What dpkg has installed; None where there is no dpkg, or no such package."""
-    return _output("dpkg-query", "--show", "--showformat=${Version}", package)
-
-
-def changelog(package: str) -> str:
-    """A Debian package's changelog; empty where there is none."""
-    for name in ("changelog.Debian.gz", "changelog.Debian.amd64.gz"):
-        with contextlib.suppress(OSError, EOFError):
-            path = Path("/usr/share/doc", package, name)
-            return gzip.decompress(path.read_bytes()).decode(errors="replace")
-    return ""
 
 
 def _output(*argv: str) -> str | None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 import fumehood
-from fumehood.cli import checks
 from fumehood.engines import bwrap, versions
 from fumehood.errors import EngineError, UsageError
 
@@ -154,11 +153,11 @@ def system() -> list[Part]:
     except EngineError as error:
         parts.append(Part("system", "bubblewrap", "", "", "missing", error.cause))
     else:
-        package = checks.package_version("bubblewrap") or ""
+        package = bwrap.package_version()
         # A package's version tells of the program only while it is that package's.
         version = package if package.startswith(f"{program}-") else program
-        proof = checks.bubblewrap_fix(program, package, checks.changelog("bubblewrap"))
-        parts.append(judged("bubblewrap", version, {checks.CVE} if proof else set()))
+        proof = bwrap.proof_of_fix(program)
+        parts.append(judged("bubblewrap", version, {bwrap.CVE} if proof else set()))
     try:
         library = ".".join(map(str, seccomp.library_version()))
     except EngineError as error:

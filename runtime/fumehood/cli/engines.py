@@ -142,7 +142,10 @@ def _bubblewrap(asked: _Asked) -> Report:
     used = "bubblewrap" in asked.config.engines
     report = Report("bubblewrap", "bubblewrap", "", used, state="available")
     try:
-        return replace(report, version=bwrap.installed())
+        report = replace(report, version=bwrap.installed())
+        bwrap.require_fixed(report.version, asked.accepted)
+        mine = tuple({bwrap.CVE} & asked.accepted) if not bwrap.proof_of_fix(report.version) else ()
+        return replace(report, accepted=mine)
     except EngineError as error:
         state: State = "refused" if os.path.exists(bwrap.BWRAP) else "absent"
         return replace(report, state=state, cause=error.cause, remedy=error.remedy)
@@ -208,7 +211,7 @@ def _version(facts: Facts, runtime: str) -> str:
 
 def _accepted_faults(facts: Facts, asked: _Asked) -> tuple[str, ...]:
     installed = {"docker": facts.engine, "containerd": facts.containerd, "runc": facts.runc}
-    found = versions.findings({name: version for name, version in installed.items() if version})
+    found = versions.findings(installed)
     return tuple(item.cve for item in found if item.cve in asked.accepted)
 
 

@@ -138,7 +138,8 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
     from fumehood.resources import profile_directory
 
     if "bubblewrap" in config.engines:
-        bwrap.installed()  # before anything is made; the launcher asks again
+        # Before anything is made; the launcher asks again.
+        bwrap.require_fixed(bwrap.installed(), config.accept_unenforced)
     root = os.geteuid() == 0
     if "docker" in config.engines and not root:
         raise ConfigError(

@@ -6,12 +6,17 @@ never guess: a program that does not say its version is refused. Standard librar
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
 import re
 import stat
 import subprocess
+from collections.abc import Collection
+from pathlib import Path
 from typing import Final
 
+from fumehood.engines.versions import HOST_ADVISORIES
 from fumehood.errors import EngineError
 
 BWRAP: Final = "/usr/bin/bwrap"
@@ -19,6 +24,7 @@ OLDEST: Final = (0, 8, 0)
 """The first release with --disable-userns, which every sandbox is started with. It is newer than
 the fixes of CVE-2017-5226 (0.1.5) and CVE-2020-5291 (0.4.1)."""
 _SECONDS: Final = 10
+_MAX_CHANGELOG: Final = 1 << 20
 _INSTALL: Final = "apt-get install bubblewrap"
 _REPAIR: Final = "apt-get install --reinstall bubblewrap"
 
@@ -43,6 +49,78 @@ def installed() -> str:
     if not os.access(BWRAP, os.X_OK) or (os.geteuid() == 0 and not mode & stat.S_IXOTH):
         raise _unusable(f"{BWRAP} is not executable", f"chmod 755 {BWRAP}")
     return _recent(_said())
+
+
+CVE: Final = "CVE-2024-42472"
+"""The one fault of bubblewrap that OLDEST does not rule out. No sandbox binds a path that a tool
+can change, so it is accepted more easily than the others; but that is the operator's to say."""
+_FIXED_UPSTREAM: Final = (0, 10, 0)
+
+
+def require_fixed(version: str, accepted: Collection[str]) -> None:
+    """Refuse a bubblewrap with a known fault, unless that was accepted by name.
+
+    version: from `installed`.
+
+    Raises EngineError (control: the CVE).
+    """
+    if CVE in accepted or proof_of_fix(version):
+        return
+    advisory = next(item for item in HOST_ADVISORIES if item.cve == CVE)
+    raise EngineError(
+        f"too old: bubblewrap {version} has {CVE} ({advisory.what}), fixed in "
+        f"{advisory.fixed[-1]}, and nothing here proves a fix of its package",
+        f"upgrade it, or accept by name under accept_unenforced: {CVE}",
+        control=CVE,
+    )
+
+
+def proof_of_fix(version: str) -> str:
+    """How it is known on this host that CVE is fixed, or an empty string."""
+    return fixed_by(version, "") or fixed_by(version, package_version(), changelog())
+
+
+def fixed_by(version: str, package: str, changes: str = "") -> str:
+    """The same from a package's version and changelog. Pure.
+
+    Debian keeps 0.8.0 and fixes it in 0.8.0-2+deb12u1; distributions name the fix in the
+    package's changelog; upstream fixed it in 0.10.0.
+    """
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+    if numbers >= _FIXED_UPSTREAM:
+        return "upstream 0.10.0"
+    if not package.startswith(f"{version}-"):
+        return ""  # another program than the package's
+    if revision := re.fullmatch(r"0\.8\.0-2\+deb12u(\d+)", package):
+        return "Debian 0.8.0-2+deb12u1" if int(revision[1]) >= 1 else ""
+    return "the package's changelog" if CVE in changes else ""
+
+
+def package_version() -> str:
+    """What dpkg has installed; empty where there is no dpkg, or no such package."""
+    try:
+        done = subprocess.run(
+            ["/usr/bin/dpkg-query", "--show", "--showformat=${Version}", "bubblewrap"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=True,
+            env={"LANG": "C"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout[:200].decode(errors="replace").strip()
+
+
+def changelog() -> str:
+    """The Debian package's changelog; empty where there is none."""
+    for name in ("changelog.Debian.gz", "changelog.Debian.amd64.gz"):
+        with (
+            contextlib.suppress(OSError, EOFError),
+            gzip.open(Path("/usr/share/doc/bubblewrap", name)) as file,
+        ):
+            return file.read(_MAX_CHANGELOG).decode(errors="replace")
+    return ""
 
 
 def _said() -> str:

@@ -123,8 +123,9 @@ def check(facts: Facts, accepted: frozenset[str]) -> None:
             "an engine of its own for Fumehood",
             control="cgroup",
         )
-    installed = {"docker": facts.engine, "containerd": facts.containerd, "runc": facts.runc}
-    found = versions.findings({name: version for name, version in installed.items() if version})
+    told = {"docker": facts.engine, "containerd": facts.containerd, "runc": facts.runc}
+    installed = {name: version or "of unknown version" for name, version in told.items()}
+    found = versions.findings(installed)
     old = versions.refused(found, accepted)
     if old:
         names = ", ".join(item.cve for item in old)

@@ -85,8 +85,9 @@ HOST_ADVISORIES: Final = (
     ),
     Advisory("CVE-2019-9893", "libseccomp", ("2.4.0",), "64-bit arguments are compared wrongly"),
 )
-"""Of what every installation has, told by `audit deps`. Nobody has to accept them:
-what could not make a sandbox at all is refused by `bwrap.OLDEST` and `libseccomp.OLDEST`."""
+"""Of what every installation has, told by `audit deps`. The first and the last cannot be accepted:
+`bwrap.OLDEST` and `libseccomp.OLDEST` are newer. The one between is refused by
+`bwrap.require_fixed` unless it is accepted by name."""
 
 
 def findings(

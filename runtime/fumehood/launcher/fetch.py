@@ -146,7 +146,7 @@ class _Fetching:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-        bwrap.installed()
+        bwrap.require_fixed(bwrap.installed(), self._job.accepted)
         if not self._rootless:
             accounts.check_range(self._job.uid, 1)
         program = seccomp.compile_bpf(seccomp.load_named(self._job.profiles, self._job.profile))

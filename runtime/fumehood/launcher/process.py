@@ -64,7 +64,7 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     rootless = limits.uid_own >= 0
-    bwrap.installed()
+    bwrap.require_fixed(bwrap.installed(), limits.accepted)
     if not rootless:
         accounts.check_range(limits.uid_first, limits.uid_count)
     denials = Denials.open(rootless=rootless)

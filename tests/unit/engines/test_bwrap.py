@@ -103,3 +103,30 @@ def test_a_launcher_refuses_it_by_itself(program: Path) -> None:
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert "0.6.1 has no --disable-userns" in done.stdout
+
+
+def test_one_without_proof_of_a_fix_is_refused_unless_that_is_accepted(program: Path) -> None:
+    """It is no package's program, so no package's version proves anything of it."""
+    install(program, "echo bubblewrap 0.9.9")
+    with pytest.raises(
+        EngineError, match=r"0\.9\.9 has CVE-2024-42472 .* fixed in 0\.10\.0"
+    ) as caught:
+        bwrap.require_fixed(bwrap.installed(), ())
+    assert caught.value.remedy.endswith("accept_unenforced: CVE-2024-42472")
+    assert checks.bubblewrap().state == "missing"
+    assert "CVE-2024-42472" in checks.bubblewrap().found
+    assert engines.survey(Config())[0].state == "refused"
+    accepted = (bwrap.CVE,)
+    bwrap.require_fixed(bwrap.installed(), accepted)
+    assert checks.bubblewrap(accepted).state == "degraded"
+    report = engines.survey(Config(), accepted)[0]
+    assert (report.state, report.accepted) == ("available", accepted)
+
+
+def test_a_launcher_refuses_that_by_itself(program: Path) -> None:
+    install(program, "echo bubblewrap 0.9.9")
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE, str(program)],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert "CVE-2024-42472" in done.stdout
