@@ -21,18 +21,27 @@ INT64 = 2**63
 _Reader = Callable[[Any, str], Any]
 """Takes the parsed JSON and its path; built once for each type, because some messages are decoded
 for each call (a sandbox's end: 28 µs instead of 94)."""
-_SHAPES: dict[type[Any], tuple[dict[str, _Reader], frozenset[str]]] = {}
+_SHAPES: dict[type[Any], tuple[dict[str, _Reader], dict[str, type[Any]], frozenset[str]]] = {}
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""What is its own JSON. Looked for before anything is called: most of what is encoded is."""
 
 
 def encode(value: object) -> Any:
     """A JSON-ready form of a frozen dataclass: tuples become lists, dataclasses become objects."""
     kind = type(value)
-    if value is None or kind in (str, int, float, bool):
+    if kind in _PLAIN:
         return value
+    if kind is tuple:
+        items: tuple[object, ...] = value  # type: ignore[assignment]
+        return [item if type(item) in _PLAIN else encode(item) for item in items]
+    if dataclasses.is_dataclass(kind):
+        encoded = {}
+        for name in _names(kind):
+            item = getattr(value, name)
+            encoded[name] = item if type(item) in _PLAIN else encode(item)
+        return encoded
     if isinstance(value, tuple):
         return [encode(item) for item in value]
-    if dataclasses.is_dataclass(kind):
-        return {name: encode(getattr(value, name)) for name in _names(kind)}
     if isinstance(value, str | int | float):
         return value
     raise TypeError(f"cannot encode {kind.__name__}")
@@ -50,17 +59,25 @@ def decode(cls: type[T], raw: object, path: str = "") -> T:
     """
     if not isinstance(raw, dict):
         raise ProtocolError(f"{path or cls.__name__}: expected an object")
-    readers, required = _shape(cls)
+    readers, exact, required = _shape(cls)
     if unknown := raw.keys() - readers.keys():
         raise ProtocolError(f"{path or cls.__name__}: unknown key {sorted(unknown)[0]!r}")
     if missing := required - raw.keys():
         raise ProtocolError(f"{path or cls.__name__}: missing key {sorted(missing)[0]!r}")
     prefix = f"{path}." if path else ""
-    return cls(**{key: readers[key](item, prefix + key) for key, item in raw.items()})
+    return cls(
+        **{
+            key: item if type(item) is exact.get(key) else readers[key](item, prefix + key)
+            for key, item in raw.items()
+        }
+    )
 
 
-def _shape(cls: type[Any]) -> tuple[dict[str, _Reader], frozenset[str]]:
-    """Readers by field name, and the names that must be there."""
+def _shape(
+    cls: type[Any],
+) -> tuple[dict[str, _Reader], dict[str, type[Any]], frozenset[str]]:
+    """Readers by field name, the types of which every value is allowed, and the names that must be
+    there."""
     if (known := _SHAPES.get(cls)) is not None:
         return known
     fields = dataclasses.fields(cls)
@@ -70,7 +87,9 @@ def _shape(cls: type[Any]) -> tuple[dict[str, _Reader], frozenset[str]]:
         for f in fields
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     )
-    shape = {f.name: _reader(hints[f.name]) for f in fields}, required
+    readers = {f.name: _reader(hints[f.name]) for f in fields}
+    exact = {f.name: hints[f.name] for f in fields if hints[f.name] in (str, bool, float)}
+    shape = readers, exact, required
     _SHAPES[cls] = shape
     return shape
 
