@@ -6,6 +6,7 @@ Standard library only; reads, never writes.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -49,27 +50,33 @@ class Status:
     seccomp_filters: int = -1
 
 
+_CAPABILITIES = (b"CapInh", b"CapPrm", b"CapEff", b"CapBnd", b"CapAmb")
+_SWITCHES = (b"voluntary_ctxt_switches", b"nonvoluntary_ctxt_switches")
+_FIELDS = re.compile(
+    rb"^(Uid|Gid|Groups|Cap(?:Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp(?:_filters)?"
+    rb"|(?:non)?voluntary_ctxt_switches):(.*)$",
+    re.MULTILINE,
+)
+"""A quarter of the file's lines; taking all of them apart costs 0.1 ms, four times a call."""
+
+
 def read_status(pid: int) -> Status:
     """The status of a process or zombie; FileNotFoundError or ProcessLookupError: it is gone."""
-    text = read(f"/proc/{pid}/status").decode("utf-8", "replace")
-    fields = dict(line.split(":", 1) for line in text.split("\n") if ":" in line)
+    fields = dict(_FIELDS.findall(read(f"/proc/{pid}/status")))
     return Status(
-        uids=_numbers(fields["Uid"]),
-        gids=_numbers(fields["Gid"]),
-        groups=_numbers(fields.get("Groups", "")),
-        capabilities=tuple(
-            int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-        ),
-        no_new_privs=int(fields.get("NoNewPrivs", "-1")),
-        seccomp=int(fields.get("Seccomp", "-1")),
-        context_switches=int(fields.get("voluntary_ctxt_switches", "0"))
-        + int(fields.get("nonvoluntary_ctxt_switches", "0")),
-        seccomp_filters=int(fields.get("Seccomp_filters", "-1")),
+        uids=_numbers(fields[b"Uid"]),
+        gids=_numbers(fields[b"Gid"]),
+        groups=_numbers(fields.get(b"Groups", b"")),
+        capabilities=tuple(int(fields[name], 16) for name in _CAPABILITIES),
+        no_new_privs=int(fields.get(b"NoNewPrivs", -1)),
+        seccomp=int(fields.get(b"Seccomp", -1)),
+        context_switches=sum(int(fields.get(name, 0)) for name in _SWITCHES),
+        seccomp_filters=int(fields.get(b"Seccomp_filters", -1)),
     )
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in text.split())
+def _numbers(text: bytes) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))
 
 
 def start_time(pid: int) -> int:
@@ -91,7 +98,7 @@ def namespaces(pid: int | str) -> dict[str, str]:
 
 def children(pid: int) -> tuple[int, ...]:
     """Direct children of a single-threaded process (needs CONFIG_PROC_CHILDREN)."""
-    return _numbers(read(f"/proc/{pid}/task/{pid}/children").decode("ascii"))
+    return _numbers(read(f"/proc/{pid}/task/{pid}/children"))
 
 
 def parent(pid: int) -> int:
@@ -180,6 +187,8 @@ def _mount(line: str) -> MountPoint:
 
 
 def _unescape(path: str) -> str:
+    if "\\" not in path:
+        return path
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         path = path.replace(code, char)
     return path

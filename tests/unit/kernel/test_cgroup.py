@@ -17,6 +17,11 @@ from fumehood.model.plan import Limits
 LIMITS = Limits(1000, 500, 32 << 20, 10, 1 << 20, 256, 1 << 20)
 
 
+def places(of: cgroup.Group | cgroup.Instance) -> list[Path]:
+    """Its directories."""
+    return [*map(Path, of._places)] if isinstance(of, cgroup.Group) else of._paths()
+
+
 def mount(fstype: str, target: Path, *options: str) -> proc.MountPoint:
     return proc.MountPoint("/", str(target), frozenset({"rw"}), fstype, frozenset(options))
 
@@ -187,8 +192,8 @@ def test_a_sweep_kills_what_a_dead_launcher_left_and_spares_the_living(
     living = instance.group("bbbbbbbb", LIMITS, 0)
     cgroup.sweep(instance.layout)
     assert sleeper.wait(5) == -signal.SIGKILL
-    assert not any(path.exists() for path in dead._paths())
-    assert all(path.exists() for path in living._paths())
+    assert not any(path.exists() for path in places(dead))
+    assert all(path.exists() for path in places(living))
     assert living.remove()
 
 
@@ -197,11 +202,11 @@ def test_a_sweep_of_an_ordinary_user_leaves_the_instances_of_others(
 ) -> None:
     dead = cgroup.Instance.create(instance.layout)
     os.close(dead._lock)
-    owner = dead._paths()[0].stat().st_uid
+    owner = places(dead)[0].stat().st_uid
     monkeypatch.setattr(os, "geteuid", lambda: owner + 4321)
     monkeypatch.setattr(cgroup, "parent_in_unified", lambda layout: layout.unified)
     assert cgroup.sweep(instance.layout) == 0
-    assert all(path.exists() for path in dead._paths())
+    assert all(path.exists() for path in places(dead))
     monkeypatch.undo()
     dead._lock = -1
     dead.close()
@@ -214,5 +219,5 @@ def test_a_sweep_spares_a_launcher_that_has_not_locked_its_place_yet(
     os.close(early._lock)
     early._lock = -1
     cgroup.sweep(instance.layout)
-    assert all(path.exists() for path in early._paths())
+    assert all(path.exists() for path in places(early))
     early.close()
