@@ -5,8 +5,8 @@ The program itself has no switch for this: whoever can start it like that could 
 it. A process kills itself with SIGKILL when it reaches the stage that the tool's manifest names
 in its environment (`DIE_AT`), so one daemon serves for all stages that it survives; or hangs
 there (`HANG_AT`), and then its sandbox's death is waited for no longer than a second, nor a
-word of its launcher. A launcher of containers may also kill dockerd (`KILL_DOCKERD_AT`, its PID
-in `DOCKERD`).
+word of its launcher. The supervisor's clock may jump an hour (`CLOCK_JUMPS_AT`). A launcher of
+containers may also kill dockerd (`KILL_DOCKERD_AT`, its PID in `DOCKERD`).
 
 This file is passed as text: it imports nothing but the standard library and fumehood.
 """
@@ -18,6 +18,7 @@ import functools
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ LAUNCHER_STAGES = (
 given; once the tool runs; when it has ended; when all is said; when its cgroup is gone."""
 DOCKER_STAGES = ("asked", "created", "proven", "running", "dead", "reported")
 """The same of a container; it is created and not yet held at its start."""
+
+
+_TIME = time.time
 
 
 def faulty(*words: str) -> list[str]:
@@ -102,6 +106,8 @@ def die(stage: str, plan: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if ("HANG_AT", stage) in plan.environment:
         os.kill(os.getpid(), signal.SIGSTOP)
+    if ("CLOCK_JUMPS_AT", stage) in plan.environment:
+        time.time = lambda: _TIME() + 3600
     if ("KILL_DOCKERD_AT", stage) in plan.environment:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(dict(plan.environment)["DOCKERD"]), signal.SIGKILL)
@@ -240,8 +246,11 @@ def _prepare_launcher() -> None:
 
 
 def _prepare_docker_launcher() -> None:
+    from fumehood.engines import docker_api, docker_sandbox
     from fumehood.engines.docker_sandbox import DockerSandbox
 
+    docker_api.START_SECONDS = 5.0  # type: ignore[misc]  # a test does not wait for 15
+    docker_sandbox.OPEN_SECONDS = 8.0  # type: ignore[misc]
     _common_stages()
     around(DockerSandbox, "_look", before=lambda self: die("created", self.plan))
     around(DockerSandbox, "_ended", before=lambda self: die("dead", self.plan))

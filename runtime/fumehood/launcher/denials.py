@@ -186,7 +186,8 @@ class Denials:
         ]
 
     def forgive(self, name: str) -> None:
-        """Begin to count its second anew."""
+        """Begin to count its second anew, without what it has made so far."""
+        self.receive()
         if (tally := self._running.get(name)) is not None:
             tally.recent = 0
 

@@ -169,13 +169,9 @@ class Launcher:
         """Whoever makes the kernel record too much pays for it with its own time."""
         for name in self._denials.over():
             running = self._running.get(name)
-            if running is None or running.frozen_until:
-                continue
-            if running.asked:  # it would not hear, standing still, that it is to end
-                running.sandbox.kill()
-                continue
-            running.frozen_until = self._denials.second_over
-            running.sandbox.freeze(frozen=True)
+            if running is not None and not running.frozen_until:
+                running.frozen_until = self._denials.second_over
+                running.sandbox.freeze(frozen=True)
 
     def _let_go(self) -> None:
         now = time.monotonic()
