@@ -64,6 +64,7 @@ from fumehood.scan import custom
 from fumehood.scan.decide import Policies
 from fumehood.scan.given import of_files
 from fumehood.scan.pipeline import Pipeline
+from fumehood.scan.prose import instructions
 from fumehood.supervisor import keywatch
 from fumehood.supervisor.classifier import Classifier
 from fumehood.supervisor.finishing import Finishing
@@ -140,9 +141,7 @@ async def _serve(
         for launcher in launchers.clients:
             await _first_hello(launcher, config)
         sealer = Sealer(partial(_start_sealer, control))
-        supervisor = _compose(
-            launchers, audit, pipeline, settings, config, ring, scanners.tally, sealer
-        )
+        supervisor = _compose(launchers, audit, pipeline, settings, config, ring, scanners, sealer)
         await rules  # no call is answered by a scanner that is not there yet
         started: dict[str, Field] = {
             "version": fumehood.__version__,
@@ -407,7 +406,7 @@ def _compose(
     settings: Settings,
     config: Config,
     ring: Ring,
-    tally: Tally,
+    scanners: Scanners,
     sealer: Sealer,
 ) -> Supervisor:
     state, ceilings = Path(settings.state), settings.ceilings
@@ -508,7 +507,8 @@ def _compose(
             stops=Stops(state / "stops.json"),
             incidents=Incidents(state / "incidents", config.incidents.rules, ring),
             receipts=receipts,
-            finishing=_finishing(config, state, ring, receipts, tally),
+            finishing=_finishing(config, state, ring, receipts, scanners.tally),
+            find=partial(instructions, scanners),
         ),
         fumehood.__version__,
     )

@@ -7,14 +7,18 @@ never refuse silently: each finding has a rule, a severity and a place.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from fumehood.errors import CatalogError
 from fumehood.model.manifest import Manifest
 from fumehood.model.text import hidden_character
 
 Severity = Literal["high", "medium", "low"]
+Finder = Callable[[Sequence[str]], Sequence[Sequence[tuple[str, str, str]]]]
+"""What in each text speaks to a model: rule, confidence, and what was found. The detector is the
+scanner's, passed in by whoever composes; raises ScanFailed."""
 RULES: Final[dict[str, Severity]] = {
     "hidden_text": "high",
     "hidden_markup": "high",
@@ -23,6 +27,7 @@ RULES: Final[dict[str, Severity]] = {
     "look_alike": "high",
     "near_name": "medium",
     "names_other_tool": "medium",
+    "mentions_instructions": "low",
     "contradicting_hints": "medium",
     "encoded_text": "medium",
     "long_text": "low",
@@ -73,23 +78,50 @@ class Finding:
         return f"{self.severity} {self.rule} at {self.place}: {self.text}"
 
 
-def examine(manifest: Manifest, others: Collection[str]) -> list[Finding]:
+def examine(manifest: Manifest, others: Collection[str], find: Finder) -> list[Finding]:
     """Findings in what a model or a person reads of a tool, the worst first.
 
     others: names of the other registered tools.
     """
     found = list(_names(manifest.name, others))
-    for place, text in _texts(manifest):
+    texts = list(_texts(manifest))
+    for place, text in texts:
         found += _text(place, text, manifest.name, others)
+    spoken = find([text for _, text in texts])
+    for (place, _), seen in zip(texts, spoken, strict=True):
+        found += (
+            Finding(
+                "mentions_instructions" if sure == "low" else "instructs_model",
+                place, f"{rule}: {_short(what)}",
+            )
+            for rule, sure, what in seen
+        )  # fmt: skip
     hints = manifest.annotations
     if hints.readOnlyHint and hints.destructiveHint:
         cause = "it calls itself read-only and destructive"
+        found.append(Finding("contradicting_hints", "annotations", cause))
+    if hints.openWorldHint and manifest.network == "none":
+        cause = "it calls itself open-world and has no network"
         found.append(Finding("contradicting_hints", "annotations", cause))
     schema = manifest.inputSchema
     if not schema.get("properties") and schema.get("additionalProperties") is not False:
         found.append(Finding("takes_anything", "inputSchema", "no argument is described"))
     order: Final = ("high", "medium", "low")
     return sorted(dict.fromkeys(found), key=lambda finding: order.index(finding.severity))
+
+
+def refusal(findings: Sequence[Finding], accept: Collection[str]) -> CatalogError | None:
+    """Why a manifest is not registered: what is of high severity and was not accepted by name."""
+    high = [f for f in findings if f.severity == "high" and f.rule not in accept]
+    if not high:
+        return None
+    rules = sorted({finding.rule for finding in high})
+    accepted = " ".join(f"--accept {rule}" for rule in rules)
+    return CatalogError(
+        "the manifest says what a tool has no reason to say: "
+        + "; ".join(str(finding) for finding in high[:5]),
+        f"change it, or, where it is meant so, register it with {accepted}",
+    )
 
 
 def _text(place: str, text: str, name: str, others: Collection[str]) -> Iterator[Finding]:

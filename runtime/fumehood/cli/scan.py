@@ -139,7 +139,7 @@ def _reports(
     if everything:  # what is passed by default is not even looked for
         more = PolicyRule(kind="personal_data", action="flag")
         spec = spec.model_copy(update={"policy": (*spec.policy, more)})
-    search = searcher(_own_cache(), spec)
+    search = searcher(own_cache(), spec)
     # Fingerprints are keyed by installation; by hand they hold for this run only.
     prints = Fingerprints(secrets.token_bytes(48))
     given = _given(spec.secrets)
@@ -163,7 +163,7 @@ def _given(paths: tuple[str, ...]) -> tuple[bytes, ...]:
         return ()
 
 
-def _own_cache() -> Path | None:
+def own_cache() -> Path | None:
     """The user's own cache for compiled rules, root's too: what is read there is believed."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fumehood"
     try:

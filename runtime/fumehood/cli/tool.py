@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,17 +9,19 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from fumehood.cli import image, imports, pack, signing, vendor
+from fumehood.cli import check, image, imports, pack, signing, vendor
+from fumehood.cli.check import AcceptOption
 from fumehood.cli.complete import tool_names
-from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
-from fumehood.cli.present import error_object, note, out, out_json, say, size, table
+from fumehood.cli.options import JsonOption, SocketOption, StateOption, chosen
+from fumehood.cli.present import error_object, note, out, out_json, say, table
 from fumehood.client import Client
-from fumehood.errors import DaemonUnreachable, FumehoodError, ManifestError
+from fumehood.errors import DaemonUnreachable, FumehoodError
 
 app = typer.Typer(no_args_is_help=True, help="Register, list, show and remove tools.")
 app.command("sign")(signing.sign)
 app.command("verify")(signing.verify)
 app.command("import")(imports.command)
+app.command("check")(check.command)
 
 NameArgument = Annotated[
     str,
@@ -29,15 +30,6 @@ NameArgument = Annotated[
 VersionOption = Annotated[
     str | None,
     typer.Option("--version", metavar="VERSION", help="One version of it.", show_default=False),
-]
-AcceptOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--accept",
-        metavar="RULE",
-        help="A finding of the lint that is meant so, by its rule, or `changes`; repeatable.",
-        show_default=False,
-    ),
 ]
 Entry = Mapping[str, Any]
 SEALED: Final = {
@@ -291,43 +283,6 @@ def schema() -> None:
     from fumehood.model.manifest import manifest_schema
 
     out_json(manifest_schema())
-
-
-@app.command("check")
-def check(
-    manifests: Annotated[
-        list[Path], typer.Argument(metavar="MANIFEST…", help="Manifests to check.")
-    ],
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Check manifests and the folders beside them without registering anything.
-
-    Ceilings, images and engines are the daemon's to judge, by `fumehood tool add`.
-    """
-    from fumehood.kernel import profile_files
-    from fumehood.model.faults import nearest
-    from fumehood.resources import profile_directory
-
-    own = chosen(config=config).config.parent / profile_files.FOLDER
-    profiles = profile_files.find(str(profile_directory()), str(own) if os.path.isdir(own) else "")
-    checked = []
-    for path in manifests:
-        package = pack.load(path, checked=True)
-        if package.seccomp not in profiles:
-            cause = f"{path}: seccomp: there is no profile {package.seccomp!r} here"
-            raise ManifestError(cause, nearest(package.seccomp, profiles), field="seccomp")
-        total = sum(len(file.data) for file in package.files.values())
-        checked.append(
-            {
-                "manifest": str(path), "name": package.name, "files": len(package.files),
-                "bytes": total,
-            }
-        )  # fmt: skip
-        if not as_json:
-            out(f"{path}: {package.name} is fine, {len(package.files)} files, {size(total)}\n")
-    if as_json:
-        out_json(checked)
 
 
 @app.command("helper")

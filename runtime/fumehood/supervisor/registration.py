@@ -70,7 +70,7 @@ class Files:
 @dataclass(slots=True)
 class Registration:
     """record: returns once it is on disk. operator_only: returns for an operator, and records and
-    refuses others. tidy: deletes what is not used any more, later."""
+    refuses others. tidy: deletes what is not used any more, later. find: looks for instructions."""
 
     catalog: Catalog
     admission: Admission
@@ -78,6 +78,7 @@ class Registration:
     operator_only: Callable[[Caller, str], Awaitable[None]]
     attempts: Attempts
     tidy: Callable[[], None]
+    find: poisoning.Finder
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _working: set[asyncio.Task[RegisteredTool]] = field(default_factory=set)
 
@@ -110,7 +111,9 @@ class Registration:
         fields: dict[str, Field] = {"caller": of_caller(caller), "accepted": tuple(accept)}
 
         async def add() -> RegisteredTool:
-            pending, notes = await self._looked_at(principal, manifest, accept, fields)
+            async with self._attempt(caller, manifest):
+                findings = await asyncio.to_thread(self._examined, manifest)
+            pending, notes = await self._looked_at(principal, manifest, findings, accept, fields)
             async with self._attempt(caller, manifest):
                 tool = await asyncio.to_thread(  # its files go to disk
                     self.catalog.add, manifest, files, by=principal.name, pending=pending,
@@ -127,6 +130,7 @@ class Registration:
         self,
         principal: Principal,
         manifest: Manifest,
+        findings: Sequence[poisoning.Finding],
         accept: Sequence[str],
         fields: Mapping[str, Field],
     ) -> tuple[bool, list[str]]:
@@ -135,7 +139,6 @@ class Registration:
         Raises:
             CatalogError: the lint found something that an operator did not accept.
         """
-        findings = self._examined(manifest)
         notes = [str(finding) for finding in findings]
         if principal.operates:
             await self._refuse_unaccepted(manifest, findings, accept, fields)
@@ -201,7 +204,7 @@ class Registration:
         async def approve() -> RegisteredTool:
             known = self.catalog.version(name, version)
             if known is not None and known.state == "pending":
-                findings = self._examined(known.manifest)
+                findings = await asyncio.to_thread(self._examined, known.manifest)
                 await self._refuse_unaccepted(known.manifest, findings, accept, fields)
             tool = await asyncio.to_thread(self.catalog.approve, name, version)
             await self.record("tool.approved", {**fields, **_tool(tool), "added_by": tool.added_by})
@@ -306,7 +309,7 @@ class Registration:
 
     def _examined(self, manifest: Manifest) -> list[poisoning.Finding]:
         others = {tool.manifest.name for tool in self.catalog.all()} - {manifest.name}
-        return poisoning.examine(manifest, others)
+        return poisoning.examine(manifest, others, self.find)
 
     def _review(self, manifest: Manifest) -> tuple[str, ...]:
         """Why this version needs approval although another one of the tool was agreed to."""
@@ -324,18 +327,13 @@ class Registration:
         accept: Sequence[str],
         fields: Mapping[str, Field],
     ) -> None:
-        high = [f for f in findings if f.severity == "high" and f.rule not in accept]
-        if not high:
+        error = poisoning.refusal(findings, accept)
+        if error is None:
             return
-        found = tuple(str(finding) for finding in high)
+        found = tuple(str(finding) for finding in findings if finding.severity == "high")
         named: dict[str, Field] = {"tool": manifest.name, "tool_version": manifest.version}
         await self.record("tool.lint_refused", {**fields, **named, "findings": found})
-        rules = sorted({finding.rule for finding in high})
-        accepted = " ".join(f"--accept {rule}" for rule in rules)
-        raise CatalogError(
-            "the manifest says what a tool has no reason to say: " + "; ".join(found[:5]),
-            f"change it, or, where it is meant so, register it with {accepted}",
-        )
+        raise error
 
 
 def _check_accepted(accept: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fumehood.admission.admit import Admission
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.find import Found
+from fumehood.catalog.poisoning import Finder
 from fumehood.catalog.store import Catalog
 from fumehood.config import Config
 from fumehood.launcher.clients import Launchers
@@ -29,7 +30,7 @@ class Rooms:
     """What the supervisor is composed of. `config` is the one it starts with; `plan` joins a call
     with the operator's ceilings; `digest` is the keyed digest under which arguments and results
     are recorded; `records` searches the audit log for an invocation, and blocks. `habits` knows
-    what tools usually take."""
+    what tools usually take. `find` looks for instructions to models in a manifest."""
 
     catalog: Catalog
     admission: Admission
@@ -48,3 +49,4 @@ class Rooms:
     stops: Stops
     incidents: Incidents
     finishing: Finishing
+    find: Finder

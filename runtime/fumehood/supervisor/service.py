@@ -109,7 +109,7 @@ class Supervisor:
         self._tidying = Tidying(rooms.catalog, self._mounted, self._workers)
         self._registration = Registration(
             rooms.catalog, rooms.admission, self._record, operator_only, self._attempts,
-            self._tidying.later,
+            self._tidying.later, rooms.find,
         )  # fmt: skip
         self.remove_tool = self._registration.remove
         self.approve_tool = self._registration.approve

@@ -168,8 +168,9 @@ class House:
             admission, append, self.book.record, operator_only, self.book.attempts
         )
         self.registration = Registration(
-            catalog, admission, self.book.record, operator_only, self.book.attempts, lambda: None
-        )
+            catalog, admission, self.book.record, operator_only, self.book.attempts, lambda: None,
+            lambda texts: [()] * len(texts),
+        )  # fmt: skip
 
     @property
     def last(self) -> tuple[str, Mapping[str, Any]]:

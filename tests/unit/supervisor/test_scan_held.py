@@ -56,6 +56,7 @@ class Rooms:
             close=lambda: None,
         )
         self.incidents = SimpleNamespace(see=lambda *_: ())
+        self.find = None
         self.receipts = SimpleNamespace(
             receipt=None, uses=lambda _: None, digests=lambda *_: ("",), close=lambda: None
         )
