@@ -250,11 +250,15 @@ class Client:
         """End a session. Raises UnknownSession."""
         return self._extension("sessions/close", "closed", session=session)
 
-    def stop(self, kind: str, name: str = "", reason: str = "") -> dict[str, Any]:
-        """Stop a `tool`, a `caller` (its UID) or `all`, also what runs, until `resume`."""
+    def stop(
+        self, kind: str, name: str = "", reason: str = "", *, capture: bool = False
+    ) -> dict[str, Any]:
+        """Stop a `tool`, a `caller` (its UID) or `all`, also what runs, until `resume`. capture:
+        look at what runs before it is killed, and open an incident for each."""
         return self._extension(
-            "stops/add", "stop", timeout=STOP_SECONDS, kind=kind, name=name, reason=reason
-        )
+            "stops/add", "stop", timeout=STOP_SECONDS,
+            kind=kind, name=name, reason=reason, capture=capture,
+        )  # fmt: skip
 
     def resume(self, kind: str, name: str = "") -> dict[str, Any]:
         """Let go on what was stopped."""

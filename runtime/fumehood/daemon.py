@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ from fumehood.scan.decide import Policies
 from fumehood.scan.given import of_files
 from fumehood.scan.pipeline import Pipeline
 from fumehood.scan.prose import instructions
-from fumehood.supervisor import keywatch
+from fumehood.supervisor import gapwatch, keywatch
 from fumehood.supervisor.classifier import Classifier
 from fumehood.supervisor.finishing import Finishing
 from fumehood.supervisor.habits import Habits
@@ -153,17 +153,22 @@ async def _serve(
             from fumehood.supervisor.forward import Forwarder, connector
 
             connect = connector(config.forward, fumehood.__version__)
-            forwarder = Forwarder(state / "audit", state / "forward.json", connect, audit.append)
+            append = gapwatch.telling(audit.append, supervisor.response.gap)
+            forwarder = Forwarder(state / "audit", state / "forward.json", connect, append)
             forwarder.start()
             closing.callback(forwarder.close)
             supervisor.reporting.forwarded = forwarder.status
         stop = _Stop()
         _follow_keeper(control, launchers, stop, supervisor, settings.config_path)
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
-        watch_keys = partial(keywatch.watch, ring, audit)
+        watches: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            partial(keywatch.watch, ring, audit),
+            partial(gapwatch.watch, audit, supervisor.response.gap),
+            supervisor.releasing.watch,
+        ]
         text = _metrics(config, supervisor, ring, scanners.tally)
         async with exposed(config.metrics.listen, state, text):
-            await _until_stopped(supervisor, config, listener, keeper, stop, watch_keys)
+            await _until_stopped(supervisor, config, listener, keeper, stop, watches)
         await _recorded(audit, "supervisor.stopped", {"reason": stop.reason})
     finally:
         launchers.close()
@@ -192,6 +197,17 @@ def _metrics(
     supervisor.metrics = metrics = Metrics(supervisor.reporting.now, ring, tally)
     supervisor.response.count = metrics.incident
     return metrics.text
+
+
+def _notify(supervisor: Supervisor, config: Config, folder: Path) -> None:
+    """Let incidents be told to whom the configuration names, first what a last run left untold."""
+    if not (config.incidents.notify or config.incidents.webhook):
+        return
+    from fumehood.supervisor.notices import Notices, channels
+
+    notices = Notices(folder, channels(config.incidents), supervisor.response.told)
+    supervisor.response.notices = notices
+    notices.start()
 
 
 async def _recorded(audit: AuditLog, event: str, fields: Mapping[str, Field]) -> None:
@@ -315,7 +331,7 @@ async def _until_stopped(
     listener: socket.socket,
     keeper: _KeeperLine,
     stop: _Stop,
-    watch_keys: Callable[[], Coroutine[Any, Any, None]],
+    watches: Sequence[Callable[[], Coroutine[Any, Any, None]]],
 ) -> None:
     """Accept callers until somebody asks to stop; then let what runs end, or cancel it."""
     bounds = Bounds(
@@ -331,8 +347,8 @@ async def _until_stopped(
         serve = partial(front.serve, bounds=bounds, may_connect=may_connect, accepting=accepting)
         group.start_soon(serve, listener, gateway.serve)
         group.start_soon(keeper.beat)
-        group.start_soon(watch_keys)
-        group.start_soon(supervisor.releasing.watch)
+        for watch in watches:
+            group.start_soon(watch)
         keeper.ready()
         log.info("ready", not_enforced=sorted(config.accept_unenforced))
         await stop.asked.wait()
@@ -421,7 +437,8 @@ def _compose(
     )
     for problem in catalog.problems:
         log.error("a row of the catalog cannot be read", problem=problem)
-    for tool in catalog.verify():
+    bad = catalog.verify()
+    for tool in bad:
         log.error("tool quarantined", tool=tool.manifest.name, changed=tool.notes)
         audit.append(
             "tool.quarantined",
@@ -463,7 +480,7 @@ def _compose(
         admission.authorizer.is_operator,
         fumehood.__version__,
     )
-    return Supervisor(
+    supervisor = Supervisor(
         Rooms(
             catalog=catalog,
             admission=admission,
@@ -512,6 +529,10 @@ def _compose(
         ),
         fumehood.__version__,
     )
+    _notify(supervisor, config, state / "notices")
+    for tool in bad:
+        supervisor.response.broken(tool, "; ".join(tool.notes))
+    return supervisor
 
 
 def _unfit(settings: Settings) -> Callable[[Manifest], Unfit | None]:

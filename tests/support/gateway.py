@@ -93,7 +93,9 @@ class FakeResponse:
         self.stops: list[dict[str, Any]] = []
         self.open: dict[str, dict[str, Any]] = {}
 
-    async def stop(self, caller: Caller, kind: str, name: str, reason: str) -> Said:
+    async def stop(
+        self, caller: Caller, kind: str, name: str, reason: str, *, capture: bool = False
+    ) -> Said:
         stop = {"kind": kind, "name": name, "reason": reason, "since": "2026", "by": "uid 0"}
         self.stops.append(stop)
         return Said({**stop, "killed": 2, "left": 0})

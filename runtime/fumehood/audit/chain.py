@@ -132,6 +132,8 @@ class AuditLog:
         self._unwritten: list[_Pending] = []
         """A group that `write_now` could not write: the writer's next, unchanged."""
         self._closing = False
+        self.torn = 0
+        """Bytes of an unfinished last line that were set aside at the start."""
         self.seconds = 0.0
         """How long the last write took."""
         self._broken: AuditError | None = None
@@ -180,6 +182,7 @@ class AuditLog:
             raise
         if aside is not None:
             log.append(TORN, {"bytes": report.torn_bytes, "file": aside})
+            log.torn = report.torn_bytes
         return log
 
     @property
@@ -191,6 +194,11 @@ class AuditLog:
     def broken(self) -> AuditError | None:
         """Why nothing can be written just now, or None."""
         return self._broken
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nothing will be written any more until a restart."""
+        return self._broken is not None and not self._writer.is_alive()
 
     def append(
         self, event: str, fields: Mapping[str, Field], *, wake: bool = True

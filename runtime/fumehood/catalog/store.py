@@ -145,7 +145,7 @@ class Catalog:
     ) -> RegisteredTool:
         """Register a version. It becomes the current one, and the one before is kept beside it;
         a pending one waits for `approve` instead. The same content again changes nothing, except
-        that a quarantined tool is stored anew and active.
+        that a quarantined version is stored anew.
 
         Args:
             operator: may replace what somebody else has pending under the same version, so that
@@ -174,7 +174,8 @@ class Catalog:
                     self._check_pending(by)
             if tree is not None:
                 self._shelves.keep(tree, files)
-            if known is not None and unchanged and (known.state == ACTIVE or pending):
+            kept = known is not None and (known.state == ACTIVE or pending)
+            if known is not None and unchanged and kept and known.state != QUARANTINED:
                 return self._signed(known, signer)
             tool = RegisteredTool(
                 manifest, digest, tree, NO_ACCOUNT, PENDING, _now(), tuple(notes), by, signer
@@ -291,6 +292,24 @@ class Catalog:
         with self._lock, translated(self._directory):
             return None if self._shelves.is_sound(tool.files) else self._quarantine(tool)
 
+    def quarantine(
+        self, name: str, version: str | None, note: str
+    ) -> builtins.list[RegisteredTool]:
+        """Take a version, or with None every version that was agreed to, out of use until `approve`
+        brings one back; those that are so now.
+
+        Raises CatalogError when the database cannot be written.
+        """
+        with self._lock, translated(self._directory):
+            found = [
+                tool
+                for tool in self.all()
+                if tool.manifest.name == name
+                and version in (None, tool.manifest.version)
+                and tool.state in (ACTIVE, SUPERSEDED)
+            ]
+            return [self._set_aside(tool, note) for tool in found]
+
     def collect(self, in_use: Collection[str]) -> int:
         """Delete the trees of versions that are gone. Returns how many.
 
@@ -309,7 +328,8 @@ class Catalog:
     def _make_current(self, tool: RegisteredTool) -> None:
         name = tool.manifest.name
         current = self._tools.get(name)
-        if current is not None and current.manifest.version != tool.manifest.version:
+        others = current is not None and current.manifest.version != tool.manifest.version
+        if current is not None and others and current.state == ACTIVE:
             self._set_state(current, SUPERSEDED)
         self._drop_oldest(name)
         self._account(name)
@@ -373,7 +393,11 @@ class Catalog:
             self.listing(tool), tree or self._shelves.tree(tool.files or "")
         )
         more = f" and {len(changed) - trees.SHOWN} more" if len(changed) > trees.SHOWN else ""
-        note = "its files changed: " + ", ".join(changed[: trees.SHOWN]) + more
+        return self._set_aside(
+            tool, "its files changed: " + ", ".join(changed[: trees.SHOWN]) + more
+        )
+
+    def _set_aside(self, tool: RegisteredTool, note: str) -> RegisteredTool:
         bad = replace(tool, state=QUARANTINED, notes=(note,))
         with self._transaction():
             self._db.execute(
@@ -394,7 +418,8 @@ class Catalog:
         problems = []
         rows = self._db.execute(
             "SELECT name, version, digest, files, state, added, added_by, notes, manifest,"
-            " signer FROM tools WHERE ?1 IS NULL OR name = ?1 ORDER BY name, added",
+            " signer FROM tools WHERE ?1 IS NULL OR name = ?1"
+            " ORDER BY name, state != 'active', added",  # what is called, before what is not
             (only,),
         ).fetchall()
         superseded = {PENDING, SUPERSEDED}

@@ -28,7 +28,8 @@ AcceptOption = Annotated[
     typer.Option(
         "--accept",
         metavar="RULE",
-        help="A finding of the lint that is meant so, by its rule, or `changes`; repeatable.",
+        help="A finding of the lint that is meant so, by its rule, or `changes`; for `approve`"
+        " `quarantined`, too; repeatable.",
         show_default=False,
     ),
 ]

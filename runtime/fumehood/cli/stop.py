@@ -26,6 +26,12 @@ def stop(
     everything: AllOption = False,
     caller: CallerOption = None,
     reason: Annotated[str, typer.Option("--reason", help="For the record.")] = "",
+    capture: Annotated[
+        bool,
+        typer.Option(
+            "--capture", help="Look at what runs before it is killed, and open an incident of each."
+        ),
+    ] = False,
     listed: Annotated[bool, typer.Option("--list", help="Show what is stopped.")] = False,
     as_json: JsonOption = False,
     socket: SocketOption = None,
@@ -40,7 +46,7 @@ def stop(
             _list(client.stops(), as_json=as_json)
             return
         kind, what = _wanted(name, everything, caller)
-        stopped = client.stop(kind, what, reason)
+        stopped = client.stop(kind, what, reason, capture=capture)
     if as_json:
         out_json(stopped)
     else:

@@ -15,7 +15,7 @@ from fumehood.cli.complete import tool_names
 from fumehood.cli.options import JsonOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import error_object, note, out, out_json, say, table
 from fumehood.client import Client
-from fumehood.errors import DaemonUnreachable, FumehoodError
+from fumehood.errors import DaemonUnreachable, FumehoodError, UnknownTool
 
 app = typer.Typer(no_args_is_help=True, help="Register, list, show and remove tools.")
 app.command("sign")(signing.sign)
@@ -249,11 +249,26 @@ def approve(
 ) -> None:
     """Make a pending version of a tool, or an earlier one, the one that is called.
 
-    Only operators may do this.
+    Shows what it changes against the one that is called now. A quarantined version is approved
+    with `--accept quarantined` only, after a review. Only operators may do this.
     """
     with Client.connect(chosen(socket).socket) as client:
+        _show_changes(client, name, version)
         entry = client.approve_tool(name, version, accept=accept or ())
     out(f"approved {name} {version}  {entry['digest']}\n")
+
+
+def _show_changes(client: Client, name: str, version: str) -> None:
+    """On stderr, before anything is approved; a first version changes nothing."""
+    try:
+        found = client.diff_tool(name, None, version)
+    except UnknownTool:
+        return
+    if found["old"] == found["new"]:
+        return
+    note("changes", f"{found['new']} against {found['old']}: {len(found['changes'])}")
+    for change in found["changes"]:
+        note("change", " ".join(str(value) for value in change.values() if value))
 
 
 @app.command("remove")

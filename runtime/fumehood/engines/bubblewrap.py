@@ -24,6 +24,7 @@ from fumehood.engines.bwrap import BWRAP
 from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, libc, openat2, pidfd, proc, rootfs, seccomp_logged
+from fumehood.kernel.forensics import Evidence
 from fumehood.kernel.meter import Meter
 from fumehood.kernel.readback import prove_confined, prove_mounts, prove_seccomp
 from fumehood.model.outcome import Proof
@@ -348,6 +349,9 @@ class BubblewrapSandbox:
             return False
         pidfd.terminate(self._tool_pidfd)
         return True
+
+    def evidence(self) -> Evidence:
+        return self.group.evidence(self._scratch, self._pid)
 
     def kill(self) -> None:
         """Kill by cgroup and by init: each alone is enough where the other is missing."""

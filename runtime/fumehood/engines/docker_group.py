@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fumehood.errors import EngineError
 from fumehood.kernel import cgroup
+from fumehood.kernel.forensics import Evidence
 from fumehood.kernel.meter import Meter
 from fumehood.model.outcome import Counters, Proof
 from fumehood.model.plan import Limits
@@ -174,6 +175,9 @@ class DockerGroup:
         return self._group.oom_kills()
 
     # --- the end
+
+    def evidence(self, scratch: str) -> Evidence:
+        return self._group.evidence(scratch)
 
     def members(self) -> list[int]:
         """PIDs of everything in our group or below, in any hierarchy."""

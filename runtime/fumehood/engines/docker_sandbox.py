@@ -20,6 +20,7 @@ from fumehood.engines.docker_worker import Broken, Created, StartReturned, Strea
 from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
 from fumehood.kernel import openat2, pidfd, proc
+from fumehood.kernel.forensics import Evidence
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 
@@ -110,6 +111,9 @@ class DockerSandbox:
             return False
         pidfd.terminate(self._tool_pidfd)
         return True
+
+    def evidence(self) -> Evidence:
+        return self.group.evidence(self.scratch)
 
     def kill(self) -> None:
         """Kill everything in it; the end is reported as always."""

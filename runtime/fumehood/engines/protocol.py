@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fumehood.kernel.forensics import Evidence
 from fumehood.kernel.openat2 import Found
 from fumehood.model.outcome import Counters, Proof
 from fumehood.model.plan import Plan
@@ -94,6 +95,9 @@ class Sandbox(Protocol):
 
     def terminate(self) -> bool:
         """Ask the tool's own program to end; False when it does not run, or cannot be asked."""
+
+    def evidence(self) -> Evidence:
+        """Where to look at it, for as long as it is not over."""
 
     def kill(self) -> None:
         """Kill everything in it; the end is reported as always. Harmless when already dead."""

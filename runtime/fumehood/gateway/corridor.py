@@ -22,9 +22,15 @@ class Response(Protocol):
     """Stops and incidents, for operators: every method raises Unauthorized for others."""
 
     async def stop(
-        self, caller: Caller, kind: Literal["all", "tool", "caller"], name: str, reason: str
+        self,
+        caller: Caller,
+        kind: Literal["all", "tool", "caller"],
+        name: str,
+        reason: str,
+        *,
+        capture: bool = False,
     ) -> Report:
-        """Stop something, also what runs; returns when that is dead."""
+        """Stop something, also what runs; returns when that is dead. capture: look first."""
         ...
 
     async def resume(

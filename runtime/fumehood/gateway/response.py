@@ -18,9 +18,14 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
     """The methods by name; each raises UsageError for params it cannot take."""
 
     async def stop(arrival: Arrival) -> dict[str, Any]:
-        params = _params(arrival, "kind", "name", "reason")
+        params = _params(arrival, "kind", "name", "reason", "capture")
         kind, name, reason = _kind(params), _text(params, "name"), _text(params, "reason")
-        return _answer("stop", await supervisor.response.stop(arrival.caller, kind, name, reason))
+        return _answer(
+            "stop",
+            await supervisor.response.stop(
+                arrival.caller, kind, name, reason, capture=_truth(params, "capture")
+            ),
+        )
 
     async def resume(arrival: Arrival) -> dict[str, Any]:
         params = _params(arrival, "kind", "name")
@@ -32,9 +37,7 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
         return _answer("stopped", await supervisor.response.stopped(arrival.caller))
 
     async def incidents(arrival: Arrival) -> dict[str, Any]:
-        closed = _params(arrival, "closed").get("closed", False)
-        if not isinstance(closed, bool):
-            raise UsageError("'closed' must be true or false", "say which")
+        closed = _truth(_params(arrival, "closed"), "closed")
         return _answer(
             "found", await supervisor.response.list_incidents(arrival.caller, closed=closed)
         )
@@ -88,6 +91,13 @@ def _text(params: Mapping[str, Any], name: str) -> str:
         raise UsageError(
             f"{name!r} must be a string of at most {MAX_TEXT} characters", "shorten it"
         )
+    return value
+
+
+def _truth(params: Mapping[str, Any], name: str) -> bool:
+    value = params.get(name, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"{name!r} must be true or false", "say which")
     return value
 
 

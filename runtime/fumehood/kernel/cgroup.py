@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fumehood.errors import EngineError, PlanRefused
 from fumehood.kernel import proc
+from fumehood.kernel.forensics import Evidence
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Limits
 
@@ -369,6 +370,11 @@ class Group:
         base = self.v1.get("pids") or (self.unified if "pids" in self.v2 else None)
         peak = number(f"{base}/pids.peak") if base else None
         return None if peak is None else max(peak - self.overhead, 0)
+
+    def evidence(self, scratch: str, root: int = -1) -> Evidence:
+        """Where to look at what runs here; the unified hierarchy first, where there is one."""
+        paths = [str(path) for path in reversed(self._places)]
+        return Evidence(tuple(paths), scratch, str(self.unified or ""), root)
 
     def members(self) -> list[int]:
         """PIDs of the living (and zombies not yet reaped) in any hierarchy."""

@@ -16,17 +16,19 @@ from typing import TypeVar
 
 from fumehood.errors import EngineError, FumehoodError, PlanRefused, ProtocolError
 from fumehood.launcher import messages as m
-from fumehood.model.outcome import Proof
+from fumehood.model.outcome import Proof, Syscalls
 from fumehood.model.plan import Plan
 
 SILENT_SECONDS = 5.0
 """A launcher never blocks: one that has said nothing for so long after a kill hangs."""
+MAX_CAPTURED = 1024 * 1024 + 4096
 T = TypeVar("T")
 _OF_A_SANDBOX = (
     m.OpenedMessage
     | m.StartedMessage
     | m.BegunMessage
     | m.DeniedMessage
+    | m.CapturedMessage
     | m.EndedMessage
     | m.Refused
 )
@@ -47,6 +49,16 @@ class End:
         self.descriptors.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What the launcher found when it looked. reason: why nothing, else empty. data: lines of
+    JSON, see `kernel.forensics`; cut where the time was over."""
+
+    reason: str
+    data: bytes = b""
+    syscalls: Syscalls = field(default_factory=Syscalls)
+
+
 @dataclass(slots=True)
 class Sandbox:
     """A sandbox as the supervisor sees it. Each future is set exactly once."""
@@ -63,6 +75,9 @@ class Sandbox:
     """System calls that its processes were killed for, as far as was told."""
     unused: bool = False
     """It failed before its tool was executed, whatever it was told since."""
+    on_killed: Callable[[], None] | None = field(repr=False, default=None)
+    """Is told when processes of it were killed for some of them."""
+    _captured: asyncio.Future[Captured] | None = field(repr=False, default=None)
 
     def start(self, *, begin: bool = True) -> None:
         """Execute the tool in the opened sandbox; without `begin` ahead of any call."""
@@ -82,6 +97,23 @@ class Sandbox:
         if not self.ended.done():
             self._send(m.Kill(self.name))
 
+    def capture(self, *, kill: bool) -> asyncio.Future[Captured]:
+        """Look at it while it stands still, then kill it, or let it go on. What comes of that is
+        told within a second, an end of the sandbox included."""
+        if self._captured is None:
+            self._captured = self.ended.get_loop().create_future()
+            if self.ended.done():
+                self._captured.set_result(Captured("it had ended"))
+            else:
+                self._send(m.Capture(self.name, kill))
+        elif kill:
+            self.kill()
+        return self._captured
+
+    def tell_captured(self, found: Captured) -> None:
+        if self._captured is not None and not self._captured.done():
+            self._captured.set_result(found)
+
     def abandon(self) -> None:
         """Kill what should have ended or opened long ago, and have its launcher replaced if that
         does not answer: then it dies with it, and `ended` follows all the same."""
@@ -91,6 +123,7 @@ class Sandbox:
 
     def fail(self, error: FumehoodError) -> None:
         """Nothing of the sandbox is left, and it did not end as a sandbox should."""
+        self.tell_captured(Captured("it ended meanwhile"))
         _fail(self.opened, error)
         _fail(self.started, error)
         _fail(self.begun, error)
@@ -254,8 +287,13 @@ class LauncherClient:
             case m.BegunMessage():
                 if not sandbox.begun.done():
                     sandbox.begun.set_result(None)
-            case m.DeniedMessage(_, count):
+            case m.DeniedMessage(_, count, kills):
                 sandbox.denied = count
+                if kills and sandbox.on_killed is not None:
+                    sandbox.on_killed()
+            case m.CapturedMessage(_, reason, syscalls):
+                data = _file(descriptors)
+                sandbox.tell_captured(Captured(reason, data, syscalls))
             case m.EndedMessage():
                 self._ended(sandbox, message, descriptors)
             case m.Refused():
@@ -276,6 +314,16 @@ class LauncherClient:
 def _settle(future: asyncio.Future[tuple[Proof, ...]], proofs: tuple[Proof, ...]) -> None:
     if not future.done():
         future.set_result(proofs)
+
+
+def _file(descriptors: list[int]) -> bytes:
+    """The memory file beside a message, which is written whole and bounded; closed here."""
+    try:
+        return os.pread(descriptors[0], MAX_CAPTURED, 0) if descriptors else b""
+    except OSError:
+        return b""
+    finally:
+        m.close_all(descriptors)
 
 
 def _fail(future: asyncio.Future[T], error: FumehoodError) -> None:

@@ -28,7 +28,8 @@ over. The kernel's own work for a record is charged to nobody: so it is bounded.
 MAX_KINDS: Final = 32
 """Different calls told for one sandbox; more are only counted."""
 FIRST_TOLD: Final = 8
-"""Denied calls of a running sandbox after which they are told; then each time they double."""
+"""Denied calls of a running sandbox after which they are told, then each time they double; the
+first kill is told at once."""
 SETTLE_SECONDS: Final = 0.5
 """How long the end of a sandbox waits for the kernel to send on what it recorded; it usually has
 (0.05 ms), and a host with more work than CPUs may need some time."""
@@ -69,10 +70,15 @@ class _Tally:
     logged: bool = False
     recent: int = 0
     total: int = 0
+    kills: int = 0
     next_told: int = FIRST_TOLD
 
     def add(self, record: Record) -> None:
         self.total += 1
+        if _ACTIONS.get(record.action, "").startswith("kill"):
+            self.kills += 1
+            if self.kills == 1:
+                self.next_told = min(self.next_told, self.total)
         self.recent += 1
         key = (record.architecture, record.number, record.action)
         if key in self.counts or len(self.counts) < MAX_KINDS:
@@ -201,13 +207,13 @@ class Denials:
         before, self._overflows = self._overflows, self._stream.overflows if self._stream else 0
         return self._overflows != before
 
-    def news(self) -> list[tuple[str, int]]:
+    def news(self) -> list[tuple[str, int, int]]:
         """Running sandboxes with so many denied calls that they are worth a word, and how many."""
         found = []
         for name, tally in self._running.items():
             if tally.total >= tally.next_told and not tally.shared:
                 tally.next_told = 2 * tally.total
-                found.append((name, tally.total))
+                found.append((name, tally.total, tally.kills))
         return found
 
     @property
@@ -222,6 +228,14 @@ class Denials:
         if self._sender is None or name not in self._running:
             return True
         return self._sender.sleeps()
+
+    def so_far(self, name: str) -> Syscalls:
+        """What is known of a running sandbox."""
+        self.receive()
+        tally = self._running.get(name)
+        if tally is None or tally.shared:
+            return Syscalls(reason=SHARED if tally else self._reason)
+        return Syscalls(_named(tally.counts), tally.others, kills_visible=True, reason=NO_ERRORS)
 
     def ended(self, name: str, *, killed: bool, late: bool = False) -> Syscalls:
         """Everything that is known of a sandbox whose processes are all dead.

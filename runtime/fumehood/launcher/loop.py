@@ -28,6 +28,7 @@ from fumehood.launcher import ceilings as ceiling
 from fumehood.launcher import messages as m
 from fumehood.launcher.budget import CpuBudget
 from fumehood.launcher.denials import SETTLE_SECONDS, Denials
+from fumehood.launcher.look import Looks
 from fumehood.model.codec import decode
 from fumehood.model.plan import Ceilings, Plan
 
@@ -107,6 +108,7 @@ class Launcher:
         time (time.monotonic()) in any case."""
         self._owners: dict[int, str] = {}
         self._spent: deque[Sandbox] = deque()
+        self._looks = Looks(self._epoll, self._looked)
         self._blocked = False
         """The supervisor does not read just now."""
         self._ending = False
@@ -135,8 +137,10 @@ class Launcher:
                     self._on_channel(events)
                 elif fd == self._denials.fd:
                     self._denials.receive()
-                    for name, count in self._denials.news():
-                        self._send(m.DeniedMessage(name, count))
+                    for name, count, kills in self._denials.news():
+                        self._send(m.DeniedMessage(name, count, kills))
+                else:
+                    self._looks.hear(fd)
             names = {self._owners[fd] for fd, _ in ready if fd in self._owners}
             names |= {name for name, item in self._running.items() if item.sandbox.polling}
             for name in names:
@@ -144,6 +148,7 @@ class Launcher:
             self._hold_back()
             self._let_go()
             self._hold_deadlines()
+            self._looks.hold()
             self._settle()
             if self._spent and (not ready or len(self._spent) > MAX_SPENT):
                 self._spent.popleft().release()
@@ -175,8 +180,10 @@ class Launcher:
 
     def _let_go(self) -> None:
         now = time.monotonic()
-        for running in self._running.values():
-            if running.frozen_until and now >= running.frozen_until:
+        for name, running in self._running.items():
+            if not running.frozen_until or now < running.frozen_until:
+                continue
+            if not self._looks.kill_after(name, kill=False):  # a look lets it go on itself
                 self._thaw(running)
 
     def _thaw(self, running: Running) -> None:
@@ -192,6 +199,7 @@ class Launcher:
             deadlines.append(time.monotonic() + REST_SECONDS)
         deadlines += [item.budget.check for item in self._running.values() if item.budget]
         deadlines += [item.frozen_until for item in self._running.values() if item.frozen_until]
+        deadlines += self._looks.deadlines
         if self._denials.fd >= 0 and not self._hears_denials and deadlines:
             deadlines.append(self._denials.paused_until)
         return max(min(deadlines) - time.monotonic(), 0.0) if deadlines else -1
@@ -227,6 +235,7 @@ class Launcher:
     def _end(self) -> None:
         """The supervisor is gone: nothing may outlive it."""
         self._ending = True
+        self._looks.close()
         self._queue.clear()
         self._epoll.unregister(self._channel.fileno())
         for name in list(self._running):
@@ -243,7 +252,7 @@ class Launcher:
                 return
             if descriptors:
                 raise ProtocolError("descriptors are allowed beside Open only")
-            if not isinstance(message, m.Start | m.Begin | m.Stop | m.Kill):
+            if not isinstance(message, m.Start | m.Begin | m.Stop | m.Kill | m.Capture):
                 raise ProtocolError("not a message for a launcher")
             running = self._running.get(message.sandbox)
             if running is None or message.sandbox in self._settling:
@@ -253,8 +262,12 @@ class Launcher:
                 self._step(sandbox)  # one that died meanwhile gets no call: another one may
                 if self._running.get(sandbox) is not running or sandbox in self._settling:
                     return
+            if isinstance(message, m.Kill | m.Stop) and self._looks.kill_after(sandbox):
+                return  # a SIGTERM would kill at once, too: what stands still handles none
             if isinstance(message, m.Kill):
                 running.sandbox.kill()
+            if isinstance(message, m.Capture):
+                self._look(message, running)
             if isinstance(message, m.Stop):
                 self._ask(running, sandbox)
             if isinstance(message, m.Begin) or (isinstance(message, m.Start) and message.begin):
@@ -334,6 +347,26 @@ class Launcher:
                 "name it in docker.runtimes",
                 control="runtime",
             )
+
+    def _look(self, message: m.Capture, running: Running) -> None:
+        """The look comes before the kill; what cannot be looked at is killed all the same."""
+        name = message.sandbox
+        reason = self._looks.begin(name, running.sandbox.evidence(), kill=message.kill)
+        if reason:
+            self._send(m.CapturedMessage(name, reason, self._denials.so_far(name)))
+            if message.kill:
+                running.sandbox.kill()
+
+    def _looked(self, name: str, found: int, *, kill: bool) -> None:
+        self._send(m.CapturedMessage(name, "", self._denials.so_far(name)), [found])
+        running = self._running.get(name)
+        if running is None:
+            return
+        if kill:
+            running.sandbox.kill()
+            self._step(name)
+        elif running.frozen_until:  # the look let it go on
+            running.sandbox.freeze(frozen=True)
 
     def _refuse(self, sandbox: str, error: FumehoodError) -> None:
         control = error.control if isinstance(error, EngineError) else "protocol"

@@ -62,6 +62,15 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Capture:
+    """Supervisor: let a sandbox stand still, and look at it; then kill it, or let it go on.
+    `CapturedMessage` follows, unless the sandbox is over."""
+
+    sandbox: str
+    kill: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
     """Launcher, first: who it is, and what it cannot enforce on this host (control, reason)."""
 
@@ -103,6 +112,17 @@ class DeniedMessage:
 
     sandbox: str
     count: int
+    kills: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedMessage:
+    """Launcher: what a look at a sandbox found, in the file beside it (`kernel.forensics`), or,
+    with none, why nothing. syscalls: those its processes were killed for until then."""
+
+    sandbox: str
+    reason: str = ""
+    syscalls: Syscalls = field(default_factory=Syscalls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +174,16 @@ class Refused:
     detail: str
 
 
-ToLauncher = Open | Start | Begin | Stop | Kill
+ToLauncher = Open | Start | Begin | Stop | Kill | Capture
 FromLauncher = (
-    Hello | OpenedMessage | StartedMessage | BegunMessage | DeniedMessage | EndedMessage | Refused
+    Hello
+    | OpenedMessage
+    | StartedMessage
+    | BegunMessage
+    | DeniedMessage
+    | CapturedMessage
+    | EndedMessage
+    | Refused
 )
 
 _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
@@ -167,16 +194,18 @@ _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
         Begin,
         Stop,
         Kill,
+        Capture,
         Hello,
         OpenedMessage,
         StartedMessage,
         BegunMessage,
         DeniedMessage,
+        CapturedMessage,
         EndedMessage,
         Refused,
     )
 }
-TO_LAUNCHER = frozenset({"Open", "Start", "Begin", "Stop", "Kill"})
+TO_LAUNCHER = frozenset({"Open", "Start", "Begin", "Stop", "Kill", "Capture"})
 FROM_LAUNCHER = frozenset(_TYPES) - TO_LAUNCHER
 
 

@@ -53,6 +53,19 @@ class ForwardSpec(BaseModel):
         return self
 
 
+def check_http(url: str, key: str) -> None:
+    """Raises FieldError for what is neither https:// nor http:// to this host itself."""
+    try:
+        target = urlsplit(url)
+        _ = target.port
+    except ValueError:
+        raise FieldError(f"{key}: {shown(url)} is no address") from None
+    if target.scheme not in ("https", "http") or not target.hostname:
+        raise FieldError(f"{key}: {shown(url)} is no address", "write https://HOST/PATH")
+    if target.scheme == "http" and not is_loopback(target.hostname):
+        raise FieldError(f"{key}: other hosts are reached over TLS only", "write https://")
+
+
 def is_loopback(host: str) -> bool:
     """Whether it is an address, not a name, of this host alone."""
     try:

@@ -5,18 +5,32 @@ Data only: `supervisor.incidents` applies it.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fumehood.model.document import shown
+from fumehood.model.forward import check_http
 from fumehood.model.limits import bounds, whole
 from fumehood.model.units import FieldError, Seconds, format_duration
 
 MAX_RULES: Final = 64
 
-Signal = Literal["tripwire", "canary", "injection", "withheld", "behaviour"]
-Action = Literal["stop_tool", "suspend_caller", "stop_all", "notify"]
+Signal = Literal[
+    "tripwire", "egress", "canary", "injection", "withheld", "behaviour", "unusual", "integrity",
+    "audit_gap", "stopped",
+]  # fmt: skip
+RuleSignal = Literal[
+    "tripwire", "egress", "canary", "injection", "withheld", "behaviour", "unusual", "integrity",
+    "audit_gap",
+]  # fmt: skip
+"""What rules may name; `stopped` is what an operator did."""
+Action = Literal[
+    "kill", "stop_tool", "quarantine_tool", "quarantine_version", "suspend_caller", "stop_all",
+    "notify",
+]  # fmt: skip
+OF_A_CALL: Final = frozenset({"kill", "suspend_caller"})
+OF_A_TOOL: Final = frozenset({"stop_tool", "quarantine_tool", "quarantine_version"})
 
 
 def _listed(value: object) -> object:
@@ -42,7 +56,7 @@ class _Strict(BaseModel):
 class IncidentRule(_Strict):
     """When a signal comes so often from one tool and caller, an incident is opened."""
 
-    signal: Signal = Field(description="what was seen of a call")
+    signal: RuleSignal = Field(description="what was seen")
     count: Annotated[int, *whole(1, 10_000)] = Field(
         default=1, description="how often, of one tool and caller"
     )
@@ -50,14 +64,29 @@ class IncidentRule(_Strict):
         default=3_600.0, description="within this time"
     )
     actions: Annotated[tuple[Action, ...], BeforeValidator(_listed)] = Field(
-        default=(), max_length=4, description="what is done besides opening the incident"
+        default=(), max_length=7, description="what is done besides opening the incident"
     )
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Self:
+        lacking = OF_A_CALL | OF_A_TOOL if self.signal == "audit_gap" else frozenset[str]()
+        lacking = OF_A_CALL if self.signal == "integrity" else lacking
+        if found := sorted(lacking.intersection(self.actions)):
+            about = "no call and no tool" if self.signal == "audit_gap" else "no call"
+            raise FieldError(
+                f"actions: {found[0]} cannot follow {self.signal}, which is about {about}",
+                "write stop_all or notify",
+            )
+        return self
 
 
 DEFAULT_RULES: Final = (
     IncidentRule(signal="tripwire", actions=("notify",)),
+    IncidentRule(signal="egress", actions=("notify",)),
     IncidentRule(signal="canary", actions=("notify",)),
     IncidentRule(signal="injection", count=3, actions=("notify",)),
+    IncidentRule(signal="integrity", actions=("notify",)),
+    IncidentRule(signal="audit_gap", actions=("notify",)),
 )
 
 
@@ -70,3 +99,24 @@ class IncidentSpec(_Strict):
     notify: Annotated[tuple[str, ...], AfterValidator(_program), BeforeValidator(_listed)] = Field(
         default=(), max_length=64, description="program that gets the incident as JSON on stdin"
     )
+    webhook: str = Field(
+        default="", max_length=512, description="https://HOST/PATH; http:// to loopback only"
+    )
+    webhook_secret_file: str = Field(
+        default="", max_length=4095, description="file of mode 0600 with the secret that signs"
+    )
+    webhook_ca: str = Field(
+        default="", max_length=4095, description="file of the authorities that are trusted"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_trusted(self) -> Self:
+        if not self.webhook:
+            return self
+        check_http(self.webhook, "webhook")
+        if not self.webhook_secret_file:
+            raise FieldError(
+                "webhook_secret_file: is missing: the receiver could not tell who wrote",
+                "name a file of mode 0600 with 32 random bytes or more",
+            )
+        return self

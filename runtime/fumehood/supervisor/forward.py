@@ -209,7 +209,10 @@ def _token(path: str) -> str:
     except (OSError, KeyringError) as error:
         raise ConfigError(f"forward.token_file: {error}", "name a file of yours alone") from None
     if raw is None:
-        raise ConfigError(f"forward.token_file: {path} is missing", "put the token there")
+        raise ConfigError(
+            f"forward.token_file: {path} is missing, or out of the supervisor's sight",
+            "put it below /etc or into the state directory, owned by the supervisor's user",
+        )
     return raw.decode().strip()
 
 

@@ -1,13 +1,12 @@
-"""Incidents: what was seen of calls that somebody must look at, kept with what was known then.
+"""Incidents: what was seen that somebody must look at, kept with what was known then.
 
 Rules of the configuration turn signals into incidents and actions. Each incident is one file,
-private and bounded; what it captured of the call is encrypted under the key `content`. Must never
+private and bounded; what it captured of a call is encrypted under the key `content`. Must never
 hold up a call: an incident that cannot be written is logged and recorded.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 from collections import defaultdict, deque
@@ -19,40 +18,27 @@ from typing import Any, Final
 
 import structlog
 
-from fumehood.audit.incident import Incident, bound, read_incident
+from fumehood.audit.incident import Incident, bound, opened_capture, read_incident
 from fumehood.crypto.files import write_private
 from fumehood.crypto.ring import Ring
 from fumehood.errors import KeyringError, UnknownIncident, UsageError
-from fumehood.model.codec import encode
 from fumehood.model.ids import uuid7
-from fumehood.model.incident_rules import IncidentRule, Signal
-from fumehood.model.result import Result
-from fumehood.supervisor.live import Live
+from fumehood.model.incident_rules import IncidentRule
+from fumehood.supervisor.signals import Case
 
 log = structlog.get_logger(__name__)
 
 MAX_OPEN: Final = 1000
+MAX_KEPT: Final = 2_000
+"""On disk, closed ones included; beyond it the oldest closed ones go."""
 MAX_EVENTS: Final = 200
 """Of one incident's timeline."""
-CAPTURED_BYTES: Final = 64 * 1024
-"""Of each stream, its end."""
 
+TELL_SECONDS: Final = 1.0
+"""How often one incident's file is written for more of the same."""
 
-def signals(result: Result) -> set[Signal]:
-    """What a result says that may be an incident."""
-    found: set[Signal] = set()
-    if result.status == "syscall_killed":
-        found.add("tripwire")
-    if result.status == "withheld":
-        found.add("withheld")
-    for finding in result.findings:
-        if finding.rule == "canary":
-            found.add("canary")
-        if finding.kind == "injection":
-            found.add("injection")
-        if finding.kind == "behaviour":
-            found.add("behaviour")
-    return found
+Key = tuple[str, str, int]
+"""Signal, tool, caller: one incident is open for each."""
 
 
 class Incidents:
@@ -63,21 +49,20 @@ class Incidents:
         self._rules = rules
         self._ring = ring
         self._seen: dict[tuple[int, str, int], deque[float]] = defaultdict(deque)
-        self._open: dict[tuple[str, str, int], str] = {}
+        self._open: dict[Key, str] = {
+            _key(item): item.incident for item in reversed(self.listed(closed=False))
+        }
+        self._more: dict[str, tuple[float, int]] = {}
+        """By incident: when it was written last, and what came since."""
 
-    def see(
-        self, live: Live, result: Result, now: float
-    ) -> Iterator[tuple[Incident, IncidentRule, bool]]:
-        """Incidents of a call that ended, each with its rule, and whether it is new."""
-        if result.status == "ok" and not result.findings:
-            return
-        for signal in sorted(signals(result)):
-            for number, rule in enumerate(self._rules):
-                if rule.signal == signal and self._often(number, rule, live, now):
-                    yield self._opened(live, result, rule)
+    def see(self, case: Case, now: float) -> Iterator[tuple[Incident, IncidentRule, bool]]:
+        """Incidents of a signal, each with its rule, and whether it is new."""
+        for number, rule in enumerate(self._rules):
+            if rule.signal == case.signal and self._often(number, rule, case, now):
+                yield self._opened(case, rule, now)
 
-    def _often(self, number: int, rule: IncidentRule, live: Live, now: float) -> bool:
-        times = self._seen[(number, live.request.tool, live.request.caller.uid)]
+    def _often(self, number: int, rule: IncidentRule, case: Case, now: float) -> bool:
+        times = self._seen[(number, case.tool, case.uid)]
         times.append(now)
         while (times and times[0] <= now - rule.within) or len(times) > rule.count:
             times.popleft()
@@ -86,43 +71,72 @@ class Incidents:
         return len(times) >= rule.count
 
     def _opened(
-        self, live: Live, result: Result, rule: IncidentRule
+        self, case: Case, rule: IncidentRule, now: float
     ) -> tuple[Incident, IncidentRule, bool]:
-        request, moment = live.request, _now()
-        what = f"{rule.signal}: {request.invocation} {result.status}"
-        key = (rule.signal, request.tool, request.caller.uid)
-        with contextlib.suppress(UnknownIncident):
-            known = self.get(self._open.get(key, ""))
-            if not known.closed:
-                grown = replace(known, timeline=(*known.timeline, (moment, what))[-MAX_EVENTS:])
-                self._write(grown)
-                return grown, rule, False
+        try:
+            known = self.get(self._open.get((case.signal, case.tool, case.uid), ""))
+        except UnknownIncident:
+            known = None
+        if known is None or known.closed:
+            return self.open(case, tuple(rule.actions)), rule, True
+        self._again(known.incident, case.what, now)
+        return known, rule, False
+
+    def _again(self, name: str, what: str, now: float) -> None:
+        """A flood of signals is few lines, and few writes."""
+        last, missed = self._more.get(name, (-TELL_SECONDS, 0))
+        if now - last < TELL_SECONDS:
+            self._more[name] = (last, missed + 1)
+            return
+        if len(self._more) >= MAX_OPEN:
+            self._more.clear()
+        self._more[name] = (now, 0)
+        self._changed(name, f"{what}; {missed} more before it" if missed else what)
+
+    def open(self, case: Case, actions: tuple[str, ...] = ()) -> Incident:
+        """A new incident, whatever is open already."""
+        moment = _now()
         incident = Incident(
-            incident=uuid7(), signal=rule.signal, tool=request.tool,
-            tool_digest=result.tool_digest, uid=request.caller.uid, opened=moment,
-            invocation=request.invocation, actions=tuple(rule.actions),
-            timeline=((moment, what),), capture=self._captured(live, result),
+            incident=uuid7(), signal=case.signal, tool=case.tool[:128], tool_digest=case.digest,
+            uid=case.uid, opened=moment, invocation=case.invocation, actions=actions,
+            timeline=(*case.before, (moment, case.what)),
+            capture=self._sealed(case.invocation, case.capture() if case.capture else None),
         )  # fmt: skip
         if len(self._open) >= MAX_OPEN:
             self._open.clear()
-        self._open[key] = incident.incident
+        self._open[(case.signal, case.tool, case.uid)] = incident.incident
+        self._make_room()
         self._write(incident)
-        return incident, rule, True
+        return incident
 
-    def _captured(self, live: Live, result: Result) -> Mapping[str, Any] | None:
-        known: dict[str, Any] = {
-            "arguments": live.request.arguments_json[:CAPTURED_BYTES].decode(errors="replace"),
-            "stdout": _end(live.stdout),
-            "stderr": _end(live.stderr),
-            "plan": encode(live.plan) if live.plan else None,
-            "proofs": [encode(proof) for proof in live.proofs],
-            "usage": encode(result.usage),
-            "breach": encode(result.breach) if result.breach else None,
-            "syscalls": encode(result.syscalls) if result.syscalls else None,
-            "findings": [encode(finding) for finding in result.findings],
-        }
+    def tell(self, name: str, what: str, found: Mapping[str, Any] | None = None) -> None:
+        """Something more about an incident, and what more was captured of its call."""
+        self._changed(name, what, found)
+
+    def _changed(
+        self, name: str, what: str, found: Mapping[str, Any] | None = None
+    ) -> Incident | None:
         try:
-            return self._ring.seal(json.dumps(known).encode(), bound(live.request.invocation))
+            known = self.get(name)
+        except UnknownIncident:
+            return None
+        if known.closed:
+            return known
+        grown = replace(known, timeline=(*known.timeline, (_now(), what[:400]))[-MAX_EVENTS:])
+        if found is not None:
+            before: Mapping[str, Any] = {}
+            with contextlib.suppress(KeyringError):
+                before = opened_capture(known, self._ring)
+            sealed = self._sealed(known.invocation, {**before, **found})
+            grown = replace(grown, capture=sealed or known.capture)
+        self._write(grown)
+        return grown
+
+    def _sealed(self, invocation: str, found: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        if found is None:
+            return None
+        try:
+            return self._ring.seal(json.dumps(found).encode(), bound(invocation))
         except KeyringError as error:
             log.error("nothing could be captured", error=error.cause)  # noqa: TRY400
             return None
@@ -131,14 +145,31 @@ class Incidents:
 
     def listed(self, *, closed: bool) -> list[Incident]:
         """The newest first."""
-        with contextlib.suppress(OSError):
-            names = sorted((path.stem for path in self._folder.glob("*.json")), reverse=True)
-            found = []
-            for name in names[:MAX_OPEN]:
-                with contextlib.suppress(UnknownIncident):
-                    found.append(self.get(name))
-            return [item for item in found if closed or not item.closed]
-        return []
+        found: list[Incident] = []
+        for name in self._names():
+            with contextlib.suppress(UnknownIncident):
+                item = self.get(name)
+                if closed or not item.closed:
+                    found.append(item)
+            if len(found) >= MAX_OPEN:
+                break
+        return found
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted((path.stem for path in self._folder.glob("*.json")), reverse=True)
+        except OSError:
+            return []
+
+    def _make_room(self) -> None:
+        names = self._names()
+        for name in reversed(names):
+            if len(names) < MAX_KEPT:
+                return
+            with contextlib.suppress(UnknownIncident, OSError):
+                if self.get(name).closed:
+                    (self._folder / f"{name}.json").unlink()
+                    names.remove(name)
 
     def get(self, name: str) -> Incident:
         """Raises UnknownIncident."""
@@ -165,8 +196,8 @@ class Incidents:
             log.error("an incident is not on disk", incident=incident.incident, error=str(error))  # noqa: TRY400
 
 
-def _end(stream: Any) -> str:
-    return "" if stream is None else base64.b64encode(stream.last(CAPTURED_BYTES)).decode()
+def _key(incident: Incident) -> Key:
+    return incident.signal, incident.tool, incident.uid
 
 
 def _now() -> str:

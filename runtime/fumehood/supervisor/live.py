@@ -20,6 +20,7 @@ from fumehood.kernel import cgroup
 from fumehood.kernel.gauge import Gauge, Reading
 from fumehood.launcher.client import Sandbox
 from fumehood.model.codec import encode
+from fumehood.model.incident_rules import Signal
 from fumehood.model.live import Progress, Sign, State
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
@@ -44,8 +45,8 @@ class Live:
 
     __slots__ = (
         "_ears", "_gauge", "_hearing", "_messages", "_progress", "_proofs", "_said", "_words",
-        "cancelled_by", "changed", "conduct", "end", "kept", "plan", "proofs", "request", "result",
-        "sandbox", "started", "state", "stderr", "stdout", "task", "tool",
+        "alarm", "cancelled_by", "changed", "conduct", "end", "incidents", "kept", "plan", "proofs",
+        "request", "result", "sandbox", "started", "state", "stderr", "stdout", "task", "tool",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,10 @@ class Live:
         """What was seen of it while it ran; None while nobody has looked."""
         self.end: Callable[[Sign], None] | None = None
         """Kills it for its behaviour; None when there is nothing to kill."""
+        self.incidents: dict[Signal, str] = {}
+        """By signal, those that this call opened."""
+        self.alarm: Callable[[Live], None] | None = None
+        """Is told when a process of it was killed for a system call."""
         self.cancelled_by = ""
         """Who cancelled it; empty while nobody did."""
         self.changed = asyncio.Event()
@@ -96,6 +101,7 @@ class Live:
         self.sandbox, self.stdout, self.stderr = sandbox, stdout, stderr
         stdout.on_data = self._wrote
         stderr.on_data = self._wrote_progress
+        sandbox.on_killed = self._was_killed
         self.state = "opening"
 
     def opened(self, proofs: tuple[Proof, ...]) -> None:
@@ -106,6 +112,20 @@ class Live:
         """Its tool runs."""
         self.started = time.monotonic()
         self.state = "running"
+
+    @property
+    def runs(self) -> bool:
+        """Whether its sandbox may still be looked at."""
+        return self.sandbox is not None and not self.sandbox.ended.done() and self.result is None
+
+    def of(self, tool: str, version: str | None) -> bool:
+        """Whether it is a call of this version, for None of any, of a tool."""
+        found = self.tool.manifest if self.tool is not None else None
+        return found is not None and found.name == tool and version in (None, found.version)
+
+    def _was_killed(self) -> None:
+        if self.alarm is not None:
+            self.alarm(self)
 
     def _wrote(self, _data: bytes) -> None:
         self.changed.set()
@@ -245,6 +265,9 @@ class Registry:
         """It has ended. One that was refused is not remembered."""
         request, result = live.request, live.result
         self._live.pop(request.invocation, None)
+        live.alarm = None
+        if live.sandbox is not None:
+            live.sandbox.on_killed = None  # no circle that would keep the output
         if live.tool is None:
             return
         self._remember(

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from fumehood.config import Behaviour
+from fumehood.model.incident_rules import Signal
 from fumehood.model.plan import Limits
 from fumehood.supervisor.conduct import Conduct, Observed, Seen
 from fumehood.supervisor.live import Live
@@ -29,6 +30,8 @@ class Lookout:
         self._settings = settings
         self._lives = lives
         self._timer: asyncio.TimerHandle | None = None
+        self.told: Callable[[Live, Signal, str], None] | None = None
+        """Is told each sign, before it is acted on."""
 
     def wake(self) -> None:
         """Something runs, or will."""
@@ -61,6 +64,8 @@ class Lookout:
 
     def _tell(self, live: Live, found: Observed) -> None:
         kill = found.sign in self._settings.kill
+        if self.told is not None:  # before the kill: it may want to look
+            self.told(live, "behaviour", found.sign)
         log.warning(
             "a tool behaves abnormally", invocation=live.request.invocation,
             tool=live.request.tool[:64], sign=found.sign, observed=found.message, killed=kill,

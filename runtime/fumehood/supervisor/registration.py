@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 CHANGES: Final = "changes"
 """Accepts by name what would need approval again."""
+QUARANTINED: Final = "quarantined"
+"""Accepts by name, to `approve` only, that a version was quarantined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Registration:
         if principal.operates:
             await self._refuse_unaccepted(manifest, findings, accept, fields)
             review = () if CHANGES in accept else self._review(manifest)
+            review = (*review, *self._was_quarantined(manifest))
             return bool(review), [*notes, *review]
         added = f"added by {principal.name}, who is no operator"
         return True, [*notes, added, *self._review(manifest)]
@@ -203,6 +206,13 @@ class Registration:
 
         async def approve() -> RegisteredTool:
             known = self.catalog.version(name, version)
+            if known is not None and known.state == "quarantined" and QUARANTINED not in accept:
+                why = "; ".join(known.notes) or "its notes do not say why"
+                raise CatalogError(
+                    f"{name} {version} is quarantined: {why}",
+                    f"review it (`fumehood tool diff {name}`, `fumehood incident list`), then"
+                    f" approve it with --accept {QUARANTINED}",
+                )
             if known is not None and known.state == "pending":
                 findings = await asyncio.to_thread(self._examined, known.manifest)
                 await self._refuse_unaccepted(known.manifest, findings, accept, fields)
@@ -311,6 +321,13 @@ class Registration:
         others = {tool.manifest.name for tool in self.catalog.all()} - {manifest.name}
         return poisoning.examine(manifest, others, self.find)
 
+    def _was_quarantined(self, manifest: Manifest) -> tuple[str, ...]:
+        """Registering it again is no review: it is pending until somebody approves it."""
+        known = self.catalog.version(manifest.name, manifest.version)
+        if known is None or known.state != "quarantined":
+            return ()
+        return (f"it was quarantined: {'; '.join(known.notes)}"[:400],)
+
     def _review(self, manifest: Manifest) -> tuple[str, ...]:
         """Why this version needs approval although another one of the tool was agreed to."""
         current = self.catalog.get(manifest.name)
@@ -338,8 +355,8 @@ class Registration:
 
 def _check_accepted(accept: Sequence[str]) -> None:
     for name in accept:
-        if name not in poisoning.RULES and name != CHANGES:
-            known = ", ".join([CHANGES, *poisoning.RULES])
+        if name not in poisoning.RULES and name not in (CHANGES, QUARANTINED):
+            known = ", ".join([CHANGES, QUARANTINED, *poisoning.RULES])
             raise UsageError(f"there is no rule {name[:40]!r} to accept", f"known here: {known}")
 
 

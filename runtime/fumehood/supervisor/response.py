@@ -1,4 +1,4 @@
-"""Acts on incidents and on operators' stops: refuses, kills, tells; within a second.
+"""Acts on incidents and on operators' stops: looks, refuses, kills, tells; within a second.
 
 A stop is on disk before anything is killed, and holds at once.
 """
@@ -7,29 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from fumehood.audit.incident import Incident, notice
+from fumehood.audit.incident import Incident
 from fumehood.audit.record import Field
 from fumehood.errors import AuditError, FumehoodError, UsageError
-from fumehood.model.request import Caller
+from fumehood.launcher.client import Captured
+from fumehood.model.incident_rules import Signal
+from fumehood.model.request import Caller, RegisteredTool
 from fumehood.model.result import Result
+from fumehood.supervisor import evidence
 from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.pool import Pool
+from fumehood.supervisor.signals import Case, signals
 from fumehood.supervisor.stops import Kind, Stop, Stops
+
+if TYPE_CHECKING:  # what only some daemons need costs the others nothing
+    from fumehood.supervisor.notices import Notices, Waiting
 
 log = structlog.get_logger(__name__)
 
-NOTIFY_SECONDS: Final = 30.0
-MAX_NOTICES: Final = 16
-"""Notices under way; more are dropped, and said so in the log."""
 DEAD_SECONDS: Final = 20.0
+MAX_LOOKED: Final = 8
+"""Of what an operator stops, the oldest; the rest is killed without a look."""
 BY_A_RULE: Final = "a rule for incidents"
 """Who cancelled what a rule stopped."""
 
@@ -48,7 +55,8 @@ class Told:
 class Response:
     """append: puts a record into the audit log; record: the same, and returns once it is on disk.
 
-    operator_only: returns for an operator, and records and refuses others. notify: argv.
+    operator_only: returns for an operator, and records and refuses others. quarantine: takes a
+    version, or, for None, all of a tool out of use; `catalog.Catalog.quarantine`.
     """
 
     stops: Stops
@@ -58,18 +66,27 @@ class Response:
     append: Callable[[str, Mapping[str, Field]], Future[Any]]
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[object]]
-    notify: tuple[str, ...] = ()
+    quarantine: Callable[[str, str | None, str], Sequence[RegisteredTool]]
+    notices: Notices | None = None
+    """Tells somebody; None when the configuration names nobody."""
     count: Callable[[str], None] | None = None
     """Is told the signal of each new incident."""
-    _telling: set[asyncio.Task[None]] = field(default_factory=set)
+    _working: set[asyncio.Task[None]] = field(default_factory=set)
 
     # --- operators
 
-    async def stop(self, caller: Caller, kind: Kind, name: str, reason: str) -> Told:
-        """Stop a tool, a caller or everything, also what runs; survives a restart."""
+    async def stop(
+        self, caller: Caller, kind: Kind, name: str, reason: str, *, capture: bool = False
+    ) -> Told:
+        """Stop a tool, a caller or everything, also what runs; survives a restart.
+
+        capture: look at what runs before it is killed, and open an incident for each.
+        """
         await self.operator_only(caller, "stop.refused")
         _check(kind, name)
         by = f"uid {caller.uid}"
+        if capture:
+            self._look_first(kind, name, by, reason)
         stop, killed = self._stopped(kind, name, by=by, reason=reason)
         fields: dict[str, Field] = {**stop.to_json(), "killed": len(killed)}
         await self.record(_event(kind, "stopped"), {**_named(stop), **fields})
@@ -78,6 +95,16 @@ class Response:
             await asyncio.wait(tasks, timeout=DEAD_SECONDS)
         left = sum(not task.done() for task in tasks)
         return Told({**stop.to_json(), "killed": len(killed), "left": left})
+
+    def _look_first(self, kind: Kind, name: str, by: str, reason: str) -> None:
+        found = [one for one in self.registry if one.runs and _is_of(one, kind, name)]
+        for live in found[:MAX_LOOKED]:
+            what = f"stopped by {by}" + (f": {reason[:200]}" if reason else "")
+            case = self._case("stopped", live, what)
+            incident = self.incidents.open(replace(case, capture=partial(evidence.known, live)))
+            live.incidents["stopped"] = incident.incident
+            self._append("incident.opened", {**_fields(incident), "actions": []})
+            self._capture(live, incident.incident, kill=True)
 
     async def resume(self, caller: Caller, kind: Kind, name: str) -> Told:
         """Let it go on. Raises UsageError when it is not stopped."""
@@ -108,40 +135,173 @@ class Response:
         await self.record("incident.closed", {**_fields(incident), "by": incident.closed_by})
         return Told(incident.to_json())
 
-    # --- what is seen of calls
+    # --- what is seen
 
     def ended(self, live: Live, result: Result) -> None:
         """A call has ended: open incidents, and do what the rules say."""
+        if result.status == "ok" and not result.findings and not live.incidents:
+            return
+        for name in live.incidents.values():
+            found = evidence.ended(live, result)
+            self.incidents.tell(name, f"{result.invocation} ended: {result.status}", found)
+        for signal in sorted(signals(result).difference(live.incidents)):
+            case = self._case(signal, live, f"{signal}: {result.invocation} {result.status}")
+            self._signal(replace(case, capture=partial(evidence.ended, live, result)), live)
+
+    def running(self, live: Live, signal: Signal, what: str) -> None:
+        """Something was seen of a call that goes on; once for each signal."""
+        if signal not in live.incidents and live.result is None:
+            case = self._case(signal, live, f"{signal}: {live.request.invocation} {what}")
+            self._signal(replace(case, capture=partial(evidence.known, live)), live)
+
+    def tripped(self, live: Live) -> None:
+        """A process of a call was killed for a system call, and others of it may go on."""
+        self.running(live, "tripwire", "a process was killed for a system call")
+
+    def broken(self, tool: RegisteredTool, why: str) -> None:
+        """The files of a tool are not what was registered."""
+        manifest = tool.manifest
+        self._signal(
+            Case("integrity", f"{manifest.name} {manifest.version}: {why}", manifest.name,
+                 manifest.version, tool.digest)
+        )  # fmt: skip
+
+    def gap(self, what: str) -> None:
+        """Something is missing from the audit log, or from what was forwarded of it."""
+        self._signal(Case("audit_gap", what))
+
+    def _case(self, signal: Signal, live: Live, what: str) -> Case:
+        request, tool = live.request, live.tool
+        version, digest = (tool.manifest.version, tool.digest) if tool else ("", "")
+        return Case(
+            signal, what, request.tool, version, digest, request.caller.uid, request.invocation,
+            evidence.story(live),
+        )  # fmt: skip
+
+    def _signal(self, case: Case, live: Live | None = None) -> None:
         now = asyncio.get_running_loop().time()
-        for incident, rule, new in self.incidents.see(live, result, now):
-            if not new:
+        for incident, rule, new in self.incidents.see(case, now):
+            if live is not None:
+                live.incidents[case.signal] = incident.incident
+            if not new:  # somebody knows of it, and it is ended all the same
+                self._act_again(rule.actions, incident, case, live)
                 continue
             self._append("incident.opened", {**_fields(incident), "actions": list(rule.actions)})
             log.warning("incident opened", **_fields(incident))
             if self.count is not None:
                 self.count(rule.signal)
-            reason = f"incident {incident.incident}: {rule.signal}"
+            if live is not None and live.runs:  # before anything that kills it
+                self._capture(live, incident.incident, kill=_ends(rule.actions))
             for action in rule.actions:
-                self._act(action, incident, reason)
+                self._act(action, incident, case, live)
 
-    def _act(self, action: str, incident: Incident, reason: str) -> None:
+    def _capture(self, live: Live, incident: str, *, kill: bool) -> None:
+        """Have the launcher look at its sandbox; what is found goes to the incident."""
+        if live.sandbox is None:
+            return
+        found = live.sandbox.capture(kill=kill)
+        found.add_done_callback(partial(self._captured, live, incident))
+
+    def _captured(self, live: Live, incident: str, found: asyncio.Future[Captured]) -> None:
+        if not found.cancelled():
+            seen = evidence.seen(found.result())
+            self.incidents.tell(incident, evidence.summary(seen), {**evidence.known(live), **seen})
+
+    # --- what is done
+
+    def _act_again(
+        self, actions: Iterable[str], incident: Incident, case: Case, live: Live | None
+    ) -> None:
+        """What an open incident's rule wants and what does not hold any more, for an operator let
+        it go on before the incident was closed."""
+        for action in actions:
+            held = {
+                "notify": True,
+                "kill": live is None or not live.runs,
+                "stop_tool": self.stops.holds("tool", incident.tool),
+                "suspend_caller": self.stops.holds("caller", str(incident.uid)),
+                "stop_all": self.stops.holds("all", ""),
+            }
+            if not held.get(action, False):
+                self._act(action, incident, case, live)
+
+    def _act(self, action: str, incident: Incident, case: Case, live: Live | None) -> None:
+        try:
+            done = self._done(action, incident, case, live)
+        except FumehoodError as error:
+            self._failed(action, incident, error)
+            return
+        if done:
+            self.incidents.tell(incident.incident, done)
+
+    def _done(self, action: str, incident: Incident, case: Case, live: Live | None) -> str:
+        """Do it; says what was done. Raises FumehoodError."""
+        reason = f"incident {incident.incident}: {incident.signal}"
         kinds: dict[str, tuple[Kind, str]] = {
             "stop_tool": ("tool", incident.tool),
             "suspend_caller": ("caller", str(incident.uid)),
             "stop_all": ("all", ""),
         }
         if action == "notify":
-            self._notify(incident)
-            return
+            return self._notified(incident)
+        if action == "kill":
+            return self._killed(live)
+        if action.startswith("quarantine_"):
+            self._quarantine_soon(action, incident, case, reason)
+            return ""
         kind, name = kinds[action]
-        try:
-            stop, killed = self._stopped(kind, name, by=BY_A_RULE, reason=reason)
-        except FumehoodError as error:
-            log.error("an action of an incident failed", action=action, error=error.cause)  # noqa: TRY400
-            self._append("incident.action_failed", {**_fields(incident), "action": action})
-            return
+        stop, killed = self._stopped(kind, name, by=BY_A_RULE, reason=reason)
         fields: dict[str, Field] = {**stop.to_json(), "killed": len(killed)}
         self._append(_event(kind, "stopped"), {**_named(stop), **fields})
+        return f"stopped: {kind} {name}".rstrip() + f"; {len(killed)} calls ended"
+
+    def _killed(self, live: Live | None) -> str:
+        if live is None or not live.runs:
+            return "kill: it had ended"
+        _end(live, BY_A_RULE)
+        return "killed"
+
+    def _quarantine_soon(self, action: str, incident: Incident, case: Case, reason: str) -> None:
+        """What runs of it ends at once. The catalog may be busy storing a tool: not waited for."""
+        version = case.version if action == "quarantine_version" else None
+        killed = [one for one in self.registry if one.runs and one.of(incident.tool, version)]
+        for live in killed:
+            _end(live, BY_A_RULE)
+        work = self._quarantine(incident, version, reason, len(killed))
+        task = asyncio.get_running_loop().create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    async def _quarantine(
+        self, incident: Incident, version: str | None, reason: str, killed: int
+    ) -> None:
+        """Nobody can call it until an operator approves a version of it again."""
+        note = f"quarantined by {reason}"
+        try:
+            bad = await asyncio.to_thread(self.quarantine, incident.tool, version, note)
+        except FumehoodError as error:
+            self._failed("quarantine", incident, error)
+            return
+        for tool in bad:
+            found: dict[str, Field] = {
+                "tool": tool.manifest.name, "tool_version": tool.manifest.version,
+                "tool_digest": tool.digest, "changed": tool.notes,
+            }  # fmt: skip
+            self._append("tool.quarantined", found)
+            log.error("tool quarantined", tool=tool.manifest.name, reason=reason)
+        self.pool.drop_all()
+        late = [one for one in self.registry if one.runs and one.of(incident.tool, version)]
+        for live in late:
+            _end(live, BY_A_RULE)
+        if bad:
+            names = ", ".join(tool.manifest.version for tool in bad)
+            what = f"quarantined: {incident.tool} {names}; {killed + len(late)} calls ended"
+            self.incidents.tell(incident.incident, what)
+
+    def _failed(self, action: str, incident: Incident, error: FumehoodError) -> None:
+        log.error("an action of an incident failed", action=action, error=error.cause)
+        self._append("incident.action_failed", {**_fields(incident), "action": action})
+        self.incidents.tell(incident.incident, f"{action} failed: {error.cause}")
 
     def _stopped(self, kind: Kind, name: str, *, by: str, reason: str) -> tuple[Stop, list[Live]]:
         """On disk first; then whatever runs of it is killed, without its grace."""
@@ -150,9 +310,7 @@ class Response:
         running = (live for live in self.registry if live.result is None)
         killed = [live for live in running if _is_of(live, kind, name)]
         for live in killed:
-            live.cancel(by)
-            if live.sandbox is not None:
-                live.sandbox.kill()
+            _end(live, by)
         self.pool.drop_all()  # what was started ahead of calls runs the tool's program already
         return stop, killed
 
@@ -160,43 +318,37 @@ class Response:
         with contextlib.suppress(AuditError):  # the log's own failure refuses all calls
             self.append(event, fields)
 
-    # --- telling
+    def _notified(self, incident: Incident) -> str:
+        if self.notices is None:
+            return "notify: the configuration names nobody to tell"
+        self.notices.add(incident)
+        return "notices are under way"
 
-    def _notify(self, incident: Incident) -> None:
-        if not self.notify:
-            return
-        if len(self._telling) >= MAX_NOTICES:
-            log.error("a notice is dropped: too many are under way", incident=incident.incident)
-            return
-        task = asyncio.get_running_loop().create_task(self._tell(incident))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    async def _tell(self, incident: Incident) -> None:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self.notify, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin"},
-            )  # fmt: skip
-        except OSError as error:
-            self._untold(incident, error.strerror or "it cannot be started")
-            return
-        try:
-            async with asyncio.timeout(NOTIFY_SECONDS):
-                await process.communicate(notice(incident))
-        except (TimeoutError, asyncio.CancelledError):
-            process.kill()
-            await process.wait()
-        if process.returncode:
-            self._untold(incident, f"it exited with {process.returncode}")
-
-    def _untold(self, incident: Incident, why: str) -> None:
-        log.error("nobody was notified of an incident", incident=incident.incident, reason=why)
-        self._append("incident.untold", {**_fields(incident), "reason": why})
+    def told(self, waiting: Waiting, why: str) -> None:
+        """A notice was taken, or not yet."""
+        event = "incident.untold" if why else "incident.told"
+        self._append(event, {"incident": waiting.incident, "channel": waiting.channel,
+                             **({"reason": why} if why else {})})  # fmt: skip
+        if why:
+            log.error("nobody was notified of an incident yet", incident=waiting.incident,
+                      channel=waiting.channel, reason=why)  # fmt: skip
+        what = f"{waiting.channel}: {why}" if why else f"told by {waiting.channel}"
+        self.incidents.tell(waiting.incident, what)
 
     def close(self) -> None:
-        for task in self._telling:
-            task.cancel()
+        if self.notices is not None:
+            self.notices.close()
+
+
+def _end(live: Live, by: str) -> None:
+    live.cancel(by)
+    if live.sandbox is not None:
+        live.sandbox.kill()
+
+
+def _ends(actions: Iterable[str]) -> bool:
+    """Whether the call that caused an incident does not survive its actions."""
+    return any(action != "notify" for action in actions)
 
 
 def _check(kind: Kind, name: str) -> None:

@@ -141,7 +141,7 @@ class Supervisor:
             rooms.audit.append,
             self._record,
             operator_only,
-            rooms.config.incidents.notify,
+            rooms.catalog.quarantine,
         )
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")
@@ -149,12 +149,14 @@ class Supervisor:
             rooms.finishing.withheld, self._record, operator_only, self._workers
         )
         self._lookout = Lookout(rooms.config.behaviour, lambda: self._live)
+        self._lookout.told = self.response.running
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
         live = Live(request, self._rooms.pipeline.partial, self._ears)
         task = asyncio.get_running_loop().create_task(self._invoke(live, listener))
         live.task = task
+        live.alarm = self.response.tripped
         self._live.add(live)
         self._lookout.wake()
         task.add_done_callback(lambda _: self._live.remove(live))
@@ -269,6 +271,7 @@ class Supervisor:
         fields: dict[str, Field] = {**of_tool(bad), "changed": bad.notes}
         await self._record("tool.quarantined", fields)
         log.error("tool quarantined", tool=bad.manifest.name, changed=bad.notes)
+        self.response.broken(bad, "; ".join(bad.notes))
         raise UnknownTool(
             f"there is no tool {bad.manifest.name!r}", "`fumehood tool list` shows the tools"
         )

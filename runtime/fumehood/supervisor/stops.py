@@ -83,6 +83,10 @@ class Stops:
             raise
         return stop
 
+    def holds(self, kind: Kind, name: str) -> bool:
+        """Whether this is stopped."""
+        return (kind, name) in self._stops
+
     def listed(self) -> list[Stop]:
         return list(self._stops.values())
 

@@ -69,7 +69,8 @@ def conclude(
     signs: abnormal behaviour that was seen while it ran.
     """
     limits = plan.limits
-    if reason == "cancelled":
+    tripped = end.signal == signal.SIGSYS and not _sent_by_itself(end.syscalls)
+    if reason == "cancelled" and not tripped:  # else it was dead before anybody could cancel it
         return Conclusion("cancelled")
     stopped = bool(end.stopped) or reason in ("timeout", "output") or reason in signs
     if end.oom_kills and not stopped:  # else it went on after that, and a notice tells
@@ -91,7 +92,7 @@ def conclude(
         detail = IN_FILES if left > written else ""
         breach = Breach("output", limits.output_bytes, max(written, left), detail)
         return Conclusion("output_exceeded", breach)
-    if end.signal == signal.SIGSYS and not _sent_by_itself(end.syscalls):
+    if tripped:
         detail = end.syscalls.killed() or end.syscalls.reason
         return Conclusion("syscall_killed", Breach("seccomp", plan.seccomp, "SIGSYS", detail))
     if not end.executed and end.signal is not None:

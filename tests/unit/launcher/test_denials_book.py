@@ -208,7 +208,7 @@ def test_a_running_sandbox_is_told_of_as_its_count_doubles(
         stream.send(0)
         book.receive()
         told += book.news()
-    assert told == [("a", 8 * 2**n) for n in range(7)]
+    assert told == [("a", 2**n, 2**n) for n in range(10)], "the first kill at once"
     book.ended("a", killed=False)
     assert book.news() == []
 
@@ -254,6 +254,18 @@ def test_denials_of_a_sandbox_that_records_them_are_told(book: Denials, stream: 
     assert told.seen == (SyscallCount("socket", "x86_64", "errno", 3),)
     assert (told.denials_visible, told.reason) == (True, NOT_ALL)
     assert told.killed() == ""
+
+
+def test_calls_answered_with_an_error_are_told_later_and_are_no_kills(
+    book: Denials, stream: FakeStream
+) -> None:
+    book.started("a", ONE, logged=True)
+    told = []
+    for _ in range(16):
+        stream.send(ONE, 41, action=ERRNO)
+        book.receive()
+        told += book.news()
+    assert told == [("a", 8, 0), ("a", 16, 0)]
 
 
 def test_who_has_too_much_recorded_must_stand_still_for_the_rest_of_the_second(

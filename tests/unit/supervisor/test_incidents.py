@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import sys
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,15 +17,19 @@ import pytest
 from fumehood.audit.incident import Incident, opened_capture, read_incident
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods, Ring
-from fumehood.errors import KeyringError, Stopped, UnknownIncident, UsageError
+from fumehood.errors import CatalogError, KeyringError, Stopped, UnknownIncident, UsageError
+from fumehood.launcher.client import Captured
 from fumehood.model.incident_rules import DEFAULT_RULES, IncidentRule
-from fumehood.model.outcome import Notice, Status
-from fumehood.model.request import Caller, Request
+from fumehood.model.outcome import Notice, Status, SyscallCount, Syscalls
+from fumehood.model.request import Caller, RegisteredTool, Request
 from fumehood.model.result import Finding, Result
 from fumehood.scan import pipeline
-from fumehood.supervisor.incidents import Incidents, signals
+from fumehood.supervisor import evidence
+from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.response import Response
+from fumehood.supervisor.signals import Case, signals
 from fumehood.supervisor.stops import Stops
+from support.gateway import registered
 from support.scan import plan
 
 CALLER = Caller(7, 7, 1, "ann")
@@ -36,7 +40,19 @@ INJECTED = Finding("override", "injection", "medium", "stdout", "flag")
 def live(tool: str = "echo", text: bytes = b"out") -> Any:
     request = Request("01a2002f-a269-716f-a068-95ee26d21dae", tool, {}, b'{"secret":1}', CALLER, 0)
     stream = SimpleNamespace(last=lambda most: text[-most:])
-    return SimpleNamespace(request=request, stdout=stream, stderr=None, plan=plan(), proofs=())
+    return SimpleNamespace(
+        request=request, stdout=stream, stderr=None, plan=plan(), proofs=(), tool=None, started=1.0,
+        incidents={}, result=None, runs=False, sandbox=None,
+    )  # fmt: skip
+
+
+def case(at: Any, given: Result) -> Case:
+    """The one signal of a result."""
+    (signal,) = signals(given)
+    return Case(
+        signal, signal, at.request.tool, uid=at.request.caller.uid,
+        invocation=at.request.invocation, capture=lambda: evidence.ended(at, given),
+    )  # fmt: skip
 
 
 def result(status: Status = "ok", *findings: Finding) -> Result:
@@ -57,33 +73,42 @@ def test_a_killing_call_opens_one_incident_and_the_next_is_on_its_timeline(
     tmp_path: Path, ring: Ring
 ) -> None:
     book = incidents(tmp_path, ring)
-    ((first, rule, new),) = book.see(live(), result("syscall_killed"), 1.0)
+    ((first, rule, new),) = book.see(case(live(), result("syscall_killed")), 1.0)
     assert (first.signal, rule.signal, new) == ("tripwire", "tripwire", True)
-    ((again, _, new),) = book.see(live(), result("syscall_killed"), 2.0)
-    assert (again.incident, new, len(again.timeline)) == (first.incident, False, 2)
+    ((again, _, new),) = book.see(case(live(), result("syscall_killed")), 2.0)
+    assert (again.incident, new) == (first.incident, False)
+    for now in (2.1, 2.2, 4.0):
+        list(book.see(case(live(), result("syscall_killed")), now))
+    told = [what for _, what in book.get(first.incident).timeline]
+    assert told == ["tripwire", "tripwire", "tripwire; 2 more before it"], "a flood is few lines"
     assert [item.incident for item in book.listed(closed=False)] == [first.incident]
 
 
-def test_an_ordinary_call_opens_none(tmp_path: Path, ring: Ring) -> None:
-    book = incidents(tmp_path, ring)
+def test_an_ordinary_call_is_no_signal() -> None:
     for given in (result(), result("tool_error"), result("timeout")):
-        assert list(book.see(live(), given, 1.0)) == []
+        assert signals(given) == set()
+
+
+def test_what_is_open_is_found_again_after_a_restart(tmp_path: Path, ring: Ring) -> None:
+    ((first, _, _),) = incidents(tmp_path, ring).see(case(live(), result("syscall_killed")), 1.0)
+    ((again, _, new),) = incidents(tmp_path, ring).see(case(live(), result("syscall_killed")), 2.0)
+    assert (again.incident, new) == (first.incident, False)
 
 
 def test_a_rule_counts_within_its_time_for_one_tool_and_caller(tmp_path: Path, ring: Ring) -> None:
     rule = IncidentRule.model_validate({"signal": "injection", "count": 3, "within": "10s"})
     book = incidents(tmp_path, ring, rule)
     times = [0.0, 9.0, 18.0, 19.0, 20.0]
-    opened = [len(list(book.see(live(), result("ok", INJECTED), time))) for time in times]
+    opened = [len(list(book.see(case(live(), result("ok", INJECTED)), time))) for time in times]
     assert opened == [0, 0, 0, 0, 1]
-    assert list(book.see(live("other"), result("ok", INJECTED), 21.0)) == []
+    assert list(book.see(case(live("other"), result("ok", INJECTED)), 21.0)) == []
 
 
 def test_what_was_captured_opens_with_the_ring_only_and_stands_nowhere_plain(
     tmp_path: Path, ring: Ring
 ) -> None:
     book = incidents(tmp_path, ring)
-    ((incident, _, _),) = book.see(live(text=b"leaked"), result("ok", CANARY), 1.0)
+    ((incident, _, _),) = book.see(case(live(text=b"leaked"), result("ok", CANARY)), 1.0)
     path = tmp_path / "incidents" / f"{incident.incident}.json"
     assert path.stat().st_mode & 0o077 == 0
     assert b"secret" not in path.read_bytes()
@@ -102,12 +127,12 @@ def test_a_closed_incident_stays_closed_and_the_next_signal_opens_another(
     tmp_path: Path, ring: Ring
 ) -> None:
     book = incidents(tmp_path, ring)
-    ((first, _, _),) = book.see(live(), result("syscall_killed"), 1.0)
+    ((first, _, _),) = book.see(case(live(), result("syscall_killed")), 1.0)
     closed = book.close(first.incident, by="uid 0", note="a test")
     assert (closed.closed_by, closed.note) == ("uid 0", "a test")
     with pytest.raises(UsageError, match="was closed"):
         book.close(first.incident, by="uid 0", note="")
-    ((second, _, new),) = book.see(live(), result("syscall_killed"), 2.0)
+    ((second, _, new),) = book.see(case(live(), result("syscall_killed")), 2.0)
     assert new
     assert second.incident != first.incident
     assert len(book.listed(closed=True)) == 2
@@ -122,7 +147,7 @@ def test_what_is_no_incident_is_unknown(tmp_path: Path, ring: Ring, name: str) -
 class Scene:
     """A response with fakes of what runs, and real stops and incidents."""
 
-    def __init__(self, tmp_path: Path, ring: Ring, *rules: IncidentRule, notify: str = "") -> None:
+    def __init__(self, tmp_path: Path, ring: Ring, *rules: IncidentRule) -> None:
         self.killed: list[str] = []
         self.events: list[tuple[str, Mapping[str, Any]]] = []
         self.recorded = asyncio.Event()
@@ -130,20 +155,39 @@ class Scene:
         pool: Any = SimpleNamespace(drop_all=lambda: self.killed.append("pool"))
         registry: Any = self.running
         self.stops = Stops(tmp_path / "stops")
-        argv = (sys.executable, "-c", notify) if notify else ()
+        self.book = incidents(tmp_path, ring, *rules)
+        self.quarantined: list[tuple[str, str | None, str]] = []
         self.response = Response(
-            self.stops, incidents(tmp_path, ring, *rules), registry, pool, self._append,
-            self._record, self._record_refusal, argv,
+            self.stops, self.book, registry, pool, self._append,
+            self._record, self._record_refusal, self._quarantine,
         )  # fmt: skip
+
+    def _quarantine(self, name: str, version: str | None, note: str) -> list[RegisteredTool]:
+        self.quarantined.append((name, version, note))
+        return [registered(name)]
+
+    @property
+    def told(self) -> list[str]:
+        """The timeline of the newest incident."""
+        return [what for _, what in self.book.listed(closed=True)[0].timeline]
 
     def _running(self, tool: str) -> Any:
         def cancel(by: str) -> None:
             self.killed.append(f"{tool} by {by}")
 
         sandbox = SimpleNamespace(kill=lambda: self.killed.append(f"{tool} killed"))
-        return SimpleNamespace(
-            request=live(tool).request, sandbox=sandbox, cancel=cancel, task=None, result=None
-        )
+        at = live(tool)
+        at.sandbox, at.cancel, at.task, at.tool = sandbox, cancel, None, registered(tool)
+        sandbox.capture = lambda *, kill: self._captured(tool, kill=kill)
+        at.runs = True
+        at.of = lambda name, version: name == tool and version in (None, "1.0.0")
+        return at
+
+    def _captured(self, tool: str, *, kill: bool) -> Any:
+        self.killed.append(f"{tool} captured" + (" first" if kill else ""))
+        found: asyncio.Future[Captured] = asyncio.get_running_loop().create_future()
+        found.set_result(Captured("", LOOK, Syscalls()))
+        return found
 
     def _append(self, event: str, fields: Mapping[str, Any]) -> Future[Any]:
         self.events.append((event, fields))
@@ -219,25 +263,112 @@ def test_a_rule_acts_by_itself(
     asyncio.run(scene())
 
 
-NOTE = "import sys; open({!r}, 'wb').write(sys.stdin.buffer.read()); sys.exit({})"
+LOOK = b"\n".join(
+    json.dumps(line).encode()
+    for line in (
+        {"frozen": True},
+        {"process": {"pid": 7, "files": {"3": "/tmp/x"}}},
+        {"file": {"path": "/tmp/x", "sha384": "ab"}},
+        {"end": {"cut": []}},
+    )
+)
 
 
-@pytest.mark.parametrize("status", [0, 3])
-def test_a_program_is_told_and_its_failure_is_recorded(
-    tmp_path: Path, ring: Ring, status: int
+def test_what_runs_is_looked_at_before_it_is_killed(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring, IncidentRule(signal="tripwire", actions=("kill",)))
+        at.response.tripped(at.running[0])
+        assert at.killed == ["echo captured first", "echo by a rule for incidents", "echo killed"]
+        await asyncio.sleep(0)  # the future's callbacks
+        assert at.told[-2:] == [
+            "killed", "captured (frozen): 1 processes, 1 files of its scratch space",
+        ]  # fmt: skip
+        (incident,) = at.book.listed(closed=False)
+        captured = opened_capture(incident, ring)
+        assert captured["sandbox"]["processes"][0]["files"] == {"3": "/tmp/x"}
+        assert captured["arguments"] == '{"secret":1}'
+        at.response.ended(at.running[0], result("cancelled"))
+        assert at.told[-1].endswith("ended: cancelled")
+        kept = opened_capture(at.book.get(incident.incident), ring)
+        assert kept["sandbox"] == captured["sandbox"]
+        assert kept["usage"] is not None
+
+    asyncio.run(scene())
+
+
+def test_a_signal_while_running_is_not_told_again_at_the_end(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring, IncidentRule(signal="tripwire", actions=("notify",)))
+        at.response.tripped(at.running[0])
+        at.response.tripped(at.running[0])
+        at.response.ended(at.running[0], result("syscall_killed"))
+        assert at.killed == ["echo captured"], "looked at once, and not killed"
+        assert [event for event, _ in at.events] == ["incident.opened"]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("action", "version"), [("quarantine_tool", None), ("quarantine_version", "1.0.0")]
+)
+def test_a_rule_takes_a_tool_or_one_version_out_of_use(
+    tmp_path: Path, ring: Ring, action: Any, version: str | None
 ) -> None:
     async def scene() -> None:
-        file = str(tmp_path / "note")
-        rule = IncidentRule(signal="canary", actions=("notify",))
-        at = Scene(tmp_path, ring, rule, notify=NOTE.format(file, status))
-        at.response.ended(live(), result("ok", CANARY))
-        await asyncio.wait(set(at.response._telling), timeout=60)
-        with open(file, "rb") as note:  # noqa: ASYNC230  (nothing else runs here)
-            told = json.load(note)
-        assert (told["signal"], told["tool"]) == ("canary", "echo")
-        assert "secret" not in json.dumps(told)
+        at = Scene(tmp_path, ring, IncidentRule(signal="canary", actions=(action,)))
+        at.response.ended(at.running[0], result("ok", CANARY))
+        await asyncio.gather(*at.response._working)
+        ((name, found, note),) = at.quarantined
+        assert (name, found) == ("echo", version)
+        assert "incident" in note
+        assert [event for event, _ in at.events] == ["incident.opened", "tool.quarantined"]
+        assert "echo killed" in at.killed
+        assert "other killed" not in at.killed
+
+    asyncio.run(scene())
+
+
+def test_what_is_about_no_call_is_an_incident_too(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring)
+        at.response.broken(registered("echo"), "its files changed: a.py")
+        assert at.told[0] == "echo 1.0.0: its files changed: a.py"
+        at.response.gap("records are missing")
+        found = {item.signal: item for item in at.book.listed(closed=False)}
+        assert sorted(found) == ["audit_gap", "integrity"]
+        assert (found["audit_gap"].tool, found["audit_gap"].uid) == ("", -1)
+
+    asyncio.run(scene())
+
+
+def test_an_operator_may_look_before_stopping(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring)
+        await at.response.stop(ROOT, "tool", "echo", "odd", capture=True)
+        assert at.killed[0] == "echo captured first"
+        assert at.killed[1:] == ["echo by uid 0", "echo killed", "pool"]
+        (incident,) = at.book.listed(closed=False)
+        assert (incident.signal, incident.tool) == ("stopped", "echo")
+
+    asyncio.run(scene())
+
+
+def test_a_failing_action_is_recorded_and_keeps_no_other_from_being_done(
+    tmp_path: Path, ring: Ring
+) -> None:
+    async def scene() -> None:
+        rule = IncidentRule(signal="canary", actions=("quarantine_tool", "stop_tool"))
+        at = Scene(tmp_path, ring, rule)
+
+        def full(*_: object) -> list[RegisteredTool]:
+            raise CatalogError("the disk is full")
+
+        at.response.quarantine = full
+        at.response.ended(at.running[0], result("ok", CANARY))
+        await asyncio.gather(*at.response._working)
         events = [event for event, _ in at.events]
-        assert events == ["incident.opened", *(["incident.untold"] if status else [])]
+        assert events == ["incident.opened", "tool.stopped", "incident.action_failed"]
+        assert "quarantine failed: the disk is full" in at.told
 
     asyncio.run(scene())
 
@@ -247,10 +378,31 @@ def test_an_incident_holds_no_capture_in_its_repr() -> None:
     assert "data" not in shown
 
 
-def test_what_the_pipeline_tells_of_abnormal_behaviour_is_a_signal() -> None:
+def test_what_the_pipeline_tells_is_a_signal() -> None:
     noticed = pipeline._noticed(Notice("unusual-duration", "low", "12 s, usually 1 s"))
-    assert signals(result("ok", noticed)) == {"behaviour"}
+    assert signals(result("ok", noticed)) == {"unusual"}
+    spinning = pipeline._noticed(Notice("spinning", "medium", "while it ran"))
+    assert signals(result("ok", spinning)) == {"behaviour"}
     assert signals(result("syscall_killed")) == {"tripwire"}
     assert signals(result("withheld")) == {"withheld"}
     assert signals(result("ok", CANARY, INJECTED)) == {"canary", "injection"}
     assert signals(result("ok")) == set()
+
+
+def test_a_child_that_was_killed_and_a_way_out_that_was_refused_are_signals() -> None:
+    tripped = pipeline._noticed(Notice("syscall-killed", "high", "ptrace"))
+    assert signals(result("ok", tripped)) == {"tripwire"}
+    seen = SyscallCount("connect", "x86_64", "kill", 1)
+    reached = replace(result("syscall_killed"), syscalls=Syscalls(seen=(seen,)))
+    assert signals(reached) == {"tripwire", "egress"}
+    allowed = replace(result(), syscalls=Syscalls(seen=(replace(seen, action="log"),)))
+    assert signals(allowed) == set()
+
+
+@pytest.mark.parametrize(
+    ("signal", "action"),
+    [("audit_gap", "kill"), ("audit_gap", "stop_tool"), ("integrity", "suspend_caller")],
+)
+def test_a_rule_that_could_do_nothing_is_refused(signal: str, action: str) -> None:
+    with pytest.raises(ValueError, match="cannot follow"):
+        IncidentRule.model_validate({"signal": signal, "actions": [action]})

@@ -34,6 +34,7 @@ def status(end: EndedMessage, reason: Reason | None = None, *, exceeded: bool = 
         (KILLED, "output", True, "output_exceeded"),
         (END, None, True, "output_exceeded"),
         (KILLED, "cancelled", True, "cancelled"),
+        (TRIPPED, "cancelled", False, "syscall_killed"),  # dead before anybody could cancel it
         (replace(KILLED, oom_kills=1), None, False, "memory_exceeded"),
         (replace(END, oom_kills=1), None, False, "memory_exceeded"),
         (replace(END, oom_kills=1), None, True, "memory_exceeded"),

@@ -1,0 +1,44 @@
+"""Watches for holes in the evidence: a log that can no longer be trusted, and what was cut off it.
+
+Must never open a second incident for the same hole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Final
+
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.record import Field
+
+LOOK_SECONDS: Final = 1.0
+GAP: Final = "forward.gap"
+
+
+async def watch(audit: AuditLog, gap: Callable[[str], None]) -> None:
+    """Tell `gap` of what is missing; ends when the log is broken, after which nothing is written.
+
+    A disk that is full is no gap: what waits is written first once it works again.
+    """
+    if audit.torn:
+        gap(f"a torn last record of {audit.torn} bytes was set aside at the start")
+    while not audit.given_up:  # noqa: ASYNC110  (its thread sets no event of this loop)
+        await asyncio.sleep(LOOK_SECONDS)
+    gap("the audit log cannot be continued; `fumehood audit verify` says where and why")
+
+
+def telling(
+    append: Callable[[str, Mapping[str, Field]], Future[Any]], gap: Callable[[str], None]
+) -> Callable[[str, Mapping[str, Field]], Future[Any]]:
+    """`append` for the forwarder's thread, whose gaps are told on this loop."""
+    loop = asyncio.get_running_loop()
+
+    def told(event: str, fields: Mapping[str, Field]) -> Future[Any]:
+        if event == GAP:
+            what = f"records up to {fields.get('to')} were removed before they were forwarded"
+            loop.call_soon_threadsafe(gap, what)
+        return append(event, fields)
+
+    return told

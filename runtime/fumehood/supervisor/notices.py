@@ -1,0 +1,283 @@
+"""Tells somebody of an incident, a program or a webhook, until it is done: also after restarts.
+
+A notice is a file until it was taken. Must never hold up a call, nor lose a notice in silence: one
+that nobody takes for days, or for which there is no room, is on record as untold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from fumehood.audit.incident import Incident
+from fumehood.audit.record import Field
+from fumehood.crypto.files import read_private, write_private
+from fumehood.errors import ConfigError, KeyringError
+from fumehood.model.incident_rules import IncidentSpec
+
+log = structlog.get_logger(__name__)
+
+MAX_NOTICES: Final = 1000
+"""That wait; more are recorded as untold."""
+FIRST_RETRY_SECONDS: Final = 1.0
+MOST_RETRY_SECONDS: Final = 600.0
+GIVE_UP_SECONDS: Final = 3 * 86_400.0
+TELL_SECONDS: Final = 30.0
+"""What a program or a receiver may take."""
+LEAST_SECRET: Final = 16
+_MAX_FILE: Final = 256 * 1024
+SIGNATURE: Final = "X-Fumehood-Signature"
+TIMESTAMP: Final = "X-Fumehood-Timestamp"
+DELIVERY: Final = "X-Fumehood-Delivery"
+
+Send = Callable[[str, bytes], None]
+"""Deliver a body under an identity; raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A notice that nobody has taken yet. body: JSON. since: seconds since the epoch."""
+
+    incident: str
+    channel: str
+    body: str
+    since: float
+    tries: int = 0
+    due: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.incident}-{self.channel}"
+
+
+class Notices:
+    """Those of one state directory. Used on the event loop; what blocks is done in threads."""
+
+    def __init__(
+        self,
+        folder: Path,
+        channels: Mapping[str, Send],
+        told: Callable[[Waiting, str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """told: is called with an empty reason when a notice was taken, with another when one
+        failed for the first time or was given up."""
+        self._folder = folder
+        self._channels = channels
+        self._told = told
+        self._clock = clock
+        self._waiting: dict[str, Waiting] = {}
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Read what a last run left, and go on with it."""
+        if not self._channels:
+            return
+        with contextlib.suppress(OSError):
+            for path in sorted(self._folder.glob("*.json"))[:MAX_NOTICES]:
+                if (found := _read(path)) is not None and found.channel in self._channels:
+                    self._waiting[found.name] = replace(found, due=0.0)
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def add(self, incident: Incident) -> None:
+        """Tell every channel of an incident."""
+        body = notice(incident)
+        for channel in self._channels:
+            item = Waiting(incident.incident, channel, body, self._clock())
+            if len(self._waiting) >= MAX_NOTICES:
+                self._told(item, f"{MAX_NOTICES} notices wait already")
+                continue
+            self._waiting[item.name] = item
+            self._keep(item)
+        self._changed.set()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """What is not told is told after the next start."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            now = self._clock()
+            ready = [item for item in self._waiting.values() if item.due <= now]
+            for item in ready:
+                await self._try(item)
+            if ready:
+                continue
+            next_due = min((item.due for item in self._waiting.values()), default=None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if next_due is None else max(next_due - now, 0.05)):
+                    await self._changed.wait()
+
+    async def _try(self, item: Waiting) -> None:
+        send = self._channels[item.channel]
+        try:
+            await asyncio.to_thread(send, item.name, item.body.encode())
+        except (OSError, http.client.HTTPException) as error:
+            self._failed(item, f"{type(error).__name__}: {error}"[:200])
+        else:
+            self._forget(item)
+            self._told(item, "")
+
+    def _failed(self, item: Waiting, why: str) -> None:
+        now = self._clock()
+        if now - item.since > GIVE_UP_SECONDS:
+            self._forget(item)
+            self._told(item, f"given up: {why}")
+            return
+        wait = min(FIRST_RETRY_SECONDS * 2 ** min(item.tries, 30), MOST_RETRY_SECONDS)
+        later = replace(item, tries=item.tries + 1, due=now + wait)
+        self._waiting[item.name] = later
+        self._keep(later)
+        if not item.tries:
+            self._told(item, why)
+
+    def _forget(self, item: Waiting) -> None:
+        self._waiting.pop(item.name, None)
+        with contextlib.suppress(OSError):
+            (self._folder / f"{item.name}.json").unlink()
+
+    def _keep(self, item: Waiting) -> None:
+        data = json.dumps(
+            {"incident": item.incident, "channel": item.channel, "body": item.body,
+             "since": item.since, "tries": item.tries}
+        )  # fmt: skip
+        try:
+            write_private(self._folder / f"{item.name}.json", data.encode(), replace=True)
+        except OSError as error:  # it is tried all the same, until this process ends
+            log.error("a notice is not on disk", incident=item.incident, error=str(error))  # noqa: TRY400
+
+
+def notice(incident: Incident) -> str:
+    """What is told: no argument and no output."""
+    return json.dumps(incident.to_json(), separators=(",", ":"))
+
+
+def fields(item: Waiting, why: str) -> dict[str, Field]:
+    """For the audit log."""
+    told: dict[str, Field] = {"incident": item.incident, "channel": item.channel}
+    return {**told, "reason": why} if why else told
+
+
+def _read(path: Path) -> Waiting | None:
+    try:
+        value = json.loads(read_private(path, _MAX_FILE, "notice") or b"")
+        return Waiting(
+            str(value["incident"]), str(value["channel"]), str(value["body"]),
+            float(value["since"]), int(value["tries"]),
+        )  # fmt: skip
+    except (OSError, KeyringError, ValueError, KeyError, TypeError):
+        log.warning("a notice cannot be read and is left", file=path.name)
+        return None
+
+
+# --- channels
+
+
+def channels(spec: IncidentSpec) -> dict[str, Send]:
+    """Those that the configuration names. Raises ConfigError."""
+    found: dict[str, Send] = {}
+    if spec.notify:
+        found["command"] = _command(spec.notify)
+    if spec.webhook:
+        secret = _secret(spec.webhook_secret_file)
+        found["webhook"] = _webhook(spec.webhook, secret, spec.webhook_ca)
+    return found
+
+
+def _command(argv: tuple[str, ...]) -> Send:
+    import subprocess
+
+    def send(_name: str, body: bytes) -> None:
+        try:
+            done = subprocess.run(
+                argv, input=body + b"\n", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                timeout=TELL_SECONDS, check=False, env={"PATH": "/usr/bin:/bin"},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"it took longer than {TELL_SECONDS:.0f} s") from None
+        if done.returncode:
+            raise OSError(f"it exited with {done.returncode}")
+
+    return send
+
+
+def _webhook(url: str, secret: bytes, ca: str) -> Send:
+    target = urlsplit(url)
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"incidents.webhook_ca: {ca} cannot be used: {error}", "name a PEM file"
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+
+    def send(name: str, body: bytes) -> None:
+        host = target.hostname or ""
+        connection: http.client.HTTPConnection = (
+            http.client.HTTPSConnection(host, target.port, timeout=TELL_SECONDS, context=context)
+            if target.scheme == "https"
+            else http.client.HTTPConnection(host, target.port, timeout=TELL_SECONDS)
+        )
+        stamp = str(int(time.time()))
+        headers = {
+            "Content-Type": "application/json",
+            DELIVERY: name,
+            TIMESTAMP: stamp,
+            SIGNATURE: signature(secret, stamp, body),
+        }
+        with contextlib.closing(connection):
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            answer.read(64 * 1024)
+            if not 200 <= answer.status < 300:
+                raise OSError(f"the receiver answered {answer.status}")
+
+    return send
+
+
+def signature(secret: bytes, stamp: str, body: bytes) -> str:
+    """`v1=` and the HMAC-SHA-384 of timestamp, a dot, and the body, in hex. A receiver computes the
+    same, compares in constant time, and refuses a timestamp that is minutes old."""
+    return "v1=" + hmac.new(secret, stamp.encode() + b"." + body, hashlib.sha384).hexdigest()
+
+
+def _secret(path: str) -> bytes:
+    try:
+        raw: Any = read_private(Path(path), 16 * 1024, "secret")
+    except (OSError, KeyringError) as error:
+        raise ConfigError(
+            f"incidents.webhook_secret_file: {error}", "name a file of mode 0600"
+        ) from None
+    if raw is None:
+        raise ConfigError(
+            f"incidents.webhook_secret_file: {path} is missing, or out of the supervisor's sight",
+            "put it below /etc or into the state directory, owned by the supervisor's user",
+        )
+    secret = raw.strip()
+    if len(secret) < LEAST_SECRET:
+        raise ConfigError(
+            f"incidents.webhook_secret_file: {path} holds no secret of {LEAST_SECRET} bytes",
+            f"`openssl rand -base64 48 > {path}`",
+        )
+    return bytes(secret)

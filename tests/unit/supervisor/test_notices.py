@@ -1,0 +1,168 @@
+"""A notice is told until it was taken, is kept meanwhile, and never lost in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fumehood.audit.incident import Incident
+from fumehood.errors import ConfigError
+from fumehood.model.incident_rules import IncidentSpec
+from fumehood.supervisor import notices
+from fumehood.supervisor.notices import Notices, Waiting, channels, signature
+
+INCIDENT = Incident("i-1", "canary", "echo", "d", 7, "now", "v", capture={"data": "secret"})
+
+
+class Scene:
+    """Notices whose one channel fails as often as is wanted."""
+
+    def __init__(self, tmp_path: Path, failures: int = 0, clock: Callable[[], float] = lambda: 0.0):
+        self.failures = failures
+        self.sent: list[tuple[str, dict[str, object]]] = []
+        self.told: list[tuple[str, str]] = []
+        self.done, self.failed = asyncio.Event(), asyncio.Event()
+        self.folder = tmp_path / "notices"
+        self.notices = Notices(self.folder, {"webhook": self._send}, self._told, clock)
+
+    def _send(self, name: str, body: bytes) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionRefusedError("refused")
+        self.sent.append((name, json.loads(body)))
+
+    def _told(self, item: Waiting, why: str) -> None:
+        self.told.append((item.channel, why))
+        self.failed.set()
+        if not why or why.startswith("given up"):
+            self.done.set()
+
+    @property
+    def kept(self) -> list[str]:
+        return sorted(path.name for path in self.folder.glob("*.json"))
+
+
+def test_it_is_tried_again_until_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "FIRST_RETRY_SECONDS", 0.0)
+
+    async def scene() -> None:
+        at = Scene(tmp_path, failures=3)
+        at.notices.start()
+        at.notices.add(INCIDENT)
+        assert at.kept == ["i-1-webhook.json"], "on disk before it is sent"
+        await asyncio.wait_for(at.done.wait(), 60)
+        assert at.told == [("webhook", "ConnectionRefusedError: refused"), ("webhook", "")]
+        ((name, body),) = at.sent
+        assert (name, body["signal"]) == ("i-1-webhook", "canary")
+        assert "secret" not in json.dumps(body)
+        assert at.kept == []
+        at.notices.close()
+
+    asyncio.run(scene())
+
+
+def test_what_was_not_taken_is_told_after_the_next_start(tmp_path: Path) -> None:
+    async def scene() -> None:
+        first = Scene(tmp_path, failures=1_000)
+        first.notices.start()
+        first.notices.add(INCIDENT)
+        await asyncio.wait_for(first.failed.wait(), 60)
+        first.notices.close()
+        (first.folder / "broken.json").write_text("{")
+        second = Scene(tmp_path)
+        second.notices.start()
+        await asyncio.wait_for(second.done.wait(), 60)
+        assert [name for name, _ in second.sent] == ["i-1-webhook"]
+        second.notices.close()
+
+    asyncio.run(scene())
+
+
+def test_there_is_an_end_and_a_bound_and_both_are_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "MAX_NOTICES", 1)
+    now = [0.0]
+
+    async def scene() -> None:
+        at = Scene(tmp_path, failures=1_000, clock=lambda: now[0])
+        at.notices.add(INCIDENT)
+        at.notices.add(INCIDENT)
+        assert at.told == [("webhook", "1 notices wait already")]
+        now[0] = notices.GIVE_UP_SECONDS + 1
+        at.notices.start()
+        await asyncio.wait_for(at.done.wait(), 60)
+        assert at.told[-1] == ("webhook", "given up: ConnectionRefusedError: refused")
+        assert (at.kept, at.notices.waiting) == ([], 0)
+        at.notices.close()
+
+    asyncio.run(scene())
+
+
+def test_waits_grow_and_stay_bounded(tmp_path: Path) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path)
+        item = Waiting("i-1", "webhook", "{}", 0.0)
+        waits = []
+        for _ in range(40):
+            at.notices._failed(item, "down")
+            item = at.notices._waiting["i-1-webhook"]
+            waits.append(item.due)
+        assert waits[:4] == [1.0, 2.0, 4.0, 8.0]
+        assert waits[-1] == notices.MOST_RETRY_SECONDS
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_program_gets_the_incident_on_stdin_and_its_failure_is_one(
+    tmp_path: Path, status: int
+) -> None:
+    file = tmp_path / "note"
+    program = f"import sys; open({str(file)!r}, 'wb').write(sys.stdin.buffer.read())"
+    spec = IncidentSpec(notify=(sys.executable, "-c", f"{program}; sys.exit({status})"))
+    send = channels(spec)["command"]
+    if status:
+        with pytest.raises(OSError, match="exited with 3"):
+            send("i-1-command", b'{"a":1}')
+    else:
+        send("i-1-command", b'{"a":1}')
+    assert file.read_bytes() == b'{"a":1}\n'
+
+
+def test_the_signature_is_of_time_and_body() -> None:
+    wanted = hmac.new(b"key", b"12.body", hashlib.sha384).hexdigest()
+    assert signature(b"key", "12", b"body") == f"v1={wanted}"
+    assert signature(b"key", "13", b"body") != f"v1={wanted}"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "problem"),
+    [(None, 0o600, "is missing"), (b"short", 0o600, "no secret"), (b"x" * 32, 0o644, "mode 0644")],
+)
+def test_a_secret_that_is_none_is_told_at_the_start(
+    tmp_path: Path, content: bytes | None, mode: int, problem: str
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+        file.chmod(mode)
+    spec = IncidentSpec(webhook="http://127.0.0.1:1/", webhook_secret_file=str(file))
+    with pytest.raises(ConfigError, match=problem):
+        channels(spec)
+
+
+def test_a_webhook_without_a_secret_or_in_the_clear_is_refused() -> None:
+    with pytest.raises(ValueError, match="secret_file"):
+        IncidentSpec(webhook="https://hooks.example/")
+    with pytest.raises(ValueError, match="TLS only"):
+        IncidentSpec(webhook="http://hooks.example/", webhook_secret_file="/x")
