@@ -195,7 +195,7 @@ def test_two_calls_of_one_tool_do_not_meet(target: Target, hood: Hood, payloads:
     for mark in ("one", "two"):
         assert results[mark]["status"] == "ok"
         found = answers(results[mark])
-        assert found["seen"] == [1, found["pid"]]
+        assert found["seen"] == found["answered"] == [1, found["pid"]]
         assert found["files"] == [mark]
 
 

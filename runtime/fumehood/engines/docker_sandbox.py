@@ -7,6 +7,7 @@ only talks to Docker. A kill goes through our own cgroup and never waits for any
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -325,7 +326,7 @@ class DockerSandbox:
 
     def _ended(self) -> Ended:
         executed = self._executed()
-        code, signal = self._exit() if executed else (None, None)
+        code, ended_by = self._exit() if executed else (None, None)
         directory = os.open(f"{self.scratch}/out", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             artifacts = openat2.collect(
@@ -336,7 +337,7 @@ class DockerSandbox:
         oom_kills = self.group.oom_kills()
         return Ended(
             exit_code=code,
-            signal=signal,
+            signal=ended_by,
             executed=executed,
             cpu_seconds=self.group.cpu_seconds(),
             memory_peak_bytes=self.group.memory_peak(),
@@ -351,7 +352,8 @@ class DockerSandbox:
 
     def _exit(self) -> tuple[int | None, int | None]:
         """The kernel's word where it gives one (Linux 6.15); else the init's or Docker's, which
-        report a signal as 128 + number."""
+        report a signal as 128 + number. Only SIGSYS is taken for one then, as under bubblewrap: a
+        program may exit with 137 as well, and that alone proves nothing."""
         if self._tool_pidfd >= 0:
             status = pidfd.wait_status(self._tool_pidfd)
             if status is not None:
@@ -360,8 +362,8 @@ class DockerSandbox:
         if status is not None and os.WIFSIGNALED(status):
             return None, os.WTERMSIG(status)
         code = self._exit_code if status is None else os.WEXITSTATUS(status)
-        if code is not None and 128 < code <= 128 + 64:
-            return None, code - 128
+        if code == 128 + signal.SIGSYS:
+            return None, signal.SIGSYS
         return code, None
 
     def release(self) -> None:

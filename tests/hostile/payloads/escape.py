@@ -8,7 +8,7 @@ import subprocess
 
 from attempts import attempt, main, name, write
 
-Arguments = dict[str, object]
+Arguments = dict[str, list[str]]
 Answers = dict[str, object]
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET = 0x10000000, 0x20000, 0x40000000
@@ -174,11 +174,12 @@ def descriptors(_: Arguments) -> Answers:
     return found
 
 
-def writable(_: Arguments) -> Answers:
+def writable(arguments: Arguments) -> Answers:
     """Every directory that can be written, and every socket that can be reached."""
     directories, sockets = [], []
+    skipped = ("/proc", *arguments.get("skip", ()))
     for directory, _names, names in os.walk("/"):
-        if directory.startswith("/proc"):
+        if directory.startswith(skipped):
             continue
         if os.access(directory, os.W_OK):
             directories.append(directory)
