@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 
-from bench import ROOT
+from bench import ROOT, targets
 from bench.report import LATEST, RESULTS, TRANSCRIPT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -41,6 +41,7 @@ def main() -> int:
     for name in plots:
         shutil.copy(RESULTS / name, FOLDER / name)
     text = [BEGIN, f"`make bench ROUNDS={run['rounds']}`, {run['seconds']:.0f} seconds.", ""]
+    text += [*targets.rows(run["targets"]), ""]
     text += ["```", TRANSCRIPT.read_text().strip(), "```", ""]
     text += [f"![{_PLOTS[name]}](benchmarks/{name})" for name in plots]
     text += ["", "The same as JSON: [run.json](benchmarks/run.json).", END]

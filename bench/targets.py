@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A target and what was measured; `measured` is None when there was nothing to measure."""
+    """A target and what was measured; `measured` is None when there was nothing to measure.
+
+    bound: what keeps it from being better, for whoever reads of a miss.
+    """
 
     text: str
     most: float | None = None
     least: float | None = None
     measured: float | None = None
     unit: str = "x"
+    bound: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -42,7 +47,23 @@ class Verdict:
             "measured": self.measured,
             "unit": self.unit,
             "met": self.met,
+            "bound": self.bound,
         }
+
+
+def rows(targets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A Markdown table of what `to_json` gave."""
+    lines = ["| target | wanted | measured | | what bounds it |", "|---|---|---|---|---|"]
+    for it in targets:
+        sign, wanted = ("≤", it["most"]) if it["most"] is not None else ("≥", it["least"])
+        unit = "" if it["unit"] == "x" else f" {it['unit']}"
+        measured = "-" if it["measured"] is None else f"{it['measured']:.3g}{unit}"
+        word = {True: "met", False: "**missed**", None: "not measured"}[it["met"]]
+        bound = "" if it["met"] else it.get("bound", "")
+        lines.append(
+            f"| {it['target']} | {sign} {wanted:g}{unit} | {measured} | {word} | {bound} |"
+        )
+    return lines
 
 
 def ratio(above: float | None, below: float | None) -> float | None:

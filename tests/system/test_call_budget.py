@@ -24,9 +24,9 @@ CALLS = 12
 TRIES = 3
 """The least of so many measurements counts: a busy machine makes whoever waits look again."""
 
-SUPERVISOR_CALLS = 190
-"""System calls of the supervisor and its audit thread for one warm call and its refill; 154 seen,
-of which 44 are getpid by Python 3.11's own event loop."""
+SUPERVISOR_CALLS = 180
+"""System calls of the supervisor and its audit thread for one warm call and its refill; 147 seen,
+of which 47 are getpid by Python 3.11's own event loop."""
 LAUNCHER_CALLS = 330
 """System calls of the launcher for one warm call and its refill; 240 seen, and up to 80 more by how
 often it looks while bubblewrap is setting up."""

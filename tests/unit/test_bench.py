@@ -32,7 +32,12 @@ def test_the_page_keeps_its_words_and_gets_the_run(
     monkeypatch.setattr(document, "PAGE", page)
     monkeypatch.setattr(document, "FOLDER", tmp_path / "benchmarks")
     assert document.main() == 1, "there is no run yet"
-    (tmp_path / "LATEST").write_text(json.dumps({"rounds": 60, "seconds": 700.4}))
+    verdicts = [
+        Verdict("echo", most=0.35, measured=0.7, bound="two records on disk"),
+        Verdict("memory", most=120, measured=76.2, unit="MB", bound="nothing"),
+    ]
+    run = {"rounds": 60, "seconds": 700.4, "targets": [it.to_json() for it in verdicts]}
+    (tmp_path / "LATEST").write_text(json.dumps(run))
     (tmp_path / "TRANSCRIPT").write_text("the tables\n")
     (tmp_path / "latency.svg").write_text("<svg/>")
     assert document.main() == 0
@@ -42,6 +47,8 @@ def test_the_page_keeps_its_words_and_gets_the_run(
     assert "an old run" not in text
     assert "make bench ROUNDS=60" in text
     assert "the tables" in text
+    assert "| echo | ≤ 0.35 | 0.7 | **missed** | two records on disk |" in text
+    assert "| memory | ≤ 120 MB | 76.2 MB | met |  |" in text
     assert "(benchmarks/latency.svg)" in text
     assert (tmp_path / "benchmarks/run.json").exists()
 
