@@ -339,6 +339,7 @@ async def _until_stopped(
         frame_seconds=config.idle_frame_timeout,
         in_flight=config.in_flight_per_connection,
         connections=config.connections,
+        connections_per_uid=max(1, config.connections * 3 // 4),
     )
     gateway = Gateway(supervisor, bounds)
     may_connect = supervisor.may_connect
