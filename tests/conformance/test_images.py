@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from fumehood.images.tree import Tree
 from fumehood.launcher import messages as m
 from support import launcher as real
 from support.archives import entry, tar
-from support.hood import Hood
+from support.hood import Hood, eventually
 from support.hood import hood as start_hood
 from support.images import base_store, python_image, start
 from support.launcher import Process, plan
@@ -307,6 +308,37 @@ def test_an_image_removed_by_force_refuses_calls_by_name_and_comes_back(
     back = hood.cli("image", "import", str(store.path(base.digest)), "--name", "base")
     assert back.returncode == 0, back.stderr
     assert hood.call("forced")["status"] == "ok"
+
+
+WAITS = "cat >/dev/null; while [ -e /usr/bin/tac ]; do :; done; echo it is gone"
+
+
+def test_an_image_removed_while_a_tool_runs_in_it_takes_only_its_files(
+    hood: Hood, store: ImageStore, base: Image, imported: str
+) -> None:
+    """The call goes on with what it has open, and its end is its own; the next is refused."""
+    name = "removed"
+    hood.register(
+        None,
+        name,
+        command=[],
+        files={"main.sh": WAITS},
+        run={"image": "base", "command": ["bash", "/tool/main.sh"], "files": ".", "warm": "none"},
+        limits={"timeout": "60s"},
+    )
+    results: list[dict[str, Any]] = []
+    caller = threading.Thread(target=lambda: results.append(hood.call(name)))
+    caller.start()
+    try:
+        eventually(lambda: bool(hood.alive(name)), 30, "the tool runs")
+        assert hood.cli("image", "remove", imported, "--force").returncode == 0
+    finally:
+        caller.join(90)
+        back = hood.cli("image", "import", str(store.path(base.digest)), "--name", "base")
+    (result,) = results
+    assert (result["status"], result["content"][0]["text"]) == ("ok", "it is gone\n"), result
+    assert back.returncode == 0, back.stderr
+    assert hood.alive(name) == []
 
 
 def test_a_daemon_does_not_start_a_tampered_image(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fumehood.images.store import Image, ImageStore
@@ -78,3 +80,42 @@ def test_every_engine_shows_the_same_tree(engines: Hood, store: ImageStore, base
         seen[target.name] = result["content"][0]["text"]
     assert len(seen[BUBBLEWRAP.name].split()) == 4
     assert len(set(seen.values())) == 1, seen
+
+
+CONTRADICTIONS = (
+    "USER 0:0", 'ENTRYPOINT ["/bin/sh", "-c", "echo the image was here", "--"]', "CMD evil",
+    "ENV LD_PRELOAD=/evil.so PATH=/evil TOKEN=x", "VOLUME /data /tmp", "WORKDIR /root",
+    "EXPOSE 22", "ONBUILD RUN evil",
+)  # fmt: skip
+WHO = "id -u; pwd; echo ${TOKEN-none} ${LD_PRELOAD-none}; test -e /data || echo no volume"
+
+
+def test_an_image_that_contradicts_the_plan_has_no_say(
+    engines: Hood, store: ImageStore, base: Image, docker_engine: Engine, tmp_path: Path
+) -> None:
+    """Who runs, what runs and where is the plan's; of the image only the tree is taken, so that
+    it is the very image that it was made from."""
+    archive, saved = tmp_path / "base.tar", tmp_path / "saved.tar"
+    with archive.open("wb") as file:
+        store.export_tar(base.digest, file)
+    changes = [word for line in CONTRADICTIONS for word in ("--change", line)]
+    docker_engine.docker("import", *changes, str(archive), "contradicts:1")
+    docker_engine.docker("save", "--output", str(saved), "contradicts:1")
+    docker_engine.docker("rmi", "contradicts:1")
+    done = engines.cli("image", "import", str(saved), "--name", "contradicts", "--json")
+    assert done.returncode == 0, done.stderr
+    for target in TARGETS:
+        name = target.tool("contradicted")
+        entry = engines.register(
+            None,
+            name,
+            command=[],
+            files={"who.sh": WHO},
+            run={**target.run, "image": "contradicts", "command": ["sh", "/tool/who.sh"]},
+            limits=target.limits,
+        )
+        assert entry["manifest"]["run"]["image"] == f"contradicts@{base.digest}"
+        result = engines.call(name)
+        assert result["status"] == "ok", result
+        said = result["content"][0]["text"].splitlines()
+        assert said == [str(engines.account(name)), "/tmp", "none none", "no volume"]
