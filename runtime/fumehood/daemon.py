@@ -342,10 +342,15 @@ async def _until_stopped(
         connections_per_uid=max(1, config.connections * 3 // 4),
     )
     gateway = Gateway(supervisor, bounds)
-    may_connect = supervisor.may_connect
     async with anyio.create_task_group() as group:
         accepting = anyio.CancelScope()
-        serve = partial(front.serve, bounds=bounds, may_connect=may_connect, accepting=accepting)
+        serve = partial(
+            front.serve,
+            bounds=bounds,
+            may_connect=supervisor.may_connect,
+            refused=supervisor.attempted,
+            accepting=accepting,
+        )
         group.start_soon(serve, listener, gateway.serve)
         group.start_soon(keeper.beat)
         for watch in watches:

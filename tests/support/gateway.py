@@ -382,7 +382,11 @@ async def serving(
 
             async def accept() -> None:
                 await front.serve(
-                    listener, gateway.serve, bounds=gateway.bounds, may_connect=may_connect
+                    listener,
+                    gateway.serve,
+                    bounds=gateway.bounds,
+                    may_connect=may_connect,
+                    refused=supervisor.attempted,
                 )
 
             group.start_soon(accept)

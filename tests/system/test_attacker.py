@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from support import ledger
 from support.hood import LIMITS, Hood, eventually, hood
 from support.stranger import GROUP, Stranger
 
-MALLORY, ANN = 64_361, 64_362
+MALLORY, ANN, EVE = 64_361, 64_362, 64_363
 CONFIG = {
     "socket_group": GROUP,
     "accounts": {"first": 1_955_000_000, "count": 400},
@@ -195,3 +196,38 @@ def test_replaying_or_forging_a_handle_or_an_approval(daemon: Hood) -> None:
     assert (replayed.returncode, "no such call" in replayed.stderr) == (3, True)
     assert len(events(daemon, "approval.granted")) == 1
     assert events(daemon, "approval.refused")[-1]["approval"] == asked["approval"]
+
+
+FLOOD = """
+import socket, sys
+for _ in range(int(sys.argv[2])):
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(sys.argv[1])
+        sys.stdout.write(peer.makefile().read())
+"""
+
+
+def test_connecting_without_being_a_caller_and_a_flood_of_it(daemon: Hood) -> None:
+    """Somebody in the socket's group whom the configuration does not name."""
+
+    def connect(count: int) -> list[str]:
+        argv = ["setpriv", f"--reuid={EVE}", f"--regid={GROUP}", "--clear-groups"]
+        argv += ["/usr/bin/python3", "-I", "-c", FLOOD, str(daemon.socket), str(count)]
+        done = subprocess.run(argv, check=True, timeout=60, capture_output=True, text=True)
+        return done.stdout.splitlines()
+
+    assert code(json.loads(connect(1)[0])) == "unauthorized"
+    (record,) = events(daemon, "connection.refused")
+    assert (record["principal"], record["caller"]["uid"]) == (f"uid:{EVE}", EVE)
+    assert len(connect(300)) == 300
+    Stranger(daemon.socket, ANN).ask("tools/list")  # others are answered
+    assert 1 < len(events(daemon, "connection.refused")) <= 20
+
+
+def test_what_was_only_counted_is_told_at_the_end(daemon: Hood) -> None:
+    """To be the last one: it stops the daemon."""
+    assert daemon.stop() == 0
+    told = [one for record in events(daemon, "attempts.counted") for one in record["attempts"]]
+    counted = sum(one["count"] for one in told if one["event"] == "connection.refused")
+    counted += sum(record.get("unrecorded", 0) for record in events(daemon, "connection.refused"))
+    assert counted + len(events(daemon, "connection.refused")) == 301

@@ -62,6 +62,10 @@ def test_no_race_and_no_kill_gets_more_than_the_budget(place: Path) -> None:
             in (refused["message"])
         )
         assert 0 < refused["retry_after"] <= 86_400
+        records = ledger.records(daemon.state)
+        on_record = [r for r in records if r["event"] == "invocation.rejected"]
+        assert len(on_record) == CONNECTIONS - CALLS, "each attempt is on record"
+        assert {record["code"] for record in on_record} == {"over_quota"}
         assert daemon.call("free")["status"] == "ok"
         shown = json.loads(daemon.cli("caller", "show", "--json", check=True).stdout)
         (budget,) = shown["budgets"]

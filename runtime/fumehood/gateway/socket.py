@@ -121,12 +121,15 @@ async def serve(
     *,
     bounds: Bounds,
     may_connect: Callable[[Caller], bool],
+    refused: Callable[[Caller, str, FumehoodError], Awaitable[None]],
     accepting: anyio.CancelScope | None = None,
 ) -> None:
     """Accept until cancelled; `handle` owns and closes each connection it is given.
 
     accepting: cancelling it ends the accepting alone: the listener is closed, and what was
         accepted goes on.
+
+    refused: records that somebody was turned away, in its own time.
 
     One who may not connect, or finds no room, gets one JSON-RPC error and is closed.
     """
@@ -146,6 +149,12 @@ async def serve(
                 os.close(pidfd)
             room.give(caller.uid, 1)
 
+    async def record(caller: Caller, error: FumehoodError) -> None:
+        try:
+            await refused(caller, "connection.refused", error)
+        except FumehoodError as failure:  # nobody was let in for it
+            log.warning("refusal not recorded", uid=caller.uid, error=str(failure))
+
     async with anyio.create_task_group() as group:
         with accepting or anyio.CancelScope():
             while True:
@@ -162,8 +171,8 @@ async def serve(
                         room.give(caller.uid, 1)
                         raise
                 except FumehoodError as error:
-                    log.info("connection refused", code=error.code, uid=caller.uid, pid=caller.pid)
                     _turn_away(connection, error)
+                    group.start_soon(record, caller, error)
                 except OSError as error:
                     log.warning("connection without credentials", error=str(error))
                     connection.close()

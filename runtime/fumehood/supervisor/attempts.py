@@ -14,12 +14,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import structlog
+
 from fumehood.admission.buckets import Buckets, Want
 from fumehood.audit.record import Field
 from fumehood.errors import FumehoodError, Unauthorized
 from fumehood.model.principal import Principal
 from fumehood.model.request import Caller
 from fumehood.supervisor.fields import of_caller
+
+log = structlog.get_logger(__name__)
 
 EACH: Final = 10
 """Records a minute of one principal and kind."""
@@ -71,9 +75,14 @@ class Attempts:
             "code": error.code,
             "cause": error.cause[:_CAUSE],
         }
+        log.info("refused", attempt=event, principal=name, code=error.code)
         if unrecorded := self._unrecorded.pop(key, 0):
             more["unrecorded"] = unrecorded
         await self.record(event, {**(fields or {}), **more})
+
+    def count(self, caller: Caller, event: str) -> None:
+        """One that is only counted."""
+        self._count((self.principal(caller).name, event))
 
     async def operator_only(self, caller: Caller, event: str) -> None:
         """Return for an operator; record what somebody else attempted, and raise Unauthorized."""

@@ -49,6 +49,7 @@ from fumehood.supervisor.finishing import Releasing
 from fumehood.supervisor.governing import Governing
 from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.lookout import Lookout
+from fumehood.supervisor.pacing import Pacing
 from fumehood.supervisor.recording import Recorder
 from fumehood.supervisor.registration import Registration
 from fumehood.supervisor.reloading import Reloading
@@ -94,6 +95,7 @@ class Supervisor:
         )
         self.attempted = self._attempts.refused
         operator_only = self._attempts.operator_only
+        self._pacing = Pacing(time.monotonic)
         self._approvals = Approvals(
             rooms.admission, rooms.config.approvals, self._record, rooms.digest, self._attempts
         )
@@ -231,6 +233,7 @@ class Supervisor:
                     live.result = spent.result = result
         except Rejected as error:
             self._callers.refused(principal, error)
+            await self._paced(request, principal)
             return await self._refused(request, error, tool)
         except asyncio.CancelledError:
             fields = {**of_call(request), "status": "cancelled", "cancelled_by": live.cancelled_by}
@@ -390,6 +393,15 @@ class Supervisor:
         if result is None or abandoned.is_set():
             raise asyncio.CancelledError
         return result
+
+    async def _paced(self, request: Request, principal: Principal) -> None:
+        """A refusal waits where its caller has had very many; one who hangs up meanwhile is
+        counted, and not recorded one by one."""
+        try:
+            await self._pacing.refusal(principal.name)
+        except asyncio.CancelledError:
+            self._attempts.count(request.caller, "invocation.rejected")
+            raise
 
     async def _refused(
         self, request: Request, error: Rejected, tool: RegisteredTool | None

@@ -450,6 +450,7 @@ async def test_who_may_not_connect_is_told_and_closed(
         assert (await client.next())["error"]["data"]["code"] == "unauthorized"
         assert await client.ended()
     assert len(seen) == 1
+    assert [event for event, _ in supervisor.attempts] == ["connection.refused"]
 
 
 async def test_a_burst_that_ends_at_once_leaves_nothing(
