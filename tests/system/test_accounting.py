@@ -36,6 +36,13 @@ both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAG
 print(json.dumps(sum(used.ru_utime + used.ru_stime for used in both)), flush=True)
 os._exit(0)
 """
+WALL = """
+import os, time
+time.sleep(2)
+born = int(open('/proc/self/stat').read().rpartition(')')[2].split()[19]) / os.sysconf('SC_CLK_TCK')
+print(time.clock_gettime(time.CLOCK_BOOTTIME) - born, flush=True)
+os._exit(0)
+"""
 HEAP = "data = b'x' * (100 << 20)"
 FREED = "data = b'x' * (100 << 20); del data"
 SCRATCH = """
@@ -81,6 +88,12 @@ def test_children_are_counted_and_held_back_together(on: On) -> None:
     assert used["pids_peak"] == 5
     assert used["wall_seconds"] > 1.5, "two CPUs' worth of work with a limit of a fifth"
     assert used["throttled_seconds"] > 0
+
+
+def test_wall_time_is_the_life_of_the_program(on: On) -> None:
+    used = usage(on, WALL)
+    known = used["stdout"]
+    assert known * 0.95 < used["wall_seconds"] < known * 1.05 + 0.1
 
 
 def test_opening_ahead_is_not_charged(on: On) -> None:

@@ -40,8 +40,9 @@ NO_ERRORS: Final = (
     "SECCOMP_FILTER_FLAG_LOG (behaviour.log_denials names the tools of bubblewrap that have it)"
 )
 NOT_ALL: Final = (
-    "not recorded: calls answered ENOSYS, and denied ones that bubblewrap makes itself while it "
-    "sets the sandbox up (mount, unshare, setuid, …, socket(AF_UNIX) and socket(AF_NETLINK))"
+    "not recorded: calls that the profile does not name, answers ENOSYS or denies with some "
+    "arguments only, and those that bubblewrap makes itself while it sets the sandbox up (mount, "
+    "unshare, setuid, …, socket(AF_UNIX) and socket(AF_NETLINK))"
 )
 ROOTLESS: Final = "only root may read the kernel's audit stream"
 SHARED: Final = "another sandbox ran as the same account at the same time"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,31 @@ def test_the_real_kernel_counts_what_a_process_knows_it_used(group: cgroup.Group
     # Always running, held back by the limit or, on a busy host, waiting for a CPU.
     idle = wall - user - system
     assert idle * 0.75 < counters.throttled_seconds < idle * 1.05
+
+
+STUTTER = """
+import sys, time
+sys.stdin.read(1)
+held, last, before = 0.0, time.monotonic(), time.process_time()
+while time.process_time() - before < 0.5:
+    now = time.monotonic()
+    if now - last > 0.03: held += now - last
+    last = now
+print(held)
+"""
+
+
+def test_throttled_time_is_what_a_process_saw_pass(group: cgroup.Group) -> None:
+    """It runs for a fifth of each 100 ms; nothing else keeps it, preferred to all others, from
+    running for 30 of them."""
+    settings = cgroup.Group(group.v1, group.unified, group.v2, replace(LIMITS, cpu_millis=200), 0)
+    settings.create()
+    payload = [sys.executable, "-c", STUTTER]
+    with subprocess.Popen(payload, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        group.attach(process.pid)
+        meter = Meter(group)
+        meter.begin()
+        out, _ = process.communicate(b"x")
+    known, found = float(out), meter.counters().throttled_seconds
+    assert known > 1.0
+    assert found == pytest.approx(known, rel=0.05)
