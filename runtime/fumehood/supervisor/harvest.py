@@ -32,7 +32,7 @@ class Drain:
         self.on_data: Callable[[bytes], None] | None = None
         """Sees what is read, kept or not; must be quick."""
         self._loop = asyncio.get_running_loop()
-        self._kept = bytearray()
+        self._kept: bytes | bytearray = bytearray()
         self.count = 0
         """Bytes read so far."""
         self.done: asyncio.Future[None] = self._loop.create_future()
@@ -45,7 +45,8 @@ class Drain:
 
     @property
     def kept(self) -> bytes:
-        return bytes(self._kept)
+        """At the end the very bytes, and no copy: an output may be all that a limit allows."""
+        return self._kept if isinstance(self._kept, bytes) else bytes(self._kept)
 
     def part(self, start: int, most: int) -> bytes:
         """At most `most` of the bytes kept so far, from `start`."""
@@ -79,6 +80,7 @@ class Drain:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
+            self._kept = bytes(self._kept)
         # Those who listen also hold us: a circle would keep the output until the collector comes.
         self.on_data, self._on_exceeded = None, _nothing
         if not self.done.done():
