@@ -20,10 +20,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fumehood.engines import bwrap_argv
 from fumehood.engines.bwrap import BWRAP
 from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
-from fumehood.kernel import accounts, cgroup, libc, openat2, pidfd, proc, rootfs, seccomp_logged
+from fumehood.kernel import (
+    accounts,
+    audit_stream,
+    cgroup,
+    libc,
+    openat2,
+    pidfd,
+    proc,
+    rootfs,
+    seccomp_logged,
+)
 from fumehood.kernel.forensics import Evidence
 from fumehood.kernel.meter import Meter
 from fumehood.kernel.readback import prove_confined, prove_mounts, prove_seccomp
@@ -127,7 +138,7 @@ class BubblewrapSandbox:
 
     def __post_init__(self) -> None:
         self._meter = Meter(self.group)
-        if self.plan.log_denials and self.group.can_freeze:
+        if self.plan.log_denials and self.group.can_freeze and audit_stream.errors_are_logged():
             self._logged = self.engine.logged.get(self.plan.seccomp)
 
     # --- opening
@@ -204,21 +215,10 @@ class BubblewrapSandbox:
         return self.engine.stage.skeleton
 
     def _argv(self) -> list[str]:
-        stage, plan = self.engine.stage, self.plan
-        argv = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns"]
-        argv += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-        argv += ["--uid", str(plan.uid), "--gid", str(plan.gid), "--hostname", "sandbox"]
-        argv += ["--seccomp", str(_GATE_FD), "--json-status-fd", str(_STATUS_FD)]
-        argv += ["--ro-bind", self._root, "/", "--dev-bind", stage.devices, "/dev"]
-        argv += ["--proc", "/proc"]
-        for mount in plan.mounts:
-            if mount.kind == "scratch":
-                argv += ["--bind", f"{self._scratch}{mount.target}", mount.target]
-            else:
-                argv += ["--ro-bind", self._tool_files, mount.target]
-        for name, value in plan.environment:
-            argv += ["--setenv", name, value]
-        return [*argv, "--chdir", "/tmp", "--", *plan.argv]  # noqa: S108  (the sandbox's own)
+        places = bwrap_argv.Places(
+            self._root, self.engine.stage.devices, self._scratch, self._tool_files
+        )
+        return bwrap_argv.argv(self.plan, places, seccomp=_GATE_FD, status=_STATUS_FD)
 
     def step(self) -> list[Event]:
         """Go on as far as possible; see engines.protocol."""

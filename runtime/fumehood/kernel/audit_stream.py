@@ -41,6 +41,7 @@ _LOAD_HALF, _EQUAL, _RETURN = 0x28, 0x15, 0x06
 # linux/seccomp.h
 SECCOMP_RET_KILL_PROCESS: Final = 0x80000000
 
+ACTIONS_LOGGED: Final = "/proc/sys/kernel/seccomp/actions_logged"
 BUFFER_BYTES: Final = 1 << 20
 """Kernel memory for records that were not read yet: about 1,000."""
 _MAX_RECORD: Final = 9000
@@ -191,6 +192,16 @@ def _is_kernel_thread(pid: str, name: bytes) -> bool:
 def _stat(text: bytes) -> list[bytes]:
     """State, parent and so on (proc(5)); a name in parentheses may hold anything."""
     return text.rpartition(b")")[2].split()
+
+
+def errors_are_logged(path: str = ACTIONS_LOGGED) -> bool:
+    """Whether this host records the ERRNO answers of filters that want it; any administrator may
+    change that at any time."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return "errno" in file.read().split()
+    except OSError:
+        return False
 
 
 def prove(stream: Stream) -> None:

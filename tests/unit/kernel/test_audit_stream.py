@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fumehood.errors import EngineError
 from fumehood.kernel import audit_stream, syscalls
-from fumehood.kernel.audit_stream import Record, Stream, parse
+from fumehood.kernel.audit_stream import Record, Stream, errors_are_logged, parse
 
 GOOD = (
     b"audit(1795299512.702:394): auid=4294967295 uid=1900000001 gid=1900000001 ses=4294967295 "
@@ -164,3 +164,12 @@ def test_the_kernels_sender_sleeps_when_all_is_sent(stream: Stream) -> None:
             stream.wait(0.001)
         assert pid in {record.pid for record in stream.read(1000)}, "nothing is waited for"
     sender.close()
+
+
+def test_a_host_may_record_no_errors(tmp_path: Path) -> None:
+    file = tmp_path / "actions_logged"
+    file.write_text("kill_process kill_thread trap errno user_notif trace log\n")
+    assert errors_are_logged(str(file))
+    file.write_text("kill_process kill_thread trap user_notif trace log\n")
+    assert not errors_are_logged(str(file))
+    assert not errors_are_logged(str(tmp_path / "none"))
