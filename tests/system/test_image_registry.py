@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fumehood.errors import ImageError
+from fumehood.images.bounds import DEFAULT
+from fumehood.images.store import ImageStore
 from support.archives import entry, tar
 from support.hood import command
 from support.registry import Registry, registry
@@ -58,6 +62,18 @@ def test_an_image_comes_out_of_a_registry_with_the_digest_it_went_in_with(
     assert (image["name"], image["digest"]) == ("small:1", pushed)
     assert image["source"] == reference
     assert images(tmp_path, "verify").stdout == "ok: all images\n"
+
+
+def test_an_image_that_is_too_large_is_cut_off(
+    served: Registry, pushed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in served.environment.items():
+        monkeypatch.setenv(name, value)
+    bounds = replace(DEFAULT, bytes=1 << 15)
+    store = ImageStore(tmp_path / "state" / "images", bounds)
+    with pytest.raises(ImageError, match="in the registry has more than 32768 bytes"):
+        store.import_(f"docker://{served.name}/group/small:1", "small")
+    assert left(tmp_path) == []
 
 
 def left(place: Path) -> list[str]:

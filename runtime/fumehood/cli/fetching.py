@@ -50,10 +50,15 @@ def fetcher(config: Config) -> Fetcher:
         if done.status is None:
             raise ImageError(f"{name}: {done.why}", detail=done.said)
         if done.status:
-            said = last_line(done.said.encode())
-            raise ImageError(f"{name} failed: {said}", detail=" ".join(wanted.argv))
+            raise ImageError(f"{name} failed: {_why(done.said)}", detail=" ".join(wanted.argv))
 
     return fetch
+
+
+def _why(said: str) -> str:
+    """pip marks what is wrong and then goes on, with the hash that it got, for one."""
+    wrong = [line for line in said.splitlines() if line.startswith("ERROR: ")]
+    return last_line((wrong[-1] if wrong else said).encode())
 
 
 def _hand_over(work: Path, uid: int, gid: int) -> None:

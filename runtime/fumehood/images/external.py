@@ -6,6 +6,7 @@ get the few variables that tell them where Docker and its credentials are, and n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -25,6 +26,8 @@ from fumehood.images.streams import CHUNK, Reader
 IDLE_SECONDS: Final = 120.0
 """How long a program may deliver nothing; Docker prepares for about 1 s per GiB."""
 REGISTRY_SECONDS: Final = 1800.0
+LOOK_SECONDS: Final = 0.5
+"""Between two looks at how much a program has fetched."""
 MAX_OUTPUT: Final = 256 * 1024
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = (
@@ -88,11 +91,11 @@ def docker_save(name: str) -> Iterator[Reader]:
                 process.stdout.close()
 
 
-def registry_copy(reference: str, target: Path) -> None:
-    """Fetch `docker://…` into an OCI layout at `target` with skopeo.
+def registry_copy(reference: str, target: Path, most: int) -> None:
+    """Fetch `docker://…` into an OCI layout at `target` with skopeo, at most `most` bytes.
 
     Raises:
-        ImageError: skopeo is missing or fails.
+        ImageError: skopeo is missing or fails, or the image has more.
     """
     _check(reference.removeprefix("docker://"))
     program = find("skopeo")
@@ -102,7 +105,41 @@ def registry_copy(reference: str, target: Path) -> None:
             "apt-get install skopeo, or import a file that `docker save` wrote",
         )
     argv = [program, "copy", "--override-os", "linux", "--quiet", reference, f"oci:{target}:image"]
-    run(argv, seconds=REGISTRY_SECONDS)
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=errors,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+        )
+        deadline, status = time.monotonic() + REGISTRY_SECONDS, None
+        try:
+            while status is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    status = process.wait(LOOK_SECONDS)
+                if _size(target) > most:
+                    raise ImageError(
+                        f"the image in the registry has more than {most} bytes",
+                        "make room with `fumehood image remove`, or raise storage.images",
+                    )
+                if time.monotonic() > deadline:
+                    raise ImageError(f"skopeo took more than {REGISTRY_SECONDS:.0f} s")
+        finally:
+            process.kill()
+            process.wait()
+        if status:
+            raise _failed(argv, errors)
+
+
+def _size(folder: Path) -> int:
+    """Bytes on disk of a folder that a program still writes."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+    return total
 
 
 def output(argv: list[str], *, seconds: float, env: dict[str, str]) -> str:
@@ -129,29 +166,6 @@ def output(argv: list[str], *, seconds: float, env: dict[str, str]) -> str:
             raise _failed(argv, errors)
         said.seek(0)
         return said.read(MAX_OUTPUT).decode(errors="replace")
-
-
-def run(argv: list[str], *, seconds: float, extra: dict[str, str] | None = None) -> None:
-    """Run a program to its end.
-
-    Raises:
-        ImageError: with the last line of what it said, when it fails or takes too long.
-    """
-    with tempfile.TemporaryFile() as errors:
-        try:
-            status = subprocess.run(
-                argv,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=subprocess.STDOUT,
-                env=environment(**(extra or {})),
-                timeout=seconds,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            raise ImageError(f"{Path(argv[0]).name} took more than {seconds:.0f} s") from None
-        if status:
-            raise _failed(argv, errors)
 
 
 def follow(

@@ -59,7 +59,7 @@ def load(source: str, place: Workplace, bounds: Bounds) -> Tree:
     """
     bounds = place.within(bounds)
     if source.startswith(REGISTRY):
-        registry_copy(source, place.copies)
+        registry_copy(source, place.copies, min(bounds.bytes, place.room))
         return _from_directory(place.copies, place, bounds)
     if source.startswith(DOCKER):
         with docker_save(source.removeprefix(DOCKER)) as stream:
