@@ -174,7 +174,7 @@ def test_whoever_takes_pip_over_finds_nothing_of_the_host(
     assert 1 < found["forks"] < fetching.PIDS
     assert set(found["root"]) <= {
         "bin", "dev", "etc", "fetch", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys",
-        "tmp", "usr", Path(sys.prefix).parts[1], Path(fetching.__file__).parts[1],
+        "tmp", "usr",
     }  # fmt: skip
     assert "password" not in json.dumps(found["environment"])
     assert set(found["environment"]) == {

@@ -28,7 +28,7 @@ from pathlib import Path
 from fumehood.engines import bwrap
 from fumehood.errors import EngineError, ExitStatus, FumehoodError
 from fumehood.kernel import accounts, cgroup, libc, pidfd, proc, rootfs, seccomp
-from fumehood.launcher.loop import code_paths, keep_descriptors
+from fumehood.launcher.loop import keep_descriptors
 from fumehood.model.codec import decode, encode
 from fumehood.model.plan import Limits
 
@@ -177,10 +177,8 @@ class _Fetching:
         else:
             rootfs.private_namespace()
         own = [(_again(fd), target) for fd, target in meant]
-        binds = [rootfs.Bind(path) for path in code_paths()]
-        binds += [
-            rootfs.Bind(os.path.realpath(path), path) for path in _ETC if os.path.exists(path)
-        ]
+        # Our own code is not among them: whatever is needed of it is loaded by now.
+        binds = [rootfs.Bind(os.path.realpath(path), path) for path in _ETC if os.path.exists(path)]
         binds += [
             rootfs.Bind(f"/proc/self/fd/{fd}", target, read_only=target != PLACE)
             for fd, target in own
