@@ -19,6 +19,7 @@ from fumehood.model.principal import Principal
 from fumehood.model.request import Caller
 from fumehood.model.result import Result
 from fumehood.supervisor.attempts import Attempts
+from fumehood.supervisor.signals import TRIPPED
 
 MISTAKES: Final = frozenset(
     {"unauthorized", "unknown_tool", "invalid_arguments", "unknown_session"}
@@ -58,11 +59,13 @@ class Callers:
             self._note(principal, "over_quota")
 
     def ended(self, principal: Principal, result: Result) -> None:
-        """A call has ended; what its tool attempted counts against who called it."""
-        if result.status == "syscall_killed":
+        """A call has ended; what its tool attempted counts against who called it, each sign once:
+        how often it stands in one result is the tool's to say."""
+        killed = any(finding.rule == TRIPPED for finding in result.findings)
+        if killed or result.status == "syscall_killed":
             self._note(principal, "syscall_killed")
-        if found := sum(finding.kind in INJECTION_KINDS for finding in result.findings):
-            self._note(principal, "injection", found)
+        if any(finding.kind in INJECTION_KINDS for finding in result.findings):
+            self._note(principal, "injection")
 
     def _note(self, principal: Principal, sign: Sign, count: int = 1) -> None:
         change = self.admission.quota.conduct.note(principal.name, sign, count)
