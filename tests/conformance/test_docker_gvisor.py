@@ -107,3 +107,37 @@ def test_only_the_shims_children_are_ever_moved() -> None:
     """Whoever has no parent any more would stand for every process of the host."""
     assert proc.descendants(0) == proc.descendants(1) == ()
     assert proc.parent(2**22 + 1) == 0
+
+
+def test_an_opened_sandbox_has_executed_nothing(gvisor: DockerProcess) -> None:
+    """Its container was created, and is started with the call."""
+    ends, proofs = gvisor.opened("aaaaaaaa-1", plan("sh", "-c", "echo ran; cat"))
+    assert _members() == []
+    assert "cgroup" not in proofs
+    assert gvisor.start("aaaaaaaa-1")["cgroup"] == "member"
+    assert _members()
+    out, _ = gvisor.talk(ends, b"fed")
+    assert out == b"ran\nfed"
+    assert isinstance(gvisor.last(), m.EndedMessage)
+
+
+def test_one_that_is_killed_before_its_call_never_runs(gvisor: DockerProcess) -> None:
+    ends, _ = gvisor.opened("aaaaaaaa-1", plan("sh", "-c", "echo ran"))
+    gvisor.send(m.Kill("aaaaaaaa-1"))
+    end = gvisor.last()
+    assert isinstance(end, m.EndedMessage)
+    assert not end.executed
+    assert gvisor.talk(ends, b"") == (b"", b"")
+
+
+def test_one_that_is_killed_while_docker_starts_it_leaves_nothing(gvisor: DockerProcess) -> None:
+    ends, _ = gvisor.opened("aaaaaaaa-1", plan("sh", "-c", "sleep 1000"))
+    gvisor.send(m.Start("aaaaaaaa-1", begin=True))
+    gvisor.send(m.Kill("aaaaaaaa-1"))
+    end = gvisor.receive()
+    while not isinstance(end, m.EndedMessage | m.Refused):
+        end = gvisor.receive()
+    assert _members() == []
+    gvisor.talk(ends, b"")
+    assert gvisor.call("bbbbbbbb-2", plan("cat"), b"next").out == b"next"
+    assert _members() == []

@@ -17,7 +17,14 @@ from fumehood.engines import docker_proof
 from fumehood.engines.docker_api import Ending
 from fumehood.engines.docker_gate import Gate
 from fumehood.engines.docker_group import DockerGroup
-from fumehood.engines.docker_worker import Broken, Created, StartReturned, StreamsOver, Worker
+from fumehood.engines.docker_worker import (
+    Attached,
+    Broken,
+    Created,
+    StartReturned,
+    StreamsOver,
+    Worker,
+)
 from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
 from fumehood.kernel import openat2, pidfd, proc
@@ -59,7 +66,9 @@ class DockerSandbox:
     gate: Gate = field(default_factory=Gate)
     _container: str = ""
     _binds: tuple[str, ...] = ()
+    _attached: bool = False
     _start_returned: bool = False
+    _told_started: bool = False
     _streams_over: bool = False
     _proofs: list[Proof] | None = None
     _exit_code: int | None = None
@@ -93,13 +102,15 @@ class DockerSandbox:
         return []
 
     def start(self) -> None:
-        """Let the held program run."""
+        """Let the held program run, or start the container that was only created."""
         if self.phase != "opened":
             raise EngineError("only an opened sandbox can start", control="sandbox")
         self.phase = "running"
         if self.traced:
             self.gate.release()
-        self.worker.nudge()
+            self.worker.nudge()
+        else:
+            self.worker.go()
 
     def begin(self) -> None:
         self.group.begin()
@@ -148,10 +159,14 @@ class DockerSandbox:
             match message:
                 case Created(container, binds):
                     self._container, self._binds = container, binds
+                case Attached():
+                    self._attached = True
                 case StartReturned(ending):
                     self._start_returned = True
                     if ending is not None:
                         self._adopt(ending)
+                    if self.phase == "dying":  # killed while Docker was starting it
+                        self.group.kill()
                 case StreamsOver(ending):
                     self._streams_over = True
                     self._exit_code = ending.exit_code if ending else None
@@ -164,6 +179,8 @@ class DockerSandbox:
             if self.phase == "opening" and self.gate.state == "looking" and self._container:
                 self._look()
             self.gate.step()
+        if self.phase == "running" and not self.traced and self._start_returned:
+            self._look_unseen()
         if self.phase == "running" and self._proofs is not None:
             proofs, self._proofs = self._proofs, None
             return [Started(tuple(proofs))]
@@ -183,7 +200,7 @@ class DockerSandbox:
     def _has_ended(self) -> bool:
         if self.gate.init_status is not None:
             return True
-        if not self.traced and self.phase != "running":
+        if not self.traced and not self._told_started:
             return False  # it may be over already, and is reported in the usual order
         if self._unseen_end:
             return True
@@ -194,10 +211,10 @@ class DockerSandbox:
             raise EngineError(
                 "the container did not open in time", control="docker", detail=self.gate.state
             )
+        if not self.traced:
+            return self._open_unseen() if self._attached else []
         if not self._start_returned:
             return []
-        if not self.traced:
-            return self._open_unseen()
         if self.gate.state == "looking" or self._is_late():
             raise EngineError("the program could not be held at its start", control="gate")
         if self.gate.state != "held":
@@ -247,13 +264,23 @@ class DockerSandbox:
         raise EngineError("the runtime's processes escape their cgroup", control="cgroup")
 
     def _open_unseen(self) -> list[Event]:
-        """The program runs already; what can be said of it is said, and what cannot as well."""
-        self._unseen_end = self._unseen_end or pidfd.has_ended(self._init_pidfd)
-        proofs = [] if self._unseen_end else self._read_back_unseen()
-        proofs += [Proof(f"unproven.{name}", why, "docs") for name, why in self.unproven.items()]
+        """The container exists, and nothing of it runs: such a program cannot be held at its start,
+        and what cannot be said of it is said."""
         self.phase = "opened"
-        self._proofs = []
-        return [Opened(tuple(proofs))]
+        return [
+            Opened(
+                tuple(Proof(f"unproven.{name}", why, "docs") for name, why in self.unproven.items())
+            )
+        ]
+
+    def _look_unseen(self) -> None:
+        """The program runs, unfed: prove what can be proven, and count from here."""
+        if self._told_started:
+            return
+        self._told_started = True
+        self._unseen_end = self._unseen_end or pidfd.has_ended(self._init_pidfd)
+        self._proofs = [] if self._unseen_end else self._read_back_unseen()
+        self.group.begin()
 
     def _read_back_unseen(self) -> list[Proof]:
         members = self.group.members()
@@ -348,7 +375,9 @@ class DockerSandbox:
         )
 
     def _executed(self) -> bool:
-        return self.gate.executed if self.traced else self._exit_code != _NOT_EXECUTED
+        if self.traced:
+            return self.gate.executed
+        return self._start_returned and self._exit_code != _NOT_EXECUTED
 
     def _exit(self) -> tuple[int | None, int | None]:
         """The kernel's word where it gives one (Linux 6.15); else the init's or Docker's, which

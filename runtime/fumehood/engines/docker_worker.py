@@ -39,6 +39,12 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
+class Attached:
+    """Its streams are attached; it is started when `go` is called. Of containers only that cannot
+    be held at their start."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartReturned:
     """Docker says that the container was started."""
 
@@ -59,7 +65,7 @@ class Broken:
     error: EngineError
 
 
-Message = Created | StartReturned | StreamsOver | Broken
+Message = Created | Attached | StartReturned | StreamsOver | Broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ class Worker(threading.Thread):
         self._pump: Pump | None = None
         self._given_up = threading.Event()
         self._dead = threading.Event()
+        self._go = threading.Event()
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -135,14 +142,19 @@ class Worker(threading.Thread):
         self._messages.put(message)
         self.nudge()
 
+    def go(self) -> None:
+        """Start the container that was only created."""
+        self._go.set()
+
     def dead(self) -> None:
-        """Nothing runs in the container any more: it may be removed."""
+        """Nothing runs in the container any more: it may be removed, and is not started."""
         self._dead.set()
+        self._go.set()
 
     def give_up(self) -> None:
         """Stop waiting for Docker; what the container still wrote is lost."""
         self._given_up.set()
-        self._dead.set()
+        self.dead()
         with self._lock:
             if self._pump is not None:
                 self._pump.stop()
@@ -206,6 +218,13 @@ class Worker(threading.Thread):
         self._stdio = (-1, -1, -1)
         if self._given_up.is_set():
             return
+        if not self._traced:
+            self.post(Attached())
+            self._go.wait()
+            if self._dead.is_set():
+                self._close_streams()
+                self.post(StreamsOver(None))
+                return
         api.start(container)
         self.post(StartReturned(None if self._traced else api.ending(container)))
         self._pump.run()
