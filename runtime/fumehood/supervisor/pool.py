@@ -160,7 +160,8 @@ class _Shelf:
     run: int = 0
     burst: int = 1
     cost: float = OPENING_SECONDS
-    """Seconds from asking for one of its sandboxes to its being open, as seen lately."""
+    """Seconds from asking for one of its sandboxes to its being open, or started where that is
+    wanted, as seen lately."""
 
     def note_opened(self, seconds: float) -> None:
         self.cost += COST_WEIGHT * (seconds - self.cost)
@@ -338,7 +339,8 @@ class Pool:
             try:
                 ahead = partial(self._note_unfit, shelf) if shelf.ahead else None
                 one = self._open(shelf.plan, ahead)
-                one.sandbox.opened.add_done_callback(partial(_note_opened, shelf, time.monotonic()))
+                over = one.sandbox.opened if ahead is None else one.sandbox.started
+                over.add_done_callback(partial(_note_opened, shelf, time.monotonic()))
                 shelf.ready.append(one)
             except EngineError as error:
                 log.warning("no sandbox could be opened ahead", error=str(error))
