@@ -1,6 +1,6 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Both set up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images test soak tamper engines-table lint quality bench lock clean
+.PHONY: help setup demo images test soak tamper engines-table lint quality bench bench-scan lock clean
 BIN := .venv/bin
 
 help: ## show this help
@@ -42,6 +42,9 @@ lint: setup-dev ## ruff and mypy
 bench: setup ## compare with what a user would pick instead (ROUNDS=60; fewer are quicker)
 	@scripts/bench-setup
 	@.venv-bench/bin/python -m bench $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-scan: setup-dev ## what scanning costs beside others, into docs/scanning.md (after `make bench` with detect-secrets)
+	@$(BIN)/python -m bench.scan
 
 lock: ## resolve pyproject.toml into the hashed lock files again
 	@scripts/lock

@@ -30,7 +30,9 @@ CARD = "card: 4111 1111 1111 1111"
 SLOW_RULE = """
 rule stalls {
   condition:
-    for all i in (0..filesize) : (for all j in (0..filesize) : (uint8(i) + uint8(j) >= 0))
+    for all i in (0..filesize - 1) : (
+      for all j in (0..filesize - 1) : (uint8(i) + uint8(j) >= 0)
+    )
 }
 """
 TOOLS = (

@@ -46,9 +46,10 @@ _CODE: Final = re.compile(
     rb"|request|req|env|ctx|params|kwargs|data|form)\b[.\[]|await\b|new\b|lambda\b|function\b"
     rb"|&&|\|\||=>|\$[A-Za-z_]\w*(?:$|\.|\[)|[A-Za-z_]\w*\.[A-Za-z_]\w*(?:\.\w+)*$)"
 )
-_SNAKE: Final = re.compile(
-    rb"[a-z]+(?:[_-][a-z]+)+|[a-z]+(?:[A-Z][a-z]+)+|[A-Z]+(?:_[A-Z]+)+|[A-Z][a-z]+(?:[A-Z][a-z]+)+"
+SNAKE: Final = re.compile(
+    rb"_*[a-z]+(?:[_-][a-z]+)+|[a-z]+(?:[A-Z][a-z]+)+|[A-Z]+(?:_[A-Z]+)+|_*[A-Z]+[a-z]*(?:[A-Z]+[a-z]+)+"
 )
+"""What names of code look like."""
 _WORDS: Final = frozenset(
     b"string str text bytes int integer number boolean bool object array any required optional "
     b"true false none null nil undefined incorrect invalid wrong reset changed expired missing "
@@ -66,6 +67,8 @@ _FILE: Final = re.compile(
 _SETTING: Final = re.compile(
     rb"\s*(?:export\s+|set\s+|- )?[\w.-]+(?:=|:[ \t]+|[ \t]+=[ \t]+)\S{6,}\s*"
 )
+# `password: Buffer | None`, `token: Token = …`: a type, and what follows one.
+_ANNOTATED: Final = re.compile(rb"[ \t]+(?:\||=[ \t])")
 # `Forgot password?`, `Enter a new one`: what a person reads, not what one types.
 _PHRASE: Final = re.compile(rb"[A-Z][a-z']*(?: [A-Za-z']+)+[.?!:\xe2\x80\xa6]*|[A-Za-z' ]+[.?!:]+")
 _UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -86,7 +89,7 @@ def _judge(found: Found) -> Confidence | None:
         return None
     if is_placeholder(value) or value.lower() in _WORDS or _FILE.fullmatch(value):
         return None
-    if not quoted and _CODE.match(value):
+    if not quoted and (_CODE.match(value) or _ANNOTATED.match(found.data, found.span[1])):
         return None
     if _PASSWORD.search(name):
         return _password(value, quoted=quoted, alone=_is_alone(found))
@@ -107,22 +110,24 @@ def _password(value: bytes, *, quoted: bool, alone: bool) -> Confidence | None:
         return None
     if b" " in value and _PHRASE.fullmatch(value):
         return None
-    kinds = _kinds(value)
-    if kinds >= 3:
+    count = kinds(value)
+    if count >= 3:
         return "high"
-    if kinds == 2 and not _SNAKE.fullmatch(value):
+    if count == 2 and not SNAKE.fullmatch(value):
         return "high" if len(value) >= 8 and re.search(rb"[0-9]", value) else "medium"
     if value.isdigit():
         return "medium" if quoted and len(value) >= MIN_PASSWORD else "low"
     if not quoted and not alone:
         return None
-    return "medium" if len(value) >= 6 and not _SNAKE.fullmatch(value) else "low"
+    return "medium" if len(value) >= 6 and not SNAKE.fullmatch(value) else "low"
 
 
 def _token(value: bytes, name: bytes) -> Confidence | None:
-    if len(value) < MIN_TOKEN or b" " in value or _SNAKE.fullmatch(value):
+    if len(value) < MIN_TOKEN or b" " in value or SNAKE.fullmatch(value):
         return None
-    if not re.search(rb"[0-9]", value) or not re.search(rb"[A-Za-z]", value):
+    if not re.search(rb"[A-Za-z]", value):
+        return None
+    if not re.search(rb"[0-9]", value) and (kinds(value) < 3 or re.search(rb"[/:.]", value)):
         return None
     if _UUID.fullmatch(value):
         return "medium" if re.search(rb"(?i)secret|api[-_]?key", name) else None
@@ -131,8 +136,8 @@ def _token(value: bytes, name: bytes) -> Confidence | None:
     return "high" if len(value) >= 20 else "medium"
 
 
-def _kinds(value: bytes) -> int:
-    """Of small and large letters, digits, and everything else."""
+def kinds(value: bytes) -> int:
+    """How many: of small and large letters, digits, and everything else."""
     tests = (rb"[a-z]", rb"[A-Z]", rb"[0-9]", rb"[^A-Za-z0-9\s]")
     return sum(1 for test in tests if re.search(test, value))
 
@@ -185,6 +190,13 @@ RULES: Final[Sequence[Rule]] = (
         r"\s{0,3}(?:is|:|=|は|는|은|ist|es|est|\xef\xbc\x9a)\s{0,3}[\"'`]?(?P<s>[!-~]{6,64})",
         judge=lambda found: _spoken(found),
     ),
+    Rule(
+        "spoken-password", "high",
+        r"(?i)(?P<n>password|passphrase|passcode|credentials?|secret|api key|access key|token)(?P<q>)\s+"
+        r"(?:for|to|of|on|is|was|set to|changed to|reset to)\s+(?:[\w'.@-]{1,40}\s+){0,6}?(?:is|was|now|to|:|=)\s*:?\s*"
+        r"[\"'`]?(?P<s>[!-~]{6,64})",
+        judge=lambda found: _spoken(found),
+    ),
 )  # fmt: skip
 
 
@@ -192,9 +204,12 @@ def _spoken(found: Found) -> Confidence | None:
     value = found["s"].rstrip(b".,;:!?\"'`)")
     if is_placeholder(value) or value.lower() in _WORDS or _CODE.match(value) or _FILE.match(value):
         return None
-    if re.search(rb"->|::|[(<{\[]", value):
+    if re.search(rb"->|::|[(<{\[]", value) or SNAKE.fullmatch(value):
         return None
-    return "medium" if _kinds(value) >= 3 and len(value) >= 6 else None
+    if kinds(value) >= 3:
+        return "medium"
+    mixed = re.search(rb"[0-9]", value) and re.search(rb"[A-Za-z]", value)
+    return "medium" if mixed and len(value) >= 12 and entropy(value) >= MIN_TOKEN_BITS else None
 
 
 def detector(cache: Path | None = None) -> PatternDetector:

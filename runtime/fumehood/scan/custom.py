@@ -210,6 +210,7 @@ class YaraDetector:
             except (yara_x.CompileError, UnicodeDecodeError) as error:
                 raise ConfigError(f"{name}: {str(error)[:500]}") from None
         self._scanner = yara_x.Scanner(compiler.build())
+        self._late = yara_x.TimeoutError  # none of the built-in's
 
     def load(self) -> None:
         """They are compiled already."""
@@ -217,7 +218,11 @@ class YaraDetector:
     def find(self, data: bytes, *, seconds: float) -> list[Match]:
         self._scanner.set_timeout(max(1, int(seconds)))
         matches = []
-        for rule in self._scanner.scan(data).matching_rules:
+        try:
+            found = self._scanner.scan(data)
+        except self._late:
+            raise TimeoutError("the time for scanning is used up") from None
+        for rule in found.matching_rules:
             places = [(m.offset, m.length) for p in rule.patterns for m in p.matches if m.length]
             start, length = min(places, default=(0, min(len(data), 16)))
             said = dict(rule.metadata).get("severity")

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Protocol
 
 from fumehood.model.scan_policy import ScanSpec
-from fumehood.scan import assigned, custom, decoding, droppers, injection, personal, tokens
+from fumehood.scan import (
+    assigned,
+    contexts,
+    custom,
+    decoding,
+    droppers,
+    injection,
+    personal,
+    tokens,
+)
 from fumehood.scan.canaries import CanariesDetector
 from fumehood.scan.control import ControlDetector
 from fumehood.scan.decide import fits
@@ -16,6 +25,7 @@ from fumehood.scan.payload import PayloadDetector
 from fumehood.scan.private_keys import PrivateKeysDetector
 from fumehood.scan.search import Searcher
 from fumehood.scan.secrets import SecretsDetector
+from fumehood.scan.tables import TablesDetector
 from fumehood.scan.utf8 import Utf8Detector
 
 
@@ -32,6 +42,8 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         SecretsDetector(cache),
         tokens.detector(cache),
         assigned.detector(cache),
+        contexts.detector(cache),
+        TablesDetector(cache),
         personal.detector(cache),
         injection.detector(cache),
         droppers.detector(cache),

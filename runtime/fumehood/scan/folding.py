@@ -29,12 +29,21 @@ _MAY_MIX: Final = re.compile(
     rb"[A-Za-z](?:[\xce\xcf\xd0\xd1\xd2\xd4][\x80-\xbf])|[\xce\xcf\xd0\xd1\xd2\xd4][\x80-\xbf][A-Za-z]"
 )
 # Mathematical alphanumerics (U+1D400) and full-width letters and digits (U+FF10): styles of ASCII.
+# Tag characters (U+E0020) stand for ASCII that nobody sees; spaces of all widths are spaces.
+_UNSEEN: Final = rb"\xf3\xa0[\x80\x81][\x80-\xbf]"
+_SPACES: Final = rb"\xc2\xa0|\xe2\x80[\x80-\x8a\xaf]|\xe3\x80\x80"
 _STYLED: Final = rb"\xf0\x9d[\x90-\x9f][\x80-\xbf]|\xef\xbc[\x90-\x99\xa1-\xba]|\xef\xbd[\x81-\x9a]"
 _MAY_FOLD: Final = re.compile(
-    rb"(?:" + _STYLED + rb"){2}|" + _MAY_MIX.pattern,
+    rb"(?:" + _STYLED + rb"|" + _UNSEEN + rb"){2}|" + _SPACES + rb"|" + _MAY_MIX.pattern,
 )
 _FOLDED: Final = re.compile(
-    _STYLED + b"|" + b"|".join(sorted(letter.encode() for letter in _LOOKALIKE))
+    _STYLED
+    + b"|"
+    + _UNSEEN
+    + b"|"
+    + _SPACES
+    + b"|"
+    + b"|".join(sorted(letter.encode() for letter in _LOOKALIKE))
 )
 
 
@@ -70,4 +79,6 @@ def folded(original: bytes) -> View | None:
 
 def _plain(letter: bytes) -> bytes:
     text = letter.decode("utf-8", "replace")
+    if "\U000e0020" <= text <= "\U000e007e":
+        return bytes((ord(text) & 0x7F,))
     return _LOOKALIKE.get(text, unicodedata.normalize("NFKC", text)).encode()

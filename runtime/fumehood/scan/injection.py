@@ -14,6 +14,7 @@ from typing import Final
 from fumehood.scan.detector import Confidence
 from fumehood.scan.patterns import Found, Judge, PatternDetector, Rule
 from fumehood.scan.phrases import PHRASES
+from fumehood.scan.spelling import Respelling
 
 _NEAR: Final = 500
 """Bytes around a match that are read for words of somebody who writes about attacks."""
@@ -146,6 +147,12 @@ RULES: Final[Sequence[Rule]] = (
         r"|<img\s[^>]{0,200}src\s*=\s*[\"']?(?P<u2>https?://[^\s\"'>]{4,500}\?[^\s\"'>]{0,500}[{<\[$][^\s\"'>]{0,200})",
         _image, "high",
     ),
+    _rule(
+        "exfiltration-link",
+        r"\[[^\]\n]{0,200}\]\(\s*<?(?P<u>https?://[^\s)>]{4,400}\?[^\s)>]{0,400}(?:\{\{?[^}\s]{1,80}\}|\$\{|%7[bB]|\[[A-Za-z_]{2,40}\]"
+        r"|=(?:YOUR_)?(?:SECRET|API_?KEY|PASSWORD|TOKEN|CONVERSATION|HISTORY|DATA|CONTENTS?|CONTEXT)\w*)[^\s)>]{0,200})",
+        _image, "high",
+    ),
     _rule("hidden-comment", rf"(?is)<!--[^>]{{0,600}}?{_COMMAND}[^>]{{0,600}}?-->", _hidden, "high"),
     _rule(
         "hidden-style",
@@ -155,5 +162,5 @@ RULES: Final[Sequence[Rule]] = (
 )  # fmt: skip
 
 
-def detector(cache: Path | None = None) -> PatternDetector:
-    return PatternDetector("injection", RULES, cache)
+def detector(cache: Path | None = None) -> Respelling:
+    return Respelling(PatternDetector("injection", RULES, cache))

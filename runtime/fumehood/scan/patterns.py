@@ -118,8 +118,11 @@ class PatternDetector:
             self._loaded()
 
     def find(self, data: bytes, *, seconds: float) -> list[Match]:
+        rules = self.occurring(data)
+        if not rules:
+            return []
         end = time.thread_time() + seconds
-        return [match for rule in self.occurring(data) for match in _places(rule, data, end)]
+        return [match for rule in rules for match in _places(rule, data, end)]
 
     def occurring(self, data: bytes) -> list[Rule]:
         """The rules that may match somewhere in `data`; no other one does."""
@@ -134,6 +137,8 @@ class PatternDetector:
                     return []
                 self._seen.clear()
             rules.scan(data, match_event_handler=self._on_match)
+            if not self._seen:
+                return []
             return [self._rules[number] for number in sorted(self._seen)]
 
     def _matched(self, number: int, _start: int, _end: int, _flags: int, _context: Any) -> None:

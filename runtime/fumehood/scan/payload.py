@@ -63,6 +63,7 @@ _MAGIC: Final[tuple[tuple[bytes, str, Severity | None], ...]] = (
     (b"<!DOCTYPE html", "html", None),
     (b"<html", "html", None),
 )
+_BEGINS: Final = frozenset((*(magic[:2] for magic, _, _ in _MAGIC), b"#!", b"\xef\xbb"))
 _SEVERITY: Final = {form: severity for _, form, severity in _MAGIC}
 _FIRST: Final = frozenset(magic[:1] for magic, _, _ in _MAGIC)
 PROGRAMS: Final = frozenset(("elf", "pe", "mach-o", "java-class", "wasm", "dex", "lnk", "chm"))
@@ -101,6 +102,15 @@ class PayloadDetector:
     name = "payload"
 
     def find(self, data: bytes, *, seconds: float) -> list[Match]:  # noqa: ARG002  (linear)
+        # Most text is none of it, and says so with its first bytes.
+        begin = data[:2]
+        if (
+            begin not in _BEGINS
+            and begin[:1] not in b" \t\r\n"
+            and data[257:262] != b"ustar"
+            and _EICAR not in data
+        ):
+            return []
         return list(_inspect(data))
 
 

@@ -217,7 +217,7 @@ CONTACTS: Final[Sequence[Rule]] = (
 """Looked for only where a policy does more with them than to let them pass."""
 
 
-GATE: Final = (rf"{_B}[0-9XYZ][0-9AB ./-]{{6,}}[0-9A-Z]{_E}", r"[A-Z]{2} ?[0-9]{2}")
+GATE: Final = (rf"{_B}[0-9XYZ][0-9AB ./-]{{6,}}[0-9A-Zx]{_E}", r"[A-Z]{2} ?[0-9]{2}")
 """Digits with what separates them, set apart from what stands around; letters before digits."""
 
 

@@ -12,7 +12,7 @@ from fumehood.scan.detector import Confidence
 
 _PAST: Final = (
     r"(?:previous(?:ly)?|prior|above|earlier|preceding|foregoing|existing|original|initial|past|former|system"
-    r"|given|current|other|your)"
+    r"|given|current|other|your|developer'?s?|operator'?s?|user'?s?)"
 )
 _ORDERS: Final = (
     r"(?:instructions?|prompts?|directions?|guidelines?|directives?|commands?|programming|constraints?"
@@ -37,7 +37,10 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         rf"|stop following|pay no attention to|erase)\s+(?:[\w']+\s+){{0,4}}?{_PAST}\s+(?:[\w']+\s+){{0,3}}?{_ORDERS}\b"
         rf"|\b(?:ignore|disregard|forget|override|bypass)\s+(?:all|any|every)\s+(?:of\s+)?(?:the\s+|your\s+)?(?:instructions?|prompts?|guidelines?|directives?)\b"
         r"|\b(?:ignore|disregard|forget)\s+(?:everything|all|anything)\s+(?:that (?:was|is) |you (?:were|have been) "
-        r"(?:told|given)|said )?(?:above|before|previously|prior|earlier|you know|so far|up to (?:now|this point))",
+        r"(?:told|given)|said )?(?:above|before|previously|prior|earlier|you know|so far|up to (?:now|this point))"
+        r"|\b(?:ignore|disregard|forget)\s+(?:the\s+|what\s+the\s+)?user(?:'s)?\s+(?:request|question|query|instructions?|wishes|said|asked|wants)"
+        rf"|\b(?:your|the|all|any|those)\s+(?:{_PAST}\s+){{1,2}}(?:guidance|polic(?:y|ies)|safety polic(?:y|ies)|{_ORDERS})\s+(?:(?:above|before)\s+)?"
+        r"(?:no longer appl(?:y|ies)|do(?:es)? not apply (?:any ?more|here)|(?:is|are|was|were) (?:now )?(?:void|invalid|obsolete|cancell?ed|revoked|a test)|ha(?:s|ve) been (?:revoked|superseded|replaced|lifted))",
         "high",
     ),
     (
@@ -47,7 +50,9 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         rf"(?:for (?:the |any |all )?{_MODEL}\s*)?:\s*\S"
         r"|\b(?:instead|now),? (?:you (?:must|should|will|need to)) (?:only )?(?:follow|obey|execute|comply with)\b"
         r"|\byour (?:new|real|actual|true|only) (?:task|goal|objective|job|instructions?|mission) (?:is|are)\b"
-        r"|\bfollow these (?:new |exact |following )?instructions instead\b",
+        r"|\bfollow these (?:new |exact |following )?instructions instead\b"
+        r"|\bonly (?:obey|follow|listen to) (?:the )?(?:text|instructions?|rules|commands?|orders) (?:in|from|of) this\b"
+        r"|\b(?:new|updated|revised) (?:policy|rules?)\s*:\s*(?:you|the assistant)\b|\byou (?:will|must|shall) comply with (?:all|any|every|the following)\b",
         "medium",
     ),
     (
@@ -58,7 +63,8 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"|hacker|no longer (?:bound|restricted|limited)|without (?:any )?(?:restrictions|limits|filters|rules))"
         r"|\byou are (?:now|no longer) (?:an? |the |my )?(?:[\w-]+ ){0,3}?(?:assistant|\bai\b|bot|agent|model|persona"
         r"|admin(?:istrator)?|bound by|restricted|limited by|subject to)"
-        r"|\bfrom now on,? (?:you (?:are|will|must|should|shall|only)|always (?:respond|answer|reply)|respond|answer|reply)\b",
+        r"|\b(?:pretend|imagine|act as if|behave as though|assume) (?:that )?(?:you (?:have|had)|there (?:are|is|were)) no (?:content |safety |ethical )?(?:polic\w+|restrictions?|rules|limits|limitations|filters?|guidelines)"
+        r"|\b(?:from now on|from this (?:point|moment) (?:on|forward)),? (?:you (?:are|will|must|should|shall|only)|always (?:respond|answer|reply)|respond|answer|reply)\b",
         "medium",
     ),
     (
@@ -73,7 +79,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
     ),
     (
         "override",
-        r"\b(?:system|admin(?:istrator)?|security|emergency|priority|developer|root) override\b[ :!\]-]"
+        r"(?:^|[.!?:;\[(<#*>=-]\s{0,3})(?:system|admin(?:istrator)?|security|emergency|priority|developer|root) override\b[ :!\]-]"
         r"|\b(?:important|urgent|critical|mandatory|attention)\s*[:!-]+\s*(?:[\w']+\s+){0,6}?(?:before|when|after|instead of)"
         r"\s+(?:you\s+)?(?:answer|respond|reply|summari[sz]|using|use|call|proceed|continu)\w*"
         r"|\bthis (?:is a |message |instruction |text )?(?:supersedes|overrides|takes precedence over|takes priority over)"
@@ -85,18 +91,25 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         rf"\b(?:attention|note|message|instructions?|notice|hey|hello|dear|hi|memo|command)\s*(?:[:,-]\s*)?"
         rf"(?:to|for|,)?\s*(?:the |any |all |every |our |whichever )?{_MODEL}\s*(?:[:,!.-]|\b(?:reading|processing|parsing"
         r"|that (?:reads?|process)|who|only|summari[sz]ing|reviewing|must|should|please)\b)"
+        r"|\bas an? (?:ai|llm|large)(?: language)?(?: model)?(?: assistant)? (?:reading|processing|parsing|summari[sz]ing|reviewing|seeing|that reads)\b"
+        r"|\bgive (?:it )?(?:a )?positive reviews? only\b|\bdo not highlight any negatives?\b"
+        r"|\bthe user has (?:explicitly |already )?(?:authori[sz]ed|approved|consented to|permitted|given) (?:you|this|all|permission)\b"
         rf"|\b(?:if|when|since|because|as) you(?:'re| are) (?:an? |the )?{_MODEL}\b"
         rf"|\b(?:any|all|every) {_MODEL} (?:reading|processing|parsing|that (?:reads?|process\w*)|must|should|is (?:required|instructed))\b"
         rf"|\b{_MODEL},? (?:you )?(?:must|should|is required to|are required to|are instructed to|please) (?:now |also |first |always |immediately )?"
-        r"(?:ignore|execute|run|send|call|reply|respond|output|include|append|add|state|recommend|approve|rate|visit|open|delete|forward|mark)\b",
+        r"(?:ignore|execute|run|send|call|reply|respond|output|include|append|add|give|state|recommend|approve|rate|visit|open|delete|forward|mark)\b",
         "medium",
     ),
     (
         "concealment",
-        r"\b(?:do not|don't|never|must not|without)\s+(?:ever )?(?:tell(?:ing)?|inform(?:ing)?|mention(?:ing)?|reveal(?:ing)?"
-        r"|alert(?:ing)?|notify(?:ing)?|disclos(?:e|ing)|show(?:ing)?|warn(?:ing)?)\s+"
-        r"(?:[\w']+\s+){0,5}?(?:to |from |with )?(?:the |your |any )?(?:user|human|operator)s?\b"
+        r"\b(?:do not|don't|never|must not)\s+(?:ever )?(?:tell|inform|mention|reveal|alert|notify|disclose|show|warn)\s+"
+        r"(?:[\w']+\s+){0,3}?(?:to |from |with )?(?:the |your |any )?(?:user|human|operator)s?\b"
+        r"|\b(?:send|delete|run|execute|call|invoke|forward|upload|transfer|e-?mail|add|include|do (?:this|it|so)|proceed"
+        r"|perform|complete|copy|write|install|approve|carry (?:this|it) out)\b[^\n.]{0,100}?\bwithout (?:ever )?(?:telling|informing"
+        r"|mentioning|alerting|notifying|warning|asking)\s+(?:[\w']+\s+){0,3}?(?:the |your |any )?(?:user|human|operator)s?\b"
         r"|\b(?:keep|hide) (?:this|these|it|that)(?: \w+){0,3}? (?:secret |hidden |confidential )?from (?:the |your )?(?:user|human)s?\b"
+        r"|\b(?:do not|don't|never) (?:let|allow) (?:the |your )?(?:user|human|operator)s? (?:to )?(?:know|see|notice|find out|read)"
+        r"|\b(?:silently|quietly|secretly|discreetly|covertly) (?:run|execute|add|send|insert|install|call|invoke|delete|upload|download|forward|copy|append|include|modify|change|e-?mail)\b"
         r"|\bthe user (?:must|should|does) not (?:know|see|be (?:told|informed|aware))|\bdo not mention (?:this|these|that) "
         r"(?:instruction|message|note|request|prompt|to anyone|in your)",
         "medium",
@@ -115,7 +128,9 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         "reveal-prompt",
         r"\b(?:reveal|print|show|output|repeat|display|leak|disclose|recite|dump|share|tell me|give me)\s+(?:[\w']+\s+){0,4}?"
         r"(?:system prompt|(?:initial|hidden|original|secret|system) (?:instructions|prompt|message)|your (?:full |entire )?"
-        r"(?:instructions|prompt|guidelines)|developer message)\b|\brepeat (?:everything|all (?:the )?(?:text|words)) above\b",
+        r"(?:instructions|prompt|guidelines)|developer message)\b|\brepeat (?:everything|all (?:the )?(?:text|words)) above\b"
+        r"|\b(?:print|repeat|output|copy|quote|reproduce|recite)\s+(?:everything|all(?: of)?(?: the)?(?: text| words)?|the (?:text|words|lines|paragraphs?|content))\s+(?:above|before|preceding|prior to|in your context)\b"
+        r"|\bwhat (?:were|are|is|was) your (?:initial|original|system|hidden|secret|first|exact) (?:instructions?|prompt|message|directives?)\b",
         "medium",
     ),
     (
@@ -131,7 +146,8 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
     (
         "ignore-previous",
         r"(?:이전|앞선|앞서|앞의|위의|위에|기존|지금까지|여태|모든|상기|원래|시스템)[^\n]{0,60}?"
-        r"(?:지시|지침|명령|프롬프트|규칙|설정|안내|제약|제한|가이드라인)[^\n]{0,45}?(?:무시|잊|따르지 ?마|따르지 ?말|폐기|버리)",
+        r"(?:지시|지침|명령|프롬프트|규칙|설정|안내|제약|제한|가이드라인)[^\n]{0,45}?(?:무시|잊|따르지 ?마|따르지 ?말|폐기|버리|무효|효력)"
+        r"|(?:새로운|다음|아래) (?:지시|명령|지침)(?:를|만|을)? ?(?:만 )?(?:따르|수행하|이행하)(?:십|세|라|시)",
         "high",
     ),
     (
@@ -166,7 +182,8 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         "ignore-previous",
         r"(?:忽略|忽视|忽視|无视|無視|忘记|忘記|忘掉|不要理会|不要理會|不要遵守|不要遵循|放弃|放棄|覆盖|覆蓋|抛弃|丢弃|不用管)"
         r"[^\n]{0,45}?(?:之前|以前|以上|上面|上述|先前|前面|所有|全部|原有|原来|原來|此前|先前|系统|系統|任何|一切)[^\n]{0,45}?"
-        r"(?:指令|指示|说明|說明|提示|规则|規則|命令|要求|设定|設定|约束|限制)",
+        r"(?:指令|指示|说明|說明|提示|规则|規則|命令|要求|设定|設定|约束|限制)"
+        r"|(?:忽略|忽视|忽視|无视|無視|忘记|忘記|忘掉)(?:掉)?(?:以上|上面|上述|之前|先前|此前)(?:的)?(?:所有|全部|一切)?(?:内容|內容|文字|对话|對話|信息|話)",
         "high",
     ),
     (
@@ -206,7 +223,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
     ),
     (
         "concealment",
-        r"(?:ユーザー?|利用者|使用者)[^\n]{0,45}?(?:伝え|知らせ|言わ|教え|通知し|告げ|見せ|明かさ)(?:ない(?:で|こと)|るな|ては(?:いけ|なら)|てはならない|うな)",
+        r"(?:ユーザー?|利用者|使用者)[^\n]{0,45}?(?:伝え|知らせ|言わ|教え|通知し|告げ|見せ|明かさ)(?:ない(?:で|こと)|るな|ては(?:いけ|なら)|てはならない|うな|ずに|ずこっそり)",
         "medium",
     ),
     (
@@ -214,12 +231,18 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"(?:システムプロンプト|初期指示|内部指示|システム指示)[^\n]{0,30}?(?:出力|表示|教え|公開|開示|示し|漏ら)",
         "medium",
     ),
+    (
+        "exfiltration-request",
+        r"(?:パスワード|環境変数|認証情報|APIキー|秘密鍵|トークン|会話(?:履歴)?|資格情報)[^\n]{0,60}?(?:https?://|[\w.+-]{1,64}@)[^\n]{0,90}?(?:送信|送っ|アップロード|転送|投稿)",
+        "medium",
+    ),
     # --- Spanish, Portuguese
     (
         "ignore-previous",
         r"\b(?:ignor[ae]n?|ignorar|olvid[ae]n?|descart[ae]n?|omit[ae]n?|esque[c\xc3][\xa7a]?[ae]?\w*|desconsider[ae]m?|haz caso omiso de|no (?:sigas|obedezcas))"
         r"\s+(?:\S+\s+){0,4}?(?:instru\S+es|indicaciones|\S{0,2}rdenes|reglas|directrices|ordens|regras|comandos|orienta\S+es)"
-        r"\s+(?:\S+\s+){0,2}?(?:anteriores|previas|pr\S{1,3}vias|precedentes|originales|originais|acima|del sistema|do sistema|de arriba|iniciales|iniciais)",
+        r"\s+(?:\S+\s+){0,2}?(?:anteriores|previas|pr\S{1,3}vias|precedentes|originales|originais|acima|del sistema|do sistema|de arriba|iniciales|iniciais)"
+        r"|\b(?:olvida|ignora|esque\S{1,2}a)(?:te)? (?:de )?(?:todo )?(?:lo|o) que (?:te|se|foi|lhe) (?:dijeron|dije|ha(?:n)? dicho|dito|disseram|pidieron|pediram)",
         "high",
     ),
     (
@@ -245,12 +268,13 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         "ignore-previous",
         r"\b(?:ignore[rz]?|oublie[rz]?|n[e'] ?(?:tiens|tenez|tenir) (?:pas|aucun) compte|n\S{1,3}glige[rz]?|fais abstraction|faites abstraction|passe[rz]? outre)"
         r"\s+(?:\S+\s+){0,4}?\S{0,2}(?:instructions|consignes|directives|r\S{1,3}gles|ordres|indications)"
-        r"\s+(?:\S+\s+){0,3}?(?:pr\S{1,3}c\S{1,3}dentes?|pr\S{1,3}c\S{1,3}dents|ant\S{1,3}rieures?|ci-dessus|initiales|ant\S{1,3}rieurs|re\S{1,3}ues|du syst\S{1,3}me|donn\S{1,3}es)",
+        r"\s+(?:\S+\s+){0,3}?(?:pr\S{1,3}c\S{1,3}dentes?|pr\S{1,3}c\S{1,3}dents|ant\S{1,3}rieures?|ci-dessus|initiales|ant\S{1,3}rieurs|re\S{1,3}ues|du syst\S{1,3}me|donn\S{1,3}es)"
+        r"|\b(?:oublie[sz]?|ignore[sz]?) (?:toutes? )?(?:tes|vos) (?:instructions|consignes|r\S{1,3}gles|directives|ordres)|\boublie[sz]? tout ce qu\S{1,3}(?:on|je|l\S{1,3}on)",
         "high",
     ),
     (
         "role-change",
-        r"\b(?:tu es|vous \S{1,2}tes) (?:maintenant|d\S{1,3}sormais) (?:un|une|le|la|DAN)\b|\b(?:\xc3\xa0|a) partir de maintenant,? (?:tu|vous)\b"
+        r"\b(?:tu es|vous \S{1,2}tes) (?:maintenant|d\S{1,3}sormais) (?:un|une|le|la|DAN)\b|(?:^|[\s\"'>.])(?:\xc3[\x80\xa0]|a) partir de maintenant,? (?:tu|vous)\b"
         r"|\bd\xc3\xa9sormais,? (?:tu|vous) (?:es|\S{1,2}tes|dois|devez)\b",
         "medium",
     ),
@@ -264,7 +288,8 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         "ignore-previous",
         r"\b(?:ignorier\w*|vergiss|vergessen sie|missachte\w*|verwirf|verwerfen sie|\xc3\xbcbergeh\w*|beachte\w*)\s+(?:\S+\s+){0,4}?"
         r"(?:vorherigen?|bisherigen?|fr\S{1,3}heren?|obigen?|vorigen?|vorangegangenen?|vorangehenden?|alle|urspr\S{1,3}nglichen?|deine|ihre)\s+(?:\S+\s+){0,2}?"
-        r"(?:anweisung\w*|instruktion\w*|befehle?n?|regeln|anleitung\w*|vorgaben?|aufforderung\w*|prompts?|richtlinien)\b",
+        r"(?:anweisung\w*|instruktion\w*|befehle?n?|regeln|anleitung\w*|vorgaben?|aufforderung\w*|prompts?|richtlinien)\b"
+        r"|\b(?:vergiss|vergessen sie|ignoriere?n?(?: sie)?) alles,? was (?:dir|ihnen|man|ich|zuvor|vorher|bisher|oben)\b",
         "high",
     ),
     (
@@ -291,6 +316,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"|\b(?:zignoruj|ignoruj|zapomnij o|pomi\xc5\x84)\s+(?:\S+\s+){0,4}?(?:poprzedni\w*|wcze\S{1,4}niejsz\w*|powy\S{1,3}sz\w*)\s+(?:\S+\s+){0,2}?(?:instrukcj\S*|polece\S*|zasad\S*)"
         r"|\b\S{0,2}(?:nceki|nceden verilen|yukar\S{1,3}daki)\s+(?:\S+\s+){0,3}?(?:talimat\S*|komut\S*|kural\S*)\s+(?:\S+\s+){0,2}?(?:yok say|g\S{1,3}rmezden gel|unut|dikkate alma)"
         r"|(?:[Ии]гнорируй|[Пп]роигнорируй|[Зз]абудь|[Нн]е обращай внимания на|[Оо]тмени)(?:те)?[^\n]{0,60}?(?:предыдущ|прежн|выше|ранее|все |системн)[^\n]{0,60}?(?:инструкц|указан|команд|правил|промпт)"
+        r"|(?:[Зз]абудь|[Ии]гнорируй)(?:те)? (?:всё|все),? (?:что|выше)|\bdimentica(?:te)? tutto (?:ci\S{1,2}|quello) che|\bvergeet alles wat"
         r"|(?:[Іі]гноруй|[Зз]абудь)(?:те)?[^\n]{0,60}?(?:попередн|усі)[^\n]{0,60}?(?:інструкц|вказівк|команд|правил)"
         r"|(?:b\S{1,3} qua|phớt lờ|quên)\s[^\n]{0,40}?(?:hướng dẫn|chỉ dẫn|lệnh|chỉ thị|yêu cầu)[^\n]{0,30}?(?:trước|ở trên)"
         r"|\b(?:abaikan|lupakan)\s+(?:\S+\s+){0,3}?(?:instruksi|perintah|petunjuk|arahan)\s+(?:\S+\s+){0,2}?(?:sebelumnya|di atas)"

@@ -219,9 +219,12 @@ class Searcher:
         return found
 
     def _plain(self, chunk: bytes, budget: Budget) -> list[Match]:
-        found = [match for d in self.chunked for match in guarded(d, chunk, budget)]
+        found: list[Match] = []
+        left = _left(budget)
+        for detector in self.chunked:
+            found += guarded(detector, chunk, budget, left)
         if budget.known is not None:
-            found += guarded(budget.known, chunk, budget)
+            found += guarded(budget.known, chunk, budget, left)
         return found
 
     def _bare(self, chunk: bytes, budget: Budget) -> list[Match]:
@@ -297,20 +300,35 @@ def outermost(matches: Iterable[Match]) -> list[Match]:
     return kept
 
 
-def guarded(detector: Detector, data: bytes, budget: Budget) -> list[Match]:
-    """What a detector finds. Raises Withhold when it fails, whatever it raises."""
+def guarded(
+    detector: Detector, data: bytes, budget: Budget, left: float | None = None
+) -> list[Match]:
+    """What a detector finds. Raises Withhold when it fails, whatever it raises.
+
+    left: seconds of the budget, where several look at one chunk: asking the kernel for each of
+        them costs as much as they do.
+    """
+    name = detector.name
+    budget.entering(name)
+    began = time.perf_counter()
     try:
-        budget.entering(detector.name)
-        began = time.perf_counter()
-        matches = detector.find(data, seconds=budget.seconds)
-        budget.count(detector.name, time.perf_counter() - began, len(matches))
-        _require_within(matches, len(data))
+        matches = detector.find(data, seconds=budget.seconds if left is None else left)
+        budget.count(name, time.perf_counter() - began, len(matches))
+        if matches:
+            _require_within(matches, len(data))
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         # A panic in native code arrives as a BaseException (PyO3's PanicException).
         raise Withhold.failed(detector.name, error) from error
     return matches
+
+
+def _left(budget: Budget) -> float:
+    try:
+        return budget.seconds
+    except TimeoutError as error:
+        raise Withhold.failed("time", error) from error
 
 
 def _require_within(matches: Sequence[Match], size: int) -> None:

@@ -135,7 +135,8 @@ def _match(finding: Finding, scanned: bytes, shift: int) -> Match:
 
 
 def _confidence(finding: Finding) -> Confidence:
-    if is_placeholder(finding.secret.encode()):
+    secret = finding.secret.encode()
+    if is_placeholder(secret) or is_placeholder(secret.rpartition(b":")[2]):
         return "low"
     return "high" if finding.confidence == "high" else "medium"
 

@@ -21,7 +21,7 @@ _PLACEHOLDER: Final = re.compile(
     rb"(?:pass\w*|pwd|secret|token|key|api\w*)(?:[-_ ]?here)?"
     rb"|pass(?:word|wd|phrase)?|pwd|secret|token|user(?:name)?|api[-_]?key|string|none|null|nil"
     rb"|undefined"
-    rb"|true|false|todo|tbd|n/?a|empty|redacted|removed|hidden|masked|filtered|example\w*"
+    rb"|anon\w*|guest|true|false|todo|tbd|n/?a|empty|redacted|removed|hidden|masked|filtered|example\w*"
     rb"|\w*(?:placeholder|redacted|replace[-_ ]?me|insert[-_ ]?\w+|your[-_]\w+|fixme)\w*)"
 )
 
@@ -63,12 +63,21 @@ def _jwt(found: Found) -> Confidence | None:
 
 def _credential(found: Found) -> Confidence | None:
     value: bytes = found["s"]
-    if is_placeholder(value):
+    if is_placeholder(value) or is_placeholder(value.rpartition(b":")[2]):
         return None
     return "medium" if value.islower() and value.isalpha() and len(value) < 8 else "high"
 
 
-def _basic(found: Found) -> Confidence | None:
+def _argument(found: Found) -> Confidence | None:
+    """`--username and --password options`: what follows an option in a sentence is a word."""
+    value: bytes = found["s"].rstrip(b".,;:)]")
+    if is_placeholder(value) or value.startswith(b"-"):
+        return None
+    return "low" if re.fullmatch(rb"[A-Za-z]+(?:[-_][a-z]+)*", value) else "medium"
+
+
+def basic(found: Found) -> Confidence | None:
+    """Whether it is `user:password` in base64 (RFC 7617)."""
     value: bytes = found["s"]
     try:
         said = binascii.a2b_base64(value + b"=" * (-len(value) % 4))
@@ -131,13 +140,13 @@ RULES: Final[Sequence[Rule]] = (
     Rule(
         "authorization-basic", "high",
         r"(?i)authorization['\"]?\s*[:=,]\s*['\"]?basic\s+(?P<s>[A-Za-z0-9+/]{8,1000}={0,2})",
-        judge=_basic,
+        judge=basic,
     ),
     Rule(
         "command-line-password", "high",
         r"(?:^|[\s'\"`])(?:--(?:password|passwd|pass|pwd|passphrase|token|secret|api-key|apikey|access-key)"
         r"|sshpass -p)(?:[ =])['\"]?(?P<s>[^\s'\"`]{4,256})",
-        confidence="medium", judge=_credential,
+        judge=_argument,
     ),
     Rule(
         "command-line-password", "high",
@@ -171,6 +180,26 @@ RULES: Final[Sequence[Rule]] = (
         r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|hv[sb]\.[A-Za-z0-9_-]{24,200}|dckr_pat_[A-Za-z0-9_-]{20,64}"
         rf"|AGE-SECRET-KEY-1[A-Z0-9]{{50,70}}|lin_api_[A-Za-z0-9]{{32,64}}|tskey-[a-z]+-[A-Za-z0-9-]{{20,80}}){_AFTER}",
         judge=_varied,
+    ),
+    Rule(
+        "prefixed-token", "high",
+        rf"{_BEFORE}(?P<s>GOCSPX-[A-Za-z0-9_-]{{28}}|key-[0-9a-f]{{32}}|[0-9a-f]{{32}}-us[0-9]{{1,2}}|NRAK-[A-Z0-9]{{27}}"
+        r"|[0-9]{8,10}:AA[A-Za-z0-9_-]{33}|[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,45}"
+        r"|sq0(?:atp|csp|idp)-[A-Za-z0-9_-]{22,43}|secret_[A-Za-z0-9]{43}|ntn_[A-Za-z0-9]{40,50}"
+        r"|pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_.-]{32,64}|sk\.eyJ[A-Za-z0-9_-]{40,300}\.[A-Za-z0-9_-]{20,40}"
+        r"|xai-[A-Za-z0-9]{60,100}|pplx-[A-Za-z0-9]{40,60}|gsk_[A-Za-z0-9]{40,60}|r8_[A-Za-z0-9]{30,45}"
+        r"|sntry[su]_[A-Za-z0-9+/=_-]{40,200}|phx_[A-Za-z0-9]{40,50}|CFPAT-[A-Za-z0-9_-]{40,50}|nfp_[A-Za-z0-9]{36,40}"
+        r"|gl(?:soat|ptt|rt|ft|imt|agent|cbt|oas)-[A-Za-z0-9_.-]{20,64}|AT[AC]TT3xFf[A-Za-z0-9_=-]{50,250}"
+        r"|ATBB[A-Za-z0-9]{24,40}|dp\.(?:pt|st|ct|sa)\.[A-Za-z0-9_.-]{30,60}|gl(?:sa|c)_[A-Za-z0-9+/=_]{32,200}"
+        r"|ops_eyJ[A-Za-z0-9_-]{100,1000}|sgp_[A-Za-z0-9_]{40,80}|oy2[a-z0-9]{43}|sbp_[a-f0-9]{40}|rnd_[A-Za-z0-9]{28,40}"
+        rf"|LTAI[A-Za-z0-9]{{16,24}}|AKID[A-Za-z0-9]{{28,36}}|EAA[A-Za-z0-9]{{100,250}}|figd_[A-Za-z0-9_-]{{36,60}}){_AFTER}",
+        judge=_varied,
+    ),
+    Rule(
+        "webhook-url", "high",
+        r"(?P<s>https://(?:(?:canary\.|ptb\.)?discord(?:app)?\.com/api/webhooks/[0-9]{15,20}/[A-Za-z0-9_-]{60,80}"
+        r"|[a-z0-9-]+\.webhook\.office\.com/webhookb2/[^\s\"'<>]{40,400}"
+        r"|(?:hooks\.zapier\.com/hooks/catch|api\.telegram\.org/bot[0-9]{8,10}:)[^\s\"'<>]{8,200}))",
     ),
 )  # fmt: skip
 

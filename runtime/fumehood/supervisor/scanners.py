@@ -11,6 +11,7 @@ import mmap
 import os
 import queue
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +50,8 @@ MEMORY_FACTOR: Final = 8
 LOAD_SECONDS: Final = 120.0
 """For the parent to load its rules: 0.7 s from the cache, 6 s without, more on a busy host."""
 BUILDER: Final = "fumehood.scan.detectors:searcher"
+_LATE: Final = frozenset((f"signal {signal.SIGPROF}", f"signal {signal.SIGALRM}"))
+"""How one ends whose time the kernel ended: native code that does not return sees no deadline."""
 _SLICE_SECONDS: Final = 0.05
 """How soon a wait sees that nobody wants the answer any more."""
 
@@ -170,7 +173,10 @@ class Scanners:
         except (OSError, ProtocolError, ScanFailed) as error:
             detector = scanner.at_work() if scanner else ""
             self.tally.failed(detector or "scanner")
-            raise Withhold.reported(detector or "scanner", str(error)) from error
+            how = self._end(scanner) if scanner else ""
+            scanner = None
+            late = how in _LATE
+            raise Withhold.reported(detector or "scanner", str(error), late=late) from error
         finally:
             if not healthy and scanner is not None:
                 self._end(scanner)
@@ -197,13 +203,14 @@ class Scanners:
         with self._lock:
             return self._started().fork()
 
-    def _end(self, scanner: _Scanner) -> None:
-        """A scanner that failed: nothing of it is used again."""
+    def _end(self, scanner: _Scanner) -> str:
+        """A scanner that failed: nothing of it is used again. How it ended."""
         detector = scanner.at_work()
         scanner.close()
         with self._lock:
             ended = self._parent.end(scanner.pid) if self._parent else "its parent is gone"
         log.error("scanner ended", pid=scanner.pid, detector=detector, how=ended)
+        return ended
 
     def _started(self) -> _Parent:
         if self._parent is None or self._parent.is_gone:

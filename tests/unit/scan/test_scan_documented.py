@@ -9,6 +9,7 @@ import pytest
 
 from fumehood.scan import (
     assigned,
+    contexts,
     control,
     injection,
     output,
@@ -53,7 +54,14 @@ def test_every_bound_is_documented_as_it_is() -> None:
 
 def test_every_rule_is_named_by_the_page_on_scanning() -> None:
     page = (DOCS / "scanning.md").read_text()
-    rules = [*tokens.RULES, *assigned.RULES, *injection.RULES, *personal.RULES, *personal.CONTACTS]
+    rules = [
+        *tokens.RULES,
+        *assigned.RULES,
+        *contexts.RULES,
+        *injection.RULES,
+        *personal.RULES,
+        *personal.CONTACTS,
+    ]
     for name in {rule.name for rule in rules}:
         family, _, country = name.rpartition("-")
         assert f"`{name}`" in page or (f"`{family}-`" in page and f"`{country}`" in page), name

@@ -1,0 +1,105 @@
+"""Secrets in the columns of tables: CSV, TSV, Markdown and what databases print.
+
+The name stands in the heading, and nothing beside the value says what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from fumehood.scan.assigned import SNAKE, entropy, kinds
+from fumehood.scan.detector import Confidence, Match
+from fumehood.scan.patterns import PatternDetector, Rule
+from fumehood.scan.tokens import is_placeholder
+
+MAX_ROWS: Final = 4096
+MAX_LINE: Final = 4096
+_NAMES: Final = (
+    r"(?:[\w ]{0,20}(?:passwords?|passwd|pwd|passphrase|secret(?:[ _-]?key)?|api[ _-]?key|access[ _-]?key"
+    r"|auth[ _-]?token|access[ _-]?token|private[ _-]?key)|pass|pw|token)"
+)
+_SEPARATORS: Final = (b"|", b"\t", b",", b";")
+_NAMED: Final = re.compile(rb"(?i)[\"'` ]*" + _NAMES.encode() + rb"[\"'` ]*")
+_HEADING: Final = Rule(
+    "table-heading", "low",
+    rf"(?i)(?:^|[|,;\t])[ \t]?[\"'`]?{_NAMES}[\"'`]?[ \t]{{0,24}}(?:$|[\r|,;\t])",
+)  # fmt: skip
+
+
+class TablesDetector:
+    """Finds headings, and reads the column below. Thread safe."""
+
+    name = "tables"
+
+    def __init__(self, cache: Path | None = None) -> None:
+        self._headings = PatternDetector("tables", [_HEADING], cache)
+
+    def load(self) -> None:
+        """Compile the pattern now."""
+        self._headings.load()
+
+    def find(self, data: bytes, *, seconds: float) -> list[Match]:
+        if not self._headings.occurring(data):
+            return []
+        found: list[Match] = []
+        seen = -1
+        for heading in self._headings.find(data, seconds=seconds):
+            start = data.rfind(b"\n", 0, heading.start + 1) + 1
+            if start > seen:
+                seen = start
+                found += _column(data, start)
+        return found
+
+
+def _column(data: bytes, start: int) -> list[Match]:
+    """The secrets below the heading that begins at `start`."""
+    end = _end_of_line(data, start)
+    heading = data[start:end]
+    separator = next((s for s in _SEPARATORS if s in heading), None)
+    if separator is None or len(heading) > MAX_LINE:
+        return []
+    cells = heading.split(separator)
+    columns = [n for n, cell in enumerate(cells) if _NAMED.fullmatch(cell.strip())]
+    if not columns or b"=" in heading or any(len(cell) > 60 for cell in cells):
+        return []
+    found: list[Match] = []
+    for _ in range(MAX_ROWS):
+        at, end = end + 1, _end_of_line(data, end + 1)
+        row = data[at:end]
+        parts = row.split(separator)
+        if at >= len(data) or len(parts) != len(cells) or len(row) > MAX_LINE:
+            if _is_rule(row) and row:
+                continue
+            break
+        for column in columns:
+            before = sum(len(part) + 1 for part in parts[:column])
+            value = parts[column].strip(b" \t\r\"'`")
+            if sure := _judge(value):
+                place = at + before + parts[column].index(value)
+                found.append(
+                    Match("table-secret", "secret", "high", place, place + len(value),
+                          confidence=sure)
+                )  # fmt: skip
+    return found
+
+
+def _is_rule(row: bytes) -> bool:
+    """The line below the heading of a Markdown or a database's table."""
+    return not row.strip(b"|+-: \t\r=")
+
+
+def _end_of_line(data: bytes, at: int) -> int:
+    end = data.find(b"\n", at)
+    return len(data) if end < 0 else end
+
+
+def _judge(value: bytes) -> Confidence | None:
+    if not 6 <= len(value) <= 512 or b" " in value or is_placeholder(value):
+        return None
+    if value.isdigit() or value.isalpha() or SNAKE.fullmatch(value):
+        return None
+    if re.fullmatch(rb"[\d.,:/-]+|(?:https?|ftp)://\S+|/\S+", value):
+        return None
+    return "medium" if kinds(value) >= 2 and entropy(value) >= 2.5 else None
