@@ -69,7 +69,7 @@ class Stage:
 @dataclass(slots=True)
 class Bubblewrap:
     """The engine. `filters` gives the compiled filter (raw BPF) of a profile by name; `logged` the
-    same as two, where denials can be recorded."""
+    same as two, where denials can be recorded. `own_filters`: how many this process has itself."""
 
     stage: Stage
     cgroups: cgroup.Instance
@@ -77,6 +77,7 @@ class Bubblewrap:
     host_namespaces: Mapping[str, str]
     rootless: bool
     logged: Mapping[str, seccomp_logged.Pair] = field(default_factory=dict)
+    own_filters: int = 0
     name: str = "bubblewrap"
     runtimes: frozenset[str] = frozenset()
 
@@ -197,8 +198,9 @@ class BubblewrapSandbox:
         return self._logged.second if self._logged else self.engine.filters[self.plan.seccomp]
 
     def _prove_seccomp(self) -> list[Proof] | None:
-        filters = seccomp_logged.FILTERS if self._logged else 0
-        return prove_seccomp(self._tool, self._init, filters=filters)
+        filters = seccomp_logged.FILTERS if self._logged else 1
+        own = self.engine.own_filters
+        return prove_seccomp(self._tool, self._init, filters=own + filters)
 
     @property
     def _scratch(self) -> str:

@@ -39,8 +39,9 @@ def prove(
     """
     prove_confined(init, plan, host, shared=SHARED_NAMESPACES)
     proofs = prove_confined(tool, plan, host, shared=SHARED_NAMESPACES)
-    seccomp = prove_seccomp(tool, -1)
-    if seccomp is None or prove_seccomp(init, -1) is None:
+    filters = _inherited_filters(init) + 1
+    seccomp = prove_seccomp(tool, -1, filters=filters)
+    if seccomp is None or prove_seccomp(init, -1, filters=filters) is None:
         raise EngineError("the seccomp filter was not loaded", control="seccomp")
     own, first = proc.namespaces(tool), proc.namespaces(init)
     _require("namespace", own == first, f"{own} is not {first}")
@@ -53,6 +54,12 @@ def prove(
         *_network(tool),
         *_mounts(tool, plan, frozenset(binds)),
     ]
+
+
+def _inherited_filters(init: int) -> int:
+    """How many filters the container's shim has, which dockerd may have from its own service."""
+    above = int(proc.read(f"/proc/{init}/stat").rpartition(b")")[2].split()[1])
+    return max(proc.read_status(above).seccomp_filters, 0)
 
 
 def _environment(pid: int, plan: Plan) -> list[Proof]:

@@ -26,13 +26,14 @@ SET_UP: Final = frozenset(
         "move_mount", "mount_setattr", "open_tree", "open_tree_attr", "unshare", "setns", "clone3",
         "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
         "setfsuid", "setfsgid", "capset", "sethostname", "setdomainname", "bind", "memfd_create",
+        "statmount", "listmount",
     }
 )  # fmt: skip
 """What bubblewrap, of any version, may do before it loads its filter: these stay with that one."""
 SET_UP_FAMILIES: Final = (1, 16)
 """AF_UNIX and AF_NETLINK: how it brings the loopback interface up."""
 FILTERS: Final = 2
-"""What `Seccomp_filters` in /proc/PID/status says of a process that has both."""
+"""How many more of them `Seccomp_filters` in /proc/PID/status counts with both."""
 
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 _LOAD, _EQUAL, _JUMP, _RETURN = 0x20, 0x15, 0x05, 0x06

@@ -82,7 +82,8 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
         hard = resource.getrlimit(kind)[1]
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (value, value))
-    engine = Bubblewrap(stage, cgroups, filters, host, rootless, logged)
+    own = max(proc.read_status(os.getpid()).seccomp_filters, 0)
+    engine = Bubblewrap(stage, cgroups, filters, host, rootless, logged, own)
     launcher = Launcher(channel, engine, limits, profiles, image_trees.has, denials)
     return launcher, layout.mode, swept
 
