@@ -22,17 +22,16 @@ from typing import Any
 import pytest
 
 from fumehood.cli import fetching
-from fumehood.errors import ImageError
+from fumehood.errors import EngineError, ImageError
 from fumehood.images.derive import derive
 from fumehood.images.fetching import Fetch, bare_environment, new_work
 from fumehood.images.store import ImageStore
 from support import fetch
 from support.archives import DIRECTORY, SYMLINK, entry, tar
-from support.hood import ACCOUNTS
 from support.index import Index, index
 from support.wheels import FILES, NAME, SITE, wheel
 
-ACCOUNT = ACCOUNTS["first"] + ACCOUNTS["count"]
+ACCOUNT = fetch.OWN["first"] + fetch.OWN["count"]
 ATTACK = """
 import ctypes, json, os, socket, sys
 found = {}
@@ -193,6 +192,17 @@ def test_time_runs_out_for_what_ignores_every_signal(work: Path) -> None:
     with pytest.raises(ImageError, match="took more than 1 s"):
         fetch.real()(script(work, bad, seconds=1))
     assert ours() == []
+
+
+def test_where_no_sandbox_can_be_made_nothing_runs(
+    store: ImageStore, wheels: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as what it is, and not as an index that lacks a wheel."""
+    monkeypatch.setattr(fetching, "PROFILE", "nosuch")
+    with pytest.raises(EngineError, match="no sandbox could be made to fetch in") as caught:
+        derive(store, "python", locked(wheels), fetcher=fetch.real())
+    assert (caught.value.control, bool(caught.value.remedy)) == ("seccomp", True)
+    assert unchanged(store)
 
 
 @pytest.mark.parametrize(

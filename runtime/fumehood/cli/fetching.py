@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import fumehood
-from fumehood.errors import ImageError, ProtocolError
+from fumehood.errors import EngineError, ImageError, ProtocolError
 from fumehood.images.external import last_line
 from fumehood.images.fetching import MAX_BYTES, MAX_FILES, Fetch, Fetcher
 from fumehood.launcher.fetch import Done, Job
@@ -47,6 +47,13 @@ def fetcher(config: Config) -> Fetcher:
         _hand_over(wanted.work, uid, gid)
         done = _run(_job(wanted, uid, gid, tuple(sorted(config.accept_unenforced))), wanted.seconds)
         name = "npm" if "npm" in Path(wanted.argv[0]).name else "pip"
+        if done.control:
+            raise EngineError(
+                f"no sandbox could be made to fetch in: {done.why}",
+                done.remedy,
+                control=done.control,
+                detail=done.said,
+            )
         if done.status is None:
             raise ImageError(f"{name}: {done.why}", detail=done.said)
         if done.status:

@@ -94,11 +94,16 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Done:
     """How it ended. status: of the program as a shell reports it; None when it was killed by us,
-    and `why` says for what. said: the last of stdout and stderr together."""
+    and `why` says for what. said: the last of stdout and stderr together.
+
+    control, remedy: where no sandbox could be made, which says nothing of the program.
+    """
 
     status: int | None
     why: str
     said: str
+    control: str = ""
+    remedy: str = ""
 
 
 def main(argv: list[str]) -> int:
@@ -109,9 +114,10 @@ def main(argv: list[str]) -> int:
         job = decode(Job, json.load(file))
     try:
         done = _Fetching(job, channel).run()
+    except EngineError as error:
+        done = Done(None, error.cause, "", error.control or "sandbox", error.remedy)
     except (FumehoodError, OSError) as error:
-        cause = error.cause if isinstance(error, FumehoodError) else str(error)
-        done = Done(None, f"the sandbox for fetching could not be made: {cause}", "")
+        done = Done(None, str(error), "", "sandbox", "run `fumehood doctor` on the host")
     with contextlib.suppress(OSError):
         channel.send(json.dumps(encode(done)).encode())
     return ExitStatus.OK
@@ -140,6 +146,7 @@ class _Fetching:
         self._pidfd = -1
         self._said: deque[bytes] = deque()
         self._why = ""
+        self._control = ""
 
     def run(self) -> Done:
         os.setsid()
@@ -213,14 +220,14 @@ class _Fetching:
             except BrokenPipeError:
                 pass  # bubblewrap died at the gate: what it said tells why
             except EngineError as error:
-                self._why = f"the sandbox for fetching could not be made: {error.cause}"
+                self._why, self._control = error.cause, error.control or "sandbox"
             finally:
                 os.close(gate)
             self._watch(output)
         finally:
             code = self._end(group)
         said = b"".join(self._said)[-MAX_SAID:].decode(errors="replace")
-        return Done(None if self._why else code, self._why, said)
+        return Done(None if self._why else code, self._why, said, self._control)
 
     def _spawn(self, group: cgroup.Group) -> tuple[int, int, int]:
         """Start bubblewrap, which waits for its filter; returns gate, status and output."""
