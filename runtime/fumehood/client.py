@@ -117,6 +117,7 @@ class Client:
         on_output: Output | None = None,
         timeout: float | None = None,
         session: str | None = None,
+        traceparent: str | None = None,
     ) -> dict[str, Any]:
         """Call a tool; returns the result object, whatever its status.
 
@@ -130,20 +131,22 @@ class Client:
                 all of it, scanned as a whole.
             timeout: seconds after which to cancel; None leaves it to the tool's own limit.
             session: a handle that `open_session` gave.
+            traceparent: of the caller's span (W3C trace context).
 
         Raises:
             Cancelled: it was cancelled, or ran out of `timeout`.
             UnknownTool: refusals of other kinds are results with status `rejected`.
         """
         params: dict[str, object] = {"name": tool, "arguments": dict(arguments)}
-        if session is not None:
-            params["_meta"] = {"fumehood/session": session}
+        meta = {"fumehood/session": session, "traceparent": traceparent}
+        if given := {name: value for name, value in meta.items() if value is not None}:
+            params["_meta"] = given
         with self._interruptible():
             answer = self._request(
                 "tools/call", params, timeout=timeout, hear=(on_progress, on_output)
             )
-        meta = answer.get("_meta")
-        result = meta.get("fumehood/result") if isinstance(meta, dict) else None
+        told = answer.get("_meta")
+        result = told.get("fumehood/result") if isinstance(told, dict) else None
         if not isinstance(result, dict):
             raise ProtocolError("the answer holds no fumehood/result", "is this a supervisor?")
         return result

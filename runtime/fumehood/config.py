@@ -35,6 +35,7 @@ from fumehood.model.published import published_schema
 from fumehood.model.quotas import Approvals, Budget, Rates, Sessions, check_budgets
 from fumehood.model.rules import MAX_RULES, Rule, check_rules, role_name
 from fumehood.model.scan_policy import ScanSpec
+from fumehood.model.telemetry import TelemetrySpec
 from fumehood.model.trust import KeyId, Publisher, PublisherName
 from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
 from fumehood.places import Places as Places
@@ -420,6 +421,7 @@ class Config(_Strict):
     audit: AuditSpec = Field(default_factory=AuditSpec)
     metrics: MetricsSpec = Field(default_factory=MetricsSpec)
     forward: ForwardSpec = Field(default_factory=ForwardSpec)
+    telemetry: TelemetrySpec = Field(default_factory=TelemetrySpec)
     scan: ScanSpec = Field(default_factory=ScanSpec)
     frame_bytes: Annotated[Size, bounds(4 * KIB, 64 * MIB, format_size)] = Field(
         default=16 * MIB, description="longest message on the socket"
@@ -495,6 +497,7 @@ def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors and for docs/configuration.md."""
     parts = (
         Accounts, Approvals, Sessions, Rates, CeilingsSpec, DockerEngine, Pressure, Storage,
-        Behaviour, Shutdown, Keys, IncidentSpec, AuditSpec, MetricsSpec, ForwardSpec, ScanSpec,
+        Behaviour, Shutdown, Keys, IncidentSpec, AuditSpec, MetricsSpec, ForwardSpec,
+        TelemetrySpec, ScanSpec,
     )  # fmt: skip
     return published_schema(Config, Config, *parts)

@@ -167,6 +167,7 @@ async def _serve(
             supervisor.releasing.watch,
         ]
         text = _metrics(config, supervisor, ring, scanners.tally)
+        watches += _telemetry(config, supervisor, closing)
         async with exposed(config.metrics.listen, state, text):
             await _until_stopped(supervisor, config, listener, keeper, stop, watches)
         await _recorded(audit, "supervisor.stopped", {"reason": stop.reason})
@@ -190,13 +191,27 @@ def _heard(work: asyncio.Future[None]) -> None:
 def _metrics(
     config: Config, supervisor: Supervisor, ring: Ring, tally: Tally
 ) -> Callable[[], bytes]:
-    if not config.metrics.listen:
+    if not (config.metrics.listen or config.telemetry.to):
         return bytes
     from fumehood.supervisor.metrics import Metrics
 
     supervisor.metrics = metrics = Metrics(supervisor.reporting.now, ring, tally)
     supervisor.response.count = metrics.incident
     return metrics.text
+
+
+def _telemetry(
+    config: Config, supervisor: Supervisor, closing: contextlib.ExitStack
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Traces and metrics by OTLP, where the configuration says to whom; costs nothing otherwise."""
+    if not config.telemetry.to or supervisor.metrics is None:
+        return []
+    from fumehood.supervisor.telemetry import Telemetry
+
+    supervisor.telemetry = telemetry = Telemetry(config.telemetry, fumehood.__version__)
+    telemetry.start()
+    closing.callback(telemetry.close)
+    return [partial(telemetry.measure, supervisor.metrics.collect)]
 
 
 def _notify(supervisor: Supervisor, config: Config, folder: Path) -> None:

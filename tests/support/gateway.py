@@ -133,6 +133,7 @@ class FakeSupervisor:
 
     def __init__(self) -> None:
         self.response = FakeResponse()
+        self.traced = False
         self.requests: list[Request] = []
         self.listeners: dict[str, Listener | None] = {}
         self.running: set[str] = set()

@@ -67,6 +67,11 @@ class Supervisor(Protocol):
     def response(self) -> Response: ...
 
     @property
+    def traced(self) -> bool:
+        """Whether each invocation has a span of its own."""
+        ...
+
+    @property
     def releasing(self) -> Releasing: ...
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:

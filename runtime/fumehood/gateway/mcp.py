@@ -23,7 +23,7 @@ from fumehood.gateway.connection import Arrival, Connection, Route
 from fumehood.gateway.corridor import Supervisor
 from fumehood.gateway.jsonrpc import Message
 from fumehood.gateway.listening import hearing
-from fumehood.model import strict_json
+from fumehood.model import strict_json, tracing
 from fumehood.model.ids import uuid7
 from fumehood.model.request import Caller, RegisteredTool, Request
 from fumehood.model.result import Result
@@ -121,9 +121,14 @@ class Gateway:
             caller=arrival.caller,
             received=arrival.received,
             session=_session(arrival.message.meta),
+            trace=tracing.taken(arrival.message.meta),
         )
         listener = hearing(arrival.message, arrival.notify)
-        return call_result(await self._supervisor.invoke(request, listener))
+        answer = call_result(await self._supervisor.invoke(request, listener))
+        if self._supervisor.traced or request.trace is not None:
+            traced = self._supervisor.traced
+            answer["_meta"] |= tracing.told(request.invocation, request.trace, traced=traced)
+        return answer
 
     def list_tools(self, arrival: Arrival) -> dict[str, Any]:
         """`tools/list`; as `call` otherwise."""

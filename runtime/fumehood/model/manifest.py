@@ -228,6 +228,9 @@ class Run(_Strict):
     warm: Warm = Field(
         default="auto", description="what is paid ahead of a call: auto, none, opened, started"
     )
+    trace: bool = Field(
+        default=False, description="whether its input has the trace it runs in, under _meta"
+    )
     engine: Literal["bubblewrap", "docker"] | None = Field(
         default=None, description="what makes its sandboxes; unset: the installation's first engine"
     )

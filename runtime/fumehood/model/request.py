@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fumehood.model.manifest import Manifest
+from fumehood.model.tracing import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Request:
     """time.monotonic() when the frame was complete."""
     session: str | None = None
     """The handle of a session, as the caller gave it."""
+    trace: Trace | None = None
+    """The caller's trace, where it said so."""
 
 
 Sealed = Literal["", "fs-verity", "copy", "none"]

@@ -194,23 +194,22 @@ def connector(spec: ForwardSpec, version: str) -> Callable[[], Sink]:
             f"forward.ca: {spec.ca} cannot be used: {error}", "name a PEM file of certificates"
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    token = _token(spec.token_file)
+    token = bearer(Path(spec.token_file), "forward.token_file") if spec.token_file else ""
     host = socket.gethostname()
     if target.scheme == "tls":
         return lambda: SyslogSink(target, context, spec.format, version, host)
     return lambda: HttpSink(target, context, spec, version, host, token)
 
 
-def _token(path: str) -> str:
-    if not path:
-        return ""
+def bearer(path: Path, key: str) -> str:
+    """The token in a file. key: of the configuration, for the error. Raises ConfigError."""
     try:
-        raw = read_private(Path(path), 16 * 1024, "token")
+        raw = read_private(path, 16 * 1024, "token")
     except (OSError, KeyringError) as error:
-        raise ConfigError(f"forward.token_file: {error}", "name a file of yours alone") from None
+        raise ConfigError(f"{key}: {error}", "name a file of yours alone") from None
     if raw is None:
         raise ConfigError(
-            f"forward.token_file: {path} is missing, or out of the supervisor's sight",
+            f"{key}: {path} is missing, or out of the supervisor's sight",
             "put it below /etc or into the state directory, owned by the supervisor's user",
         )
     return raw.decode().strip()

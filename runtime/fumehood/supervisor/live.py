@@ -46,7 +46,8 @@ class Live:
     __slots__ = (
         "_ears", "_gauge", "_hearing", "_messages", "_progress", "_proofs", "_said", "_words",
         "alarm", "cancelled_by", "changed", "conduct", "end", "incidents", "kept", "plan", "proofs",
-        "request", "result", "sandbox", "started", "state", "stderr", "stdout", "task", "tool",
+        "queued", "request", "result", "sandbox", "started", "state", "stderr", "stdout", "task",
+        "tool",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,8 @@ class Live:
         """All that was read back of its sandbox, once that has ended."""
         self.task: asyncio.Task[Result] | None = None
         self.result: Result | None = None
+        self.queued: float | None = None
+        """When it began to wait for a sandbox; None while, or because, it was not admitted."""
         self.started: float | None = None
         self.stdout: Drain | None = None
         self.stderr: Drain | None = None

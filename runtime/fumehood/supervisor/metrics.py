@@ -109,6 +109,10 @@ class Metrics:
             self._tools.add(name)
         return name
 
+    def collect(self) -> Iterator[Metric]:
+        """All of it, in parts."""
+        return iter(self._registry.collect())
+
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""
         return generate_latest(self._registry)

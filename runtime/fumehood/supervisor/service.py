@@ -58,9 +58,11 @@ from fumehood.supervisor.response import BY_A_RULE, Response
 from fumehood.supervisor.rooms import Rooms
 from fumehood.supervisor.telling import telling
 from fumehood.supervisor.tidying import Tidying
+from fumehood.supervisor.tracemeta import told_the_trace
 
 if TYPE_CHECKING:  # what only some daemons need costs the others nothing
     from fumehood.supervisor.metrics import Metrics
+    from fumehood.supervisor.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -133,6 +135,7 @@ class Supervisor:
         self.logs = self._control.logs
         self.receipt = rooms.receipts.receipt
         self.metrics: Metrics | None = None
+        self.telemetry: Telemetry | None = None
         self.reporting = Reporting(rooms, version, self._approvals, self.reloading)
         self.status = self.reporting.status
         self.response = Response(
@@ -234,7 +237,7 @@ class Supervisor:
         except Rejected as error:
             self._callers.refused(principal, error)
             await self._paced(request, principal)
-            return await self._refused(request, error, tool)
+            return await self._refused(live, error, tool)
         except asyncio.CancelledError:
             fields = {**of_call(request), "status": "cancelled", "cancelled_by": live.cancelled_by}
             await self._record("invocation.cancelled", fields)
@@ -249,7 +252,7 @@ class Supervisor:
         if live.cancelled_by:
             account["cancelled_by"] = live.cancelled_by
         position = await self._record("invocation.ended", account)
-        self._count(result, ended)
+        self._count(live, result, ended)
         if result.status == "cancelled":
             raise asyncio.CancelledError
         return _on_record(result, position)
@@ -296,6 +299,7 @@ class Supervisor:
         rooms, request = self._rooms, admitted.request
         memory = plan.limits.memory_bytes
         live.enter("waiting")
+        live.queued = time.monotonic()
         async with rooms.slots.slot(request.caller.uid, admitted.tool.manifest.name, memory):
             launched = time.monotonic()
             journal = self._recorder.begin(
@@ -303,7 +307,9 @@ class Supervisor:
                 {**of_call(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
             with telling(live, listener, rooms.pipeline.partial, self._ears):
-                run = await invocation.run(rooms.pool, admitted, plan, journal, live)
+                run = await invocation.run(
+                    rooms.pool, told_the_trace(admitted, traced=self.traced), plan, journal, live
+                )
             rooms.receipts.uses(run.plan)
             live.proofs = run.outcome.proofs
             live.enter("scanning")
@@ -403,9 +409,8 @@ class Supervisor:
             self._attempts.count(request.caller, "invocation.rejected")
             raise
 
-    async def _refused(
-        self, request: Request, error: Rejected, tool: RegisteredTool | None
-    ) -> Result:
+    async def _refused(self, live: Live, error: Rejected, tool: RegisteredTool | None) -> Result:
+        request = live.request
         fields: dict[str, Field] = {
             **of_call(request),
             "status": "rejected",
@@ -422,13 +427,20 @@ class Supervisor:
             with contextlib.suppress(UnknownTool):  # only what this caller may know of
                 tool = self._rooms.admission.tool(request.caller, request.tool)
         result = self._rooms.pipeline.refuse(request, error, tool)
-        self._count(result, began)
+        self._count(live, result, began)
         return _on_record(result, position)
 
-    def _count(self, result: Result, ended: float) -> None:
+    @property
+    def traced(self) -> bool:
+        """Whether each invocation has a span of its own."""
+        return self.telemetry is not None
+
+    def _count(self, live: Live, result: Result, ended: float) -> None:
         """ended: when its record was begun."""
         if self.metrics is not None:
             self.metrics.ended(result, time.monotonic() - ended)
+        if self.telemetry is not None:
+            self.telemetry.ended(live, result, ended)
 
     async def _failed(self, request: Request, error: Exception) -> None:
         """A fault of ours is an end like any other, and has its record."""
@@ -464,6 +476,7 @@ class Supervisor:
             "arguments": digests(request.invocation, request.arguments_json)[0],
             "result": result.digest,
             "proofs": {proof.control: proof.value for proof in proofs},
+            **({"trace": request.trace.trace} if request.trace is not None else {}),
         }
 
     # --- the catalog, for operators
