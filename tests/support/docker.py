@@ -108,7 +108,8 @@ class DockerProcess(Process):
         self._open.clear()
 
     def last(self) -> m.EndedMessage | m.Refused:
-        message = self.receive()
+        while isinstance(message := self.receive(), m.DeniedMessage):
+            continue  # told as soon as it happens; the end tells it again
         assert isinstance(message, m.EndedMessage | m.Refused), message
         return message
 
