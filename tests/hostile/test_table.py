@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fumehood.engines.promises import PROMISES
+from hostile.cases import CASES
 from hostile.expected import ALL
 from support import table
 from support.docker import Engine
@@ -72,3 +74,10 @@ def test_the_doctor_agrees_with_the_table(docker_engine: Engine, tmp_path: Path)
             else:  # what a probe could not break may still be named as not enforced
                 assert verdict == "kept", (target.name, name)
                 assert cell == "kept" or target.gap(ROWS[name]), (target.name, name)
+
+
+def test_the_list_of_what_is_tried_names_every_case() -> None:
+    text = (Path(__file__).parent / "README.md").read_text()
+    cells = [line.split("|")[2] for line in text.splitlines() if line.startswith("| ")]
+    named = {word for cell in cells for word in re.findall(r"`([a-z0-9-]+)`", cell)}
+    assert named - {"fresh"} == {case.name for case in CASES}

@@ -323,12 +323,16 @@ def test_an_index_that_never_ends_is_cut_off(
 
 
 LEAVES = {
-    "link": f"os.symlink('/etc/shadow', '/fetch/wheels/{NAME}')",
-    "pipe": f"os.mkfifo('/fetch/wheels/{NAME}')",
-    "folder-for-a-link": "os.rmdir('/fetch/wheels'); os.symlink('/etc', '/fetch/wheels')",
-    "another-wheel": f"open('/fetch/wheels/{NAME}', 'w').write('x')",
-    "another-name": "open('/fetch/wheels/-r', 'w')",
-    "deep": "[(os.mkdir('x', 0), os.chmod('x', 0o700), os.chdir('x')) for _ in range(1100)]",
+    "link": (f"os.symlink('/etc/shadow', '/fetch/wheels/{NAME}')", "which is no wheel"),
+    "pipe": (f"os.mkfifo('/fetch/wheels/{NAME}')", "which is no wheel"),
+    "folder": ("os.rmdir('/fetch/wheels'); os.symlink('/etc', '/fetch/wheels')", "is no folder"),
+    "another-wheel": (f"open('/fetch/wheels/{NAME}', 'w').write('x')", "none of the hashes"),
+    "another-name": ("open('/fetch/wheels/-r', 'w')", "which is no wheel"),
+    "nothing": ("pass", "no wheel of lib"),
+    "deep": (
+        "[(os.mkdir('x'), os.chdir('x')) for _ in range(1100)]",
+        "more than 64 folders within each other",
+    ),
 }
 
 
@@ -337,10 +341,10 @@ def test_what_a_pip_that_was_taken_over_leaves_is_refused_and_deleted(
     store: ImageStore, wheels: bytes, left: str
 ) -> None:
     def taken_over(wanted: Fetch) -> None:
-        evil = ("/usr/bin/python3", "-I", "-c", f"import os; {LEAVES[left]}")
+        evil = ("/usr/bin/python3", "-I", "-c", f"import os; {LEAVES[left][0]}")
         fetch.real()(replace(wanted, argv=evil))
 
-    with pytest.raises(ImageError):
+    with pytest.raises(ImageError, match=LEAVES[left][1]):
         derive(store, "python", locked(wheels), fetcher=taken_over)
     assert unchanged(store)
 
