@@ -18,7 +18,7 @@ import typer
 
 from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
 from fumehood.cli.present import note, out, out_json, table
-from fumehood.errors import ConfigError, KeyringError
+from fumehood.errors import ConfigError, KeyringError, UsageError
 from fumehood.places import Places
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, rotate, revoke and export keys.")
 
+MASTER = "master"
 PURPOSES = ("audit", "receipt", "tool", "digest", "fingerprint", "chain", "content")
 
 
@@ -152,8 +153,10 @@ PurposeArgument = Annotated[
     str,
     typer.Argument(
         metavar="PURPOSE",
-        help=f"One of {', '.join(PURPOSES)}.",
-        autocompletion=lambda incomplete: [p for p in PURPOSES if p.startswith(incomplete)],
+        help=f"One of {', '.join(PURPOSES)}; or master.",
+        autocompletion=lambda incomplete: [
+            p for p in (*PURPOSES, MASTER) if p.startswith(incomplete)
+        ],
     ),
 ]
 
@@ -161,18 +164,62 @@ PurposeArgument = Annotated[
 @app.command("rotate")
 def rotate(
     purpose: PurposeArgument,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="FILE", help="The new master key; made where there is none."),
+    ] = None,
     as_json: JsonOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Make a new key for a purpose. The old one still verifies and decrypts what it made.
 
-    A running daemon takes the new key by itself and records the change.
+    A running daemon takes the new key by itself and records the change. `master` encrypts the
+    whole ring under another master key, while the daemon is stopped.
     """
+    if purpose == MASTER:
+        _rotate_master(to, as_json=as_json, state=state, config=config)
+        return
+    if to is not None:
+        raise UsageError("--to is for the master key", "leave it out")
     with opened(chosen(state=state, config=config)) as place:
         ring = place.ring
         made = ring.rotate(purpose)
     _show([made], as_json=as_json)
+
+
+def _rotate_master(
+    to: Path | None, *, as_json: bool, state: Path | None, config: Path | None
+) -> None:
+    from fumehood.audit.segments import claim
+    from fumehood.crypto import keyring, master
+
+    made = None
+    if to is not None:  # as whoever runs this: it need not be the state's owner
+        made = master.load_or_create(to.absolute())
+    with opened(chosen(state=state, config=config)) as place:
+        folder = place.state / "keys"
+        inside = place.ring.master.source.endswith("root.json")
+        if made is None and not inside:
+            raise UsageError(
+                f"the master key is the {place.ring.master.source}: Fumehood cannot replace it",
+                "make a new one with --to FILE, and put it there",
+            )
+        lock = claim(place.state / "audit") if (place.state / "audit").is_dir() else -1
+        try:
+            if made is None:
+                made = keyring.rotate_master(place.ring, folder)
+            else:
+                place.ring.rewrap(made)
+        finally:
+            if lock >= 0:
+                os.close(lock)
+    if as_json:
+        out_json({"master": {"id": made.id, "source": made.source, "created": made.created}})
+        return
+    out(f"{made.id}  master\n")
+    if to is not None:
+        note("note", f"the ring opens with {to} only: have `keys.master_…` give that key", "1;33")
 
 
 @app.command("revoke")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import os
 import time
 from pathlib import Path
 from typing import Final
 
 from fumehood.crypto import derive, master
-from fumehood.crypto.ring import Periods, Ring
+from fumehood.crypto.files import sync_directory
+from fumehood.crypto.ring import Periods, Ring, wrapped_under
 from fumehood.errors import KeyringError
 
 LOOK_SECONDS: Final = 1.0
+NEXT: Final = "root.json.next"
+"""The master key that is to come, while it is rotated."""
 
 
 def open_ring(
@@ -27,10 +31,40 @@ def open_ring(
         raw = base64.b64decode(passed)
         key = master.Master(derive.key_id(raw), source, "", raw)
     elif create:
+        settle(folder)
         key = master.load_or_create(folder / "root.json")
     else:
+        settle(folder)
         key = master.from_file(folder / "root.json")
     return Ring.open(folder / "ring.json", key, periods, create=create)
+
+
+def rotate_master(ring: Ring, folder: Path) -> master.Master:
+    """Another master key in the state itself, in three steps of which each is whole or not at all:
+    the new key beside the old one, the ring under it, the new key in the old one's place. Whatever
+    is between them is settled at the next opening. Raises KeyringError."""
+    later = folder / NEXT
+    made = master.load_or_create(later)
+    ring.rewrap(made)
+    settle(folder)
+    return made
+
+
+def settle(folder: Path) -> None:
+    """Finish a rotation of the master key that was cut short after its second step; one that was
+    cut short before it changes nothing."""
+    later = folder / NEXT
+    if not later.exists():
+        return
+    if wrapped_under(folder / "ring.json") == master.from_file(later).id:
+        try:
+            os.replace(later, folder / "root.json")
+            sync_directory(folder)
+        except OSError as error:
+            raise KeyringError(
+                f"the new master key cannot take its place: {error.strerror}",
+                f"see to {folder}: the ring is encrypted under {later.name} already",
+            ) from None
 
 
 def refusal(ring: Ring) -> str:

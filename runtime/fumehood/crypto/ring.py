@@ -258,6 +258,30 @@ class Ring:
             held[at] = _Held(revoked, None)
             return revoked, self._rotate(held, entry.purpose) if active else None
 
+    def rewrap(self, master: Master) -> None:
+        """Encrypt the ring under another master key: all keys stay what they are. Whole or not at
+        all. For a ring that no daemon has open: it could not read it any more."""
+        before = self._master
+        try:
+            with self._changing() as held:
+                plain = [
+                    None
+                    if item.secret is None
+                    else unseal(self._wrapping, item.secret, _bound(item.entry))
+                    for item in held
+                ]
+                self._master = master
+                held[:] = [
+                    _Held(item.entry, None if secret is None else self._sealed(item.entry, secret))
+                    for item, secret in zip(held, plain, strict=True)
+                ]
+        except BaseException:
+            self._master = before
+            raise
+
+    def _sealed(self, entry: Entry, secret: bytes) -> Sealed:
+        return seal(self._wrapping, self._master.id, secret, _bound(entry))
+
     def _rotate(self, held: list[_Held], purpose: str) -> Entry:
         moment = self._clock()
         for at, item in enumerate(held):
@@ -285,13 +309,13 @@ class Ring:
             id=name, purpose=purpose, algorithm=algorithm, size=size, created=moment,
             active_until=until, verify_until=_later(until, self._periods.verify), public=public,
         )  # fmt: skip
-        return _Held(entry, seal(self._wrapping, self._master.id, secret, _bound(entry)))
+        return _Held(entry, self._sealed(entry, secret))
 
     def _resealed(self, held: _Held, entry: Entry) -> _Held:
         if held.secret is None:
             return _Held(entry, None)
         plain = unseal(self._wrapping, held.secret, _bound(held.entry))
-        return _Held(entry, seal(self._wrapping, self._master.id, plain, _bound(entry)))
+        return _Held(entry, self._sealed(entry, plain))
 
     # --- secrets
 
@@ -445,6 +469,17 @@ class Ring:
             raise KeyringError(
                 f"the key ring cannot be written: {error.strerror}", f"see {self._path.parent}"
             ) from None
+
+
+def wrapped_under(path: Path) -> str:
+    """Id of the master key that a ring says it is encrypted under, not checked; empty when it does
+    not say. Whoever forges it gains nothing: the ring does not open then."""
+    try:
+        raw = read_private(path, _MAX_FILE, "key ring")
+        keys = json.loads(raw or b"{}")["ring"]["keys"]
+        return next((str(key["secret"]["key"]) for key in keys if key["secret"]), "")
+    except (OSError, KeyringError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def named(entries: Sequence[Entry], prefix: str) -> Entry:

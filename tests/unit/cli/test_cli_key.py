@@ -104,3 +104,36 @@ def test_without_a_state_the_remedy_is_named(cli: Cli, tmp_path: Path) -> None:
     ended = cli("key", "list", "--state", str(tmp_path / "none"))
     assert ended.status == 2
     assert "--state" in ended.err
+
+
+def test_the_master_key_is_rotated_in_place_and_to_a_file(cli: Cli, state: Path) -> None:
+    before = json.loads(cli("key", "list", "--json").out)
+    ended = cli("key", "rotate", "master", "--json")
+    assert ended.status == 0, ended.err
+    after = json.loads(cli("key", "list", "--json").out)
+    assert after["master"]["id"] == json.loads(ended.out)["master"]["id"] != before["master"]["id"]
+    assert after["keys"] == before["keys"]
+    file = state.parent / "elsewhere.key"
+    assert cli("key", "rotate", "master", "--to", str(file)).status == 0
+    ended = cli("key", "list")
+    assert (ended.status, "another master key" in ended.err) == (1, True)
+    config = state.parent / "config.yaml"
+    config.write_text(f"keys: {{master_file: {file}}}\n")
+    ended = cli("key", "list", "--json", "--config", str(config))
+    assert ended.status == 0, ended.err
+    assert json.loads(ended.out)["keys"] == before["keys"]
+    ended = cli("key", "rotate", "master", "--config", str(config))
+    assert (ended.status, "cannot replace it" in ended.err) == (2, True)
+
+
+def test_the_master_key_of_a_running_daemon_is_not_rotated(cli: Cli, state: Path) -> None:
+    from fumehood.audit.segments import claim
+
+    lock = claim(state / "audit")
+    try:
+        ended = cli("key", "rotate", "master")
+    finally:
+        os.close(lock)
+    assert ended.status != 0
+    assert "another process" in ended.err
+    assert cli("key", "list").status == 0
