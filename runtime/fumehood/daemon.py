@@ -449,12 +449,14 @@ def _compose(
     state, ceilings = Path(settings.state), settings.ceilings
     rootless = ceilings.uid_own >= 0
     own, leased = divide(ceilings)
+    digest_of = _profile_digest(ceilings)
     catalog = Catalog(
         state,
         None if rootless else own,
         os.geteuid(),
         sealer=sealer,
         frozen=lambda fd: fsverity.measured(fd) is not None,
+        profile=partial(_known_digest, digest_of),
     )
     for problem in catalog.problems:
         log.error("a row of the catalog cannot be read", problem=problem)
@@ -470,7 +472,6 @@ def _compose(
                 "changed": tool.notes,
             },
         )
-    digest_of = _profile_digest(ceilings)
     admission = Admission(
         catalog.get,
         authorizer=Authorizer(config, own_uid=os.geteuid() if rootless else None),
@@ -582,6 +583,13 @@ def _profile_digest(ceilings: Ceilings) -> Callable[[str], str]:
         return profile_files.load(ceilings.profiles, ceilings.own_profiles, name).digest
 
     return digest
+
+
+def _known_digest(digest_of: Callable[[str], str], name: str) -> str:
+    try:
+        return digest_of(name)
+    except FumehoodError:  # there is none: the planner says so, too
+        return ""
 
 
 _CONTROLS = (

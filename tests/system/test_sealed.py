@@ -18,6 +18,7 @@ import pytest
 from fumehood.launcher import keeper, sealing
 from fumehood.model.codec import encode
 from fumehood.model.tree import UNSEALED, ToolFile
+from fumehood.resources import profile_directory
 from fumehood.supervisor.sealing import Sealer
 from support import ledger
 from support.hood import Hood, children, eventually, hood
@@ -188,9 +189,38 @@ def test_a_store_of_former_times_is_sealed_and_what_was_changed_in_it_is_quarant
         records = ledger.records(running.state)
         (record,) = [one for one in records if one["event"] == "tool.quarantined"]
         assert record["tool"] == "touched"
-        # what was registered, registered again, is whole again
+        # what was registered, registered again and agreed to, is whole again
         running.register(
             None, "touched", command=["python3", "/tool/main.py"],
             files={**FILES, "name": "touched"},
         )  # fmt: skip
+        running.cli("tool", "approve", "touched", "1.0.0", check=True)
         assert running.call("touched")["status"] == "ok"
+
+
+def test_a_profile_that_says_something_else_at_the_next_start_quarantines_its_tools(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o755)
+    own = tmp_path / "profiles"
+    own.mkdir(mode=0o755)
+    shipped = json.loads((Path(profile_directory()) / "compute.json").read_text())
+    write_profile(own / "mine.json", shipped)
+    with hood(tmp_path) as running:
+        running.register(None, "strict", command=["cat"], seccomp="mine")
+        assert running.call("strict")["status"] == "ok"
+    shipped["syscalls"] = shipped["syscalls"][:-1]
+    write_profile(own / "mine.json", shipped)
+    with hood(tmp_path) as running:
+        assert running.cli("call", "strict").returncode == 3
+        shown = json.loads(running.cli("tool", "show", "strict", "--json", check=True).stdout)
+        assert shown["state"] == "quarantined"
+        assert shown["notes"][0].startswith("its seccomp profile mine changed: sha384:")
+        agreed = running.cli("tool", "approve", "strict", "1.0.0", "--accept", "quarantined")
+        assert agreed.returncode == 0, agreed.stderr
+        assert running.call("strict")["status"] == "ok"
+
+
+def write_profile(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value))
+    path.chmod(0o644)

@@ -23,6 +23,7 @@ from fumehood.catalog import trees
 from fumehood.catalog.database import LOCK_SECONDS, open_database, translated
 from fumehood.catalog.lint import lint_files, lint_schemas
 from fumehood.catalog.pins import stored_files, tool_digest
+from fumehood.catalog.profile_pins import ProfileDigest, ProfilePins
 from fumehood.catalog.shelves import Sealer, Shelves
 from fumehood.errors import CatalogError, ManifestError
 from fumehood.model.manifest import Manifest, canonical, load_manifest
@@ -53,6 +54,7 @@ class Catalog:
         accounts: first UID and count of the service accounts; None when rootless.
         own_uid: the account of every tool when rootless.
         sealer: writes in `store/`, where this process cannot.
+        profile: the digest of a seccomp profile as it is now, by its name.
         frozen: whether the kernel keeps an open file from ever being changed (fs-verity).
         wait: seconds that a predecessor, just ending, may still hold the catalog.
 
@@ -71,6 +73,7 @@ class Catalog:
         sealer: Sealer,
         frozen: Callable[[int], bool] = lambda _: False,
         wait: float = LOCK_SECONDS,
+        profile: ProfileDigest = lambda _: "",
     ) -> None:
         self._directory = directory
         self._shelves = Shelves(directory / "store", sealer, frozen)
@@ -85,6 +88,7 @@ class Catalog:
         with translated(directory):
             self._db = open_database(directory / "catalog.sqlite3", wait)
             try:
+                self._profiles = ProfilePins(self._db, profile)
                 with self._transaction():
                     self._load()
             except BaseException:
@@ -241,7 +245,8 @@ class Catalog:
             return current
 
     def verify(self) -> tuple[RegisteredTool, ...]:
-        """Compare every stored tree with its pin; to be called at start, before any call.
+        """Compare every stored tree and the profiles with their pins; to be called at start, before
+        any call.
 
         Returns: the tools quarantined now, with what changed as their notes. Trees that no version
         refers to, and what a power cut left half made, are deleted.
@@ -252,6 +257,11 @@ class Catalog:
                 self._quarantine(tool)
                 for tool in self.all()
                 if tool.state != QUARANTINED and not self._shelves.is_sound(tool.files)
+            ]
+            bad += [
+                self._set_aside(tool, note)
+                for tool in self.list()
+                if tool.state == ACTIVE and (note := self._profiles.change(tool))
             ]
             self.collect(())
             return tuple(bad)
@@ -333,6 +343,7 @@ class Catalog:
             self._set_state(current, SUPERSEDED)
         self._drop_oldest(name)
         self._account(name)
+        self._profiles.pin(tool)
         self._set_state(tool, ACTIVE)
 
     def _set_state(self, tool: RegisteredTool, state: str) -> None:

@@ -244,3 +244,52 @@ def test_files_of_a_version_are_known_by_their_digests(catalog: Catalog) -> None
     }  # fmt: skip
     assert tool.files == tree_digest(FILES)
     assert json.dumps(listing)
+
+
+def test_a_profile_that_became_another_one_quarantines_what_was_agreed_to_with_it(
+    tmp_path: Path,
+) -> None:
+    profiles = {"compute": "sha384:" + "a" * 96}
+
+    def opened() -> Catalog:
+        return catalog_in(tmp_path, RANGE, profile=lambda name: profiles.get(name, ""))
+
+    made = opened()
+    tool = made.add(manifest(), FILES)
+    made.add(manifest(name="other"), FILES)
+    made.close()
+    made = opened()
+    assert made.verify() == ()
+    made.close()
+    profiles["compute"] = "sha384:" + "b" * 96
+    made = opened()
+    bad = made.verify()
+    assert {one.manifest.name for one in bad} == {"word-count", "other"}
+    (note,) = bad[0].notes
+    assert note.startswith("its seccomp profile compute changed: sha384:bbbb")
+    assert made.approve("word-count", tool.manifest.version).state == "active"
+    made.close()
+    made = opened()
+    assert made.verify() == (), "what is quarantined stays so, what was approved is pinned anew"
+    assert [one.state for one in made.list()] == ["quarantined", "active"]
+    made.approve("other", "1.0.0")
+    del profiles["compute"]
+    made.close()
+    made = opened()
+    assert all("is gone" in one.notes[0] for one in made.verify())
+    made.close()
+
+
+def test_what_was_registered_before_profiles_were_pinned_is_pinned_at_the_next_start(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    catalog.add(manifest(), FILES)
+    catalog.close()
+    with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
+        db.execute("DROP TABLE profile_pins")
+    db.close()
+    for digest, states in (("sha384:a", ["active"]), ("sha384:b", ["quarantined"])):
+        made = catalog_in(tmp_path, RANGE, profile=lambda _, digest=digest: digest)  # type: ignore[misc]
+        made.verify()
+        assert [one.state for one in made.list()] == states
+        made.close()
