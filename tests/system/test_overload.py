@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import grp
 import json
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import psutil
@@ -74,6 +76,31 @@ def test_a_thousand_waiting_calls_of_one_caller_do_not_starve_anothers_one() -> 
         ledger = Ledger.of(running.state)
         ledger.check()
         assert sum(ledger.ended.values()) == 1_201
+
+
+def test_a_stop_refuses_a_thousand_waiting_calls_and_records_each() -> None:
+    config = {
+        "accounts": ACCOUNTS,
+        "sandboxes": 2,
+        "queue": 1_000,
+        "queue_timeout": "10m",
+        "per_caller": 2_000,
+        "in_flight_per_connection": 2_000,
+        "shutdown": {"grace": "1s"},
+    }
+    with hood(config=config) as running:
+        running.register(None, "nap", command=["sleep", "60"], limits={"timeout": "2m"})
+        with Pipeline(running.socket) as caller:
+            caller.send("nap", 1_000)
+            eventually(lambda: int(running.status()["waiting"]) >= 990, 30, "they wait")
+            running.process.send_signal(signal.SIGTERM)
+            found = Counter(answer["status"] for answer in caller.answers(60))
+            assert caller.waiting == 0, "somebody waits in silence"
+        assert running.process.wait(60) == 0, "it ended in order, not killed by its keeper"
+        assert found["rejected"] == 999, "a place of the two is left to others"
+        ledger = Ledger.of(running.state)
+        ledger.check()
+        assert Counter(ledger.statuses.values()) == {"rejected": 999, "cancelled": 1}
 
 
 def test_a_caller_whose_calls_run_long_leaves_a_place_for_another() -> None:
