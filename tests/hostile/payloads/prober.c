@@ -128,6 +128,8 @@ static const struct attempt attempts[] = {
     {"socket xdp", SYS_socket, {44, 3, 0}},
     {"socket bluetooth", SYS_socket, {31, 3, 1}},
     {"socketpair tipc", SYS_socketpair, {30, 1, 0, PTR}},
+    {"socketpair unix datagram", SYS_socketpair, {1, 2, 0, PTR}},
+    {"socketpair unix raw", SYS_socketpair, {1, 3, 0, PTR}},
 };
 
 #if defined(__x86_64__)

@@ -181,8 +181,23 @@ MEANING = [
     ("compute network strict", "setuid", (0,), EPERM),
     # sockets
     ("compute network", "socketpair", (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC), ALLOW),
-    ("compute network", "socketpair", (AF_TIPC, SOCK_STREAM), EPERM),
-    ("compute network", "socketpair", (AF_INET, SOCK_STREAM), EPERM),
+    *(
+        ("compute network", "socketpair", (AF_UNIX, kind | flags), answer)
+        for kind, answer in (
+            (SOCK_STREAM, ALLOW), (SOCK_SEQPACKET, ALLOW), (SOCK_DGRAM, EPERM), (SOCK_RAW, EPERM),
+            (4, EPERM), (6, EPERM), (10, EPERM), (0, EPERM), (7, EPERM), (9, ENOSYS),
+        )
+        for flags in (0, SOCK_CLOEXEC | SOCK_NONBLOCK, GARBAGE)
+    ),
+    ("compute network", "socketpair", (GARBAGE | AF_UNIX, SOCK_DGRAM), EPERM),
+    ("compute network", "socketpair", (GARBAGE | AF_UNIX, SOCK_STREAM), ALLOW),
+    ("strict", "socketpair", (AF_UNIX, SOCK_STREAM), KILL),
+    *(
+        ("compute network", "socketpair", (AF_TIPC, kind), EPERM)
+        for kind in (SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, 4, SOCK_SEQPACKET)
+    ),
+    ("compute network", "socketpair", (AF_INET, SOCK_STREAM), ENOSYS),
+    ("compute network", "socketpair", (AF_INET, SOCK_DGRAM), EPERM),
     *(
         ("compute", "socket", (family, kind), EPERM)
         for family in (AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_ALG, AF_VSOCK, AF_XDP)
