@@ -13,6 +13,7 @@ import pytest
 from fumehood.images.store import ImageStore
 from support.archives import entry, tar
 from support.cli import Cli
+from support.cyclonedx import faults
 from support.gateway import FakeSupervisor, registered
 
 STATUS = b"Package: bash\nStatus: install ok installed\nVersion: 5.2\nArchitecture: amd64\n"
@@ -62,6 +63,9 @@ def test_it_has_image_requirements_and_files(
     assert some["purl"] == "pkg:pypi/some@1.0"
     assert file["hashes"][0]["content"] == hashlib.sha384(LOCK).hexdigest()
     assert document["compositions"][0]["aggregate"] == "unknown"
+    assert faults(document) == []
+    document["components"][0]["type"] = "thing"
+    assert faults(document), "the schema is looked at"
 
 
 def test_a_stored_file_that_is_not_the_pinned_one_is_an_error(
