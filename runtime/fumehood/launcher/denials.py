@@ -185,11 +185,13 @@ class Denials:
         there were too many, or more of somebody's than are read."""
         if not any(tally.logged for tally in self._running.values()):
             return []
-        blind = time.monotonic() < self.paused_until or self._overflowed()
+        now = time.monotonic()
+        blind = now < self.paused_until or self._overflowed()
+        counted = now < self.second_over
         return [
             name
             for name, tally in self._running.items()
-            if tally.logged and (blind or tally.recent >= LOGGED_PER_SECOND)
+            if tally.logged and (blind or (counted and tally.recent >= LOGGED_PER_SECOND))
         ]
 
     def forgive(self, name: str) -> None:

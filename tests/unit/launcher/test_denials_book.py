@@ -283,6 +283,7 @@ def test_who_has_too_much_recorded_must_stand_still_for_the_rest_of_the_second(
     book.receive()
     assert (book.over(), book.second_over) == (["logged"], 101.0)
     now[0] = 101.0
+    assert book.over() == [], "that second is over, whether or not anything came since"
     book.receive()
     assert book.over() == []
 
