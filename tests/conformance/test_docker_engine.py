@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fumehood.engines.promises import lacking
 from fumehood.kernel import seccomp
 from fumehood.launcher import messages as m
 from fumehood.launcher.docker_process import _KEEP
@@ -121,6 +122,20 @@ def test_plans_of_another_engine_or_an_unknown_runtime_are_refused(
         assert isinstance(end, m.Refused)
         assert (end.code, end.control) == ("plan_refused", control)
         containers.talk(ends, b"")
+
+
+def test_a_runtime_that_the_daemon_does_not_offer_is_refused_by_name(
+    docker_engine: Engine, tmp_path: Path
+) -> None:
+    accepted = tuple(sorted(lacking("kata")))
+    with docker_launcher(
+        tmp_path, docker_engine, runtimes=("runc", "kata"), accepted=accepted
+    ) as process:
+        ends = process.open("aaaaaaaa-1", docker_plan("cat", runtime="kata", accepted=accepted))
+        end = process.last()
+        assert isinstance(end, m.Refused)
+        assert "offers no runtime 'kata'" in end.cause
+        assert process.talk(ends, b"") == (b"", b"")
 
 
 def test_many_at_once(containers: DockerProcess) -> None:

@@ -69,6 +69,10 @@ class Staging:
         os.close(self.fd)
 
 
+_DEPTH: Final = 64
+"""Of what is deleted where it stands: an image has no more folders within each other."""
+
+
 @contextmanager
 def staging(root: int) -> Iterator[Staging]:
     """A place for work in progress, deleted at the end. It is locked meanwhile, so that a sweep
@@ -140,7 +144,8 @@ def write(root: int, path: str, data: bytes) -> None:
 
 def delete(directory: int, name: str) -> None:
     """Delete a file or a whole tree of ours, read-only directories included, however deep: what
-    lies deeper is moved up, so that neither descriptors nor frames grow with it."""
+    lies deeper than an image can is moved up first, so that neither descriptors nor frames grow
+    with it."""
     info = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if not stat.S_ISDIR(info.st_mode):
         os.unlink(name, dir_fd=directory)
@@ -148,31 +153,28 @@ def delete(directory: int, name: str) -> None:
     top = os.open(name, DIRECTORY, dir_fd=directory)
     try:
         os.fchmod(top, 0o700)
-        while names := os.listdir(top):
-            for inner in names:
-                if _is_directory(inner, top):
-                    _flatten(inner, top)
-                    os.rmdir(inner, dir_fd=top)
-                else:
-                    os.unlink(inner, dir_fd=top)
+        while os.listdir(top):
+            _empty(top, top, 0)
     finally:
         os.close(top)
     os.rmdir(name, dir_fd=directory)
 
 
-def _flatten(name: str, top: int) -> None:
-    """Empty a directory in `top`: its own directories come to stand beside it."""
-    os.chmod(name, 0o700, dir_fd=top)
-    fd = os.open(name, DIRECTORY, dir_fd=top)
-    try:
-        for inner in os.listdir(fd):
-            if _is_directory(inner, fd):
-                os.chmod(inner, 0o700, dir_fd=fd)  # rename(2) writes its `..`
-                os.rename(inner, secrets.token_hex(8), src_dir_fd=fd, dst_dir_fd=top)
-            else:
-                os.unlink(inner, dir_fd=fd)
-    finally:
-        os.close(fd)
+def _empty(fd: int, top: int, depth: int) -> None:
+    for name in os.listdir(fd):
+        if not _is_directory(name, fd):
+            os.unlink(name, dir_fd=fd)
+            continue
+        os.chmod(name, 0o700, dir_fd=fd)
+        if depth >= _DEPTH:
+            os.rename(name, secrets.token_hex(8), src_dir_fd=fd, dst_dir_fd=top)
+            continue
+        inner = os.open(name, DIRECTORY, dir_fd=fd)
+        try:
+            _empty(inner, top, depth + 1)
+        finally:
+            os.close(inner)
+        os.rmdir(name, dir_fd=fd)
 
 
 def _is_directory(name: str, parent: int) -> bool:

@@ -72,7 +72,7 @@ def understood(text: str) -> PipSettings:
     if not remote and not by_default:
         options += ["--no-index"]
     for host in found.get("trusted-host", "").split():
-        if re.fullmatch(r"[A-Za-z0-9.:\[\]-]{1,255}", host):
+        if re.fullmatch(r"[A-Za-z0-9\[][A-Za-z0-9.:\[\]-]{0,254}", host):
             options += ["--trusted-host", host]
     if (proxy := without_credentials(found.get("proxy", ""))) is not None:
         options += ["--proxy", proxy]
