@@ -136,6 +136,16 @@ def test_the_rules_themselves_have_no_circle() -> None:
         order += ready
 
 
+def test_admission_knows_of_no_socket() -> None:
+    """It decides about callers whoever proved them: a socket's peer, or a token's subject."""
+    network = {"socket", "socketserver", "asyncio", "anyio", "select", "selectors", "ssl", "http"}
+    for path in sorted((PACKAGE / "admission").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.partition(".")[0] for name in names} & network, path.name
+
+
 def test_the_levels_of_imports_are_told_as_they_are_held() -> None:
     lines = [
         re.search(

@@ -77,6 +77,8 @@ def _tell(draft: Draft, judged: Verdict) -> None:
     if judged.cause:
         note("incomplete", judged.cause, "1;33")
         say(f"  {judged.remedy}")
+    if judged.missing:
+        note("to fill in", ", ".join(judged.missing), "1;33")
 
 
 def _text(path: Path) -> str:

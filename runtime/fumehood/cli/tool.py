@@ -105,9 +105,11 @@ def _told(
         for line in entry["notes"]:
             say(f"  {line}")
         if pending:
+            name, version = manifest["name"], manifest["version"]
             say(
-                f"  an operator looks at `fumehood tool diff {manifest['name']}`, then "
-                f"`fumehood tool approve {manifest['name']} {manifest['version']}`"
+                f"  an operator looks at `fumehood tool show {name} --version {version}`, and at "
+                f"`fumehood tool diff {name}` where there is another version, then "
+                f"`fumehood tool approve {name} {version}`"
             )
     sys.stdout.flush()
     for path, error in refusals:

@@ -16,7 +16,7 @@ from fumehood.errors import ManifestError, UsageError
 from fumehood.model.document import DocumentError, parse, shown
 from fumehood.model.foreign import docker_catalog, mcpb, server_json, toolhive
 from fumehood.model.foreign.draft import Draft, Part
-from fumehood.model.manifest import load_manifest
+from fumehood.model.manifest import Manifest, Run, load_manifest
 from fumehood.model.schema import check_schema
 
 MAX_BYTES: Final = 4 << 20
@@ -28,10 +28,12 @@ _TOOLHIVE_KEYS: Final = frozenset({"read", "write", "network", "privileged", "na
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `tool check` would say of the draft; an empty cause is no objection."""
+    """What `tool check` would say of the draft; an empty cause is no objection. missing: all keys
+    that have to be filled in."""
 
     cause: str = ""
     remedy: str = ""
+    missing: tuple[str, ...] = ()
 
 
 def read(text: str, *, source: str, server: str | None = None, tool: str | None = None) -> Draft:
@@ -106,8 +108,19 @@ def verdict(draft: Draft) -> Verdict:
         if manifest.outputSchema is not None:
             check_schema(manifest.outputSchema, "outputSchema")
     except ManifestError as error:
-        return Verdict(error.cause, error.remedy)
+        return Verdict(error.cause, error.remedy, missing(draft.manifest))
     return Verdict()
+
+
+def missing(manifest: dict[str, Any]) -> tuple[str, ...]:
+    """Keys that a manifest must have and the draft has not, all of them."""
+    found = [key for key, one in Manifest.model_fields.items() if one.is_required()]
+    run = manifest.get("run")
+    inner = [f"run.{key}" for key, one in Run.model_fields.items() if one.is_required()]
+    lacking = [key for key in found if key not in manifest]
+    if isinstance(run, dict):
+        lacking += [key for key in inner if key.removeprefix("run.") not in run]
+    return tuple(lacking)
 
 
 def written(manifest: dict[str, Any]) -> str:
