@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from corpus import benign, harmful
+from corpus import benign, harmful, outputs, places
 from corpus.sample import Sample
 from fumehood.model.scan_policy import ScanSpec
 from fumehood.scan.decide import Policies
@@ -37,7 +37,8 @@ def measured(cache: Path | None) -> dict[str, Group]:
     search, policy = searcher(cache, ScanSpec()), Policies().of("")
     prints = Fingerprints(b"q" * 48)
     groups: dict[str, Group] = defaultdict(Group)
-    for sample in chain(harmful.samples(), benign.samples()):
+    everything = (harmful, places, benign, outputs)
+    for sample in chain.from_iterable(part.samples() for part in everything):
         group = groups[sample.group]
         group.samples += 1
         group.harmful = sample.kind is not None

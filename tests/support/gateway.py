@@ -86,6 +86,24 @@ class Said:
         return self.value
 
 
+class FakeReleasing:
+    """Withheld output by invocation, as `to_json` of `supervisor.withheld.Kept` has it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Any]] = {}
+
+    async def release(self, caller: Caller, invocation: str) -> Said:
+        if invocation not in self.kept:
+            raise UnknownInvocation("no output of such an invocation is kept", "see what is")
+        return Said(self.kept[invocation])
+
+    async def listed(self, caller: Caller) -> Said:
+        sizes = [
+            {"invocation": name, "bytes": 1000, "seconds_left": 7200} for name in sorted(self.kept)
+        ]
+        return Said({"kept": sizes})
+
+
 class FakeResponse:
     """Stops and incidents as they were asked for."""
 
@@ -134,6 +152,7 @@ class FakeSupervisor:
     def __init__(self) -> None:
         self.response = FakeResponse()
         self.traced = False
+        self.releasing = FakeReleasing()
         self.requests: list[Request] = []
         self.listeners: dict[str, Listener | None] = {}
         self.running: set[str] = set()

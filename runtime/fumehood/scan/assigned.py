@@ -81,6 +81,8 @@ def _judge(found: Found) -> Confidence | None:
     after = found.data[found.span[1] : found.span[1] + 1]
     if quoted and after not in (b'"', b"'", b"`", b"\\", b""):
         return None  # the rule for quoted values sees all of it
+    if value.endswith(b"=") and value[:-1].isalpha():  # the next name of a list
+        return None
     if value.count(b":") > 3:  # a line of passwd(5)
         return None
     if not quoted and (after in (b"(", b"[") or b"->" in value or b"::" in value):
@@ -123,8 +125,11 @@ def _password(value: bytes, *, quoted: bool, alone: bool) -> Confidence | None:
 
 
 def _token(value: bytes, name: bytes) -> Confidence | None:
-    if len(value) < MIN_TOKEN or b" " in value or SNAKE.fullmatch(value):
+    if b" " in value or SNAKE.fullmatch(value):
         return None
+    if len(value) < MIN_TOKEN:
+        said = re.search(rb"(?i)secret|token|key", name)
+        return "medium" if said and len(value) >= 8 and kinds(value) >= 4 else None
     if not re.search(rb"[A-Za-z]", value):
         return None
     if not re.search(rb"[0-9]", value) and (kinds(value) < 3 or re.search(rb"[/:.]", value)):
@@ -148,7 +153,7 @@ def entropy(value: bytes) -> float:
 
 
 _WORD: Final = (
-    r"(?:passw(?:or)?d|passwd|passphrase|passcode|pwd|secret|token|api[-_]?key|apikey|_pass\b|_pw\b"
+    r"(?:passw(?:or)?d|passwd|passphrase|passcode|pwd|secret|token|api[-_]?key|apikey|_pass\b|\bpass\b|_pw\b"
     r"|access[-_]?key|auth[-_]?key|private[-_]?key|account[-_]?key|client[-_]?secret"
     r"|encryption[-_]?key|signing[-_]?key|secret[-_]?key|master[-_]?key|session[-_]?key"
     r"|shared[-_]?key|license[-_]?key|credentials?|webhook[-_]?key|app[-_]?key)"
@@ -161,6 +166,24 @@ RULES: Final[Sequence[Rule]] = (
     Rule(
         "assigned-secret", "high",
         rf"(?i){_KEY}{_IS}(?P<q>\\?[\"'`]?)(?P<s>[^\s\"'`,;<>{{}}()\[\]\\]{{4,512}})",
+        judge=_judge,
+    ),
+    # `setenv NAME value`, `ENV NAME value`, `set -x NAME value`: C shell, fish, Dockerfiles.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)(?:^|[\s;&])(?:setenv|env|set\s+-\S+)[ \t]+{_KEY}[ \t]+(?P<q>[\"']?)(?P<s>[^\s\"'`,;<>{{}}()\[\]\\=]{{4,512}})",
+        judge=_judge,
+    ),
+    # `val name: String = "value"`: Kotlin, Swift, TypeScript, Rust.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i){_KEY}\s{{0,4}}:\s{{0,4}}&?(?:'static )?(?:String|str|text|SecretStr)\??\s{{0,4}}=\s{{0,4}}(?P<q>[\"'])(?P<s>[^\"'\n]{{4,256}})[\"']",
+        judge=_judge,
+    ),
+    # `with password 'value'`, as programs complain.
+    Rule(
+        "assigned-secret", "high",
+        r"(?i)\b(?:with|using|and|wrong|bad|invalid)\s+(?:the\s+)?(?P<n>password|passphrase)\s+(?P<q>[\"'`])(?P<s>[^\"'`\n]{4,256})[\"'`]",
         judge=_judge,
     ),
     # With blanks and punctuation in it: only a quote tells where it ends.
@@ -187,7 +210,7 @@ RULES: Final[Sequence[Rule]] = (
         "spoken-password", "high",
         r"(?i)(?P<n>password|passphrase|passcode|비밀번호|암호|密码|密碼|パスワード"
         r"|contrase\xc3\xb1a|passwort|mot de passe|senha|пароль)(?P<q>)"
-        r"\s{0,3}(?:is|:|=|は|는|은|ist|es|est|\xef\xbc\x9a)\s{0,3}[\"'`]?(?P<s>[!-~]{6,64})",
+        r"\s{0,3}(?:(?:is|es|est|ist|\xc3\xa9)\s{0,2}:?|:|=|は|는|은|\xef\xbc\x9a)\s{0,3}[\"'`]?(?P<s>[!-~]{6,64})",
         judge=lambda found: _spoken(found),
     ),
     Rule(
@@ -198,6 +221,22 @@ RULES: Final[Sequence[Rule]] = (
         judge=lambda found: _spoken(found),
     ),
 )  # fmt: skip
+
+
+PAIRS: Final[Sequence[Rule]] = (
+    # Pairs of a name and a value: Kubernetes, ECS, Postman, forms.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)\b(?:name|key)[\"']?\s{{0,4}}[:=]\s{{0,4}}[\"']?{_KEY}[\"']?\s{{0,4}},?\s{{0,40}}[\"']?\bvalue[\"']?\s{{0,4}}[:=]\s{{0,4}}[\"']?(?P<q>)(?P<s>[^\s\"'`,;<>{{}}]{{4,512}})",
+        judge=_judge,
+    ),
+    Rule(
+        "assigned-secret", "high",
+        r"(?i)<input\b[^>]{0,200}?\btype\s*=\s*[\"']?(?P<n>password)\b[^>]{0,200}?\bvalue\s*=\s*[\"']?(?P<q>)(?P<s>[^\"'\s<>]{4,256})",
+        judge=_judge,
+    ),
+)  # fmt: skip
+PAIRS_GATE: Final = (r"(?i)value[\"']?\s{0,4}[:=]",)
 
 
 def _spoken(found: Found) -> Confidence | None:
@@ -214,3 +253,9 @@ def _spoken(found: Found) -> Confidence | None:
 
 def detector(cache: Path | None = None) -> PatternDetector:
     return PatternDetector("assigned", RULES, cache)
+
+
+def pairs(cache: Path | None = None) -> PatternDetector:
+    """Names and values that stand apart: a detector of its own, because a JSON text is full of
+    names, and few have values beside them."""
+    return PatternDetector("pairs", PAIRS, cache, gate=PAIRS_GATE)

@@ -6,6 +6,7 @@ Each rule is one documented syntax. What stands there must still look like a sec
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,20 @@ def _likely(found: Found) -> Confidence | None:
 def _session(found: Found) -> Confidence | None:
     value = found["s"]
     return "medium" if not is_placeholder(value) and kinds(value) >= 2 else None
+
+
+def _sasl(found: Found) -> Confidence | None:
+    value = found["s"]
+    try:
+        said = binascii.a2b_base64(value + b"=" * (-len(value) % 4))
+    except binascii.Error:
+        return None
+    return "high" if said.count(b"\0") == 2 else None
+
+
+def _spoken(found: Found) -> Confidence | None:
+    value = found["s"].rstrip(b".,;:'\"`)")
+    return "medium" if kinds(value) >= 3 and not is_placeholder(value) else None
 
 
 _LOGIN: Final = (
@@ -100,6 +115,50 @@ RULES: Final[Sequence[Rule]] = (
         "secure-string", "high",
         r"(?i)ConvertTo-SecureString\s+(?:-(?:String|AsPlainText|Force)\s+){0,3}[\"'](?P<s>[^\"'\n$]{4,256})[\"']",
         judge=_likely,
+    ),
+    Rule(
+        "argument-password", "high",
+        r"\bzip\s[^\n|;]{0,200}?-P\s+[\"']?(?P<s>[^\s\"']{4,256})",
+        judge=_likely,
+    ),
+    Rule(
+        "argument-password", "high",
+        r"\b(?:7z[ar]?|rar|unrar)\s+[a-z]\s[^\n|;]{0,200}?-p[\"']?(?P<s>[^\s\"'-][^\s\"']{3,255})",
+        judge=_likely,
+    ),
+    Rule(
+        "argument-password", "high",
+        r"\b(?:https?|xh)\s[^\n|;]{0,300}?(?:-a|--auth)[ =][\"']?[^\s:\"']{1,64}:(?P<s>[^\s\"']{4,256})",
+        judge=_likely,
+    ),
+    Rule(
+        "argument-password", "high",
+        r"\blftp\s[^\n|;]{0,200}?-u\s+[\"']?[^\s,\"']{1,64},(?P<s>[^\s\"']{4,256})",
+        judge=_likely,
+    ),
+    Rule(
+        "argument-password", "high",
+        r"(?i)\bnet\s+use\s+(?:[a-z*]:?\s+)?\\\\\S{3,256}\s+(?P<s>[^\s/*]\S{3,127})\s+/user:",
+        judge=_likely,
+    ),
+    # Cloud-init's list of passwords, and routers' own ways.
+    Rule(
+        "chpasswd-password", "high",
+        r"\bchpasswd:\s+(?:expire:\s*\S+\s+)?list:\s*\|?\s+(?:- )?[a-z_][a-z0-9_-]{0,31}:(?P<s>\S{4,256})",
+        judge=_likely,
+    ),
+    Rule(
+        "router-password", "high",
+        r"(?i)^\s*(?:enable|username\s+\S{1,64}(?:\s+privilege\s+\d+)?)\s+(?:secret|password)\s+(?:[05789]\s+)?(?P<s>\S{4,128})",
+        judge=_likely,
+    ),
+    # RFC 4616.
+    Rule("authorization-basic", "high", r"\bAUTH PLAIN (?P<s>[A-Za-z0-9+/]{8,1000}={0,2})", judge=_sasl),
+    # `creds are admin / …`, as people write to each other.
+    Rule(
+        "spoken-password", "high",
+        r"(?i)\b(?:creds?|credentials|login|account|user(?:name)?)\b[^\n]{0,40}?(?:are|is|:)\s*[\w.@-]{2,64}\s+?[/|]\s+?(?P<s>[!-~]{6,128})",
+        judge=_spoken,
     ),
     # npm's and Docker's files of credentials.
     Rule("npmrc-token", "high", r":_(?:authToken|auth|password)\s*=\s*[\"']?(?P<s>[^\s\"'$]{8,512})"),

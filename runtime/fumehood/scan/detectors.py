@@ -42,6 +42,7 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         SecretsDetector(cache),
         tokens.detector(cache),
         assigned.detector(cache),
+        assigned.pairs(cache),
         contexts.detector(cache),
         TablesDetector(cache),
         personal.detector(cache),

@@ -123,6 +123,7 @@ RULES: Final[Sequence[Rule]] = (
         r"<\|(?:im_start|im_end|im_sep|system|user|assistant|endoftext|begin_of_text|end_of_text"
         r"|start_header_id|end_header_id|eot_id|eom_id|python_tag|end|start|channel|message"
         r"|START_OF_TURN_TOKEN|END_OF_TURN_TOKEN|SYSTEM_TOKEN|USER_TOKEN|CHATBOT_TOKEN)\|>"
+        r"|###\s?Instructions?:[^#]{1,600}###\s?Response:"
         r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS)\]"
         r"|<\xef\xbd\x9c(?:User|Assistant|begin\xe2\x96\x81of\xe2\x96\x81sentence)\xef\xbd\x9c>",
         _template, "high",
@@ -130,7 +131,9 @@ RULES: Final[Sequence[Rule]] = (
     _rule(
         "role-marker",
         r"(?im)^[ \t]{0,8}[>*#\[<({|=-]{1,8} ?(?:end of )?(?:system|developer|admin(?:istrator)?|assistant)[ _-]?"
-        r"(?:prompt|message|override|note|notice|instructions?|directive|update|command)\s*[\]>):|*_#-]"
+        r"(?:prompt|message|override|note|notice|instructions?|directive|update|command)\s*(?:[\]>):|*_#]|-[-\s])"
+        r"|^\s{0,8}(?-i:SYSTEM|ADMIN|DEVELOPER) (?-i:NOTICE|MESSAGE|ALERT|UPDATE|PROMPT|INSTRUCTIONS?)\s*:|\bBEGIN (?:SYSTEM|HIDDEN) (?:PROMPT|INSTRUCTIONS?)\b"
+        r"|<(?:system|developer|instructions?)>\s*(?:you|new|ignore|do|always|never|the|your)\b"
         r"|^(?:#{1,6} ?|\[)system(?:\]|:| ?$)|\n\n(?:Human|Assistant): [^\n]*\n\n(?:Human|Assistant):"
         r"|</(?:user_?input|untrusted|tool_?(?:result|output)|document|context|data)>\s*<(?:system|instructions?)>",
         "medium",

@@ -40,7 +40,11 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"(?:told|given)|said )?(?:above|before|previously|prior|earlier|you know|so far|up to (?:now|this point))"
         r"|\b(?:ignore|disregard|forget)\s+(?:the\s+|what\s+the\s+)?user(?:'s)?\s+(?:request|question|query|instructions?|wishes|said|asked|wants)"
         rf"|\b(?:your|the|all|any|those)\s+(?:{_PAST}\s+){{1,2}}(?:guidance|polic(?:y|ies)|safety polic(?:y|ies)|{_ORDERS})\s+(?:(?:above|before)\s+)?"
-        r"(?:no longer appl(?:y|ies)|do(?:es)? not apply (?:any ?more|here)|(?:is|are|was|were) (?:now )?(?:void|invalid|obsolete|cancell?ed|revoked|a test)|ha(?:s|ve) been (?:revoked|superseded|replaced|lifted))",
+        r"(?:no longer appl(?:y|ies)|do(?:es)? not apply (?:any ?more|here)|(?:is|are|was|were) (?:now )?(?:void|invalid|obsolete|cancell?ed|revoked|a test)|ha(?:s|ve) been (?:revoked|superseded|replaced|lifted|updated|changed|suspended))"
+        r"|\b(?:your|all|any|my|these|those|the) (?:safety |content |above )?(?:rules|instructions|restrictions|constraints|limitations|guidelines)(?: above| below)? (?:are|have been|were) (?:now )?(?:suspended|lifted|void|disabled|revoked|cancell?ed)\b"
+        rf"|\b(?:discard|set aside|put aside|drop|scrap|dismiss|disobey)\s+(?:[\w']+\s+){{0,4}}?(?:guidance|context|{_ORDERS})\s+(?:that )?(?:you (?:received|were given|got|had)|(?:from )?(?:before|earlier|above))"
+        r"|\b(?:no matter what|regardless of what|whatever) you(?:'ve| have)? (?:were|been) (?:told|instructed|given)\b|\bregardless of (?:your|any|all) (?:previous |prior |other |system )(?:instructions?|rules|guidelines|prompts?)\b"
+        r"|\bignore (?:all )?your (?:guidelines|instructions|rules|training|programming|safety \w+|restrictions)\b",
         "high",
     ),
     (
@@ -61,6 +65,9 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"|respond as|imagine you are|simulate)\s+(?:now\s+)?(?:an?\s+|the\s+|in\s+)?(?:[\w-]+\s+){0,3}?"
         r"(?:DAN\b|jailbroken|unrestricted|unfiltered|uncensored|evil|developer mode|god mode|root terminal"
         r"|hacker|no longer (?:bound|restricted|limited)|without (?:any )?(?:restrictions|limits|filters|rules))"
+        r"|\b(?:forget|stop) (?:that )?(?:you are|you're|being) an? (?:ai|assistant|language model|chat ?bot|llm)\b"
+        r"|\byou (?:will|must|shall) now (?:act|behave|respond|answer|function) (?:as|like|only)\b"
+        r"|\bas (?:if|though) you (?:have|had) no (?:[\w-]+ )?(?:training|rules|restrictions?|limits|filters?|guidelines|polic\w+)\b"
         r"|\byou are (?:now|no longer) (?:an? |the |my )?(?:[\w-]+ ){0,3}?(?:assistant|\bai\b|bot|agent|model|persona"
         r"|admin(?:istrator)?|bound by|restricted|limited by|subject to)"
         r"|\b(?:pretend|imagine|act as if|behave as though|assume) (?:that )?(?:you (?:have|had)|there (?:are|is|were)) no (?:content |safety |ethical )?(?:polic\w+|restrictions?|rules|limits|limitations|filters?|guidelines)"
@@ -91,6 +98,9 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         rf"\b(?:attention|note|message|instructions?|notice|hey|hello|dear|hi|memo|command)\s*(?:[:,-]\s*)?"
         rf"(?:to|for|,)?\s*(?:the |any |all |every |our |whichever )?{_MODEL}\s*(?:[:,!.-]|\b(?:reading|processing|parsing"
         r"|that (?:reads?|process)|who|only|summari[sz]ing|reviewing|must|should|please)\b)"
+        rf"|\b(?:if|when|should) (?:an? |any |the )?{_MODEL} (?:reads?|sees?|process(?:es)?|parses?|is reading|is summari[sz]ing) (?:this|it)\b|\bto (?:the|any|all) {_MODEL}(?: \w+)?\s*:"
+        r"|\b(?:do not|don't|must not) summari[sz]e (?:this|the)[^\n.]{0,40}[.,;]\s*(?:instead|but|rather)\b"
+        r"|\b(?:save|store|commit|write) (?:this |it |the following )?(?:to|in|into) (?:your )?(?:long[- ]term |persistent )?memory\s*[:,]|\bremember (?:this|the following) (?:for|in) (?:all|every|any) future (?:conversation|chat|session)s?\b"
         r"|\bas an? (?:ai|llm|large)(?: language)?(?: model)?(?: assistant)? (?:reading|processing|parsing|summari[sz]ing|reviewing|seeing|that reads)\b"
         r"|\bgive (?:it )?(?:a )?positive reviews? only\b|\bdo not highlight any negatives?\b"
         r"|\bthe user has (?:explicitly |already )?(?:authori[sz]ed|approved|consented to|permitted|given) (?:you|this|all|permission)\b"
@@ -139,6 +149,8 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"(?:call|invoke|run|execute|trigger)\s+(?:the\s+)?[`\"']?[a-z]+[_.-][a-z_.-]+[`\"']?\s+(?:tool|function)\b"
         r"|\b(?:before|after|instead of|prior to) (?:answering|responding|replying|using (?:this|any) (?:other )?tool|calling (?:this|any))"
         r"[^\n]{0,80}?\b(?:call|invoke|run|execute|read|send|fetch|must)\b"
+        r"|\b(?:call|invoke|run|execute)\b[^\n.]{0,80}?\bbefore doing anything else\b"
+        r"|\bplease (?:run|execute) (?:the |this )?(?:following )?(?:shell |bash |terminal )?commands?\s*:?\s*[`\"']?[a-z]+\b[^\n]{0,80}?(?:\||https?:|/etc/|rm -rf|nc )"
         r"|\b(?:call|invoke|use) the [`\"']?[\w.-]+[`\"']? tool (?:with|to|and) [^\n]{0,120}?(?:delete|send|password|secret|key|transfer|rm -rf|http)",
         "medium",
     ),
@@ -147,7 +159,8 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         "ignore-previous",
         r"(?:이전|앞선|앞서|앞의|위의|위에|기존|지금까지|여태|모든|상기|원래|시스템)[^\n]{0,60}?"
         r"(?:지시|지침|명령|프롬프트|규칙|설정|안내|제약|제한|가이드라인)[^\n]{0,45}?(?:무시|잊|따르지 ?마|따르지 ?말|폐기|버리|무효|효력)"
-        r"|(?:새로운|다음|아래) (?:지시|명령|지침)(?:를|만|을)? ?(?:만 )?(?:따르|수행하|이행하)(?:십|세|라|시)",
+        r"|(?:새로운|다음|아래) (?:지시|명령|지침)(?:를|만|을)? ?(?:만 )?(?:따르|수행하|이행하)(?:십|세|라|시)"
+        r"|(?:당신|너|너의|AI)[^\n]{0,30}?(?:제약|제한|안전 ?(?:규칙|장치)|검열)[^\n]{0,30}?(?:해제|풀렸|사라졌)|요약하지 ?(?:말고|마)[^\n]{0,30}?(?:대신|답|출력)|(?:대화|지시)[^\n]{0,20}?(?:을|를) ?잊고[^\n]{0,45}?(?:출력|답|따르|수행)",
         "high",
     ),
     (
@@ -183,7 +196,8 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"(?:忽略|忽视|忽視|无视|無視|忘记|忘記|忘掉|不要理会|不要理會|不要遵守|不要遵循|放弃|放棄|覆盖|覆蓋|抛弃|丢弃|不用管)"
         r"[^\n]{0,45}?(?:之前|以前|以上|上面|上述|先前|前面|所有|全部|原有|原来|原來|此前|先前|系统|系統|任何|一切)[^\n]{0,45}?"
         r"(?:指令|指示|说明|說明|提示|规则|規則|命令|要求|设定|設定|约束|限制)"
-        r"|(?:忽略|忽视|忽視|无视|無視|忘记|忘記|忘掉)(?:掉)?(?:以上|上面|上述|之前|先前|此前)(?:的)?(?:所有|全部|一切)?(?:内容|內容|文字|对话|對話|信息|話)",
+        r"|(?:忽略|忽视|忽視|无视|無視|忘记|忘記|忘掉)(?:掉)?(?:以上|上面|上述|之前|先前|此前)(?:的)?(?:所有|全部|一切)?(?:内容|內容|文字|对话|對話|信息|話)"
+        r"|(?:你|您)的?(?:安全|内容)?(?:限制|约束|約束)(?:已经|已|都)?(?:被)?(?:解除|取消|移除)|不要(?:总结|總結|概括)[^\n]{0,45}?(?:而是|请|改为)",
         "high",
     ),
     (
@@ -213,7 +227,8 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
     (
         "ignore-previous",
         r"(?:これまで|今まで|以前|前の|前述|上記|上の|先の|先ほど|すべて|全て|全部|あらゆる|元の|システム)[^\n]{0,60}?"
-        r"(?:指示|命令|プロンプト|ルール|規則|指令|設定|制約|制限)[^\n]{0,45}?(?:無視|忘れ|従わない|従うな|破棄|取り消)",
+        r"(?:指示|命令|プロンプト|ルール|規則|指令|設定|制約|制限)[^\n]{0,45}?(?:無視|忘れ|従わない|従うな|破棄|取り消|解除され)"
+        r"|要約(?:せず|しない)(?:に|で)?[^\n]{0,60}?(?:答え|出力|返)",
         "high",
     ),
     (
@@ -242,6 +257,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"\b(?:ignor[ae]n?|ignorar|olvid[ae]n?|descart[ae]n?|omit[ae]n?|esque[c\xc3][\xa7a]?[ae]?\w*|desconsider[ae]m?|haz caso omiso de|no (?:sigas|obedezcas))"
         r"\s+(?:\S+\s+){0,4}?(?:instru\S+es|indicaciones|\S{0,2}rdenes|reglas|directrices|ordens|regras|comandos|orienta\S+es)"
         r"\s+(?:\S+\s+){0,2}?(?:anteriores|previas|pr\S{1,3}vias|precedentes|originales|originais|acima|del sistema|do sistema|de arriba|iniciales|iniciais)"
+        r"|\b(?:tus|sus|suas|tuas) (?:restricciones|reglas|limitaciones|restri\S{2,4}es|regras) (?:han sido|fueron|foram|est\S{1,2}n) (?:eliminadas|levantadas|removidas|desactivadas|suspendidas)"
         r"|\b(?:olvida|ignora|esque\S{1,2}a)(?:te)? (?:de )?(?:todo )?(?:lo|o) que (?:te|se|foi|lhe) (?:dijeron|dije|ha(?:n)? dicho|dito|disseram|pidieron|pediram)",
         "high",
     ),
@@ -269,6 +285,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"\b(?:ignore[rz]?|oublie[rz]?|n[e'] ?(?:tiens|tenez|tenir) (?:pas|aucun) compte|n\S{1,3}glige[rz]?|fais abstraction|faites abstraction|passe[rz]? outre)"
         r"\s+(?:\S+\s+){0,4}?\S{0,2}(?:instructions|consignes|directives|r\S{1,3}gles|ordres|indications)"
         r"\s+(?:\S+\s+){0,3}?(?:pr\S{1,3}c\S{1,3}dentes?|pr\S{1,3}c\S{1,3}dents|ant\S{1,3}rieures?|ci-dessus|initiales|ant\S{1,3}rieurs|re\S{1,3}ues|du syst\S{1,3}me|donn\S{1,3}es)"
+        r"|\b(?:tes|vos) (?:restrictions|limites|r\S{1,3}gles|contraintes) (?:sont|ont \S{1,2}t\S{1,2})(?: d\S{1,3}sormais)? (?:lev\S{1,3}es|supprim\S{1,3}es|d\S{1,3}sactiv\S{1,3}es)"
         r"|\b(?:oublie[sz]?|ignore[sz]?) (?:toutes? )?(?:tes|vos) (?:instructions|consignes|r\S{1,3}gles|directives|ordres)|\boublie[sz]? tout ce qu\S{1,3}(?:on|je|l\S{1,3}on)",
         "high",
     ),
@@ -289,6 +306,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"\b(?:ignorier\w*|vergiss|vergessen sie|missachte\w*|verwirf|verwerfen sie|\xc3\xbcbergeh\w*|beachte\w*)\s+(?:\S+\s+){0,4}?"
         r"(?:vorherigen?|bisherigen?|fr\S{1,3}heren?|obigen?|vorigen?|vorangegangenen?|vorangehenden?|alle|urspr\S{1,3}nglichen?|deine|ihre)\s+(?:\S+\s+){0,2}?"
         r"(?:anweisung\w*|instruktion\w*|befehle?n?|regeln|anleitung\w*|vorgaben?|aufforderung\w*|prompts?|richtlinien)\b"
+        r"|\b(?:deine?|ihre|alle) (?:sicherheits\w*|regeln|einschr\S{1,3}nkungen|beschr\S{1,3}nkungen) (?:sind|wurden) (?:jetzt |nun |hiermit )?(?:aufgehoben|au\S{1,3}er kraft|deaktiviert)|\bfasse?\b[^\n]{0,40}?\bnicht zusammen, sondern\b"
         r"|\b(?:vergiss|vergessen sie|ignoriere?n?(?: sie)?) alles,? was (?:dir|ihnen|man|ich|zuvor|vorher|bisher|oben)\b",
         "high",
     ),

@@ -139,7 +139,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "authorization-basic", "high",
-        r"(?i)authorization['\"]?\s*[:=,]\s*['\"]?basic\s+(?P<s>[A-Za-z0-9+/]{8,1000}={0,2})",
+        r"(?i)authorization['\"]?\s*[:=, ]\s*['\"]?basic\s+(?P<s>[A-Za-z0-9+/]{8,1000}={0,2})",
         judge=basic,
     ),
     Rule(

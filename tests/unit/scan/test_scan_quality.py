@@ -28,6 +28,13 @@ FLOORS = {
     "tables": 1.0,
     "logs": 1.0,
     "json": 1.0,
+    "secrets by place": 0.97,
+    "tokens of providers": 0.96,
+    "orders to models": 0.9,
+    "orders in disguise": 0.93,
+    # Whatever this machine has.
+    "tools' output": 0.9,
+    "files of the system": 0.95,
 }
 
 
