@@ -149,6 +149,11 @@ async def _serve(
             "keys": keywatch.summary(ring),
         }
         await _recorded(audit, replay.STARTED, started)
+        if audit.keeps_first_key:
+            log.warning(
+                "the first sealing key lies beside the audit log, which can be rewritten with it",
+                remedy="`fumehood audit init` shows it once and takes it away",
+            )
         if config.forward.to:
             from fumehood.supervisor.forward import Forwarder, connector
 

@@ -196,6 +196,12 @@ class AuditLog:
         return self._broken
 
     @property
+    def keeps_first_key(self) -> bool:
+        """Whether the first key lies beside the log still: then whoever has the host can seal a
+        whole history anew, and forward security begins only when it is taken away."""
+        return first_key_path(self._directory).exists()
+
+    @property
     def given_up(self) -> bool:
         """Whether nothing will be written any more until a restart."""
         return self._broken is not None and not self._writer.is_alive()

@@ -42,6 +42,7 @@ class State:
     stops: int
     forward_behind: int = 0
     forward_failing: bool = False
+    first_key_here: bool = False
 
 
 class Metrics:
@@ -140,6 +141,7 @@ class _Now(Collector):
             ("forward_behind_bytes", "Bytes of the log not yet forwarded.", now.forward_behind),
             ("forward_failing", "1 while records cannot be forwarded.", now.forward_failing),
             ("host_memory_available_bytes", "Memory available on the host.", memory.available),
+            ("first_key_here", "1 while the first key is beside the log.", now.first_key_here),
             ("host_load1", "Load average of a minute.", load),
         ]
         for name, text, value in values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fumehood.model.request import Caller
 from fumehood.supervisor.approvals import Approvals
@@ -16,12 +16,17 @@ if TYPE_CHECKING:  # what only some daemons need costs the others nothing
     from fumehood.supervisor.metrics import State
 
 
+BESIDE: Final = "beside the log, which can be rewritten: take it away with `fumehood audit init`"
+ELSEWHERE: Final = "kept elsewhere"
+
+
 @dataclass(frozen=True, slots=True)
 class StatusReport:
     """How the supervisor is. `not_enforced` maps a control to the reason it is missing here;
     `engines` an engine to its launcher's PID, 0 when there is none just now; `refusing` says why
     no call is taken just now, empty when calls are; `asking` calls wait for approval;
-    `configuration` tells what became of the last reload."""
+    `configuration` tells what became of the last reload; `first_key` where the first sealing key of
+    the audit log is."""
 
     version: str
     engine: str
@@ -37,6 +42,7 @@ class StatusReport:
     asking: int = 0
     configuration: Mapping[str, Any] = field(default_factory=dict)
     engines: Mapping[str, int] = field(default_factory=dict)
+    first_key: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -54,6 +60,7 @@ class StatusReport:
             "configuration": dict(self.configuration),
             "refusing": self.refusing,
             "engines": dict(self.engines),
+            "first_key": self.first_key,
         }
 
 
@@ -84,6 +91,7 @@ class Reporting:
             audit_broken=rooms.audit.broken is not None,
             refusing=bool(rooms.gate.look()),
             stops=len(rooms.stops.listed()),
+            first_key_here=rooms.audit.keeps_first_key,
         )
 
     def status(self, caller: Caller) -> StatusReport:
@@ -108,4 +116,5 @@ class Reporting:
             asking=self.approvals.count,
             configuration=report.to_json(),
             engines={name: said.pid if said else 0 for name, said in hellos.items()},
+            first_key=BESIDE if rooms.audit.keeps_first_key else ELSEWHERE,
         )
