@@ -13,7 +13,7 @@ import pytest
 
 from support import ledger
 from support.hood import LIMITS, Hood, eventually, hood
-from support.stranger import GROUP, Stranger
+from support.stranger import GROUP, META, Stranger
 
 MALLORY, ANN, EVE = 64_361, 64_362, 64_363
 CONFIG = {
@@ -145,10 +145,13 @@ def test_changing_a_registered_tool(daemon: Hood) -> None:
     ann = Stranger(daemon.socket, ANN)
     # the same version with other content
     assert code(add(ann, "word-counter", "print('evil')")) == "catalog"
+    refused = events(daemon, "tool.add_refused")[-1]
+    assert (refused["tool"], refused["caller"]["uid"]) == ("word-counter", ANN)
     # a new version that may do more and says something else: a rug pull
     wider = {**LIMITS, "memory": "128MiB"}
     changed = {"version": "1.1.0", "description": "Other.", "limits": wider}
     assert add(ann, "word-counter", **changed)["result"]["tool"]["state"] == "pending"
+    assert events(daemon, "tool.pending")[-1]["tool_version"] == "1.1.0"
     assert ann.call("word-counter")["tool"]["version"] == "1.0.0"
     diff = daemon.cli("tool", "diff", "word-counter")
     assert "! description" in diff.stdout
@@ -184,6 +187,13 @@ def test_replaying_or_forging_a_handle_or_an_approval(daemon: Hood) -> None:
     for forged in (handle, handle[:-1] + "_", "x" * 43, "*"):
         assert code(mallory.ask("fumehood/sessions/close", session=forged)) == "unknown_session"
         assert events(daemon, "session.close_refused")[-1]["caller"]["uid"] == MALLORY
+        meta = {**META, "fumehood/session": forged}
+        called = mallory.ask("tools/call", name="word-counter", arguments={}, _meta=meta)
+        result = called["result"]["_meta"]["fumehood/result"]
+        assert result["status"] == "rejected"
+        record = events(daemon, "invocation.rejected")[-1]
+        assert (record["code"], record["caller"]["uid"]) == ("unknown_session", MALLORY)
+        assert forged == "*" or forged not in json.dumps(record), "a handle is nobody's to read"
     with mallory.calling("asked") as call, daemon.client() as client:
         eventually(lambda: bool(client.approvals()), 30, "the call asks")
         (asked,) = client.approvals()
