@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import gzip
 import hashlib
 import json
@@ -83,6 +84,40 @@ for path in ("/x", "/usr/x", "/etc/x", "/dev/x", "/sys/x", "/usr/local/etc/x",
 attempt("write work", lambda: write("/fetch/x"))
 attempt("run work", lambda: run("/fetch/run"))
 attempt("abstract", lambda: connect(socket.AF_UNIX, "\\0" + secret))
+def paired(kind, act):
+    one, other = socket.socketpair(socket.AF_UNIX, kind)
+    with one, other:
+        return act(one)
+for name, kind in (("stream", 1), ("datagram", 2), ("raw", 3), ("seqpacket", 5)):
+    attempt(f"{name} pair bind", lambda: paired(kind, lambda one: one.bind(f"\\0squat{kind}")))
+    attempt(f"{name} pair connect", lambda: paired(kind, lambda one: one.connect("\\0" + secret)))
+    attempt(f"{name} pair send", lambda: paired(kind, lambda one: one.sendto(
+        b"SENT", 0, "\\0" + secret + ".datagrams")))
+def allocate():
+    with open("/fetch/x", "w") as file:
+        if ctypes.CDLL(None, use_errno=True).fallocate(file.fileno(), 0, 0, 4096):
+            raise OSError(ctypes.get_errno(), "")
+    return "ALLOCATED"
+attempt("fallocate", allocate)
+attempt("run tmp", lambda: run("/tmp/run"))
+def fill(folder, most):
+    for number in range(most):
+        open(f"{folder}/{number}", "w").close()
+    return "FILLED"
+attempt("tmp files", lambda: fill("/tmp", 100_000))
+def opened():
+    held = []
+    try:
+        while True:
+            held.append(os.open("/dev/null", 0))
+    except OSError:
+        return len(held)
+    finally:
+        for fd in held:
+            os.close(fd)
+found["opened"] = opened()
+found["mounts"] = {line.split()[4]: line.split()[5].split(",")
+                   for line in open("/proc/self/mountinfo")}
 attempt("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close())
 attempt("loopback", lambda: connect(socket.AF_INET, ("127.0.0.1", port)))
 attempt("user namespace", lambda: unshare(0x10000000))
@@ -97,6 +132,10 @@ found["capabilities"] = {status[key] for key in status if key.startswith("Cap")}
 with open("/fetch/report.json", "w") as file:
     json.dump(found, file)
 """
+
+
+_STAYS = (errno.ECONNREFUSED, errno.EISCONN, errno.EPERM, errno.EPROTOTYPE)
+STAYS_CONNECTED = {f"refused {code}" for code in _STAYS}
 
 
 @pytest.fixture
@@ -157,17 +196,40 @@ def test_whoever_takes_pip_over_finds_nothing_of_the_host(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("FUMEHOOD_TEST_SECRET", "x")
     monkeypatch.setenv("HTTPS_PROXY", "http://user:password@127.0.0.1:1")
-    with socket.socket(socket.AF_UNIX) as listener:
+    with (
+        socket.socket(socket.AF_UNIX) as listener,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
+    ):
         listener.bind(f"\0{secret}")
         listener.listen()
+        datagrams.bind(f"\0{secret}.datagrams")
+        datagrams.setblocking(False)
         fetch.real()(script(work, ATTACK, str(secret), str(served.port), network=network))
+        with pytest.raises(BlockingIOError):
+            datagrams.recv(4)
     found = json.loads((work / "report.json").read_text())
     allowed = {
         name: value
         for name, value in found.items()
         if name.startswith(("read ", "write ", "run ")) and not str(value).startswith("refused ")
     }
-    assert allowed == {"write work": "WRITTEN", "run work": 127}  # 127: spawnv could not execute
+    # 127: spawnv could not execute
+    assert allowed == {"write work": "WRITTEN", "run work": 127, "run tmp": 127}
+    pairs = {name: value for name, value in found.items() if " pair " in name}
+    assert pairs.pop("seqpacket pair send") == 4  # to its other end: the address is ignored
+    assert pairs.pop("stream pair send") == f"refused {errno.EISCONN}"
+    assert pairs.pop("stream pair connect") in STAYS_CONNECTED
+    assert pairs.pop("seqpacket pair connect") in STAYS_CONNECTED
+    assert set(pairs.values()) == {f"refused {errno.EPERM}"}
+    assert len(pairs) == 8
+    assert found["fallocate"] == f"refused {errno.EOPNOTSUPP}"
+    assert found["tmp files"] == f"refused {errno.ENOSPC}"
+    assert 0 < found["opened"] < 1024
+    writable = {target for target, options in found["mounts"].items() if "rw" in options}
+    assert {target for target in writable if not target.startswith("/dev/")} <= {
+        "/fetch", "/proc", "/tmp",
+    }  # fmt: skip
+    assert all("noexec" in found["mounts"][target] for target in ("/fetch", "/tmp"))
     assert found["abstract"] == found["netlink"] == found["user namespace"] == "refused 1"
     assert (found["loopback"] == "CONNECTED") is network
     assert 1 < found["forks"] < fetching.PIDS
@@ -217,10 +279,40 @@ def test_where_no_sandbox_can_be_made_nothing_runs(
 def test_the_disk_is_bounded(work: Path, monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
     monkeypatch.setattr(fetching, "MAX_BYTES", 8 << 20)
     monkeypatch.setattr(fetching, "MAX_FILES", 500)
-    with pytest.raises(ImageError, match=r"left more than|File too large|failed"):
+    with pytest.raises(ImageError, match=r"left more than|lost more than|File too large|failed"):
         fetch.real()(script(work, bad))
     assert ours() == []
     assert sum(path.lstat().st_blocks * 512 for path in work.rglob("*")) < 1 << 30
+
+
+NAMELESS = """
+import os, socket, mmap
+def nameless(number):
+    fd = os.open(f"/fetch/{number}", os.O_RDWR | os.O_CREAT)
+    os.unlink(f"/fetch/{number}")
+    for _ in range(4):
+        os.write(fd, bytes(1 << 20))
+    return fd
+"""
+HIDDEN = {
+    "open": "held = []\nfor n in range(250): held.append(nameless(n))",
+    "mapped": "held = []\nfor n in range(250):\n"
+    "    fd = nameless(n); held.append(mmap.mmap(fd, 4 << 20)); os.close(fd)",
+    "sent": "held = socket.socketpair()\nfor n in range(250):\n"
+    "    fd = nameless(n); socket.send_fds(held[0], [b'x'], [fd]); os.close(fd)",
+}
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_files_without_a_name_count(
+    work: Path, monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    """1000 MiB in files that no look at names finds, each smaller than the bound."""
+    monkeypatch.setattr(fetching, "MAX_BYTES", 64 << 20)
+    wait = "\nimport signal; open('/fetch/all', 'w'); signal.pause()"
+    with pytest.raises(ImageError, match="the disk lost more than"):
+        fetch.real()(script(work, NAMELESS + HIDDEN[hidden] + wait))
+    assert ours() == []
 
 
 WAIT = """

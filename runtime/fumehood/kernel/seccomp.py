@@ -27,6 +27,7 @@ from fumehood.kernel.seccomp_profile import (
     Condition,
     Profile,
     Rule,
+    narrowed,
     parse,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "library_version",
     "load_named",
     "load_profile",
+    "narrowed",
     "native",
     "numbers",
     "parse",

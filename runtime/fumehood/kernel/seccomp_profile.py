@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from fumehood.errors import EngineError
@@ -107,6 +108,20 @@ class Profile:
     rules: tuple[Rule, ...]
     comment: str
     digest: str
+
+
+def narrowed(profile: Profile, denied: Mapping[str, int]) -> Profile:
+    """The same profile, in which these calls fail with these errnos, whatever it says of them.
+
+    It is no file's any more, so it has no digest.
+    """
+    kept = [
+        replace(rule, names=names)
+        for rule in profile.rules
+        if (names := tuple(name for name in rule.names if name not in denied))
+    ]
+    added = [Rule((name,), Action(ERRNO, errno)) for name, errno in sorted(denied.items())]
+    return replace(profile, rules=(*kept, *added), digest="")
 
 
 def parse(data: bytes, *, name: str) -> Profile:

@@ -4,7 +4,7 @@ A small privileged process like the launcher, for the command line: single-threa
 library and kernel room only. The program gets the host's network where the job says so, and
 nothing else of the host than /usr, how names are resolved, which certificates are trusted, and
 the job's own paths. Like a tool it is a service account without any capability, under a filter
-and in a cgroup, and all of that is read back before it runs.
+and in a cgroup, and all of that is read back: before it is let go, its filter once that is loaded.
 
 It must never give the program a descriptor, a variable or a path that the job does not name, and
 never end before everything of the program is dead. When its channel closes, however that happens,
@@ -14,6 +14,7 @@ the program dies and this process ends.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -27,7 +28,9 @@ from pathlib import Path
 
 from fumehood.engines import bwrap
 from fumehood.errors import EngineError, ExitStatus, FumehoodError
-from fumehood.kernel import accounts, cgroup, libc, pidfd, proc, rootfs, seccomp
+from fumehood.kernel import accounts, cgroup, libc, pidfd, proc, readback, rootfs, seccomp
+from fumehood.launcher.fetch_disk import Disk
+from fumehood.launcher.fetch_proof import shared_namespaces, wrong_descriptors, wrong_mounts
 from fumehood.launcher.loop import keep_descriptors
 from fumehood.model.codec import decode, encode
 from fumehood.model.plan import Limits
@@ -37,11 +40,20 @@ OPEN_SECONDS = 10.0
 OVERHEAD_PIDS = 2
 """bubblewrap's monitor and its init."""
 LOOK_SECONDS = 0.5
-"""Between two looks at how much lies in the work folder."""
-MAX_DEPTH = 64
-"""Of folders in it; deeper, paths grow past PATH_MAX and hide what is in them."""
+"""Between two looks at what lies in the work folder."""
+SPACE_SECONDS = 0.05
+"""Between two looks at the free space of its file system: what can be written meanwhile, a few
+hundred MiB, is how far the bound can be passed."""
 MAX_SAID = 16 * 1024
 TMP_BYTES = 64 << 20
+TMP_INODES = 4096
+MAX_DESCRIPTORS = 1024
+"""Of each process: as many unlinked files can be open, or on their way through sockets."""
+DENIED = {
+    "bind": errno.EPERM,  # an end of a stream pair takes an abstract name, in the host's namespace
+    "fallocate": errno.EOPNOTSUPP,  # fills a disk before anybody looks; glibc writes instead
+}
+"""Calls that the profile allows to tools, whose network namespace and disk are their own."""
 _CHUNK = 64 * 1024
 _GATE_FD, _STATUS_FD = 3, 4
 _MAX_STATUS = 4096
@@ -156,7 +168,8 @@ class _Fetching:
         bwrap.require_fixed(bwrap.installed(), self._job.accepted)
         if not self._rootless:
             accounts.check_range(self._job.uid, 1)
-        program = seccomp.compile_bpf(seccomp.load_named(self._job.profiles, self._job.profile))
+        profile = seccomp.load_named(self._job.profiles, self._job.profile)
+        program = seccomp.compile_bpf(seccomp.narrowed(profile, DENIED))
         host = proc.namespaces("self")
         layout = cgroup.discover()
         cgroup.sweep(layout)
@@ -170,6 +183,10 @@ class _Fetching:
                         control=control,
                     )
             self._enter(layout)
+            # Where the kernel can: nobody's abstract socket but ours is reached, whatever call or
+            # kind of socket the filter forgot.
+            if libc.landlock_version() >= libc.LANDLOCK_SCOPES_SINCE:
+                libc.landlock_scope(libc.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)
             return self._confined(cgroups, program, host)
         finally:
             cgroups.close()
@@ -195,6 +212,11 @@ class _Fetching:
             groups.add(str(layout.unified))
         binds += [rootfs.Bind(path, read_only=False) for path in sorted(groups)]
         rootfs.enter(binds, tmp_bytes=64 * 1024)
+        bounds = f"mode=1777,size={TMP_BYTES},nr_inodes={TMP_INODES}"
+        guarded = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
+        libc.mount("tmpfs", "/tmp", "tmpfs", guarded, bounds)  # noqa: S108  (the sandbox's own)
+        libc.mount("/dev", "/dev", "", libc.MS_BIND | libc.MS_REC)  # else ours to write, rootless
+        rootfs.remount_read_only("/dev", extra=0)
         for fd, _ in (*meant, *own):
             os.close(fd)
         flags = libc.MS_REMOUNT | libc.MS_BIND | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
@@ -207,23 +229,32 @@ class _Fetching:
         if not self._rootless:
             os.setgroups([])
             libc.limit_capabilities(_KEEP)
-        for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, job.work_bytes)):
+        for kind, most in (
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_FSIZE, job.work_bytes),
+            (resource.RLIMIT_NOFILE, MAX_DESCRIPTORS),
+        ):
             hard = resource.getrlimit(kind)[1]
             value = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(kind, (value, value))
+        disk = Disk(PLACE, job.work_bytes, job.work_files)
         group = cgroups.group("fetch", job.limits, OVERHEAD_PIDS)
         try:
             gate, status, output = self._spawn(group)
             try:
-                self._prove(group, host, status)
+                init = self._prove(group, host, status)
                 os.write(gate, program)  # one write into an empty pipe of 64 KiB
+                os.close(gate)
+                gate = -1
+                self._prove_filter(init)
             except BrokenPipeError:
                 pass  # bubblewrap died at the gate: what it said tells why
             except EngineError as error:
                 self._why, self._control = error.cause, error.control or "sandbox"
             finally:
-                os.close(gate)
-            self._watch(output)
+                if gate >= 0:
+                    os.close(gate)
+            self._watch(output, disk)
         finally:
             code = self._end(group)
         said = b"".join(self._said)[-MAX_SAID:].decode(errors="replace")
@@ -259,7 +290,7 @@ class _Fetching:
         argv += ["--hostname", "fetch", "--seccomp", str(_GATE_FD)]
         argv += ["--json-status-fd", str(_STATUS_FD), "--ro-bind", "/", "/"]
         argv += ["--dev-bind", "/dev", "/dev", "--proc", "/proc"]
-        argv += ["--size", str(TMP_BYTES), "--tmpfs", "/tmp", "--bind", PLACE, PLACE]  # noqa: S108
+        argv += ["--bind", "/tmp", "/tmp", "--bind", PLACE, PLACE]  # noqa: S108
         for path in ("/sys", *_HIDDEN):
             if os.path.isdir(path):
                 argv += ["--size", "4096", "--tmpfs", path, "--remount-ro", path]
@@ -267,36 +298,54 @@ class _Fetching:
             argv += ["--setenv", name, value]
         return [*argv, "--chdir", PLACE, "--", *job.argv]
 
-    def _prove(self, group: cgroup.Group, host: dict[str, str], status: int) -> None:
-        """Who it is, what it shares and what limits it, from the kernel, before it runs."""
+    def _prove(self, group: cgroup.Group, host: dict[str, str], status: int) -> int:
+        """Who it is, what it shares, sees and can write and what limits it, from the kernel,
+        before it runs. Returns bubblewrap's init."""
         deadline, text = time.monotonic() + OPEN_SECONDS, b""
-        init = -1
-        while True:
+        init, wrong = -1, ["set-up"]
+        while wrong:
+            if time.monotonic() > deadline or pidfd.has_ended(self._pidfd):
+                raise EngineError(f"bubblewrap did not finish: {wrong[0]}", control="sandbox")
+            time.sleep(_POLL_SECONDS)
             with contextlib.suppress(BlockingIOError):
                 text += os.read(status, _MAX_STATUS)
             for line in text.split(b"\n")[:-1]:
                 init = json.loads(line).get("child-pid", init)
             if init > 0:
                 group.attach(init)  # it was cloned before, or while, its parent was attached
-                found = proc.read_status(init)
-                if not any(found.capabilities) and found.no_new_privs:
-                    break
-            if time.monotonic() > deadline or pidfd.has_ended(self._pidfd):
-                raise EngineError("bubblewrap did not finish its set-up", control="sandbox")
-            time.sleep(_POLL_SECONDS)
-        job, own = self._job, proc.namespaces(init)
-        shared = {name for name in own if own[name] == host[name]}
-        wrong = [
-            *(["uid"] if set(found.uids) != {job.uid} else []),
-            *(["gid"] if set(found.gids) != {job.gid} else []),
-            *(["groups"] if not self._rootless and set(found.groups) - {job.gid} else []),
-            *sorted(shared - ({"net"} if job.network else set())),
-        ]
-        if wrong:
-            raise EngineError(f"it would have the host's {wrong[0]}", control=wrong[0])
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    wrong = self._wrong(init, host)
         group.read_back(init)
+        return init
 
-    def _watch(self, output: int) -> None:
+    def _wrong(self, init: int, host: dict[str, str]) -> list[str]:
+        """What is not as it should be, yet or at all. Its capabilities end with its set-up."""
+        job, found = self._job, proc.read_status(init)
+        shared = shared_namespaces(init, host, {"net"} if job.network else set())
+        return [
+            *(["its capabilities"] if any(found.capabilities) else []),
+            *(["no_new_privs"] if not found.no_new_privs else []),
+            *(["its uid"] if set(found.uids) != {job.uid} else []),
+            *(["its gid"] if set(found.gids) != {job.gid} else []),
+            *(["its groups"] if not self._rootless and set(found.groups) - {job.gid} else []),
+            *(f"it has the host's {name}" for name in shared),
+            *wrong_mounts(init, PLACE, TMP_BYTES, TMP_INODES),
+            *wrong_descriptors(init),
+        ]
+
+    def _prove_filter(self, init: int) -> None:
+        """That the filter is loaded, which bubblewrap does last: in its init, and in the program
+        before it executes it. One that has ended is not asked any more."""
+        filters = proc.read_status(os.getpid()).seccomp_filters + 1
+        deadline = time.monotonic() + OPEN_SECONDS
+        while readback.prove_seccomp(-1, init, filters=filters) is None:
+            if pidfd.has_ended(self._pidfd):
+                return
+            if time.monotonic() > deadline:
+                raise EngineError("its seccomp filter is not loaded", control="seccomp")
+            time.sleep(_POLL_SECONDS)
+
+    def _watch(self, output: int, disk: Disk) -> None:
         """Until the program ends, or is not to go on."""
         job = self._job
         deadline = time.monotonic() + job.limits.timeout_ms / 1000
@@ -305,8 +354,8 @@ class _Fetching:
             poller.register(fd, select.POLLIN)
         look = time.monotonic() + LOOK_SECONDS
         while not self._why:
-            now = time.monotonic()
-            ready = {fd for fd, _ in poller.poll(max(0.0, min(look, deadline) - now) * 1000)}
+            wait = min(SPACE_SECONDS, max(0.0, deadline - time.monotonic()))
+            ready = {fd for fd, _ in poller.poll(wait * 1000)}
             if output in ready and not self._hear(output):
                 poller.unregister(output)
             if self._pidfd in ready:
@@ -315,10 +364,11 @@ class _Fetching:
                 self._why = "whoever asked for it is gone"
             if time.monotonic() >= deadline:
                 self._why = f"it took more than {job.limits.timeout_ms // 1000} s"
+            self._why = self._why or disk.lost()
             if time.monotonic() >= look:
-                self._look()
+                self._why = self._why or disk.named()
                 look = time.monotonic() + LOOK_SECONDS
-        self._look()
+        self._why = self._why or disk.named()
         with contextlib.suppress(BlockingIOError):
             while self._hear(output):
                 pass
@@ -329,33 +379,6 @@ class _Fetching:
         while sum(map(len, self._said)) - len(self._said[0]) > MAX_SAID:
             self._said.popleft()
         return bool(data)
-
-    def _look(self) -> None:
-        """Whether more lies in the work folder than it may hold, or what hides from this look."""
-        left, files = self._job.work_bytes, 0
-        folders = [(PLACE, 0)]
-        while folders and not self._why:
-            path, depth = folders.pop()
-            if depth > MAX_DEPTH:
-                self._why = f"it left more than {MAX_DEPTH} folders within each other"
-            try:
-                with os.scandir(path) as entries:
-                    for entry in entries:
-                        files += 1
-                        if entry.is_dir(follow_symlinks=False):
-                            folders.append((entry.path, depth + 1))
-                        else:
-                            left -= entry.stat(follow_symlinks=False).st_blocks * 512
-                        if files > self._job.work_files or left < 0:
-                            self._why = (
-                                f"it left more than {self._job.work_bytes} bytes or "
-                                f"{self._job.work_files} files"
-                            )
-                            break
-            except (FileNotFoundError, NotADirectoryError):  # removed while we look
-                continue
-            except OSError as error:
-                self._why = f"it left a folder that cannot be read: {error.strerror}"
 
     def _end(self, group: cgroup.Group) -> int | None:
         """Kill what is left and wait until it is dead; the program's status."""
