@@ -173,11 +173,14 @@ keys: {master_command: [/bin/kms, get], active_days: 90, verify_days: 900, warn_
 audit: {content: [web-fetch]}
 forward: {to: "tls://siem.example:6514", format: cef}
 metrics: {listen: "127.0.0.1:9464"}
+telemetry: {to: "https://otlp.example:4318", interval: 30s}
 incidents: {rules: [{signal: canary, within: 2h, actions: [stop_tool]}], notify: [/bin/true]}
 scan:
   {canaries: [a canary], rules: [/etc/own.toml], allow: [{rule: jwt, word: example}],
    tools: {a: {policy: []}}}
-behaviour: {samples: 5, deviations: 4, spinning: 2s, fork_storm: 9, denials: 8, kill: [spinning]}
+behaviour:
+  {samples: 5, deviations: 4, spinning: 2s, fork_storm: 9, denials: 8, kill: [spinning],
+   log_denials: ["*", a-tool]}
 """
     config = load(written(tmp_path, text), trusted_uid=UID)
     assert config.callers == Principals(users=("ann", 1000), groups=("staff", 50))
@@ -192,6 +195,8 @@ behaviour: {samples: 5, deviations: 4, spinning: 2s, fork_storm: 9, denials: 8, 
     assert (config.scan.allow[0].word, config.scan.tools["a"].policy) == ("example", ())
     assert (config.queue_timeout, config.idle_frame_timeout) == (120.0, 5.0)
     assert config.frame_bytes == 65_536
+    assert config.behaviour.log_denials == ("*", "a-tool")
+    assert (config.telemetry.to, config.telemetry.interval) == ("https://otlp.example:4318", 30.0)
     assert config.keys == Keys(
         master_command=("/bin/kms", "get"), active_days=90, verify_days=900, warn_days=9
     )
