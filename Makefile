@@ -1,6 +1,6 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Both set up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images test soak tamper engines-table lint quality bench bench-scan lock clean
+.PHONY: help setup demo images test soak tamper walk engines-table lint quality bench bench-scan lock clean
 BIN := .venv/bin
 
 help: ## show this help
@@ -30,6 +30,9 @@ soak: setup-dev ## random kills under load, MINUTES=5 of them, then CALLS=10000 
 TAMPERINGS ?= 1000
 tamper: setup-dev ## 1,000 random tamperings with an audit log of 100,000 records, each to be found
 	@cd tests && ../$(BIN)/python -m support.tamper --rounds $(TAMPERINGS)
+
+walk: setup-dev ## from an alert to a proof, as docs/incidents.md shows it (as root)
+	@cd tests && ../$(BIN)/python -m support.walk
 
 quality: setup-dev ## how much the scanner finds and leaves alone, on the corpus
 	@cd tests && ../$(BIN)/python -m corpus.quality --wrong

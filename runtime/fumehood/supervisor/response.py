@@ -267,13 +267,13 @@ class Response:
         killed = [one for one in self.registry if one.runs and one.of(incident.tool, version)]
         for live in killed:
             _end(live, BY_A_RULE)
-        work = self._quarantine(incident, version, reason, len(killed))
+        work = self._quarantine(incident, version, reason, killed)
         task = asyncio.get_running_loop().create_task(work)
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 
     async def _quarantine(
-        self, incident: Incident, version: str | None, reason: str, killed: int
+        self, incident: Incident, version: str | None, reason: str, killed: list[Live]
     ) -> None:
         """Nobody can call it until an operator approves a version of it again."""
         note = f"quarantined by {reason}"
@@ -290,12 +290,13 @@ class Response:
             self._append("tool.quarantined", found)
             log.error("tool quarantined", tool=tool.manifest.name, reason=reason)
         self.pool.drop_all()
-        late = [one for one in self.registry if one.runs and one.of(incident.tool, version)]
+        running = [one for one in self.registry if one.runs and one.of(incident.tool, version)]
+        late = [one for one in running if one not in killed]
         for live in late:
             _end(live, BY_A_RULE)
         if bad:
             names = ", ".join(tool.manifest.version for tool in bad)
-            what = f"quarantined: {incident.tool} {names}; {killed + len(late)} calls ended"
+            what = f"quarantined: {incident.tool} {names}; {len(killed) + len(late)} calls ended"
             self.incidents.tell(incident.incident, what)
 
     def _failed(self, action: str, incident: Incident, error: FumehoodError) -> None:
