@@ -194,9 +194,9 @@ def test_a_sandbox_that_dies_as_its_call_comes_is_replaced(warm: Hood, level: st
     assert answer(results[0])["got"] == {"n": 1}
     events = [record["event"] for record in records(warm, str(results[0]["invocation"]))]
     assert events == ["invocation.launched", "invocation.ended"]
-    assert str(results[0]["invocation"]) in "".join(
-        line for line in warm.log.read_text().splitlines() if "another one takes it" in line
-    )
+    told = [line for line in warm.log.read_text().splitlines() if "another one takes it" in line]
+    # The pipes of a started one may have ended before the call came, which is seen without launcher.
+    assert level == "started" or any(str(results[0]["invocation"]) in line for line in told)
 
 
 def wchans(account: int) -> str:
