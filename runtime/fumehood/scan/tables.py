@@ -48,22 +48,24 @@ class TablesDetector:
         for heading in self._headings.find(data, seconds=seconds):
             start = data.rfind(b"\n", 0, heading.start + 1) + 1
             if start > seen:
-                seen = start
-                found += _column(data, start)
+                # The rows of one table are no headings of others: a text of headings alone
+                # would be read once for each of them.
+                matches, seen = _column(data, start)
+                found += matches
         return found
 
 
-def _column(data: bytes, start: int) -> list[Match]:
-    """The secrets below the heading that begins at `start`."""
+def _column(data: bytes, start: int) -> tuple[list[Match], int]:
+    """The secrets below the heading that begins at `start`, and where its table ends."""
     end = _end_of_line(data, start)
     heading = data[start:end]
     separator = next((s for s in _SEPARATORS if s in heading), None)
     if separator is None or len(heading) > MAX_LINE:
-        return []
+        return [], start
     cells = heading.split(separator)
     columns = [n for n, cell in enumerate(cells) if _NAMED.fullmatch(cell.strip())]
     if not columns or b"=" in heading or any(len(cell) > 60 for cell in cells):
-        return []
+        return [], start
     found: list[Match] = []
     for _ in range(MAX_ROWS):
         at, end = end + 1, _end_of_line(data, end + 1)
@@ -82,7 +84,7 @@ def _column(data: bytes, start: int) -> list[Match]:
                     Match("table-secret", "secret", "high", place, place + len(value),
                           confidence=sure)
                 )  # fmt: skip
-    return found
+    return found, min(at, len(data)) - 1
 
 
 def _is_rule(row: bytes) -> bool:

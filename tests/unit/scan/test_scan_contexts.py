@@ -118,3 +118,25 @@ def test_an_order_is_read_however_it_is_spelled(how: str) -> None:
 def test_a_name_with_underscores_is_no_order() -> None:
     data = b"def ignore_all_previous(self): ...\nx = previous_user_instructions_id\n" * 20
     assert injection.detector().find(data, seconds=5) == []
+
+
+def test_a_table_may_follow_another_one() -> None:
+    one, other = value(), value()
+    data = f"user,password\nbob,{one}\npassword,role,team\n{other},a,b\n".encode()
+    found = TablesDetector().find(data, seconds=5)
+    assert [data[m.start : m.end].decode() for m in found] == [one, other]
+
+
+def test_headings_alone_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fumehood.scan import tables
+
+    read: list[int] = []
+    ends = tables._end_of_line
+
+    def counted(data: bytes, at: int) -> int:
+        read.append(at)
+        return ends(data, at)
+
+    monkeypatch.setattr(tables, "_end_of_line", counted)
+    TablesDetector().find(b"password,a\n" * 2000, seconds=5)
+    assert len(read) < 3 * 2000
