@@ -78,7 +78,7 @@ class Shelves:
                 return "none"
             return "fs-verity" if self._all_frozen(digest) else "copy"
         except (CatalogError, OSError):
-            return "none"
+            return "missing"
 
     def _all_frozen(self, digest: str) -> bool:
         found = True

@@ -36,6 +36,7 @@ SEALED: Final = {
     "fs-verity": "by fs-verity: not even root can change them, and the kernel checks what is read",
     "copy": "root's copy; neither who added it nor the supervisor can change it",
     "none": "not enforced (rootless): whoever runs the daemon can change the files",
+    "missing": "nothing: its files are not where they were stored, so it does not run",
 }
 """See `RegisteredTool.sealed`."""
 
@@ -137,7 +138,10 @@ def list_(
         rows = [(tool["name"], tool.get("title") or _first_line(tool)) for tool in tools]
         table(("NAME", "TITLE"), rows)
     else:
-        say("no tools yet; an operator registers one with `fumehood tool add MANIFEST`")
+        say(
+            "no tool that you may call; an operator registers one with `fumehood tool add "
+            "MANIFEST`, and sees those that wait or are quarantined with `fumehood tool list --all`"
+        )
 
 
 def _version_row(entry: Entry) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Request:
     """The caller's trace, where it said so."""
 
 
-Sealed = Literal["", "fs-verity", "copy", "none"]
+Sealed = Literal["", "fs-verity", "copy", "none", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class RegisteredTool:
         `quarantined`.
     account: host UID (= GID) of the tool's service account.
     sealed: who can change its files, where that was asked: nobody, they can only be replaced by
-        root (`fs-verity`); root (`copy`); the account of the supervisor (`none`, rootless). Empty
-        when there are no files.
+        root (`fs-verity`); root (`copy`); the account of the supervisor (`none`, rootless); or they
+        are not where they were stored (`missing`). Empty when there are no files.
     """
 
     manifest: Manifest

@@ -411,3 +411,10 @@ def test_files_beyond_the_quota_are_refused_with_both_numbers_and_fit_after_a_re
     catalog.remove("first")
     catalog.collect(())
     assert catalog.add(manifest(name="second"), other).state == "active"
+
+
+def test_files_that_are_gone_are_told_as_gone(catalog: Catalog, tmp_path: Path) -> None:
+    tool = catalog.add(manifest(), FILES)
+    assert catalog.sealed(tool).sealed != "missing"
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    assert catalog.sealed(tool).sealed == "missing"
