@@ -249,6 +249,23 @@ def test_whoever_takes_pip_over_finds_nothing_of_the_host(
     assert ours() == []
 
 
+def test_settings_beside_a_python_elsewhere_are_hidden(work: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "python"
+    (elsewhere / "etc").mkdir(parents=True)
+    for name in ("pip.conf", "etc/npmrc", "code.py"):
+        (elsewhere / name).write_text("password")
+    reads = (
+        "import json; found = {}\n"
+        "for name in ('pip.conf', 'etc/npmrc', 'code.py'):\n"
+        "    try: found[name] = open('/opt/python/' + name).read()\n"
+        "    except OSError: found[name] = ''\n"
+        "json.dump(found, open('/fetch/found', 'w'))"
+    )
+    fetch.real()(replace(script(work, reads), binds=((str(elsewhere), "/opt/python"),)))
+    found = json.loads((work / "found").read_text())
+    assert found == {"pip.conf": "", "etc/npmrc": "", "code.py": "password"}
+
+
 def test_time_runs_out_for_what_ignores_every_signal(work: Path) -> None:
     bad = "import os, signal; signal.signal(15, 1); os.fork(); os.setsid()\nwhile True: pass"
     with pytest.raises(ImageError, match="took more than 1 s"):

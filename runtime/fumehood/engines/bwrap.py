@@ -26,6 +26,7 @@ the fixes of CVE-2017-5226 (0.1.5) and CVE-2020-5291 (0.4.1)."""
 _SECONDS: Final = 10
 _MAX_CHANGELOG: Final = 1 << 20
 _INSTALL: Final = "apt-get install bubblewrap"
+_UPGRADE: Final = "apt-get update && apt-get install --only-upgrade bubblewrap"
 _REPAIR: Final = "apt-get install --reinstall bubblewrap"
 
 
@@ -70,7 +71,7 @@ def require_fixed(version: str, accepted: Collection[str]) -> None:
     raise EngineError(
         f"too old: bubblewrap {version} has {CVE} ({advisory.what}), fixed in "
         f"{advisory.fixed[-1]}, and nothing here proves a fix of its package",
-        f"upgrade it, or accept by name under accept_unenforced: {CVE}",
+        f"{_UPGRADE}; or accept by name under accept_unenforced: {CVE}",
         control=CVE,
     )
 

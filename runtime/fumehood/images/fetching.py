@@ -9,6 +9,7 @@ but `Fetch.work`.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable
@@ -26,6 +27,12 @@ CERTIFICATES: Final = "/etc/fetch-certificates.pem"
 MAX_BYTES: Final = 8 << 30
 MAX_FILES: Final = 20_000
 """What a program may have in `Fetch.work`, looked at twice a second while it runs."""
+MAX_CERTIFICATES: Final = 4 << 20
+"""Of a file of certificates; Debian's whole bundle has 0.2 MiB."""
+_CERTIFICATE: Final = re.compile(
+    rb"^-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,65536}-----END CERTIFICATE-----$", re.M
+)
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
 
 
@@ -61,7 +68,7 @@ def bare_environment() -> tuple[tuple[str, str], ...]:
     }
     for name in _PROXIES:
         value = os.environ.get(name, "")
-        proxy = value if name.lower() == "no_proxy" else without_credentials(value) or ""
+        proxy = value if name.lower() == "no_proxy" else proxy_of(value) or ""
         if proxy:
             found[name] = proxy
     return tuple(sorted(found.items()))
@@ -76,16 +83,57 @@ def new_work(parent: Path, folder: str) -> Path:
     return work
 
 
-def left_in(work: Path, name: str) -> Path:
-    """A folder that was made for the program's results, if it still is one.
+def left_in(work: Path, name: str, most: int) -> Path:
+    """A folder that was made for the program's results, if it still is one, with at most so many
+    files and MAX_BYTES in them, holes counted: whoever reads them is root and has no time limit.
 
     Raises:
-        ImageError: something else stands in its place.
+        ImageError: something else stands in its place, or there is too much in it.
     """
     path = work / name
     if not stat.S_ISDIR(path.lstat().st_mode):
         raise ImageError(f"what was fetched is no folder: {name}")
+    files, size = 0, 0
+    with os.scandir(path) as entries:
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            files, size = files + 1, size + status.st_size
+            if files > most:
+                raise ImageError(f"more was fetched than the {most} files that can be of use")
+            if size > MAX_BYTES:
+                raise ImageError(f"what was fetched is larger than {MAX_BYTES} bytes")
     return path
+
+
+def certificates_in(path: Path, work: Path) -> Path:
+    """A copy, in a file of `work`, of the certificates in a file of the host; nothing else that
+    is in it. Links to it are followed.
+
+    Raises:
+        ImageError: it is no file, cannot be read, is too large, or has no certificate.
+    """
+    remedy = "name a file of certificates in PEM in pip's or npm's configuration, or none"
+    try:
+        fd = os.open(os.path.realpath(path), _READ)
+    except OSError as error:
+        raise ImageError(f"certificates {path}: {error.strerror}", remedy) from None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ImageError(f"certificates {path}: not a regular file", remedy)
+        data = b""
+        while len(data) <= MAX_CERTIFICATES and (more := os.read(fd, MAX_CERTIFICATES)):
+            data += more
+    finally:
+        os.close(fd)
+    if len(data) > MAX_CERTIFICATES:
+        raise ImageError(f"certificates {path}: larger than {MAX_CERTIFICATES} bytes", remedy)
+    blocks = _CERTIFICATE.findall(data.replace(b"\r\n", b"\n"))
+    if not blocks:
+        raise ImageError(f"certificates {path}: no certificate in it", remedy)
+    copy = work / "certificates.pem"
+    copy.write_bytes(b"\n".join(blocks) + b"\n")
+    copy.chmod(0o644)
+    return copy
 
 
 def without_credentials(url: str) -> str | None:
@@ -103,9 +151,14 @@ def without_credentials(url: str) -> str | None:
     return urlunsplit((parts.scheme, place, parts.path, "", ""))
 
 
+def proxy_of(text: str) -> str | None:
+    """The same of a proxy, which pip and npm also take as `HOST:PORT`, for http."""
+    return without_credentials(text if not text or "://" in text else f"http://{text}")
+
+
 def has_credentials(url: str) -> bool:
     """Whether `without_credentials` takes a user or password away."""
     try:
-        return "@" in urlsplit(url).netloc
+        return "@" in urlsplit(url if "://" in url else f"//{url}").netloc
     except ValueError:
         return False

@@ -44,10 +44,11 @@ def take_file(path: Path, target: Path, algorithm: Algorithm, chosen: Chosen) ->
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}") from None
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+        os.close(fd)
+        return
     with os.fdopen(fd, "rb") as source:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
-            return
         digest, copy = hashlib.new(algorithm), target / ".copy"
         with copy.open("wb") as sink:
             while data := source.read(CHUNK):

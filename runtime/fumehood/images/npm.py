@@ -24,6 +24,7 @@ from fumehood.images.fetching import (
     Fetch,
     Fetcher,
     bare_environment,
+    certificates_in,
     left_in,
     new_work,
 )
@@ -116,7 +117,7 @@ def _download(missing: list[Package], work: Path, fetcher: Fetcher) -> Iterator[
     written.write_text("".join(f"{line}\n" for line in settings.lines), encoding="utf-8")
     binds = [(str(written), _NPMRC)]
     if settings.certificates is not None:
-        binds.append((os.path.realpath(settings.certificates), CERTIFICATES))
+        binds.append((str(certificates_in(settings.certificates, work)), CERTIFICATES))
     environment = dict(bare_environment()) | {
         "NPM_CONFIG_USERCONFIG": _NPMRC,
         "NPM_CONFIG_GLOBALCONFIG": os.devnull,
@@ -125,8 +126,9 @@ def _download(missing: list[Package], work: Path, fetcher: Fetcher) -> Iterator[
     argv += ["--cache", f"{PLACE}/cache", "--pack-destination", f"{PLACE}/{_LEFT}", "--"]
     specs = sorted({item.spec for item in missing})
     for start in range(0, len(specs), _BATCH):
+        batch = specs[start : start + _BATCH]
         run = Fetch(
-            argv=(*argv, *specs[start : start + _BATCH]),
+            argv=(*argv, *batch),
             environment=tuple(sorted(environment.items())),
             binds=tuple(binds),
             work=new_work(work, _LEFT),
@@ -141,7 +143,7 @@ def _download(missing: list[Package], work: Path, fetcher: Fetcher) -> Iterator[
                 remedy,
                 detail=error.detail,
             ) from None
-        yield left_in(run.work, _LEFT)
+        yield left_in(run.work, _LEFT, len(batch))
 
 
 def install(

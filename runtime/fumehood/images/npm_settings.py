@@ -13,7 +13,12 @@ from typing import Final
 
 from fumehood.errors import ImageError, NotStrictJSON
 from fumehood.images.external import environment, output
-from fumehood.images.fetching import CERTIFICATES, has_credentials, without_credentials
+from fumehood.images.fetching import (
+    CERTIFICATES,
+    has_credentials,
+    proxy_of,
+    without_credentials,
+)
 from fumehood.model import strict_json
 
 SECONDS: Final = 60.0
@@ -53,7 +58,8 @@ def understood(text: str) -> NpmSettings:
     for name, value in sorted(found.items()):
         if isinstance(value, str) and _ADDRESS.match(name):
             stripped |= has_credentials(value)
-            if (url := without_credentials(value)) is not None:
+            clean = proxy_of if name.endswith("proxy") else without_credentials
+            if (url := clean(value)) is not None:
                 lines.append(f"{name}={url}")
         stripped |= name.startswith("//") or name in ("_auth", "_authToken")
     cafile = found.get("cafile")

@@ -24,6 +24,7 @@ from fumehood.images.fetching import (
     Fetch,
     Fetcher,
     bare_environment,
+    certificates_in,
     left_in,
     new_work,
 )
@@ -90,7 +91,7 @@ def fetch(
                 fetcher(run)
             except ImageError as failure:
                 raise _none(failure, settings) from None
-    return _checked(left_in(run.work, _WHEELS), kept, choice)
+    return _checked(left_in(run.work, _WHEELS, MAX_WHEELS), kept, choice)
 
 
 def _succeeds(fetcher: Fetcher, run: Fetch) -> bool:
@@ -116,7 +117,8 @@ def _with_network(offline: Fetch, settings: PipSettings, work: Path) -> Fetch:
     argv = [word for word in offline.argv if word != _OFFLINE] + list(settings.options)
     binds = list(offline.binds)
     if settings.certificates is not None:
-        binds.append((os.path.realpath(settings.certificates), CERTIFICATES))
+        copy = certificates_in(settings.certificates, work.parent)
+        binds.append((str(copy), CERTIFICATES))
         argv += ["--cert", CERTIFICATES]
     return replace(
         offline, argv=tuple(argv), binds=tuple(binds), work=work, network=True, seconds=SECONDS

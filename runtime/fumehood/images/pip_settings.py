@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from fumehood.images.external import environment, output
-from fumehood.images.fetching import has_credentials, without_credentials
+from fumehood.images.fetching import has_credentials, proxy_of, without_credentials
 
 SECONDS: Final = 60.0
 MAX_TIMEOUT: Final = 600
@@ -74,7 +74,7 @@ def understood(text: str) -> PipSettings:
     for host in found.get("trusted-host", "").split():
         if re.fullmatch(r"[A-Za-z0-9\[][A-Za-z0-9.:\[\]-]{0,254}", host):
             options += ["--trusted-host", host]
-    if (proxy := without_credentials(found.get("proxy", ""))) is not None:
+    if (proxy := proxy_of(found.get("proxy", ""))) is not None:
         options += ["--proxy", proxy]
     timeout = found.get("timeout", found.get("default-timeout", ""))
     if re.fullmatch(r"[0-9]{1,4}", timeout):

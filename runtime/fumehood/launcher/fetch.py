@@ -75,6 +75,8 @@ _ETC = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf",
         "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted", "/etc/ca-certificates")  # fmt: skip
 # Where pip and npm look for an operator's settings below /usr, which may hold passwords.
 _HIDDEN = ("/usr/etc", "/usr/local/etc")
+_SETTINGS = ("pip.conf", "etc/pip.conf", "etc/npmrc")
+"""The same below a Python or Node that is installed elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +296,10 @@ class _Fetching:
         for path in ("/sys", *_HIDDEN):
             if os.path.isdir(path):
                 argv += ["--size", "4096", "--tmpfs", path, "--remount-ro", path]
+        for _, target in job.binds:
+            for path in (f"{target}/{name}" for name in _SETTINGS):
+                if os.path.isfile(path):
+                    argv += ["--ro-bind", "/dev/null", path]
         for name, value in job.environment:
             argv += ["--setenv", name, value]
         return [*argv, "--chdir", PLACE, "--", *job.argv]
