@@ -172,3 +172,25 @@ def test_a_killing_call_opens_an_incident_whose_capture_the_operator_can_read(ho
     hood.cli("incident", "close", incident["incident"], "--note", "a test", check=True)
     left = json.loads(hood.cli("incident", "list", "--json").stdout)
     assert incident["incident"] not in {i["incident"] for i in left}, "others' may be open still"
+
+
+def test_a_receiver_that_is_down_across_a_restart_misses_no_record(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    receiver = Receiver()
+    receiver.down = True
+    config = {"forward": {"to": receiver.address, "format": "jsonl"}}
+    try:
+        with start(tmp_path, config=config) as first:
+            first.register(None, "say", command=["/usr/bin/python3", "-c", SAY])
+            for word in ("one", "two"):
+                assert first.call("say", {"word": word})["status"] == "ok", "no call waits for it"
+            eventually(lambda: b"cannot be forwarded" in first.log.read_bytes(), 60, "it is told")
+        with start(tmp_path, config=config) as second:
+            assert second.call("say", {"word": "three"})["status"] == "ok"
+            assert receiver.seqs == []
+            receiver.down = False
+            last = int(second.status()["audit_seq"])
+            receiver.until(last)
+        assert list(dict.fromkeys(receiver.seqs))[:last] == list(range(1, last + 1))
+    finally:
+        receiver.close()
