@@ -344,15 +344,32 @@ fetch.real()(Fetch(argv, bare_environment(), (), Path(sys.argv[2]), True, 600))
 """
 
 
-def test_when_the_command_is_killed_nothing_goes_on(work: Path) -> None:
+def helper_of(pid: int) -> int:
+    """The privileged process that a command started."""
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert b"launcher.fetch" in Path(f"/proc/{child}/cmdline").read_bytes()
+    return int(child)
+
+
+def groups_of(helper: int) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").glob(f"**/fumehood-{helper}-*"))
+
+
+@pytest.mark.parametrize("whose", ["command", "helper"])
+def test_when_either_is_killed_nothing_goes_on(work: Path, tmp_path: Path, whose: str) -> None:
     tests = str(Path(__file__).parents[1])
-    with subprocess.Popen([sys.executable, "-c", WAIT, tests, str(work)]) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAIT, tests, str(work)], stderr=subprocess.DEVNULL
+    ) as process:
         until((work / "up").exists, "it never started")
+        helper = helper_of(process.pid)
         assert ours()
-        process.send_signal(signal.SIGKILL)
+        assert groups_of(helper)
+        os.kill({"command": process.pid, "helper": helper}[whose], signal.SIGKILL)
     until(lambda: not ours(), "it outlived the command")
-    groups = Path("/sys/fs/cgroup").glob(f"**/fumehood-{process.pid}-*")
-    until(lambda: not list(groups), "its cgroup was left")
+    if whose == "helper":  # what it could not remove any more, the next one does
+        fetch.real()(script(new_work(tmp_path, "next"), "pass"))
+    until(lambda: not groups_of(helper), "its cgroup was left")
 
 
 # --- through `derive`, with an index that is the attacker's

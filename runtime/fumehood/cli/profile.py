@@ -142,9 +142,11 @@ def check(
 ) -> None:
     """Check profiles: read strictly, and compiled for every ABI that they are for.
 
-    Exit status 1 names what is wrong in the first bad one.
+    Exit status 1 names what is wrong in the first bad one. A profile that allows a call which the
+    shipped ones answer with a kill (bpf, keyctl and their like) is warned of.
     """
     rows: list[dict[str, object]] = []
+    compute = seccomp.load_named(str(profile_directory()), "compute")
     for path in files:
         try:
             profile = seccomp.load_profile(str(path))
@@ -153,6 +155,7 @@ def check(
             show_error(error, as_json=as_json)
             raise typer.Exit(ExitStatus.FAILED) from None
         unknown = seccomp.unknown_calls(profile)
+        open_ = sorted(learning.not_denied(profile, learning.tripwires(compute)))
         rows.append(
             {
                 "file": str(path),
@@ -160,11 +163,14 @@ def check(
                 "allowed": len(learning.allowed(profile)),
                 "instructions": sizes,
                 "unknown": list(unknown),
+                "tripwires_allowed": open_,
             }
         )
+        if open_ and not as_json:
+            note("warning", f"{path} allows what ends a process under compute: {', '.join(open_)}")
         if not as_json:
             abis = ", ".join(f"{size} instructions for {abi}" for abi, size in sizes.items())
-            out(f"{path}: fine, {abis}\n")
+            out(f"{path}: {'compiles' if open_ else 'fine'}, {abis}\n")
             if unknown:
                 note("note", f"unknown here, so denied: {', '.join(unknown)}")
     if as_json:

@@ -59,6 +59,23 @@ def allowed(profile: Profile) -> frozenset[str]:
     return frozenset(name for rule in profile.rules if _allows(rule) for name in rule.names)
 
 
+def tripwires(profile: Profile) -> frozenset[str]:
+    """Calls that end the process, whatever their arguments are."""
+    rules = (r for r in profile.rules if r.action.name == KILL_PROCESS and not r.conditions)
+    return frozenset(name for rule in rules for name in rule.names)
+
+
+def not_denied(profile: Profile, names: Collection[str]) -> frozenset[str]:
+    """Those of `names` that the profile lets through, by a rule (also one on arguments) or because
+    no rule names them."""
+    let = {name for rule in profile.rules if not rule.action.denies for name in rule.names}
+    if not profile.default.denies:
+        # A call that rules deny for some arguments only falls to the default for the others.
+        always = {n for r in profile.rules if not r.conditions for n in r.names}
+        let |= frozenset(names) - always
+    return frozenset(names) & let
+
+
 def openable(profile: Profile) -> frozenset[str]:
     """Calls that `opened` lets through: those denied with an error, whatever their arguments are,
     without NEVER_OPENED."""

@@ -58,6 +58,47 @@ def test_check_compiles_for_every_abi(cli: Cli) -> None:
     assert "fine" in cli("profile", "check", str(STRICT)).out
 
 
+RISKY = {
+    "by name": (["bpf", "read"], []),
+    "by an argument": (["keyctl", "read"], [{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]),
+}
+
+
+@pytest.mark.parametrize("how", RISKY)
+def test_check_warns_of_a_tripwire_that_is_allowed(cli: Cli, tmp_path: Path, how: str) -> None:
+    names, args = RISKY[how]
+    rule = {"names": names[:1], "action": "SCMP_ACT_ALLOW", **({"args": args} if args else {})}
+    document = json.loads(STRICT.read_text())
+    for group in document["syscalls"]:
+        group["names"] = [name for name in group["names"] if name != names[0]]
+    document["syscalls"] = [group for group in document["syscalls"] if group["names"]]
+    document["syscalls"].append(rule)
+    file = tmp_path / "risky.json"
+    file.write_text(json.dumps(document))
+    ended = cli("profile", "check", str(file))
+    assert (ended.status, "fine" in ended.out) == (0, False)
+    assert f"allows what ends a process under compute: {names[0]}" in ended.err
+    (entry,) = json.loads(cli("profile", "check", str(file), "--json").out)
+    assert entry["tripwires_allowed"] == [names[0]]
+
+
+def test_check_warns_where_everything_is_allowed(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "open.json"
+    document = json.loads(STRICT.read_text())
+    file.write_text(
+        json.dumps({**document, "defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}).replace(
+            '"defaultErrnoRet": 38, ', ""
+        )
+    )
+    (entry,) = json.loads(cli("profile", "check", str(file), "--json").out)
+    assert {"bpf", "kexec_load", "keyctl"} <= set(entry["tripwires_allowed"])
+    for name in ("compute", "network", "strict"):
+        shipped = str(profile_directory() / f"{name}.json")
+        assert (
+            json.loads(cli("profile", "check", shipped, "--json").out)[0]["tripwires_allowed"] == []
+        )
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
