@@ -189,8 +189,8 @@ class BubblewrapSandbox:
     def logs(self) -> bool:
         return self._logged is not None
 
-    def freeze(self, *, frozen: bool) -> None:
-        self.group.freeze(frozen=frozen)
+    def freeze(self, *, frozen: bool) -> bool:
+        return self.group.freeze(frozen=frozen)
 
     @property
     def _filter(self) -> bytes:
@@ -310,8 +310,8 @@ class BubblewrapSandbox:
             os.close(self._gate)
             self._gate = -1
 
-    def begin(self) -> None:
-        self._meter.begin()
+    def begin(self, *, ahead: bool) -> None:
+        self._meter.begin(scratch=self._scratch if ahead else "")
         if self._tool >= 0:  # started ahead
             with contextlib.suppress(OSError):
                 self._switches_before = sum(
@@ -410,7 +410,7 @@ class BubblewrapSandbox:
             code = ended_by = None  # it is bubblewrap's own
         elif not executed and ended_by is None:
             ended_by = signal.SIGKILL  # of init, by a stranger or by us: the tool's end, too
-        oom_kills = self.group.oom_kills()
+        oom_kills = self._meter.oom_kills()
         counters = self._meter.counters(
             self._scratch, killed_for_memory=oom_kills > 0, context_switches=self._switches_since()
         )
@@ -419,8 +419,8 @@ class BubblewrapSandbox:
             signal=ended_by,
             executed=executed,
             cpu_seconds=self._meter.cpu_seconds(),
-            memory_peak_bytes=self.group.memory_peak(),
-            pids_peak=self.group.pids_peak(),
+            memory_peak_bytes=self._meter.memory_peak(),
+            pids_peak=self._meter.pids_peak(self.group.pids_peak(), overhead=self.group.overhead),
             oom_kills=oom_kills,
             # Whatever lies in /out holds an inode of its own (tmpfs counts links, too).
             artifacts=() if counters.scratch_inodes == 0 else self._artifacts(),
@@ -496,6 +496,7 @@ class BubblewrapSandbox:
             if fd >= 0:
                 os.close(fd)
         self._pidfd = self._init_pidfd = self._tool_pidfd = self._gate = self._status = -1
+        self._meter.close()
         self.group.remove()
 
     # --- what the launcher's loop watches

@@ -62,6 +62,7 @@ class DockerGroup:
         self._ooms = -1
         """An eventfd for OOM on v1, where `oom_kill` is counted in Docker's group only."""
         self._seen_ooms = 0
+        self._ooms_before = 0
         self._peak = -1
         if "memory" in self._group.v1:
             self._listen(self._group.v1["memory"])
@@ -99,9 +100,12 @@ class DockerGroup:
             self._meter.count_pids_in(self._tool)
         self.begin()
 
-    def begin(self) -> None:
-        """Count CPU time and the peak of memory from now."""
-        self._meter.begin()
+    def begin(self, *, scratch: str = "") -> None:
+        """Count CPU time and the peak of memory from now; with `scratch`, everything
+        (`kernel.meter.Meter.begin`)."""
+        self._meter.begin(scratch=scratch)
+        if scratch:
+            self._ooms_before = self._all_oom_kills()
         if self._peak >= 0:
             try:
                 os.write(self._peak, b"reset")
@@ -151,23 +155,26 @@ class DockerGroup:
     def memory_peak(self) -> int | None:
         if self._peak >= 0:
             return int(os.pread(self._peak, 64, 0))
-        return self._group.memory_peak()
+        return self._meter.memory_peak()
 
     def pids_peak(self) -> int | None:
         """The tool's, of a group in which nothing else ever was. Where it has none: None while it
         stayed below what the runtime had used, whose counter cannot be reset."""
         if self._tool is not None:
-            return cgroup.number(self._tool / "pids.peak")
+            return self._meter.pids_peak(cgroup.number(self._tool / "pids.peak"), overhead=0)
         found = self._raw_pids_peak()
         if found is None or self._pids_before is None or found <= self._pids_before:
             return None
-        return found - INIT_PIDS
+        return self._meter.pids_peak(found - INIT_PIDS, overhead=INIT_PIDS)
 
     def _raw_pids_peak(self) -> int | None:
         found = self._group.pids_peak()
         return None if found is None else found + self._group.overhead
 
     def oom_kills(self) -> int:
+        return max(self._all_oom_kills() - self._ooms_before, 0)
+
+    def _all_oom_kills(self) -> int:
         if self._ooms >= 0:
             with contextlib.suppress(BlockingIOError):
                 self._seen_ooms += os.eventfd_read(self._ooms)
@@ -178,6 +185,10 @@ class DockerGroup:
 
     def evidence(self, scratch: str) -> Evidence:
         return self._group.evidence(scratch)
+
+    def freeze(self, *, frozen: bool) -> bool:
+        """See `cgroup.Group.freeze`; what Docker put below stands still as well."""
+        return self._group.freeze(frozen=frozen)
 
     def members(self) -> list[int]:
         """PIDs of everything in our group or below, in any hierarchy."""
@@ -208,6 +219,7 @@ class DockerGroup:
             if fd >= 0:
                 os.close(fd)
         self._ooms = self._peak = -1
+        self._meter.close()
         for directory in self._directories():
             with contextlib.suppress(OSError):
                 directory.rmdir()

@@ -112,8 +112,8 @@ class DockerSandbox:
         else:
             self.worker.go()
 
-    def begin(self) -> None:
-        self.group.begin()
+    def begin(self, *, ahead: bool) -> None:
+        self.group.begin(scratch=self.scratch if ahead else "")
 
     def cpu_seconds(self) -> float | None:
         return self.group.cpu_seconds()
@@ -138,8 +138,8 @@ class DockerSandbox:
     def logs(self) -> bool:
         return False  # dockerd hands no flags of a filter on (20.10)
 
-    def freeze(self, *, frozen: bool) -> None:
-        """Not asked for where nothing is logged."""
+    def freeze(self, *, frozen: bool) -> bool:
+        return self.group.freeze(frozen=frozen)
 
     @property
     def descriptors(self) -> tuple[int, ...]:

@@ -79,9 +79,9 @@ class Sandbox(Protocol):
     def start(self) -> None:
         """Let the opened sandbox execute the tool's program."""
 
-    def begin(self) -> None:
+    def begin(self, *, ahead: bool) -> None:
         """What was used until now is not the caller's: called when it is opened, and of a tool
-        that was started ahead once more when its call comes, before it is fed."""
+        that was started ahead once more, when its call comes, before it is fed."""
 
     def cpu_seconds(self) -> float | None:
         """User and system time since the call began; None where nothing counts it."""
@@ -90,8 +90,9 @@ class Sandbox(Protocol):
     def logs(self) -> bool:
         """Whether system calls that are answered with an error are recorded."""
 
-    def freeze(self, *, frozen: bool) -> None:
-        """Stop everything in it, or let it go on; while it stands still it can be killed."""
+    def freeze(self, *, frozen: bool) -> bool:
+        """Stop everything in it, or let it go on; while it stands still it can be killed. False
+        where this host cannot do it."""
 
     def terminate(self) -> bool:
         """Ask the tool's own program to end; False when it does not run, or cannot be asked."""

@@ -408,11 +408,15 @@ class Group:
         """Whether all of it can be stopped at once: Linux 5.2, also on hybrid hosts."""
         return self.unified is not None and (self.unified / "cgroup.freeze").exists()
 
-    def freeze(self, *, frozen: bool) -> None:
-        """Stop or continue everything here; what is killed dies all the same."""
-        if self.unified is not None:
-            with contextlib.suppress(OSError):
-                write(self.unified / "cgroup.freeze", "1" if frozen else "0")
+    def freeze(self, *, frozen: bool) -> bool:
+        """Stop or continue everything here; what is killed dies all the same. Whether it does."""
+        if self.unified is None:
+            return False
+        try:
+            write(self.unified / "cgroup.freeze", "1" if frozen else "0")
+        except OSError:
+            return False
+        return True
 
     def remove(self) -> bool:
         """Remove the directories; False when something is still inside."""

@@ -7,6 +7,7 @@ does not count is None. Files are read whole by descriptor, because this runs on
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,17 +38,73 @@ class Meter:
         self._unified_cpu = f"{group.unified}/cpu.stat" if group.unified else ""
         self._before = Cpu(0.0, 0.0, 0.0)
         self._throttled_before = 0.0
+        self._refused_before = 0
+        self._ooms_before = 0
+        self._space_before = (0, 0)
+        self._pids_before: int | None = None
+        """The peak so far, where it says nothing of what comes."""
+        self._memory_before: int | None = None
+        """The same."""
+        self._peak = -1
+        """memory.peak of v2, whose readings through this descriptor started afresh."""
         self._last: Cpu | None = None
         """When everything was dead."""
 
-    def begin(self) -> None:
+    def begin(self, *, scratch: str = "") -> None:
         """The call begins: CPU time that opening the sandbox took is not the caller's, nor is
-        the memory of a set-up that is over."""
+        the memory of a set-up that is over.
+
+        scratch: where the scratch space of a tool that was started ahead is mounted; nothing that
+            it met or made until now is the caller's either.
+        """
         self._before = self._cpu() or self._before
         self._throttled_before = self._throttled() or 0.0
-        if "memory" in self._group.v1:
+        if (v1 := self._group.v1.get("memory")) is not None:
             # The peak falls to what is in use now (memory.txt, section 5.4).
-            _write(f"{self._group.v1['memory']}/memory.max_usage_in_bytes", b"0")
+            _write(f"{v1}/memory.max_usage_in_bytes", b"0")
+        if scratch:
+            self._begin_again(scratch)
+
+    def _begin_again(self, scratch: str) -> None:
+        self._refused_before = self._refused() or 0
+        self._ooms_before += self.oom_kills()
+        self._space_before = _space(scratch) or (0, 0)
+        if self._pids is not None:
+            peak = cgroup.number(self._pids / "pids.peak")
+            self._pids_before = _if_passed(peak, cgroup.number(self._pids / "pids.current"))
+        if (v1 := self._group.v1.get("memory")) is not None:
+            with contextlib.suppress(OSError):  # gone since Linux 6.16
+                _write(f"{v1}/memory.kmem.max_usage_in_bytes", b"0")
+        elif "memory" in self._group.v2 and self._group.unified is not None:
+            path = self._group.unified / "memory.peak"
+            with contextlib.suppress(OSError):  # before Linux 6.12 nobody may write it
+                self._peak = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                os.write(self._peak, b"reset")
+                return
+            self.close()
+            now = cgroup.number(self._group.unified / "memory.current")
+            self._memory_before = _if_passed(self._group.memory_peak(), now)
+
+    def memory_peak(self) -> int | None:
+        """Bytes, since the call began; None where the peak that is known was before it."""
+        if self._peak >= 0:
+            return int(os.pread(self._peak, 64, 0))
+        return _unless(self._group.memory_peak(), self._memory_before)
+
+    def oom_kills(self) -> int:
+        """Processes that were killed for want of memory since the call began."""
+        return max(self._group.oom_kills() - self._ooms_before, 0)
+
+    def pids_peak(self, found: int | None, *, overhead: int) -> int | None:
+        """A peak without the engine's own; None where it was before the call began."""
+        before = self._pids_before
+        return _unless(found, None if before is None else max(before - overhead, 0))
+
+    def close(self) -> None:
+        """Nothing of it is asked any more."""
+        if self._peak >= 0:
+            os.close(self._peak)
+            self._peak = -1
 
     def cpu_seconds(self) -> float | None:
         """User and system time since the call began."""
@@ -75,9 +132,11 @@ class Meter:
             user_seconds=_since(cpu.user if cpu else None, before.user),
             system_seconds=_since(cpu.system if cpu else None, before.system),
             throttled_seconds=_since(self._throttled(), self._throttled_before),
-            pids_refused=self._refused(),
+            pids_refused=_more(self._refused(), self._refused_before),
             scratch_bytes=space[0] if space else None,
             scratch_inodes=space[1] if space else None,
+            scratch_bytes_before=self._space_before[0],
+            scratch_inodes_before=self._space_before[1],
             kernel_memory_peak_bytes=self._kernel_memory() if killed_for_memory else None,
             context_switches=context_switches,
         )
@@ -139,6 +198,19 @@ def _pids(group: cgroup.Group, *, nested: bool) -> Path | None:
 
 def _since(now: float | None, before: float | None) -> float | None:
     return None if now is None else round(max(now - (before or 0.0), 0.0), 6)
+
+
+def _more(now: int | None, before: int) -> int | None:
+    return None if now is None else max(now - before, 0)
+
+
+def _if_passed(peak: int | None, now: int | None) -> int | None:
+    """A peak that is over, and so would hide a lower one that comes after it."""
+    return peak if peak is not None and (now is None or now < peak) else None
+
+
+def _unless(peak: int | None, before: int | None) -> int | None:
+    return None if peak is None or (before is not None and peak <= before) else peak
 
 
 def _scaled(value: int | None, unit: float) -> float | None:

@@ -2,7 +2,8 @@
 
 Standard library only. Records are attributed by the sandbox's account, which is exact as long
 as no two sandboxes that run at once share one; where two do, nothing is said of either. What it
-costs is bounded: records a second, kinds of call for each sandbox, and memory (the socket's).
+costs is bounded: records a second, of all and of each sandbox, kinds of call for each sandbox, and
+memory (the socket's). It says who is to stand still for that; the loop sees to it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,16 @@ RECORDS_PER_SECOND: Final = 2_000
 STRANGERS_PER_SECOND: Final = 20_000
 """Of everybody else on the host, and what gathered while nothing of ours ran: a bound of its own,
 or whoever can be killed by a filter could keep us from hearing of our own."""
-LOGGED_PER_SECOND: Final = 100
-"""Of one sandbox whose denials are recorded; past it the sandbox stands still until the second is
-over. The kernel's own work for a record is charged to nobody: so it is bounded."""
+EACH_PER_SECOND: Final = 100
+"""Of one sandbox, killed and denied calls alike; past it the sandbox stands still until the second
+is over. The kernel's own work for a record is charged to nobody: so it is bounded."""
+LOGGED_PER_SECOND: Final = 1_000
+"""The same, of calls that are logged and go on (SCMP_ACT_LOG): only an operator's profile does
+that, to learn what a tool uses, and starting Python alone makes hundreds."""
+TAKES_PART: Final = EACH_PER_SECOND // 10
+"""Records of this second that make a sandbox one of those that stand still while nobody reads."""
+IN_GRACE: Final = 10 * EACH_PER_SECOND
+"""Records of one that was asked to end, which is never stopped again: with so many it is killed."""
 MAX_KINDS: Final = 32
 """Different calls told for one sandbox; more are only counted."""
 FIRST_TOLD: Final = 8
@@ -56,12 +64,14 @@ _ACTIONS: Final = {
     0x7FF00000: "trace",
     0x7FFC0000: "log",
 }
+_LOG: Final = 0x7FFC0000
 
 
 @dataclass(slots=True)
 class _Tally:
     """What is known of one running sandbox. others: counted without a name. logged: calls answered
-    with an error are recorded. recent: records of this second."""
+    with an error are recorded. recent, recent_logs: records of this second, of calls that did not
+    go on and of those that did. forgiven: how many there were when it was asked to end."""
 
     uid: int
     missed: int
@@ -70,7 +80,9 @@ class _Tally:
     shared: bool = False
     logged: bool = False
     recent: int = 0
+    recent_logs: int = 0
     total: int = 0
+    forgiven: int = 0
     kills: int = 0
     next_told: int = FIRST_TOLD
 
@@ -80,12 +92,26 @@ class _Tally:
             self.kills += 1
             if self.kills == 1:
                 self.next_told = min(self.next_told, self.total)
-        self.recent += 1
+        if record.action == _LOG:
+            self.recent_logs += 1
+        else:
+            self.recent += 1
         key = (record.architecture, record.number, record.action)
         if key in self.counts or len(self.counts) < MAX_KINDS:
             self.counts[key] = self.counts.get(key, 0) + 1
         else:
             self.others += 1
+
+    def forget_second(self) -> None:
+        self.recent = self.recent_logs = 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.recent >= EACH_PER_SECOND or self.recent_logs >= LOGGED_PER_SECOND
+
+    @property
+    def takes_part(self) -> bool:
+        return self.recent + self.recent_logs >= TAKES_PART
 
 
 class Denials:
@@ -161,7 +187,7 @@ class Denials:
         if now - self._second >= 1.0:
             self._second, self._own, self._strangers = now, 0, 0
             for each in self._running.values():
-                each.recent = 0
+                each.forget_second()
         while (most := self._room()) > 0:
             records = self._stream.read(most)
             for record in records:
@@ -181,24 +207,46 @@ class Denials:
         return min(own, strangers, 100)
 
     def over(self) -> list[str]:
-        """Sandboxes that must stand still until `second_over`: their denials are recorded, and
-        there were too many, or more of somebody's than are read."""
-        if not any(tally.logged for tally in self._running.values()):
+        """Sandboxes that must stand still until `second_over`: too much is recorded of them, or
+        some, while more is recorded of all together than is read or the kernel keeps."""
+        now, overflowed = time.monotonic(), self._overflowed()
+        if self._own < TAKES_PART or now >= self.second_over:
             return []
-        now = time.monotonic()
-        blind = now < self.paused_until or self._overflowed()
-        counted = now < self.second_over
-        return [
-            name
-            for name, tally in self._running.items()
-            if tally.logged and (blind or (counted and tally.recent >= LOGGED_PER_SECOND))
-        ]
+        blind = overflowed or now < self.paused_until
+        # Of two that share an account, the records stand with one.
+        accounts = {
+            uid
+            for uid, tally in self._by_uid.items()
+            if tally.is_over or (blind and tally.takes_part)
+        }
+        return [name for name, tally in self._running.items() if tally.uid in accounts]
 
     def forgive(self, name: str) -> None:
-        """Begin to count its second anew, without what it has made so far."""
+        """It is asked to end: begin to count anew, without what it has made so far."""
         self.receive()
         if (tally := self._running.get(name)) is not None:
-            tally.recent = 0
+            tally.forget_second()
+            tally.forgiven = tally.total
+
+    def unforgivable(self, name: str) -> bool:
+        """Whether one that was asked to end makes the kernel record too much all the same."""
+        tally = self._running.get(name)
+        return tally is not None and tally.total - tally.forgiven >= IN_GRACE
+
+    def began(self, name: str) -> None:
+        """The call of a sandbox begins whose tool was started ahead: what that did before is not
+        the caller's. Records that the kernel has not sent yet make it incomplete."""
+        self.receive()
+        tally = self._running.get(name)
+        if tally is None:
+            return
+        late = tally.total > 0 and not self.settled(name)
+        paused = time.monotonic() < self.paused_until
+        tally.missed = -1 if late or paused else self._missed
+        tally.counts.clear()
+        tally.forget_second()
+        tally.others = tally.total = tally.kills = tally.forgiven = 0
+        tally.next_told = FIRST_TOLD
 
     @property
     def second_over(self) -> float:

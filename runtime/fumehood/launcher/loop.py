@@ -59,7 +59,8 @@ class Running:
 
     begun: its one call has come. started: its tool was told to start. ahead_until: the tool runs
     ahead of its call, no longer than this. failed: the supervisor was told so already, and hears no
-    more of it. frozen_until: it stands still for the denied calls that it made; 0: it does not.
+    more of it. frozen_until: it stands still for the recorded calls that it made; 0: it does not.
+    frozen_since: when that began, and held_seconds how long it did before, since its call began.
     """
 
     sandbox: Sandbox
@@ -75,6 +76,8 @@ class Running:
     ahead_until: float = 0.0
     failed: bool = False
     frozen_until: float = 0.0
+    frozen_since: float = 0.0
+    held_seconds: float = 0.0
     watched: set[int] = field(default_factory=set)
 
 
@@ -137,8 +140,7 @@ class Launcher:
                     self._on_channel(events)
                 elif fd == self._denials.fd:
                     self._denials.receive()
-                    for name, count, kills in self._denials.news():
-                        self._send(m.DeniedMessage(name, count, kills))
+                    self._tell_denials()
                 else:
                     self._looks.hear(fd)
             names = {self._owners[fd] for fd, _ in ready if fd in self._owners}
@@ -170,13 +172,28 @@ class Launcher:
             self._epoll.unregister(self._denials.fd)
         self._hears_denials = wanted
 
+    def _tell_denials(self) -> None:
+        for name, count, kills in self._denials.news():
+            if (running := self._running.get(name)) is not None and running.begun:
+                self._send(m.DeniedMessage(name, count, kills))
+
     def _hold_back(self) -> None:
-        """Whoever makes the kernel record too much pays for it with its own time."""
+        """Whoever makes the kernel record too much pays for it with its own time; who was asked to
+        end, and could not hear of it standing still, with its life."""
         for name in self._denials.over():
             running = self._running.get(name)
-            if running is not None and not running.frozen_until:
-                running.frozen_until = self._denials.second_over
-                running.sandbox.freeze(frozen=True)
+            if running is None or running.frozen_until or name in self._settling:
+                continue
+            if not running.asked:
+                self._freeze(running)
+            elif self._denials.unforgivable(name):
+                self._stop(running, name, "")
+
+    def _freeze(self, running: Running) -> None:
+        running.frozen_until = self._denials.second_over
+        running.frozen_since = time.monotonic()
+        if not running.sandbox.freeze(frozen=True):  # its engine or host cannot
+            running.frozen_since = 0.0
 
     def _let_go(self) -> None:
         now = time.monotonic()
@@ -188,8 +205,15 @@ class Launcher:
 
     def _thaw(self, running: Running) -> None:
         if running.frozen_until:
-            running.frozen_until = 0.0
+            running.held_seconds = self._held(running)
+            running.frozen_until = running.frozen_since = 0.0
             running.sandbox.freeze(frozen=False)
+
+    @staticmethod
+    def _held(running: Running) -> float:
+        """Seconds that it stood still so far."""
+        since = running.frozen_since
+        return running.held_seconds + (time.monotonic() - since if since else 0.0)
 
     def _wait_seconds(self) -> float:
         if self._settling or any(item.sandbox.polling for item in self._running.values()):
@@ -273,7 +297,8 @@ class Launcher:
             if isinstance(message, m.Begin) or (isinstance(message, m.Start) and message.begin):
                 self._begin(running)
             if isinstance(message, m.Begin):
-                running.sandbox.begin()
+                running.sandbox.begin(ahead=True)
+                self._denials.began(sandbox)
                 self._send(m.BegunMessage(message.sandbox))
             elif isinstance(message, m.Start) and not message.begin:
                 running.ahead_until = time.monotonic() + IDLE_SECONDS
@@ -297,6 +322,8 @@ class Launcher:
         if running.begun:
             raise ProtocolError("a sandbox is used for one call")
         running.begun = True
+        self._thaw(running)
+        running.held_seconds = 0.0
         running.ahead_until = 0.0
         running.deadline = time.monotonic() + running.timeout
         if running.budget is not None:
@@ -427,7 +454,7 @@ class Launcher:
             return self._drop(name, event)
         match event:
             case Opened(proofs):
-                self._running[name].sandbox.begin()
+                self._running[name].sandbox.begin(ahead=False)
                 self._send(m.OpenedMessage(name, proofs))
                 return False
             case Started(proofs):
@@ -482,6 +509,7 @@ class Launcher:
                     for item in event.artifacts
                 ),
                 counters=event.counters,
+                held_seconds=round(self._held(self._running[name]), 6),
                 stopped=self._running[name].stopped,
                 syscalls=self._denials.ended(name, killed=event.signal == signal.SIGSYS, late=late),
             ),

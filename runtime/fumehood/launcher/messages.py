@@ -140,6 +140,7 @@ class EndedMessage:
 
     stopped: why the launcher itself killed it: `cpu_time`, or `timeout` for a supervisor that
         does not hold its deadline; empty when it did not.
+    held_seconds: how long it was stopped for making the kernel record too many system calls.
     """
 
     sandbox: str
@@ -154,6 +155,7 @@ class EndedMessage:
     counters: Counters = field(default_factory=Counters)
     stopped: Literal["", "cpu_time", "timeout"] = ""
     syscalls: Syscalls = field(default_factory=Syscalls)
+    held_seconds: float = 0.0
 
 
 UNUSED = "unused"

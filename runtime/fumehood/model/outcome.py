@@ -46,8 +46,10 @@ class Usage:
 
     throttled_seconds: how long it was held back by its CPU limit, added up over the CPUs.
     stdin_bytes: what was put into its stdin; the last 64 KiB may not have been read.
-    scratch_bytes, scratch_inodes: in use in /tmp and /out at its end, not their peak.
+    scratch_bytes, scratch_inodes: in use in /tmp and /out at its end, not their peak; without what
+        a tool that was started ahead had put there before its call.
     context_switches: voluntary or not, of all processes that were waited for.
+    held_seconds: how long it was stopped for making the kernel record too many system calls.
     """
 
     wall_seconds: float = 0.0
@@ -64,6 +66,7 @@ class Usage:
     scratch_bytes: int | None = None
     scratch_inodes: int | None = None
     context_switches: int | None = None
+    held_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ class Counters:
     user_seconds, system_seconds: how the CPU time divides.
     throttled_seconds: how long it was held back by its CPU limit, added up over the CPUs.
     pids_refused: processes and threads that the pids limit refused.
-    scratch_bytes, scratch_inodes: in use in /tmp and /out when everything was dead.
+    scratch_bytes, scratch_inodes: in use in /tmp and /out when everything was dead; …_before: what
+        of it was there when the call of a tool that was started ahead came.
     kernel_memory_peak_bytes: of pipes, sockets and the like; only when memory ran out.
     context_switches: of all processes that were waited for, voluntary or not.
     """
@@ -86,6 +90,8 @@ class Counters:
     scratch_inodes: int | None = None
     kernel_memory_peak_bytes: int | None = None
     context_switches: int | None = None
+    scratch_bytes_before: int = 0
+    scratch_inodes_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from fumehood.supervisor.conduct import Observed
 
 _MIB = 1 << 20
 _PAGE = 4096
+_RECORDED = "the kernel had to record too many of its system calls in a second"
 
 
 def memory(limits: Limits, end: EndedMessage, usage: Usage) -> Breach:
@@ -23,7 +24,7 @@ def memory(limits: Limits, end: EndedMessage, usage: Usage) -> Breach:
     space is memory; what is still in it is known, and so is the kernel's part on v1. The rest
     was the processes' own: heap, stacks and shared memory without a file.
     """
-    scratch = usage.scratch_bytes or 0
+    scratch = end.counters.scratch_bytes or 0
     known = end.counters.kernel_memory_peak_bytes
     kernel = known or 0
     if scratch * 2 >= limits.memory_bytes:
@@ -49,7 +50,7 @@ def behind_failure(limits: Limits, end: EndedMessage, usage: Usage) -> Breach | 
     if _reached_pids(limits, end, usage):
         detail = "as many as are allowed; whether more were refused is not told here"
         return Breach("pids", limits.pids, usage.pids_peak or limits.pids, detail)
-    return _full(limits, usage)
+    return _full(limits, end)
 
 
 def _reached_pids(limits: Limits, end: EndedMessage, usage: Usage) -> bool:
@@ -58,14 +59,23 @@ def _reached_pids(limits: Limits, end: EndedMessage, usage: Usage) -> bool:
     return end.counters.pids_refused is None and peak is not None and peak >= limits.pids
 
 
-def _full(limits: Limits, usage: Usage) -> Breach | None:
-    """Scratch space that was full at the end; one that was emptied again is not known."""
-    used, inodes = usage.scratch_bytes, usage.scratch_inodes
+def _full(limits: Limits, end: EndedMessage) -> Breach | None:
+    """Scratch space that was full at the end; one that was emptied again is not known. What the
+    start of a tool had put there before the call fills it all the same, and is told."""
+    counted = end.counters
+    used, inodes = counted.scratch_bytes, counted.scratch_inodes
     if used is not None and limits.scratch_bytes - used < _PAGE:
-        return Breach("scratch", limits.scratch_bytes, used, "full at the end")
+        before = counted.scratch_bytes_before
+        return Breach("scratch", limits.scratch_bytes, used, _at_the_end(before, "bytes"))
     if inodes is not None and inodes >= limits.scratch_inodes:
-        return Breach("scratch_inodes", limits.scratch_inodes, inodes, "full at the end")
+        before = counted.scratch_inodes_before
+        return Breach("scratch_inodes", limits.scratch_inodes, inodes, _at_the_end(before, "files"))
     return None
+
+
+def _at_the_end(before: int, unit: str) -> str:
+    told = f", {before} {unit} of it already before the call" if before else ""
+    return f"full at the end{told}"
 
 
 def notices(
@@ -93,11 +103,14 @@ def notices(
     elif told not in ("pids", "fork_storm") and _reached_pids(limits, end, usage):
         message = f"there were {usage.pids_peak} processes and threads, all that limits.pids allows"
         found.append(Notice("limit-pids", "medium", message))
-    full = _full(limits, usage)
+    full = _full(limits, end)
     if full is not None and told != full.control:
         unit = "bytes" if full.control == "scratch" else "files"
-        message = f"limits.scratch was full at the end: {full.observed} {unit}"
+        message = f"limits.scratch was {full.detail}: {full.observed} {unit}"
         found.append(Notice("limit-scratch", "medium", message))
+    if end.held_seconds:
+        message = f"it stood still for {end.held_seconds:.1f} s: {_RECORDED}"
+        found.append(Notice("held-back", "medium", message))
     if told != "seccomp" and (killed := end.syscalls.killed()):
         message = f"processes were killed for system calls that no tool may make: {killed}"
         found.append(Notice("syscall-killed", "high", message))

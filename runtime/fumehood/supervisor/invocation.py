@@ -218,7 +218,7 @@ class _Invocation:
             raise
         self._committed = True
         self._started = time.monotonic()
-        self._live.begin()
+        self._live.begin(ahead=self._launched)
         self._feed = harvest.Feed(self._stdin, arguments)
         self._stdin = -1
 
@@ -325,9 +325,10 @@ class _Invocation:
             throttled_seconds=counters.throttled_seconds,
             oom_kills=message.oom_kills if message else 0,
             stdin_bytes=self._feed.count if self._feed else 0,
-            scratch_bytes=counters.scratch_bytes,
-            scratch_inodes=counters.scratch_inodes,
+            scratch_bytes=_more(counters.scratch_bytes, counters.scratch_bytes_before),
+            scratch_inodes=_more(counters.scratch_inodes, counters.scratch_inodes_before),
             context_switches=counters.context_switches,
+            held_seconds=message.held_seconds if message else 0.0,
         )
 
     def _steps(self) -> Steps:
@@ -343,6 +344,11 @@ class _Invocation:
         if self._stdin >= 0:
             os.close(self._stdin)
             self._stdin = -1
+
+
+def _more(found: int | None, before: int) -> int | None:
+    """What a call added to what was there before it."""
+    return None if found is None else max(found - before, 0)
 
 
 def _tail(stderr: bytes) -> str:

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -44,10 +44,10 @@ class Live:
     """One invocation that has not ended. Every wait on it is somebody else's."""
 
     __slots__ = (
-        "_ears", "_gauge", "_hearing", "_messages", "_progress", "_proofs", "_said", "_words",
-        "alarm", "cancelled_by", "changed", "conduct", "end", "incidents", "kept", "plan", "proofs",
-        "queued", "request", "result", "sandbox", "started", "state", "stderr", "stdout", "task",
-        "tool",
+        "_ears", "_gauge", "_hearing", "_messages", "_progress", "_proofs", "_refused_before",
+        "_said", "_words", "alarm", "cancelled_by", "changed", "conduct", "end", "incidents",
+        "kept", "plan", "proofs", "queued", "request", "result", "sandbox", "started", "state",
+        "stderr", "stdout", "task", "tool",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +89,8 @@ class Live:
         self.state: State = "admitting"
         self._gauge: Gauge | None = None
         self._proofs: tuple[Proof, ...] = ()
+        self._refused_before = 0
+        """Processes that the pids limit refused a tool that was started ahead of its call."""
         self._words = ProgressLines()
         self._messages = messages
         self._said: Partial | None = None
@@ -111,10 +113,12 @@ class Live:
         """Its sandbox is proven. The gauge is made when somebody looks (0.1 ms)."""
         self._proofs = proofs
 
-    def begin(self) -> None:
-        """Its tool runs."""
+    def begin(self, *, ahead: bool) -> None:
+        """Its tool runs. ahead: it ran before, and what it was refused then is not the call's."""
         self.started = time.monotonic()
         self.state = "running"
+        if ahead:
+            self._refused_before = self.reading().pids_refused or 0
 
     @property
     def runs(self) -> bool:
@@ -189,7 +193,10 @@ class Live:
         if self._gauge is None:
             nested = self.plan is not None and self.plan.engine == "docker"
             self._gauge = Gauge(self._proofs, layout(), nested=nested)
-        return self._gauge.read()
+        found = self._gauge.read()
+        if not self._refused_before or found.pids_refused is None:
+            return found
+        return replace(found, pids_refused=max(found.pids_refused - self._refused_before, 0))
 
     def to_json(self) -> dict[str, Any]:
         now, reading, progress = time.monotonic(), self.reading(), self.progress()

@@ -28,8 +28,8 @@ FULL = Usage(memory_peak_bytes=64 * MIB)
     ],
 )
 def test_what_the_memory_went_into(scratch: int, kernel: int | None, begins: str) -> None:
-    end = replace(KILLED, counters=Counters(kernel_memory_peak_bytes=kernel))
-    breach = attribution.memory(LIMITS, end, replace(FULL, scratch_bytes=scratch))
+    counters = Counters(scratch_bytes=scratch, kernel_memory_peak_bytes=kernel)
+    breach = attribution.memory(LIMITS, replace(KILLED, counters=counters), FULL)
     assert (breach.control, breach.limit, breach.observed) == ("memory", 64 * MIB, 64 * MIB)
     assert breach.detail.startswith(begins)
     assert breach.detail.endswith("1 killed")
@@ -85,25 +85,41 @@ def test_where_refusals_are_not_told_reaching_the_limit_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usage", "control", "observed"),
+    ("counters", "control", "observed"),
     [
-        (Usage(scratch_bytes=8 * MIB, scratch_inodes=1), "scratch", 8 * MIB),
-        (Usage(scratch_bytes=8 * MIB - 100), "scratch", 8 * MIB - 100),
-        (Usage(scratch_bytes=4096, scratch_inodes=2048), "scratch_inodes", 2048),
+        (Counters(scratch_bytes=8 * MIB, scratch_inodes=1), "scratch", 8 * MIB),
+        (Counters(scratch_bytes=8 * MIB - 100), "scratch", 8 * MIB - 100),
+        (Counters(scratch_bytes=4096, scratch_inodes=2048), "scratch_inodes", 2048),
     ],
 )
-def test_full_scratch_space(usage: Usage, control: str, observed: int) -> None:
-    breach = conclude(plan(), ENDED, usage, None, exceeded=False).breach
+def test_full_scratch_space(counters: Counters, control: str, observed: int) -> None:
+    end = replace(ENDED, counters=counters)
+    breach = conclude(plan(), end, FULL, None, exceeded=False).breach
     assert breach is not None
     assert (breach.control, breach.observed) == (control, observed)
-    (notice,) = attribution.notices(LIMITS, replace(ENDED, exit_code=0), usage, None)
+    assert breach.detail == "full at the end"
+    (notice,) = attribution.notices(LIMITS, replace(end, exit_code=0), FULL, None)
     assert notice.rule == "limit-scratch"
 
 
+def test_what_filled_scratch_space_before_the_call_is_told_apart() -> None:
+    counters = Counters(scratch_bytes=8 * MIB, scratch_bytes_before=3 * MIB)
+    breach = conclude(plan(), replace(ENDED, counters=counters), FULL, None, exceeded=False).breach
+    assert breach is not None
+    assert breach.detail == f"full at the end, {3 * MIB} bytes of it already before the call"
+
+
+def test_standing_still_for_recorded_calls_is_told() -> None:
+    end = replace(ENDED, exit_code=0, held_seconds=2.345)
+    (notice,) = attribution.notices(LIMITS, end, FULL, None)
+    assert (notice.rule, notice.severity) == ("held-back", "medium")
+    assert notice.message.startswith("it stood still for 2.3 s: ")
+
+
 def test_scratch_space_with_room_is_nothing() -> None:
-    usage = Usage(scratch_bytes=8 * MIB - 4096, scratch_inodes=2047)
-    assert conclude(plan(), ENDED, usage, None, exceeded=False).breach is None
-    assert attribution.notices(LIMITS, ENDED, usage, None) == ()
+    end = replace(ENDED, counters=Counters(scratch_bytes=8 * MIB - 4096, scratch_inodes=2047))
+    assert conclude(plan(), end, FULL, None, exceeded=False).breach is None
+    assert attribution.notices(LIMITS, end, FULL, None) == ()
 
 
 def test_burnt_cpu_time_is_a_timeout_that_names_it() -> None:
