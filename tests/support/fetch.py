@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from fumehood.config import Config
 from fumehood.images.fetching import Fetch, Fetcher
 from support.hood import ACCOUNTS
 
-OWN = {"first": ACCOUNTS["first"] + 200_000, "count": 1}
-"""Nobody else's: what is still alive of the account behind it was started here."""
+OWN = {"first": ACCOUNTS["first"] + 200_000 + 2 * (os.getpid() % 50_000), "count": 1}
+"""Nobody else's, of no other run either: what still lives of the account behind it is ours."""
 
 
 def real() -> Fetcher:
