@@ -42,8 +42,8 @@ OVERHEAD_PIDS = 2
 LOOK_SECONDS = 0.5
 """Between two looks at what lies in the work folder."""
 SPACE_SECONDS = 0.05
-"""Between two looks at the free space of its file system: what can be written meanwhile, a few
-hundred MiB, is how far the bound can be passed."""
+"""Between two looks at the free space of its file system: what can be written meanwhile is how
+far the bound can be passed (2 to 4 MiB where two processes wrote as fast as two cores let them)."""
 MAX_SAID = 16 * 1024
 TMP_BYTES = 64 << 20
 TMP_INODES = 4096
