@@ -1,0 +1,108 @@
+"""What a tool met and made before its call, while it was started ahead, is not the call's."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.docker import Engine
+from support.hood import Hood, comm, eventually, hood, processes_of
+from support.on import On
+
+BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+MIB = 1 << 20
+LIMITS = {"memory": "64MiB", "pids": 8, "scratch": "8MiB", "timeout": "60s"}
+EVENTFUL = f"""
+import ctypes, os, signal, sys
+def child(act):
+    if os.fork() == 0:
+        act(); os._exit(0)
+    return os.wait()[1]
+assert os.WTERMSIG(child(lambda: ctypes.CDLL(None).syscall({BPF}, 0, 0, 0))) == signal.SIGSYS
+assert os.WTERMSIG(child(lambda: bytearray(200 << 20))) == signal.SIGKILL
+born = []
+try:
+    while True:
+        pid = os.fork()
+        if pid == 0: signal.pause()
+        born.append(pid)
+except BlockingIOError:
+    pass
+for pid in born:
+    os.kill(pid, 9); os.waitpid(pid, 0)
+open("/tmp/ahead", "wb").write(b"x" * {3 * MIB})
+sys.stdin.read()
+{{after}}
+print("ok")
+"""
+
+
+@pytest.fixture(scope="module")
+def warm(docker_engine: Engine) -> Iterator[Hood]:
+    config = {
+        "accounts": {"first": 1_971_000_000, "count": 100},
+        "warm": 4,
+        "engines": ["bubblewrap", "docker"],
+        "docker": {"socket": docker_engine.socket},
+    }
+    with hood(config=config) as running:
+        yield running
+
+
+@pytest.fixture(params=["bubblewrap", "docker"])
+def on(request: pytest.FixtureRequest, warm: Hood) -> On:
+    return On(warm, request.param)
+
+
+def called_when_it_waits(on: On, after: str) -> dict[str, Any]:
+    """The result of a call that comes when the tool has done all that it does ahead."""
+    tool = on.script(EVENTFUL.format(after=after), warm="started", **LIMITS)
+    cold = on.hood.call(tool)
+    assert cold["usage"]["oom_kills"] > 0, "who starts for a call is charged for it"
+    eventually(lambda: waits(on.hood, tool), 30, "it waits for its call")
+    result = on.hood.call(tool)
+    assert result["content"][0]["text"] == "ok\n"
+    return result
+
+
+def waits(running: Hood, tool: str) -> bool:
+    pids = processes_of(running.account(tool)) + processes_of(*running.leased)
+    pythons = [pid for pid in pids if comm(pid).startswith("python")]
+    return len(pythons) == 1 and "pipe" in wchan(pythons[0])
+
+
+def wchan(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/wchan").read_text()
+    return ""
+
+
+def test_nothing_that_happened_before_the_call_is_the_calls(on: On) -> None:
+    result = called_when_it_waits(on, "")
+    assert (result["status"], result["breach"], result["findings"]) == ("ok", None, [])
+    assert result["syscalls"]["seen"] == []
+    used = result["usage"]
+    assert (used["oom_kills"], used["scratch_bytes"], used["scratch_inodes"]) == (0, 0, 0)
+    assert used["memory_peak_bytes"] is None or used["memory_peak_bytes"] < 40 * MIB
+    assert used["pids_peak"] is None or used["pids_peak"] < 8
+    assert used["held_seconds"] == 0
+
+
+def test_what_happens_in_the_call_is(on: On) -> None:
+    after = f"""
+child(lambda: ctypes.CDLL(None).syscall({BPF}, 0, 0, 0))
+child(lambda: bytearray(200 << 20))
+open("/tmp/call", "wb").write(b"x" * {MIB})
+"""
+    result = called_when_it_waits(on, after)
+    used = result["usage"]
+    assert (used["oom_kills"], used["scratch_bytes"], used["scratch_inodes"]) == (1, MIB, 1)
+    assert [(i["syscall"], i["count"]) for i in result["syscalls"]["seen"]] == [("bpf", 1)]
+    assert used["memory_peak_bytes"] > 40 * MIB
+    rules = {item["rule"] for item in result["findings"]}
+    assert "limit-pids" not in rules
