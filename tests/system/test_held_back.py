@@ -22,6 +22,7 @@ from support.docker import Engine
 from support.hood import Hood, eventually
 from support.hood import hood as start
 from support.on import On
+from support.profiles import without
 
 NATIVE = platform.machine()
 SECCOMP, GETPID, BPF, SOCKET = {
@@ -63,6 +64,9 @@ def logging(tmp_path_factory: pytest.TempPathFactory, docker_engine: Engine) -> 
     place.chmod(0o755)
     (place / "profiles").mkdir(mode=0o755)
     profile(place / "profiles" / "loose.json", allow=("seccomp",))
+    (place / "profiles" / "tight.json").write_text(
+        without(["mkdir", "mkdirat", "symlink", "symlinkat", "umask", "chmod", "fchmod", "chdir"])
+    )
     config = {
         "accounts": {"first": 1_969_000_000, "count": 100},
         "behaviour": {"log_denials": ["*"], "denials": 1_000_000, "kill": []},
@@ -110,6 +114,23 @@ print(error(call({SECCOMP}, 1, 2, program)), error(call({SECCOMP}, 1, 0, program
     # What no rule names dockerd (20.10) answers with EPERM, whatever the profile's default is.
     other = "1 1" if on.contained else "38 38"
     assert result["content"][0]["text"] == f"38 38 {other}\n"
+
+
+@pytest.mark.parametrize("seccomp", ["tight", "strict", "network"])
+def test_a_profile_that_denies_what_a_sandbox_is_set_up_with_is_logged_as_well(
+    logging: Hood, seccomp: str
+) -> None:
+    """Those of its denials that would keep bubblewrap from its work are not."""
+    if NATIVE == "x86_64" and seccomp != "strict":
+        script = f"call({101}, 0, 0, 0); print(call({83}, b'/tmp/x', 7))"
+        result = run(logging, f"under-{seccomp}", script, seccomp=seccomp)
+        assert [(i["syscall"], i["count"]) for i in result["syscalls"]["seen"]] == [("ptrace", 1)]
+        made = "-1\n" if seccomp == "tight" else "0\n"
+        assert (result["status"], result["content"][0]["text"]) == ("ok", made)
+    else:  # strict lets no Python start
+        result = run(logging, f"under-{seccomp}", "print(1)", seccomp=seccomp)
+        assert result["status"] != "engine_error", result["message"]
+    assert result["syscalls"]["denials_visible"]
 
 
 def together(*calls: threading.Thread) -> None:

@@ -20,16 +20,27 @@ from fumehood.kernel import libseccomp, seccomp
 from fumehood.kernel.seccomp_profile import ERRNO, Profile
 
 _ENOSYS: Final = 38
-SET_UP: Final = frozenset(
+MOVABLE: Final = frozenset(
     {
-        "mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick",
-        "move_mount", "mount_setattr", "open_tree", "open_tree_attr", "unshare", "setns", "clone3",
-        "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
-        "setfsuid", "setfsgid", "capset", "sethostname", "setdomainname", "bind", "memfd_create",
-        "statmount", "listmount",
+        "accept", "accept4", "acct", "adjtimex", "cachestat", "clock_adjtime", "clock_settime",
+        "connect", "fanotify_init", "fanotify_mark", "file_setattr", "fremovexattr", "fsetxattr",
+        "get_mempolicy", "get_thread_area", "io_cancel", "io_destroy", "io_getevents",
+        "io_pgetevents", "io_setup", "io_submit", "io_uring_enter", "io_uring_register",
+        "io_uring_setup", "ioperm", "iopl", "ioprio_set", "kcmp", "listen", "listns",
+        "lookup_dcookie", "lremovexattr", "lsetxattr", "lsm_get_self_attr", "lsm_list_modules",
+        "lsm_set_self_attr", "mbind", "memfd_secret", "migrate_pages", "modify_ldt", "move_pages",
+        "mq_getsetattr", "mq_notify", "mq_open", "mq_timedreceive", "mq_timedsend", "mq_unlink",
+        "msgctl", "msgget", "msgrcv", "msgsnd", "name_to_handle_at", "pidfd_getfd",
+        "process_madvise", "process_mrelease", "process_vm_readv", "process_vm_writev", "ptrace",
+        "quotactl", "quotactl_fd", "reboot", "remap_file_pages", "removexattr", "removexattrat",
+        "semctl", "semget", "semop", "semtimedop", "set_mempolicy", "set_mempolicy_home_node",
+        "set_thread_area", "settimeofday", "setxattr", "setxattrat", "shmat", "shmctl", "shmdt",
+        "shmget", "swapoff", "swapon", "sync", "syncfs", "sysfs", "syslog", "uselib", "ustat",
+        "vhangup", "vmsplice",
     }
 )  # fmt: skip
-"""What bubblewrap, of any version, may do before it loads its filter: these stay with that one."""
+"""What is moved: no bubblewrap, of any version, and nothing that it is linked with needs these. A
+profile of the operator's may deny others, with which no sandbox could be set up: mkdir, umask."""
 SET_UP_FAMILIES: Final = (1, 16)
 """AF_UNIX and AF_NETLINK: how it brings the loopback interface up."""
 FILTERS: Final = 2
@@ -75,7 +86,7 @@ def _moved(profile: Profile) -> tuple[dict[int, int], tuple[int, int] | None]:
         for name, number in seccomp.numbers(profile, rule).items():
             if name == "socket":
                 socket = number, rule.action.errno
-            elif name not in SET_UP:
+            elif name in MOVABLE:
                 numbers[number] = rule.action.errno
     return numbers, socket
 

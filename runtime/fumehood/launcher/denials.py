@@ -49,8 +49,8 @@ NO_ERRORS: Final = (
 )
 NOT_ALL: Final = (
     "not recorded: calls that the profile does not name, answers ENOSYS or denies with some "
-    "arguments only, and those that bubblewrap makes itself while it sets the sandbox up (mount, "
-    "unshare, setuid, …, socket(AF_UNIX) and socket(AF_NETLINK))"
+    "arguments only, and those that bubblewrap may need while it sets the sandbox up (mount, "
+    "mkdir, umask, setuid, …, socket(AF_UNIX) and socket(AF_NETLINK))"
 )
 ROOTLESS: Final = "only root may read the kernel's audit stream"
 SHARED: Final = "another sandbox ran as the same account at the same time"
