@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,8 +10,9 @@ from fumehood.config import Config
 from fumehood.images.fetching import Fetch, Fetcher
 from support.hood import ACCOUNTS
 
-OWN = {"first": ACCOUNTS["first"] + 200_000 + 2 * (os.getpid() % 50_000), "count": 1}
-"""Nobody else's, of no other run either: what still lives of the account behind it is ours."""
+OWN = {"first": ACCOUNTS["first"] + 200_000, "count": 1}
+"""Nobody else's: what is still alive of the account behind it was started here. The same in every
+process of a test, which may fetch in one of its own."""
 
 
 def real() -> Fetcher:
