@@ -84,6 +84,7 @@ Control = Literal[
 ]
 
 # POSIX 3.437 User Name, with the $ that Debian allows at the end left out.
+_TOOL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _ACCOUNT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", re.ASCII)
 
 
@@ -156,6 +157,13 @@ def _distinct(items: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(items)) != len(items):
         raise FieldError("names one twice", "write each once")
     return items
+
+
+def _tools_or_all(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name != "*" and not _TOOL_NAME.fullmatch(name):
+            raise FieldError(f"{shown(name)} is no name of a tool", "write names, or '*' for all")
+    return names
 
 
 def _socket_path(path: str) -> str:
@@ -252,11 +260,14 @@ class Behaviour(_Strict):
     denials: Annotated[int, *whole(1, 1_000_000)] = Field(
         default=100, description="system calls that were denied, as far as they are recorded"
     )
-    log_denials: Annotated[tuple[str, ...], AfterValidator(_distinct), BeforeValidator(_listed)] = (
-        Field(
-            default=(),
-            description="tools whose calls that are answered with an error are told too; * is all",
-        )
+    log_denials: Annotated[
+        tuple[str, ...],
+        AfterValidator(_tools_or_all),
+        AfterValidator(_distinct),
+        BeforeValidator(_listed),
+    ] = Field(
+        default=(),
+        description="tools whose calls that are answered with an error are told too; * is all",
     )
     output_flood: Annotated[Size, bounds(4 * KIB, 64 * GIB, format_size)] = Field(
         default=16 * MIB, description="bytes written in a second, for two seconds"

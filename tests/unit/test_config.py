@@ -225,6 +225,7 @@ def test_an_empty_list_is_not_the_default() -> None:
         ("keys: {master_command: [kms]}", "no absolute path"),
         ("engines: [docker, docker]", "engines: names one twice"),
         ("engines: [podman]", "podman"),
+        ('behaviour: {log_denials: ["c*"]}', r'log_denials: "c\*" is no name of a tool'),
         ("docker: {socket: docker.sock}", "no absolute path of a Unix socket"),
         ("docker: {runtimes: []}", "needs at least 1 item, has 0"),
         ("sandboxes: 0", "sandboxes: 0 is below the least allowed, 1"),

@@ -22,7 +22,8 @@ def memory(limits: Limits, end: EndedMessage, usage: Usage) -> Breach:
 
     The page cache is given back before anybody is killed, so it is never the reason. Scratch
     space is memory; what is still in it is known, and so is the kernel's part on v1. The rest
-    was the processes' own: heap, stacks and shared memory without a file.
+    was the processes' own, and is not counted itself: heap, stacks and shared memory without a
+    file. When this is asked for, they are dead and it is given back.
     """
     scratch = end.counters.scratch_bytes or 0
     known = end.counters.kernel_memory_peak_bytes
@@ -33,7 +34,8 @@ def memory(limits: Limits, end: EndedMessage, usage: Usage) -> Breach:
         what = f"kernel: {_mib(kernel)} of pipes, sockets and other kernel objects"
     else:
         name = "heap" if known is not None else "heap or kernel"
-        what = f"{name}: {_mib(limits.memory_bytes - scratch - kernel)} outside scratch space"
+        rest = _mib(limits.memory_bytes - scratch - kernel)
+        what = f"{name}: the rest, {rest} outside scratch space"
     killed = f"{end.oom_kills} killed"
     if end.executed and end.exit_code is not None:
         killed += f", but not the tool itself, which ended with {end.exit_code}"

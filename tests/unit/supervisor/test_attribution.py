@@ -23,8 +23,8 @@ FULL = Usage(memory_peak_bytes=64 * MIB)
     [
         (60 * MIB, 1 * MIB, "tmpfs: 60.0 MiB"),
         (0, 60 * MIB, "kernel: 60.0 MiB"),
-        (1 * MIB, 1 * MIB, "heap: 62.0 MiB"),
-        (1 * MIB, None, "heap or kernel: 63.0 MiB"),
+        (1 * MIB, 1 * MIB, "heap: the rest, 62.0 MiB"),
+        (1 * MIB, None, "heap or kernel: the rest, 63.0 MiB"),
     ],
 )
 def test_what_the_memory_went_into(scratch: int, kernel: int | None, begins: str) -> None:
