@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fumehood.errors import FumehoodError
+from fumehood.kernel import proc
 from support.hood import Hood, cgroups, eventually, hood, processes_of
 from support.ledger import Ledger
 from support.load import flat_memory
@@ -78,6 +79,8 @@ class Soak:
         self._over = threading.Event()
         self._running: Hood | None = None
         self._registered = False
+        self._entries: set[str] = set()
+        """What lies beside the state while a daemon runs in it."""
         self._lock = threading.Lock()
         self._callers = [
             threading.Thread(target=self._call_on, args=(random.Random(seed + n),))
@@ -112,6 +115,7 @@ class Soak:
             if not self._registered:
                 self._register(running)
                 self._registered = True
+                self._entries = {entry.name for entry in self._place.iterdir()}
             began = time.monotonic()
             instances = {running.instance}
             self._running = running
@@ -176,13 +180,38 @@ class Soak:
             if status != "rejected":
                 self.tally.answered[result["invocation"]] = status
 
+    def _check_leases(self, running: Hood) -> None:
+        """As many sandboxes of one tool as there may be still find an account of their own each."""
+        most = int(str(CONFIG["sandboxes"])) - 1  # one place is left to other callers
+        accounts: list[int] = []
+
+        def call() -> None:
+            result = running.call("slow")
+            assert result["status"] == "ok", result
+            accounts.append(result["enforced"]["uid"])
+
+        callers = [threading.Thread(target=call) for _ in range(most)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(60)
+        assert len(accounts) == len(set(accounts)) == most, accounts
+
+    def _mounts(self) -> list[str]:
+        """What is mounted where this daemon has its files, as the host sees it."""
+        return [mount.target for mount in proc.mounts("self") if str(self._place) in mount.target]
+
     def _check(self) -> None:
         """One more start settles what the last kill cut short."""
         with hood(self._place, config=CONFIG) as running:
             assert running.cli("audit", "verify").returncode == 0
             instance = running.instance
             eventually(lambda: int(running.status()["running"]) == 0, 10, "nothing runs")
+            self._check_leases(running)
             assert running.stop() == 0
+        assert not self._mounts(), "mounts are left"
+        left = {entry.name for entry in self._place.iterdir()} - self._entries
+        assert not left, f"files are left beside the state: {left}"
         assert not cgroups(instance)
         assert not processes_of(*ACCOUNTS)
         ledger = Ledger.of(self._place / "state")

@@ -174,3 +174,25 @@ def test_throttled_time_is_what_a_process_saw_pass(group: cgroup.Group) -> None:
     known, found = float(out), meter.counters().throttled_seconds
     assert known > 1.0
     assert found == pytest.approx(known, rel=0.05)
+
+
+def test_what_a_tool_met_before_its_call_is_not_the_calls_on_v2(tmp_path: Path) -> None:
+    """Where the kernel's peaks cannot start afresh, one that was before the call is not told."""
+    meter = Meter(v2(tmp_path, "cpu", "memory", "pids"))
+    files = {
+        "cpu.stat": "usage_usec 0\nuser_usec 0\nsystem_usec 0\n",
+        "pids.events": "max 7\n",
+        "pids.peak": "9\n",
+        "pids.current": "3\n",
+        "memory.events": "oom_kill 2\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    meter.begin(scratch=str(tmp_path))
+    meter.close()
+    assert (meter.oom_kills(), meter.counters().pids_refused) == (0, 0)
+    assert meter.pids_peak(7, overhead=2) is None
+    (tmp_path / "memory.events").write_text("oom_kill 3\n")
+    (tmp_path / "pids.events").write_text("max 8\n")
+    assert (meter.oom_kills(), meter.counters().pids_refused) == (1, 1)
+    assert meter.pids_peak(8, overhead=2) == 8
