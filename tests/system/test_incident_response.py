@@ -207,6 +207,29 @@ def test_an_operators_stop_may_look_first(hood: Hood) -> None:
     hood.cli("incident", "close", str(incident["incident"]), "--note", "a test", check=True)
 
 
+def test_a_stop_that_no_disk_takes_kills_and_holds_all_the_same(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with start(tmp_path) as hood, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        hood.register(None, "sitter", command=["/usr/bin/python3", "-c", WAIT])
+        call = pool.submit(hood.call, "sitter")
+        eventually(lambda: len(hood.alive("sitter")) == 1, 60, "it runs")
+        mode = hood.state.stat().st_mode
+        hood.state.chmod(0o500)
+        try:
+            refused = hood.cli("stop", "--all", "--reason", "now")
+        finally:
+            hood.state.chmod(mode)
+        assert refused.returncode != 0
+        assert "the list of stops cannot be written" in refused.stderr
+        with pytest.raises(Cancelled):
+            call.result(60)
+        assert hood.alive("sitter") == []
+        assert hood.call("sitter")["status"] == "rejected"
+        hood.cli("stop", "--all", check=True)
+    with start(tmp_path) as again:
+        assert again.call("sitter")["status"] == "rejected"
+
+
 def test_a_changed_file_is_an_incident_also_when_it_is_found_at_the_start(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     script = "print('as it was')\n#"

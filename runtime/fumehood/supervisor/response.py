@@ -1,6 +1,7 @@
 """Acts on incidents and on operators' stops: looks, refuses, kills, tells; within a second.
 
-A stop is on disk before anything is killed, and holds at once.
+A stop is on disk before anything is killed, and holds at once; what the disk does not take is
+killed all the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import structlog
 
 from fumehood.audit.incident import Incident
 from fumehood.audit.record import Field
-from fumehood.errors import AuditError, FumehoodError, UsageError
+from fumehood.errors import AuditError, FumehoodError, Unavailable, UsageError
 from fumehood.launcher.client import Captured
 from fumehood.model.incident_rules import Signal
 from fumehood.model.request import Caller, RegisteredTool
@@ -81,18 +82,25 @@ class Response:
         """Stop a tool, a caller or everything, also what runs; survives a restart.
 
         capture: look at what runs before it is killed, and open an incident for each.
+
+        Raises Unavailable when no restart would know of it: what runs is killed then too.
         """
         await self.operator_only(caller, "stop.refused")
         _check(kind, name)
         by = f"uid {caller.uid}"
         if capture:
             self._look_first(kind, name, by, reason)
-        stop, killed = self._stopped(kind, name, by=by, reason=reason)
-        fields: dict[str, Field] = {**stop.to_json(), "killed": len(killed)}
-        await self.record(_event(kind, "stopped"), {**_named(stop), **fields})
+        stop, killed, unkept = self._stopped(kind, name, by=by, reason=reason)
+        fields: dict[str, Field] = {**_named(stop), **stop.to_json(), "killed": len(killed)}
+        if unkept is None:
+            await self.record(_event(kind, "stopped"), fields)
+        else:  # the log may have the same disk: not waited for
+            self._append(_event(kind, "stopped"), fields)
         tasks = [live.task for live in killed if live.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=DEAD_SECONDS)
+        if unkept is not None:
+            raise unkept
         left = sum(not task.done() for task in tasks)
         return Told({**stop.to_json(), "killed": len(killed), "left": left})
 
@@ -250,9 +258,11 @@ class Response:
             self._quarantine_soon(action, incident, case, reason)
             return ""
         kind, name = kinds[action]
-        stop, killed = self._stopped(kind, name, by=BY_A_RULE, reason=reason)
+        stop, killed, unkept = self._stopped(kind, name, by=BY_A_RULE, reason=reason)
         fields: dict[str, Field] = {**stop.to_json(), "killed": len(killed)}
         self._append(_event(kind, "stopped"), {**_named(stop), **fields})
+        if unkept is not None:
+            raise unkept
         return f"stopped: {kind} {name}".rstrip() + f"; {len(killed)} calls ended"
 
     def _killed(self, live: Live | None) -> str:
@@ -304,16 +314,25 @@ class Response:
         self._append("incident.action_failed", {**_fields(incident), "action": action})
         self.incidents.tell(incident.incident, f"{action} failed: {error.cause}")
 
-    def _stopped(self, kind: Kind, name: str, *, by: str, reason: str) -> tuple[Stop, list[Live]]:
-        """On disk first; then whatever runs of it is killed, without its grace."""
-        stop = self.stops.add(kind, name, by=by, reason=reason)
+    def _stopped(
+        self, kind: Kind, name: str, *, by: str, reason: str
+    ) -> tuple[Stop, list[Live], Unavailable | None]:
+        """On disk first; then whatever runs of it is killed, without its grace, also when the
+        disk does not take it. Raises UsageError when nothing more can be stopped."""
+        stop = self.stops.hold(kind, name, by=by, reason=reason)
+        unkept: Unavailable | None = None
+        try:
+            self.stops.keep()
+        except Unavailable as error:
+            log.error("a stop is not on disk: it ends with a restart", kind=kind, name=name)  # noqa: TRY400
+            unkept = error
         # One that has its result runs no more: its record and its answer are under way.
         running = (live for live in self.registry if live.result is None)
         killed = [live for live in running if _is_of(live, kind, name)]
         for live in killed:
             _end(live, by)
         self.pool.drop_all()  # what was started ahead of calls runs the tool's program already
-        return stop, killed
+        return stop, killed, unkept
 
     def _append(self, event: str, fields: Mapping[str, Field]) -> None:
         with contextlib.suppress(AuditError):  # the log's own failure refuses all calls

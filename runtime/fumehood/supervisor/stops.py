@@ -59,15 +59,27 @@ class Stops:
                 raise _refusal(stop)
 
     def add(self, kind: Kind, name: str, *, by: str, reason: str) -> Stop:
-        """Stop something from now on; on disk when this returns. Raises Unavailable."""
-        if len(self._stops) >= MAX_STOPS:
+        """Stop something from now on; on disk when this returns. Raises as `hold` and `keep`."""
+        stop = self.hold(kind, name, by=by, reason=reason)
+        self.keep()
+        return stop
+
+    def hold(self, kind: Kind, name: str, *, by: str, reason: str) -> Stop:
+        """Stop something from now on, until a restart.
+
+        Raises UsageError when as many as may be are stopped; never for everything, which is what
+        is left to an operator then.
+        """
+        if len(self._stops) >= MAX_STOPS and kind != "all" and (kind, name) not in self._stops:
             raise UsageError(f"{MAX_STOPS} stops are in force", "`fumehood resume` some")
         since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         stop = Stop(kind, name, since, by, reason[:400])
-        before = self._stops
-        self._stops = {**before, (kind, name): stop}  # it holds at once, whatever the disk says
-        self._write()
+        self._stops = {**self._stops, (kind, name): stop}
         return stop
+
+    def keep(self) -> None:
+        """Put what is stopped on disk. Raises Unavailable; it stays stopped all the same."""
+        self._write()
 
     def remove(self, kind: Kind, name: str) -> Stop:
         """Let it go on. Raises UsageError when it is not stopped, Unavailable."""

@@ -263,6 +263,24 @@ def test_a_rule_acts_by_itself(
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("action", ["stop_tool", "suspend_caller", "stop_all"])
+def test_a_rules_stop_that_no_disk_takes_kills_all_the_same(
+    tmp_path: Path, ring: Ring, action: Any
+) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring, IncidentRule(signal="tripwire", actions=(action,)))
+        (tmp_path / "stops").mkdir()  # where the list would be put
+        at.response.ended(live(), result("syscall_killed"))
+        assert "echo killed" in at.killed
+        with pytest.raises(Stopped):
+            at.stops.check("echo", 7)
+        assert "the list of stops cannot be written" in at.told[-1]
+        events = [event.partition(".")[2] for event, _ in at.events]
+        assert events == ["opened", "stopped", "action_failed"]
+
+    asyncio.run(scene())
+
+
 LOOK = b"\n".join(
     json.dumps(line).encode()
     for line in (

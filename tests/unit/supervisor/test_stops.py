@@ -85,3 +85,16 @@ def test_a_full_disk_stops_at_once_all_the_same(
         stops.check("echo", 1)
     stops.remove("tool", "echo")
     stops.check("echo", 1)
+
+
+def test_everything_can_be_stopped_when_nothing_more_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fumehood.supervisor.stops.MAX_STOPS", 1)
+    stops = Stops(tmp_path / "stops")
+    stops.add("tool", "echo", by="uid 0", reason="")
+    stops.add("tool", "echo", by="uid 0", reason="again")
+    with pytest.raises(UsageError, match="1 stops are in force"):
+        stops.add("tool", "other", by="uid 0", reason="")
+    stops.add("all", "", by="uid 0", reason="")
+    assert refusal(Stops(tmp_path / "stops"), "other", 7) is not None
