@@ -54,7 +54,7 @@ def ready(daemon: Hood) -> bool:
 
 
 def counted(daemon: Hood, pid: int, folder: Path) -> collections.Counter[str]:
-    """System calls of a process and its threads for one warm call, by name, rounded down."""
+    """System calls of a process and its threads for `CALLS` warm calls, by name."""
     table = folder / "strace"
     # Children are not followed: -f would count bubblewrap and the tool as the launcher's.
     threads = [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
@@ -74,8 +74,7 @@ def counted(daemon: Hood, pid: int, folder: Path) -> collections.Counter[str]:
         tracer.send_signal(signal.SIGINT)
         tracer.communicate(timeout=30)
     rows = (_ROW.match(line) for line in table.read_text().splitlines())
-    totals = collections.Counter({row[2]: int(row[1]) for row in rows if row and row[2] != "total"})
-    return collections.Counter({name: count // CALLS for name, count in totals.items()})
+    return collections.Counter({row[2]: int(row[1]) for row in rows if row and row[2] != "total"})
 
 
 def settle() -> None:
@@ -89,6 +88,7 @@ def least(daemon: Hood, pid: int, folder: Path) -> collections.Counter[str]:
 
 
 def forks(counts: collections.Counter[str]) -> int:
+    """Undivided: a fork in only some of the calls is one too many as well."""
     return sum(counts[name] for name in FORKS)
 
 
@@ -107,14 +107,14 @@ def test_the_supervisor_stays_within_its_budget_of_system_calls(
     daemon: Hood, tmp_path: Path
 ) -> None:
     counts = least(daemon, daemon.supervisor, tmp_path)
-    assert counts.total() <= SUPERVISOR_CALLS, counts.most_common(12)
-    assert forks(counts) == SUPERVISOR_FORKS
+    assert counts.total() <= CALLS * SUPERVISOR_CALLS, counts.most_common(12)
+    assert forks(counts) <= CALLS * SUPERVISOR_FORKS
 
 
 def test_the_launcher_stays_within_its_budget_of_system_calls(daemon: Hood, tmp_path: Path) -> None:
     counts = least(daemon, daemon.launcher, tmp_path)
-    assert counts.total() <= LAUNCHER_CALLS, counts.most_common(12)
-    assert forks(counts) == LAUNCHER_FORKS
+    assert counts.total() <= CALLS * LAUNCHER_CALLS, counts.most_common(12)
+    assert forks(counts) <= CALLS * LAUNCHER_FORKS
 
 
 def test_a_small_call_wakes_no_thread_but_the_loop_and_the_audit_writer(daemon: Hood) -> None:
