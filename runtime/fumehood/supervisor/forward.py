@@ -27,7 +27,7 @@ import structlog
 
 from fumehood.audit.follow import Place, read_on
 from fumehood.audit.ocsf import message, milliseconds, render, severity
-from fumehood.audit.record import Field
+from fumehood.audit.record import Field, Unsealed, read
 from fumehood.audit.segments import list_segments
 from fumehood.crypto.files import read_private, write_private
 from fumehood.errors import AuditError, ConfigError, KeyringError
@@ -47,6 +47,11 @@ _PRIORITY: Final = 13 * 8  # facility log audit (RFC 5424, 6.2.1)
 _SYSLOG_SEVERITY: Final = {1: 6, 2: 5, 3: 4, 4: 2}
 
 GAP: Final = "forward.gap"
+FOREIGN: Final = "forward.foreign"
+
+
+class Foreign(ValueError):
+    """A line that stands in the log and is no record: nothing behind it is sent."""
 
 
 class Sink(Protocol):
@@ -88,6 +93,7 @@ class Forwarder:
         self._sink: Sink | None = None
         self._sent = 0
         self._failing = ""
+        self._foreign = ""
         self._place = _read_cursor(cursor)
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
 
@@ -105,7 +111,7 @@ class Forwarder:
     def status(self) -> Status:
         behind = 0
         for segment in list_segments(self._directory):
-            if segment.first >= self._place.segment:
+            if segment.first and segment.first >= self._place.segment:
                 behind += segment.path.stat().st_size
                 behind -= self._place.offset if segment.first == self._place.segment else 0
         return Status(self._sent, behind, self._failing)
@@ -115,7 +121,7 @@ class Forwarder:
         while not self._stop.is_set():
             try:
                 moved = self._step()
-            except (OSError, AuditError, http.client.HTTPException) as error:
+            except Exception as error:  # noqa: BLE001  (a thread that ends is a silence for good)
                 self._failed(error)
                 self._stop.wait(wait)
                 wait = min(wait * 2, MOST_RETRY_SECONDS)
@@ -131,22 +137,29 @@ class Forwarder:
     def _step(self) -> bool:
         """Send what is next; whether there was anything."""
         self._look_for_a_gap()
-        lines, place = read_on(self._directory, self._place)
+        # Records count from 1: whatever calls itself segment 0 is nobody's.
+        start = self._place if self._place.segment else Place(1, 0)
+        lines, place = read_on(self._directory, start)
         if not lines:
-            self._place = place
+            self._place = place if place != start else self._place
             return False
-        for start in range(0, len(lines), BATCH):
-            batch = lines[start : start + BATCH]
+        records = _records(lines, Place(place.segment, place.offset - _size(lines)))
+        for first in range(0, len(records), BATCH):
+            batch = records[first : first + BATCH]
             if self._sink is None:
                 self._sink = self._connect()
-            self._sink.send([json.loads(line) for line in batch])
+            self._sink.send(batch)
             self._sent += len(batch)
-        self._place = place
-        _write_cursor(self._cursor, place)
+        rest = _size(lines[len(records) :])
+        if records:
+            self._place = Place(place.segment, place.offset - rest)
+            _write_cursor(self._cursor, self._place)
+        if rest:
+            raise Foreign(f"no record at byte {place.offset - rest} of segment {place.segment}")
         return True
 
     def _look_for_a_gap(self) -> None:
-        firsts = [segment.first for segment in list_segments(self._directory)]
+        firsts = [s.first for s in list_segments(self._directory) if s.first]
         if not self._place.segment or not firsts or self._place.segment >= firsts[0]:
             return
         log.error("records were removed before they were forwarded", up_to=firsts[0] - 1)
@@ -159,12 +172,37 @@ class Forwarder:
         why = f"{type(error).__name__}: {error}"[:200]
         if not self._failing and not self._stop.is_set():
             log.error("records cannot be forwarded; they are kept and tried again", error=why)
+        if isinstance(error, Foreign) and why != self._foreign:
+            self._foreign = why
+            with contextlib.suppress(AuditError):  # the log's own failure is told elsewhere
+                self._append(FOREIGN, {"reason": why})
         self._failing = why
 
     def _drop(self) -> None:
         if self._sink is not None:
             self._sink.close()
             self._sink = None
+
+
+def _records(lines: list[bytes], place: Place) -> list[dict[str, Any]]:
+    """What may be sent of lines, up to the first that is no record.
+
+    The first of a segment has the number that the segment's name says.
+    """
+    found: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            entry = read(line)
+            if not found and not place.offset and entry.position.seq != place.segment:
+                break
+            found.append(json.loads(line))
+        except (Unsealed, ValueError, RecursionError):
+            break
+    return found
+
+
+def _size(lines: list[bytes]) -> int:
+    return sum(len(line) + 1 for line in lines)
 
 
 def _read_cursor(path: Path) -> Place:

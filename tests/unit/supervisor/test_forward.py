@@ -26,6 +26,7 @@ from fumehood.model.forward import ForwardSpec
 from fumehood.supervisor import forward
 from fumehood.supervisor.forward import Forwarder, connector, otlp, syslog
 from support.audit import KEYS
+from support.hood import eventually
 from support.receiver import Receiver
 
 WAIT = 60
@@ -128,6 +129,44 @@ def test_what_retention_removed_unsent_is_recorded_as_a_gap(
     second.close()
     ((event, fields),) = place.events
     assert (event, fields["to"]) == (forward.GAP, 6)
+
+
+def test_a_line_that_is_no_record_is_told_and_nothing_behind_it_is_sent(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(3)
+    (segment,) = (tmp_path / "audit").glob("segment-*.jsonl")
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + b"poison\n" + whole)
+    running = place.forwarder()
+    receiver.until(3)
+    eventually(lambda: "no record at byte" in running.status().failing, WAIT, "it is told")
+    eventually(lambda: place.events, WAIT, "it is on record")
+    assert [event for event, _ in place.events] == [forward.FOREIGN]
+    segment.write_bytes(whole)
+    place.write(1)  # goes on by itself once the log is a log again
+    receiver.until(4)
+    running.close()
+    assert receiver.seqs == [1, 2, 3, 4]
+    assert running.status().failing == ""
+
+
+def test_a_segment_that_no_log_has_is_not_sent(tmp_path: Path, receiver: Receiver) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(2)
+    (segment,) = (tmp_path / "audit").glob("segment-*.jsonl")
+    forged = segment.read_bytes().replace(b'"seq":1,', b'"seq":666,', 1)
+    (tmp_path / "audit" / "segment-0000000000000000.jsonl").write_bytes(forged)
+    running = place.forwarder()
+    receiver.until(2)
+    running.close()
+    assert receiver.seqs == [1, 2]
+    (tmp_path / "audit" / "segment-0000000000000003.jsonl").write_bytes(forged)
+    again = place.forwarder()
+    eventually(lambda: "of segment 3" in again.status().failing, WAIT, "it is told")
+    again.close()
+    assert receiver.seqs == [1, 2]
 
 
 def test_a_token_is_sent_and_its_file_must_be_private(tmp_path: Path, receiver: Receiver) -> None:
