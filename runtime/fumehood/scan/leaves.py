@@ -82,7 +82,7 @@ class Leaves:
         for span in spans:
             touched = self._touched(span)
             if not touched:
-                raise CannotRedact("a secret lies in no string")
+                raise CannotRedact(f"a `{span.rule}` lies in no string")
             for at in touched:
                 cuts.setdefault(at, []).append(self._cut(span, self._leaves[at]))
         texts: dict[int, str] = {}

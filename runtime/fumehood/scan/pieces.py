@@ -110,13 +110,13 @@ class Secrets:
                     seen.append(literal)
         for literal, span in missing.items():
             if not any(literal in other for other in seen):
-                raise Withhold.not_located(span.rule, span.fingerprint)
+                raise Withhold.not_located(span.rule, span.kind, span.fingerprint)
         texts.spans = merged(texts.spans)
 
     def require_none(self, data: bytes) -> None:
         """Raises Withhold when a secret that was found anywhere stands in `data`."""
         for span in self._literals.find(data):
-            raise Withhold.not_located(span.rule, span.fingerprint)
+            raise Withhold.not_located(span.rule, span.kind, span.fingerprint)
 
     def _decided(self, piece: Piece, matches: Sequence[Match]) -> list[Span]:
         data, spans = piece.data, []

@@ -85,17 +85,19 @@ class Withhold(ScanFailed):
         return cls(f"The output was withheld: {said}.", finding)
 
     @classmethod
-    def not_located(cls, rule: str, fingerprint: str) -> Self:
+    def not_located(cls, rule: str, kind: Kind, fingerprint: str) -> Self:
+        """It was found, and stands in a number of a structured value, or across strings."""
         finding = Finding(
             rule,
-            "secret",
+            kind,
             "high",
             "stdout",
             "withhold",
             fingerprint,
             "it stands in no single string",
         )
-        return cls("The output was withheld: a secret in it cannot be redacted.", finding)
+        said = f"{kind.replace('_', ' ')} (`{rule}`) in it cannot be redacted"
+        return cls(f"The output was withheld: {said}.", finding)
 
     @classmethod
     def not_redactable(cls, reason: str) -> Self:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import re2
 from cryptography.hazmat.primitives import hashes, hmac
 
+from fumehood.scan import json_cuts
 from fumehood.scan.detector import Confidence, Kind, Match, Severity
 
 MIN_REPEATED: Final = 8
@@ -110,12 +111,21 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def redact_text(data: bytes, spans: Iterable[Span]) -> bytes:
-    """`data` with each span, widened to whole UTF-8 characters, replaced by its label."""
+    """`data` with each span, widened to whole UTF-8 characters, replaced by its label.
+
+    JSON, and lines of JSON, stay JSON: a number becomes a string that is the label.
+    """
+    gone = merged(spans)
+    if not gone:
+        return data
     parts: list[bytes] = []
     at = 0
-    for span in merged(spans):
-        start, end = max(at, _whole(data, span.start, -1)), _whole(data, span.end, 1)
-        parts += (data[at:start], span.label)
+    for cut in json_cuts.cuts(data, [(span.start, span.end) for span in gone]):
+        start, end = max(at, _whole(data, cut.start, -1)), _whole(data, cut.end, 1)
+        if cut.quoted and end <= at:
+            continue  # one number holds two of them
+        label = gone[cut.number].label
+        parts += (data[at:start], b'"%b"' % label if cut.quoted else label)
         at = max(at, end)
     parts.append(data[at:])
     return b"".join(parts)
