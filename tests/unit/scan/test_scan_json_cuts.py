@@ -12,12 +12,18 @@ from hypothesis import strategies as st
 from fumehood.errors import InvalidArguments
 from fumehood.model.outcome import Artifact
 from fumehood.model.result import Timing
+from fumehood.scan import personal
 from fumehood.scan.pipeline import Pipeline
 from fumehood.scan.redact import Span, redact_text
-from support.scan import admitted, outcome, plan
+from support.scan import KEY, admitted, outcome, plan
 
 CARD = "4" + "1" * 15
 LABEL = "[redacted:rule:0badcafe]"
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline(fingerprint_key=KEY, secrets=[personal.detector()])
 
 
 def span(start: int, end: int) -> Span:
