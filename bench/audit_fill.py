@@ -2,66 +2,69 @@
 same way by the same code, the same signed segment ends; only without waiting for the disk after
 each group.
 
-    python -I bench/audit_fill.py RUNTIME STATE RECORDS
+    python -I bench/audit_fill.py RUNTIME STATE RECORDS SAMPLE
 
-Run by the daemon's interpreter, as a process of its own. Records come in groups of `GROUP`, two
-for each call, launch and end; each segment tells that nothing before it is open, as a daemon's
-does.
+Run by the daemon's interpreter, as a process of its own. SAMPLE is the log of a daemon that
+answered a call: its records of a launch, an end and a plan are what is written again and again,
+under new invocations and with all their fields. Records come in groups of `GROUP`, two for each
+call; the plan is on record once, as after a daemon's start; each segment tells that nothing before
+it is open, as a daemon's does.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 GROUP = 16
 """Records that share an fsync, and so a sealing key, on a daemon with calls at once."""
 TIME = "2026-01-01T00:00:00.000000Z"
 WRITE_BYTES = 1 << 20
-_DIGEST = "sha384:" + "0" * 96
-_LAUNCHED = {
-    "tool": "echo",
-    "caller": {"uid": 0, "gid": 0, "pid": 1},
-    "tool_digest": _DIGEST,
-    "plan": _DIGEST,
-}
-_ENDED = {
-    **_LAUNCHED,
-    "tool_version": "1.0.0",
-    "status": "ok",
-    "exit_code": 0,
-    "usage": {"wall_seconds": 0.01, "cpu_seconds": 0.01, "memory_peak_bytes": 1_000_000},
-}
+LAUNCHED, ENDED, PLAN = "invocation.launched", "invocation.ended", "plan.used"
+_OF_THE_LINE = frozenset({"seq", "time", "event", "alg", "key", "epoch", "prev", "mac"})
+"""What sealing adds; everything else is the event's own."""
 _INVOCATION = "01a2002f-a269-716f-a068-%012x"
 
 
-def main(runtime: str, state: Path, wanted: int) -> None:
+def fields_of(sample: Path) -> dict[str, dict[str, Any]]:
+    """The fields of the last record of each event in a log's segment."""
+    found = {}
+    for line in sample.read_bytes().splitlines():
+        record = json.loads(line)
+        found[record["event"]] = {k: v for k, v in record.items() if k not in _OF_THE_LINE}
+    return found
+
+
+def main(runtime: str, state: Path, wanted: int, sample: Path) -> None:
     sys.path.insert(0, runtime)
     from fumehood.audit.chain import SEGMENT_BYTES
     from fumehood.audit.custody import SEGMENT_TYPE, RingCustody
     from fumehood.audit.head import START, Signed, render_head, show_first_key, write_signed
     from fumehood.audit.ratchet import KEY_BYTES, Ratchet
     from fumehood.audit.record import encode_fields
-    from fumehood.audit.replay import LAUNCHED, OPEN, STARTED
+    from fumehood.audit.replay import OPEN, STARTED
     from fumehood.audit.segments import segment_name
     from fumehood.crypto.keyring import open_ring
     from fumehood.crypto.ring import Periods
 
-    ended = "invocation.ended"
-    mark = _INVOCATION % 0xFFFFFFFFFFFF
+    mark, real = _INVOCATION % 0xFFFFFFFFFFFF, fields_of(sample)
     launch, end = (
-        encode_fields(event, {**fields, "invocation": mark}).split(mark)
-        for event, fields in ((LAUNCHED, _LAUNCHED), (ended, _ENDED))
+        encode_fields(event, {**real[event], "invocation": mark}).split(mark)
+        for event in (LAUNCHED, ENDED)
     )
+    plan = encode_fields(PLAN, real[PLAN])
 
     def records() -> Iterator[tuple[str, str]]:
-        """Calls, one after the other, without end: event and fields."""
+        """The plan, then calls, one after the other, without end: event and fields."""
+        yield PLAN, plan
         number = 0
         while True:
             name = _INVOCATION % number
             yield LAUNCHED, name.join(launch)
-            yield ended, name.join(end)
+            yield ENDED, name.join(end)
             number += 1
 
     keys, log = RingCustody(open_ring(state, Periods())), state / "audit"
@@ -91,4 +94,4 @@ def main(runtime: str, state: Path, wanted: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
