@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import collections
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -132,8 +133,40 @@ def rename(rng: random.Random, path: Path) -> None:
     path.rename(path.with_name(f"segment-{first + rng.randrange(1, 9):016d}.jsonl"))
 
 
+EXTREMES = [
+    (b"9999999999999999999", None, b"999999999999999"),
+    (b"9999999999999999999", b"999999999", b"0"),
+    (None, None, b"999999999999999"),
+    (None, b"999999999", b"999999999999999"),
+    (b"0", b"0", b"0"),
+]
+"""Number, segment and step of a record; None: as it is."""
+
+
+def extreme(rng: random.Random, path: Path) -> None:
+    """A record says that it stands, or was sealed, as far away as can be written."""
+    lines = _lines(path)
+    put_extreme(lines, rng.randrange(len(lines)), rng.choice(EXTREMES))
+    path.write_bytes(b"".join(lines))
+
+
+def put_extreme(
+    lines: list[bytes], at: int, numbers: tuple[bytes | None, bytes | None, bytes]
+) -> None:
+    seq, segment, step = numbers
+    found = re.fullmatch(
+        rb'\{"seq":([0-9]+),(.*"epoch":")([0-9]+)\.[0-9]+(".*)', lines[at], re.DOTALL
+    )
+    if found is None:
+        raise ValueError("this is no record")
+    lines[at] = b'{"seq":%b,%b%b.%b%b' % (
+        seq or found[1], found[2], segment or found[3], step, found[4]
+    )  # fmt: skip
+
+
 TAMPERINGS: list[Callable[[random.Random, Path], None]] = [
     flip, drop, swap, repeat, cut, edit, renumber, remove, forge_end, rename,
+    extreme,
 ]  # fmt: skip
 
 

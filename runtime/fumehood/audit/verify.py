@@ -38,7 +38,11 @@ MAX_PROCESSES: Final = 8
 """That share a walk: each keeps about 10 MiB of its own."""
 MAX_STEPS: Final = 16
 """Clock steps that are named."""
-_FAR: Final = 1 << 40
+MAX_SEGMENTS: Final = 1 << 20
+"""That a log may have had; a key is moved past each, whatever the base says."""
+MAX_LOST_STEPS: Final = 1 << 18
+"""A key is moved at most so far within a segment to tell a line at the wrong place from a forged
+one: a segment of 64 MiB has no more lines of 256 bytes, and no line is shorter."""
 
 Kind = Literal[
     "edited", "deleted", "reordered", "forked", "truncated", "renamed", "head", "base",
@@ -146,7 +150,7 @@ def _survey(directory: Path, trust: Trust, *, whole: bool, processes: int) -> Re
         if segments or base or not no_head(directory):
             defect = Defect("head", "head", 0, "the head is missing or was edited")
         return Report(0, len(segments), last, defect)
-    walk = _Walk(trust, head, base, last=last)
+    walk = _Walk(trust, head, base, last=last, most=len(segments))
     walk.begin()
     done = 0
     if whole and processes > 1 and len(segments) > 2 and walk.defect is None:
@@ -246,6 +250,8 @@ class _Walk:
     head: Head
     base: Signed | None
     last: Position
+    most: int
+    """Segments that are there."""
     records: int = 0
     torn: int = 0
     file: str = "head"
@@ -274,6 +280,10 @@ class _Walk:
         """Look at the head and the keys."""
         if self.base is not None:
             self.epoch = self.base.epoch
+            if not 0 <= self.epoch.segment < MAX_SEGMENTS:
+                self.file = "base"
+                self.stop("base", f"no log had {self.epoch.segment} segments")
+                return
         if self.trust.first_key is not None:
             self._ratchet = Ratchet.first(self.trust.first_key)
             if self._ratchet.chain != self.head.chain:
@@ -291,7 +301,7 @@ class _Walk:
 
     def copy(self) -> _Walk:
         """Another one that stands here; only at the beginning of a log."""
-        other = _Walk(self.trust, self.head, self.base, self.last)
+        other = _Walk(self.trust, self.head, self.base, self.last, self.most)
         other.begin()
         return other
 
@@ -389,16 +399,22 @@ class _Walk:
             return False
         if self._ratchet is not None:
             if entry.epoch.segment > self._ratchet.epoch.segment or self._here is None:
-                self._ratchet.to(Epoch(entry.epoch.segment, 0), most=_FAR)
+                self._ratchet.to(Epoch(entry.epoch.segment, 0), most=self._last_segment + 1)
                 self._here = self._ratchet.copy()
-            return self._ratchet.to(entry.epoch, most=_FAR) and self._opens(self._ratchet)
+            return self._ratchet.to(entry.epoch, most=self._last_step) and self._opens(
+                self._ratchet
+            )
         if self._beyond is not None and entry.position.seq > self.head.position.seq:
-            return self._beyond.to(entry.epoch, most=_FAR) and self._opens(self._beyond)
+            most = self._last_segment + self._last_step
+            return self._beyond.to(entry.epoch, most=most) and self._opens(self._beyond)
         return True
 
     def _in_turn(self, entry: Entry) -> bool:
-        """An epoch is the last record's, the one after it, or a segment's first."""
+        """An epoch is the last record's, the one after it, or a segment's first. The last record's
+        may be anybody's word (`after`): no segment has two numbers, and each step has a line."""
         now, then = entry.epoch, self.epoch
+        if now.segment > self._last_segment or now.step > self._last_step:
+            return False
         if then is None:
             return now == Epoch(0, 0)
         if now.segment == then.segment:
@@ -414,13 +430,29 @@ class _Walk:
         """Whether a line that stands at the wrong place is genuine; True when nobody can say."""
         if self._ratchet is None:
             return True
-        steps = abs(entry.position.seq - self.last.seq) + 2
+        # The line's own numbers may be anything: what bounds the work is what a log can hold.
+        steps, limit = (
+            abs(entry.position.seq - self.last.seq) + 2,
+            self._last_segment + MAX_LOST_STEPS,
+        )
         for start in (self._ratchet, self._here or Ratchet.first(self.trust.first_key or b"")):
             at = start.copy()
-            if at.to(entry.epoch, most=max(steps, at.epoch.step + self.line + 2)):
+            most = max(steps, at.epoch.step + self.line + 2)
+            if at.to(entry.epoch, most=min(most, limit)):
                 return self._opens(at)
         # From a segment before: its key is behind, and so is its number.
         return entry.position.seq <= self.last.seq
+
+    @property
+    def _last_segment(self) -> int:
+        """The highest number that a segment's key can have."""
+        return (self.base.epoch.segment + 1 if self.base else 0) + self.most
+
+    @property
+    def _last_step(self) -> int:
+        """A step that no key has passed at this line. Not just the line's number: a first line
+        that was torn leaves its segment to the key of the one before."""
+        return MAX_LOST_STEPS + self.line
 
     def _head_here(self, epoch: Epoch | None) -> None:
         """The walk stands where the head says: the head's own seal can be checked."""
