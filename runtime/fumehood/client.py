@@ -64,6 +64,7 @@ RELEASE_SECONDS: Final = 60.0
 Progress = Callable[[float, float | None, str], None]
 """Called with (progress, total or None, message)."""
 Output = Callable[[str], None]
+Note = Callable[[str], None]
 """Called with more of stdout."""
 
 
@@ -115,6 +116,7 @@ class Client:
         *,
         on_progress: Progress | None = None,
         on_output: Output | None = None,
+        on_note: Note | None = None,
         timeout: float | None = None,
         session: str | None = None,
         traceparent: str | None = None,
@@ -129,6 +131,7 @@ class Client:
             on_progress: hears how far the tool says it is, at most five times a second.
             on_output: hears stdout as it comes, scanned as far as it is known; the result has
                 all of it, scanned as a whole.
+            on_note: hears why `on_output` hears nothing.
             timeout: seconds after which to cancel; None leaves it to the tool's own limit.
             session: a handle that `open_session` gave.
             traceparent: of the caller's span (W3C trace context).
@@ -143,7 +146,7 @@ class Client:
             params["_meta"] = given
         with self._interruptible():
             answer = self._request(
-                "tools/call", params, timeout=timeout, hear=(on_progress, on_output)
+                "tools/call", params, timeout=timeout, hear=(on_progress, on_output, on_note)
             )
         told = answer.get("_meta")
         result = told.get("fumehood/result") if isinstance(told, dict) else None
@@ -367,7 +370,7 @@ class Client:
         params: Mapping[str, object],
         *,
         timeout: float | None,
-        hear: tuple[Progress | None, Output | None] = (None, None),
+        hear: tuple[Progress | None, Output | None, Note | None] = (None, None, None),
     ) -> dict[str, Any]:
         """Send one request and wait for its answer; only one is ever outstanding."""
         self._last_id += 1
@@ -515,12 +518,17 @@ def _error(error: Mapping[str, Any]) -> FumehoodError:
 
 
 def _report(
-    message: Mapping[str, Any], on_progress: Progress | None, on_output: Output | None
+    message: Mapping[str, Any],
+    on_progress: Progress | None,
+    on_output: Output | None,
+    on_note: Note | None,
 ) -> None:
     method, params = message.get("method"), message.get("params")
     if not isinstance(params, dict):
         return
     if method == "notifications/fumehood/output" and on_output is not None:
+        if on_note is not None and (why := params.get("note")):
+            on_note(str(why))
         on_output(str(params.get("text", "")))
     if method != "notifications/progress" or on_progress is None:
         return

@@ -267,6 +267,34 @@ def test_progress_and_followed_output_are_scanned_with_the_tools_own_policy(
         heard.clear()
 
 
+def test_what_the_classifier_may_withhold_is_shown_to_nobody_before_it_has_judged(
+    daemon: Hood, server: Shields
+) -> None:
+    heard: list[tuple[float, str]] = []
+    shown: list[str] = []
+    notes: list[str] = []
+    arguments = saying(
+        f"all {ATTACK} dance\n", "on\n", err=[f"::progress 1/2 {ATTACK}\n"], pause=0.5
+    )
+    server.mood = "refuses"
+    try:
+        with daemon.client() as client:
+            result = client.call(
+                "judged", arguments, timeout=60, on_output=shown.append, on_note=notes.append,
+                on_progress=lambda value, _total, message: heard.append((value, message)),
+            )  # fmt: skip
+        done = daemon.cli("call", "judged", json.dumps(arguments), "--follow")
+    finally:
+        server.mood = "well"
+    assert result["status"] == "withheld"
+    assert "".join(shown) == ""
+    assert len(notes) == 1
+    assert "a classifier judges the output as a whole" in notes[0]
+    assert heard == [(1.0, "")], "how far it is, and no words"
+    assert ATTACK not in done.stdout + done.stderr
+    assert "a classifier judges the output as a whole" in done.stderr
+
+
 def seen(result: dict[str, Any]) -> list[str]:
     """Of what was found in what the tool wrote; how it behaved is another matter."""
     return [f["rule"] for f in result["findings"] if f["kind"] != "behaviour" and

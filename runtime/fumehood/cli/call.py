@@ -132,8 +132,9 @@ def invoke(
         with elapsed.shown(tool, hidden=follow and is_terminal(sys.stdout)) as line:
             on_progress = line.progress if is_terminal(sys.stderr) else None
             result = client.call(
-                tool, values, on_progress=on_progress, on_output=on_output, session=session
-            )
+                tool, values, on_progress=on_progress, on_output=on_output,
+                on_note=followed.explain, session=session,
+            )  # fmt: skip
     finally:
         signal.signal(signal.SIGTERM, previous)
     return followed.rest_of(result)

@@ -25,6 +25,10 @@ class Followed:
         out_part(text)
         sys.stdout.flush()
 
+    def explain(self, why: str) -> None:
+        """Why there is nothing to show."""
+        note("note", why)
+
     def rest_of(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """The result without what was shown of its answer."""
         shown = "".join(self._shown)

@@ -40,8 +40,10 @@ class Hearing:
             if update.progress is not None and self.token is not None:
                 params = _progress(self.token, update.progress)
                 await self.send(jsonrpc.notification_frame("notifications/progress", params))
-            if update.text and self.wants_output:
+            if (update.text or update.note) and self.wants_output:
                 output = {"requestId": self.request_id, "stream": "stdout", "text": update.text}
+                if update.note:
+                    output["note"] = update.note
                 await self.send(jsonrpc.notification_frame(OUTPUT_METHOD, output))
         except anyio.BrokenResourceError:
             log.debug("notification dropped: the peer is gone")

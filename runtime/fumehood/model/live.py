@@ -29,10 +29,11 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Update:
     """What is new since the last one. progress: None when it did not rise. text: more of stdout,
-    scanned, whole lines where it has lines."""
+    scanned, whole lines where it has lines. note: why there is none of it, told once."""
 
     progress: Progress | None
     text: str
+    note: str = ""
 
 
 class Listener(Protocol):

@@ -92,12 +92,20 @@ def attacked(body: bytes, batch: Sequence[Document]) -> list[Document]:
     return [document for document, is_one in zip(batch, found, strict=True) if is_one]
 
 
+def may_withhold(policy: Policy, failure: Failure) -> bool:
+    """Whether what it says, or that it says nothing, can keep output back."""
+    return _FAILED[failure] == "withhold" or _action(policy) in ("redact", "withhold")
+
+
+def _action(policy: Policy) -> Action:
+    return policy.action(Match(NAME, "injection", "high", 0, 1, confidence="medium"), b"", str)
+
+
 def judged(result: Result, places: Sequence[str], policy: Policy) -> Result:
     """`result` once attacks were seen at these places: flagged, or withheld, as the policy says."""
     findings = list(result.findings)
     for place in dict.fromkeys(places):
-        match = Match(NAME, "injection", "high", 0, 1, confidence="medium")
-        action = policy.action(match, b"", str)
+        action = _action(policy)
         if action in ("redact", "withhold"):  # there is no telling what of it to cut out
             finding = Finding(NAME, "injection", "high", place, "withhold", confidence="medium")
             return withheld(result, Withhold.decided(finding))

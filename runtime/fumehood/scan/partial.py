@@ -59,6 +59,8 @@ class Partial:
         self._held = b""
         self.over = False
         """Nothing more will be shown: a detector failed, or a bound was met."""
+        self.why = ""
+        """Why nothing is shown from the beginning; empty where something may be."""
 
     def feed(self, data: bytes) -> str:
         """More of the stream; what of it, and of what was held back, may be shown now."""
@@ -79,6 +81,11 @@ class Partial:
         if withheld is not None or self._spent > SECONDS or len(self._held) > MAX_HELD:
             self._give_up()
         return text
+
+    def show_nothing(self, why: str) -> None:
+        """Whatever is fed: what may leave is decided only once the output is whole."""
+        self.why = why
+        self._give_up()
 
     def _give_up(self) -> None:
         self.over = True

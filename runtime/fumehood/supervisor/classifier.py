@@ -63,6 +63,11 @@ class Classifier:
         leaves = bool(result.content or result.stderr) and result.status != "withheld"
         return leaves and any(fits(name, tool) for name in self._spec.tools)
 
+    def may_withhold(self, tool: str) -> bool:
+        """Whether output of this tool may be kept back once it is asked about."""
+        asked = any(fits(name, tool) for name in self._spec.tools)
+        return asked and outside.may_withhold(self._policies.of(tool), self._spec.failure)
+
     async def judge(self, tool: str, result: Result) -> Result:
         """The result as it may leave: flagged or withheld where an attack was seen, or as the
         operator wants it where nobody could see."""

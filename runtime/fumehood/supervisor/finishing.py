@@ -11,19 +11,26 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fumehood.audit.content import Content
 from fumehood.audit.receipt import released
 from fumehood.audit.record import Field
 from fumehood.model.outcome import Outcome
-from fumehood.model.request import Admitted, Caller
+from fumehood.model.request import Admitted, Caller, RegisteredTool
 from fumehood.model.result import Result
 from fumehood.model.scan_policy import ScanSpec
 from fumehood.scan.marking import marked
+from fumehood.scan.partial import Partial
 from fumehood.supervisor.classifier import Classifier
 from fumehood.supervisor.receipts import Receipts
 from fumehood.supervisor.response import Told
 from fumehood.supervisor.withheld import SWEEP_SECONDS, Kept, Withheld
+
+JUDGED_WHOLE: Final = (
+    "nothing is shown before the end: a classifier judges the output as a whole, and may withhold"
+    " it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,20 @@ class Finishing:
     def asks(self, tool: str, result: Result) -> bool:
         """Whether `judge` is to be awaited before `settle`."""
         return self.classifier is not None and self.classifier.wants(tool, result)
+
+    def showing(
+        self, partial: Callable[[RegisteredTool], Partial]
+    ) -> Callable[[RegisteredTool], Partial]:
+        """`partial`, whose scanners show nothing of what `judge` may yet withhold: what was shown
+        cannot be taken back."""
+
+        def made(tool: RegisteredTool) -> Partial:
+            scanner = partial(tool)
+            if self.classifier is not None and self.classifier.may_withhold(tool.manifest.name):
+                scanner.show_nothing(JUDGED_WHOLE)
+            return scanner
+
+        return made
 
     async def judge(self, tool: str, result: Result) -> Result:
         if self.classifier is None:

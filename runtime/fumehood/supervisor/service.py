@@ -85,11 +85,12 @@ class Supervisor:
     def __init__(self, rooms: Rooms, version: str) -> None:
         self._rooms = rooms
         self._live = Registry()
+        self._partial = rooms.finishing.showing(rooms.pipeline.partial)
         self._recorder = Recorder(rooms.audit, lambda: len(self._live))
         self._control = Control(
             self._live,
             rooms.admission.authorizer.is_operator,
-            rooms.pipeline.partial,
+            self._partial,
             rooms.records,
         )
         self._attempts = Attempts(
@@ -158,7 +159,7 @@ class Supervisor:
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
-        live = Live(request, self._rooms.pipeline.partial, self._ears)
+        live = Live(request, self._partial, self._ears)
         task = asyncio.get_running_loop().create_task(self._invoke(live, listener))
         live.task = task
         live.alarm = self.response.tripped
@@ -306,7 +307,7 @@ class Supervisor:
                 "invocation.launched",
                 {**of_call(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
-            with telling(live, listener, rooms.pipeline.partial, self._ears):
+            with telling(live, listener, self._partial, self._ears):
                 run = await invocation.run(
                     rooms.pool, told_the_trace(admitted, traced=self.traced), plan, journal, live
                 )

@@ -66,6 +66,8 @@ class Teller:
 
     async def run(self) -> None:
         """Until cancelled, when there is nothing more to tell."""
+        if self._partial.why and self._wants_output():
+            await self._listener.tell(Update(None, "", self._partial.why))
         while True:
             await self._live.changed.wait()
             self._live.changed.clear()

@@ -17,7 +17,12 @@ from fumehood.model.classifier import ClassifierSpec
 from fumehood.model.result import Result
 from fumehood.model.scan_policy import PolicyRule, ScanSpec
 from fumehood.scan.decide import Policies
+from fumehood.scan.pipeline import Pipeline
+from fumehood.scan.search import Searcher
 from fumehood.supervisor.classifier import Classifier
+from fumehood.supervisor.finishing import Finishing
+from support.manifests import tool
+from support.scan import KEY
 from support.shields import ATTACK, Shields, certificate, shields
 
 RESULT = Result("id", "sample", "1.0.0", "d", "ok")
@@ -170,3 +175,29 @@ def test_a_call_that_is_cancelled_waits_for_no_answer(server: Shields) -> None:
     asyncio.run(cancelled())
     classifier.close()
     classifier._threads.shutdown(wait=True)  # the thread that waited has ended
+
+
+@pytest.mark.parametrize(
+    ("failure", "action", "shown"),
+    [
+        ("withhold", "flag", False), ("flag", "withhold", False), ("pass", "redact", False),
+        ("flag", "flag", True), ("pass", "pass", True),
+    ],
+)  # fmt: skip
+def test_what_it_may_withhold_is_not_shown_before_it_has_judged(
+    failure: str, action: Any, *, shown: bool
+) -> None:
+    """What is followed, messages of progress and the diagnostics of what runs come from these."""
+    rules = (PolicyRule(rule="outside-classifier", action=action),)
+    values = {"url": "http://127.0.0.1:1/", "failure": failure, "tools": ["samp*"]}
+    classifier = Classifier(ClassifierSpec.model_validate(values), Policies(ScanSpec(policy=rules)))
+    pipeline = Pipeline(fingerprint_key=KEY, search=Searcher([], []))
+    finishing = Finishing(ScanSpec(), None, None, None, classifier)  # type: ignore[arg-type]
+    partial = finishing.showing(pipeline.partial)
+    try:
+        asked = partial(tool(name="sample"))
+        assert asked.feed(b"words\n") == ("words\n" if shown else "")
+        assert bool(asked.why) is not shown
+        assert partial(tool(name="other")).feed(b"words\n") == "words\n"
+    finally:
+        classifier.close()

@@ -50,6 +50,7 @@ class Rooms:
         self.digest = lambda _data: ""
         self.stops = SimpleNamespace(check=lambda *_: None)
         self.finishing = SimpleNamespace(
+            showing=lambda partial: partial,
             withheld=None,
             asks=lambda *_: False,
             settle=lambda _admitted, _outcome, result: (result, {}),
