@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -163,6 +163,10 @@ class _Shelf:
     """Seconds from asking for one of its sandboxes to its being open, or started where that is
     wanted, as seen lately."""
 
+    def discard(self) -> None:
+        while self.ready:
+            self.ready.pop().discard()
+
     def note_opened(self, seconds: float) -> None:
         self.cost += COST_WEIGHT * (seconds - self.cost)
 
@@ -205,6 +209,7 @@ class Pool:
         self._most_each = min(most, most_each)
         self._shelves: dict[str, _Shelf] = {}
         self._unfit: dict[str, str] = {}
+        self._current: frozenset[str] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tending = False
         self.refilling = False
@@ -236,7 +241,7 @@ class Pool:
         Raises:
             EngineError, ProtocolError: none could be asked for.
         """
-        if warm == "none" or not self._most:
+        if warm == "none" or not self._most or not self._is_current(tool):
             return self._open(plan)
         now = time.monotonic()
         key = plan.digest()
@@ -248,6 +253,18 @@ class Pool:
         taken = self._from(shelf) or self._open(plan)
         taken.take()
         return taken
+
+    def _is_current(self, tool: str) -> bool:
+        return self._current is None or tool in self._current
+
+    def keep_only(self, tools: Iterable[str]) -> None:
+        """The catalog has changed: discard what is ready for any but these tools, by digest, and
+        keep nothing ready for a call of another one that was admitted before."""
+        self._current = frozenset(tools)
+        for key, shelf in list(self._shelves.items()):
+            if shelf.tool not in self._current:
+                del self._shelves[key]
+                shelf.discard()
 
     def _from(self, shelf: _Shelf) -> Ready | None:
         while shelf.ready:
@@ -355,10 +372,9 @@ class Pool:
         shelf.ready = fresh
 
     def drop_all(self) -> None:
-        """Discard everything ready: the catalog changed, the host is short, or we stop."""
+        """Discard everything ready: who may what has changed, the host is short, or we stop."""
         for shelf in self._shelves.values():
-            for item in shelf.ready:
-                item.discard()
+            shelf.discard()
         self._shelves.clear()
 
     def close(self) -> None:

@@ -72,14 +72,14 @@ class Files:
 @dataclass(slots=True)
 class Registration:
     """record: returns once it is on disk. operator_only: returns for an operator, and records and
-    refuses others. tidy: deletes what is not used any more, later. find: looks for instructions."""
+    refuses others. changed: is told that the catalog has. find: looks for instructions."""
 
     catalog: Catalog
     admission: Admission
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[None]]
     attempts: Attempts
-    tidy: Callable[[], None]
+    changed: Callable[[], None]
     find: poisoning.Finder
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _working: set[asyncio.Task[RegisteredTool]] = field(default_factory=set)
@@ -156,9 +156,10 @@ class Registration:
         async def turn() -> RegisteredTool:
             # One after the other: what was looked at is what the catalog then changes.
             async with self._turn:
-                tool = await work
-            self.tidy()
-            return tool
+                try:
+                    return await work
+                finally:  # also when it could not be recorded
+                    self.changed()
 
         task = asyncio.get_running_loop().create_task(turn())
         self._working.add(task)

@@ -56,7 +56,8 @@ class Report:
 @dataclass(slots=True)
 class Reloading:
     """ask: has the keeper read the operator's file again and hand it to `take`; set by whoever
-    composes the process. record: returns once it is on disk."""
+    composes the process. record: returns once it is on disk. applied: is told that a changed
+    file holds now."""
 
     config: Config
     admission: Admission
@@ -64,6 +65,7 @@ class Reloading:
     operator_only: Callable[[Caller, str], Awaitable[None]]
     ask: Callable[[], None] | None = None
     approvals: Approvals | None = None
+    applied: Callable[[], None] | None = None
     report: Report = field(default_factory=lambda: Report(_now()))
     _waiting: list[asyncio.Future[Report]] = field(default_factory=list)
 
@@ -108,6 +110,8 @@ class Reloading:
             await self.record("config.refused", {"cause": problem.cause[:1_000]})
         else:
             self.report = Report(_now(), restart=restart)
+            if self.applied is not None:
+                self.applied()
             log.info("configuration reloaded", restart=restart)
             await self.record("config.reloaded", {"restart": restart})
         for done in self._waiting:

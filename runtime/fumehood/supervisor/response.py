@@ -57,7 +57,8 @@ class Response:
     """append: puts a record into the audit log; record: the same, and returns once it is on disk.
 
     operator_only: returns for an operator, and records and refuses others. quarantine: takes a
-    version, or, for None, all of a tool out of use; `catalog.Catalog.quarantine`.
+    version, or, for None, all of a tool out of use; `catalog.Catalog.quarantine`. changed: is
+    told that the catalog has.
     """
 
     stops: Stops
@@ -68,6 +69,7 @@ class Response:
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[object]]
     quarantine: Callable[[str, str | None, str], Sequence[RegisteredTool]]
+    changed: Callable[[], None]
     notices: Notices | None = None
     """Tells somebody; None when the configuration names nobody."""
     count: Callable[[str], None] | None = None
@@ -299,7 +301,7 @@ class Response:
             }  # fmt: skip
             self._append("tool.quarantined", found)
             log.error("tool quarantined", tool=tool.manifest.name, reason=reason)
-        self.pool.drop_all()
+        self.changed()
         running = [one for one in self.registry if one.runs and one.of(incident.tool, version)]
         late = [one for one in running if one not in killed]
         for live in late:

@@ -114,7 +114,7 @@ class Supervisor:
         self._tidying = Tidying(rooms.catalog, self._mounted, self._workers)
         self._registration = Registration(
             rooms.catalog, rooms.admission, self._record, operator_only, self._attempts,
-            self._tidying.later, rooms.find,
+            self._catalog_changed, rooms.find,
         )  # fmt: skip
         self.remove_tool = self._registration.remove
         self.approve_tool = self._registration.approve
@@ -123,7 +123,7 @@ class Supervisor:
         self.tool_files = self._registration.files
         self.reloading = Reloading(
             rooms.config, rooms.admission, self._record, operator_only,
-            approvals=self._approvals,
+            approvals=self._approvals, applied=rooms.pool.drop_all,
         )  # fmt: skip
         self.reload = self.reloading.reload
         self._governing = Governing(
@@ -148,6 +148,7 @@ class Supervisor:
             self._record,
             operator_only,
             rooms.catalog.quarantine,
+            self._drop_retired,
         )
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")
@@ -275,6 +276,7 @@ class Supervisor:
         bad = await loop.run_in_executor(self._workers, catalog.recheck, tool)
         if bad is None:
             return
+        self._drop_retired()
         fields: dict[str, Field] = {**of_tool(bad), "changed": bad.notes}
         await self._record("tool.quarantined", fields)
         log.error("tool quarantined", tool=bad.manifest.name, changed=bad.notes)
@@ -282,6 +284,15 @@ class Supervisor:
         raise UnknownTool(
             f"there is no tool {bad.manifest.name!r}", "`fumehood tool list` shows the tools"
         )
+
+    def _catalog_changed(self) -> None:
+        self._drop_retired()
+        self._tidying.later()
+
+    def _drop_retired(self) -> None:
+        """What was started ahead runs a tool's program already: not of one that nobody can call."""
+        tools = self._rooms.catalog.list()
+        self._rooms.pool.keep_only(tool.digest for tool in tools if tool.state == "active")
 
     async def _admit(self, request: Request) -> Admitted | Asking:
         """On the event loop where that takes microseconds; large arguments take up to 1.5 s."""

@@ -160,6 +160,7 @@ class Scene:
         self.response = Response(
             self.stops, self.book, registry, pool, self._append,
             self._record, self._record_refusal, self._quarantine,
+            lambda: self.killed.append("retired"),
         )  # fmt: skip
 
     def _quarantine(self, name: str, version: str | None, note: str) -> list[RegisteredTool]:

@@ -253,3 +253,19 @@ def test_what_waits_started_stays_within_a_part_of_the_hosts_memory(
         assert scene.pool.ready == 2
 
     play(act)
+
+
+def test_what_is_ready_of_a_tool_that_nobody_can_call_goes(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.burst(3)
+        scene.pool.keep_only([TOOL, "sha384:other"])
+        assert scene.pool.ready == 3
+        waiting = {sandbox.name for sandbox in scene.launcher.opened[-3:]}
+        scene.pool.keep_only(["sha384:other"])
+        assert scene.pool.ready == 0
+        killed = {told.sandbox for told in scene.launcher.told if isinstance(told, Kill)}
+        assert waiting <= killed
+        await scene.burst(2)  # calls that were admitted just before
+        assert scene.pool.ready == 0
+
+    play(act)
