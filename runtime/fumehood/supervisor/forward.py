@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import http.client
 import json
 import socket
 import ssl
@@ -32,6 +31,7 @@ from fumehood.audit.segments import list_segments
 from fumehood.crypto.files import read_private, write_private
 from fumehood.errors import AuditError, ConfigError, KeyringError
 from fumehood.model.forward import ForwardSpec
+from fumehood.supervisor.posting import Link, shut
 
 log = structlog.get_logger(__name__)
 
@@ -287,7 +287,7 @@ class SyslogSink:
         return int(struct.unpack("i", found)[0])
 
     def abort(self) -> None:
-        _shut(self._tls)
+        shut(self._tls)
 
     def close(self) -> None:
         self._tls.close()
@@ -314,13 +314,8 @@ class HttpSink:
         host: str,
         token: str,
     ) -> None:
-        name = target.hostname or ""
         self._path = (target.path or "/") + (f"?{target.query}" if target.query else "")
-        self._connection: http.client.HTTPConnection = (
-            http.client.HTTPSConnection(name, target.port, timeout=SEND_SECONDS, context=context)
-            if target.scheme == "https"
-            else http.client.HTTPConnection(name, target.port, timeout=SEND_SECONDS)
-        )
+        self._link = Link(target, context, SEND_SECONDS)
         self._spec, self._version, self._host = spec, version, host
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -334,23 +329,13 @@ class HttpSink:
             ]
             kind, body = "application/x-ndjson", "\n".join(lines) + "\n"
         headers = {"Content-Type": kind, **self._headers}
-        self._connection.request("POST", self._path, body.encode(), headers)
-        answer = self._connection.getresponse()
-        answer.read(64 * 1024)
-        if not 200 <= answer.status < 300:
-            raise OSError(f"the receiver answered {answer.status}")
+        self._link.post(self._path, body.encode(), headers)
 
     def abort(self) -> None:
-        if self._connection.sock is not None:
-            _shut(self._connection.sock)
+        self._link.shut()
 
     def close(self) -> None:
-        self._connection.close()
-
-
-def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has ended by itself
-        connection.shutdown(socket.SHUT_RDWR)
+        self._link.close()
 
 
 def otlp(records: list[dict[str, Any]], version: str, host: str) -> str:

@@ -13,9 +13,11 @@ import hmac
 import http.client
 import json
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +29,7 @@ from fumehood.audit.record import Field
 from fumehood.crypto.files import read_private, write_private
 from fumehood.errors import ConfigError, KeyringError
 from fumehood.model.incident_rules import IncidentSpec
+from fumehood.supervisor.posting import Link
 
 log = structlog.get_logger(__name__)
 
@@ -80,8 +83,8 @@ class Notices:
         self._told = told
         self._clock = clock
         self._waiting: dict[str, Waiting] = {}
-        self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._changed = {channel: asyncio.Event() for channel in channels}
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Read what a last run left, and go on with it."""
@@ -91,7 +94,8 @@ class Notices:
             for path in sorted(self._folder.glob("*.json"))[:MAX_NOTICES]:
                 if (found := _read(path)) is not None and found.channel in self._channels:
                     self._waiting[found.name] = replace(found, due=0.0)
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run(channel)) for channel in self._channels]
 
     def add(self, incident: Incident) -> None:
         """Tell every channel of an incident."""
@@ -103,7 +107,7 @@ class Notices:
                 continue
             self._waiting[item.name] = item
             self._keep(item)
-        self._changed.set()
+            self._changed[channel].set()
 
     @property
     def waiting(self) -> int:
@@ -111,27 +115,30 @@ class Notices:
 
     def close(self) -> None:
         """What is not told is told after the next start."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
-    async def _run(self) -> None:
+    async def _run(self, channel: str) -> None:
+        """Each channel for itself: one that hangs holds up no other."""
+        changed = self._changed[channel]
         while True:
-            self._changed.clear()
+            changed.clear()
             now = self._clock()
-            ready = [item for item in self._waiting.values() if item.due <= now]
+            mine = [item for item in self._waiting.values() if item.channel == channel]
+            ready = [item for item in mine if item.due <= now]
             for item in ready:
                 await self._try(item)
             if ready:
                 continue
-            next_due = min((item.due for item in self._waiting.values()), default=None)
+            next_due = min((item.due for item in mine), default=None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if next_due is None else max(next_due - now, 0.05)):
-                    await self._changed.wait()
+                    await changed.wait()
 
     async def _try(self, item: Waiting) -> None:
         send = self._channels[item.channel]
         try:
-            await asyncio.to_thread(send, item.name, item.body.encode())
+            await _in_thread(partial(send, item.name, item.body.encode()))
         except (OSError, http.client.HTTPException) as error:
             self._failed(item, f"{type(error).__name__}: {error}"[:200])
         else:
@@ -165,6 +172,28 @@ class Notices:
             write_private(self._folder / f"{item.name}.json", data.encode(), replace=True)
         except OSError as error:  # it is tried all the same, until this process ends
             log.error("a notice is not on disk", incident=item.incident, error=str(error))  # noqa: TRY400
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """In a thread that nobody awaits at the end: asyncio joins those of its executor."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: Exception | None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    def run() -> None:
+        error: Exception | None = None
+        try:
+            work()
+        except Exception as raised:  # noqa: BLE001  (the waiting task's to judge)
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=run, name="notice", daemon=True).start()
+    await done
 
 
 def notice(incident: Incident) -> str:
@@ -233,12 +262,6 @@ def _webhook(url: str, secret: bytes, ca: str) -> Send:
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
 
     def send(name: str, body: bytes) -> None:
-        host = target.hostname or ""
-        connection: http.client.HTTPConnection = (
-            http.client.HTTPSConnection(host, target.port, timeout=TELL_SECONDS, context=context)
-            if target.scheme == "https"
-            else http.client.HTTPConnection(host, target.port, timeout=TELL_SECONDS)
-        )
         stamp = str(int(time.time()))
         headers = {
             "Content-Type": "application/json",
@@ -246,12 +269,8 @@ def _webhook(url: str, secret: bytes, ca: str) -> Send:
             TIMESTAMP: stamp,
             SIGNATURE: signature(secret, stamp, body),
         }
-        with contextlib.closing(connection):
-            connection.request("POST", path, body, headers)
-            answer = connection.getresponse()
-            answer.read(64 * 1024)
-            if not 200 <= answer.status < 300:
-                raise OSError(f"the receiver answered {answer.status}")
+        with contextlib.closing(Link(target, context, TELL_SECONDS)) as link:
+            link.post(path, body, headers)
 
     return send
 

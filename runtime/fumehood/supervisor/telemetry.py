@@ -31,6 +31,7 @@ from fumehood.supervisor import otlp
 from fumehood.supervisor.forward import bearer
 from fumehood.supervisor.live import Live
 from fumehood.supervisor.otlp import SERVER, Span
+from fumehood.supervisor.posting import Link
 
 log = structlog.get_logger(__name__)
 
@@ -210,17 +211,7 @@ def _poster(spec: TelemetrySpec) -> Callable[[str, bytes], None]:
         headers["Authorization"] = f"Bearer {token}"
 
     def post(path: str, body: bytes) -> None:
-        name = target.hostname or ""
-        connection: http.client.HTTPConnection = (
-            http.client.HTTPSConnection(name, target.port, timeout=SEND_SECONDS, context=context)
-            if target.scheme == "https"
-            else http.client.HTTPConnection(name, target.port, timeout=SEND_SECONDS)
-        )
-        with contextlib.closing(connection):
-            connection.request("POST", target.path.rstrip("/") + path, body, headers)
-            answer = connection.getresponse()
-            answer.read(64 * 1024)
-            if not 200 <= answer.status < 300:
-                raise OSError(f"the receiver answered {answer.status}")
+        with contextlib.closing(Link(target, context, SEND_SECONDS)) as link:
+            link.post(target.path.rstrip("/") + path, body, headers)
 
     return post

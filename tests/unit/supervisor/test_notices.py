@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
+import socket
+import ssl
+import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,6 +23,7 @@ from fumehood.errors import ConfigError
 from fumehood.model.incident_rules import IncidentSpec
 from fumehood.supervisor import notices
 from fumehood.supervisor.notices import Notices, Waiting, channels, signature
+from fumehood.supervisor.posting import Link
 
 INCIDENT = Incident("i-1", "canary", "echo", "d", 7, "now", "v", capture={"data": "secret"})
 
@@ -166,3 +173,61 @@ def test_a_webhook_without_a_secret_or_in_the_clear_is_refused() -> None:
         IncidentSpec(webhook="https://hooks.example/")
     with pytest.raises(ValueError, match="TLS only"):
         IncidentSpec(webhook="http://hooks.example/", webhook_secret_file="/x")
+
+
+@pytest.fixture(params=[b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
+def slow(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A receiver that says nothing, or drips its answer for as long as somebody listens."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(request.param)
+            while not over.wait(0.05):
+                if request.param:
+                    connection.sendall(b"x")
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken, _ = listener.accept()
+                threading.Thread(target=drip, args=(taken,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    over.set()
+    listener.close()
+
+
+def test_a_receiver_that_hangs_or_drips_is_given_up_by_a_deadline(slow: str) -> None:
+    link = Link(urlsplit(slow), ssl.create_default_context(), 0.5)
+    with contextlib.closing(link), pytest.raises(TimeoutError):
+        link.post("/", b"{}", {})
+
+
+HANGING = """
+import asyncio, sys, threading
+from pathlib import Path
+from fumehood.audit.incident import Incident
+from fumehood.supervisor.notices import Notices
+
+told = asyncio.Event()
+
+async def main():
+    hang = lambda name, body: threading.Event().wait()
+    channels = {"webhook": hang, "command": lambda name, body: None}
+    notices = Notices(Path(sys.argv[1]), channels, lambda item, why: told.set())
+    notices.start()
+    notices.add(Incident("i-1", "canary", "echo", "d", 7, "now", "v"))
+    await told.wait()
+    notices.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_channel_that_hangs_holds_up_no_other_nor_the_end(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", HANGING, str(tmp_path / "notices")]
+    assert subprocess.run(argv, timeout=60, check=False).returncode == 0
+    assert [path.name for path in (tmp_path / "notices").iterdir()] == ["i-1-webhook.json"]

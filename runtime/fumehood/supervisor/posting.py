@@ -1,0 +1,74 @@
+"""Posts to receivers that nobody here trusts with time: a whole exchange ends by a deadline.
+
+Must never wait longer than it was given, however slowly a receiver drips its answer: the timeout
+of a socket begins anew with every byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import SplitResult
+
+MAX_ANSWER: Final = 64 * 1024
+
+
+class Link(http.client.HTTPConnection):
+    """A connection to a receiver; TLS where the target says `https`."""
+
+    def __init__(self, target: SplitResult, context: ssl.SSLContext, seconds: float) -> None:
+        """seconds: what a whole exchange may take."""
+        self._tls = context if target.scheme == "https" else None
+        port = target.port or (443 if self._tls else 80)
+        super().__init__(target.hostname or "", port, timeout=seconds)
+        self._seconds = seconds
+
+    def connect(self) -> None:
+        """The socket is in place before the handshake, so that the deadline ends this, too."""
+        super().connect()
+        if self._tls is not None:
+            tls = self._tls.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
+            self.sock = tls
+            tls.do_handshake()
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """One exchange, of which 2xx is the only good end. Raises OSError, HTTPException."""
+        late = threading.Event()
+        timer = threading.Timer(self._seconds, self._end, (late,))
+        timer.daemon = True
+        timer.start()
+        try:
+            self.request("POST", path, body, dict(headers))
+            answer = self.getresponse()
+            answer.read(MAX_ANSWER)
+        except (OSError, http.client.HTTPException):
+            if not late.is_set():
+                raise
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise TimeoutError(f"the receiver took longer than {self._seconds:.0f} s")
+        if not 200 <= answer.status < 300:
+            raise OSError(f"the receiver answered {answer.status}")
+
+    def _end(self, late: threading.Event) -> None:
+        late.set()
+        self.shut()
+
+    def shut(self) -> None:
+        """From another thread: make an exchange that hangs fail."""
+        if self.sock is not None:
+            shut(self.sock)
+
+
+def shut(connection: socket.socket) -> None:
+    """Of the TCP below TLS: SSLSocket.shutdown takes the session from whoever reads just now."""
+    with contextlib.suppress(OSError):  # it has ended by itself
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
