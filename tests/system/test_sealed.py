@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from fumehood.errors import CatalogError
 from fumehood.launcher import keeper, sealing
 from fumehood.model.codec import encode
 from fumehood.model.tree import UNSEALED, ToolFile
@@ -106,6 +107,26 @@ def test_no_sealer_stays_when_its_errand_is_done(daemon: Hood) -> None:
     eventually(lambda: not sealers(), 10, "the sealer ends")
 
 
+def test_what_stands_in_the_stores_place_is_left_alone(tmp_path: Path) -> None:
+    """Its account owns the state, and so can move what is in it, root's folders too."""
+    tmp_path.chmod(0o755)
+    with hood(tmp_path) as running:
+        state = running.state
+        (state / "other").mkdir(mode=0o755)
+        names = ("trees", "0" * 96)
+        for name in names:
+            (state / "other" / name).mkdir()
+        (state / "store").rename(state / "away")
+        (state / "other").rename(state / "store")
+        try:
+            with pytest.raises(CatalogError, match="cannot be used"):
+                running.register(None, "one", command=["python3", "/tool/main.py"], files=FILES)
+            assert {path.name for path in (state / "store").iterdir()} == set(names)
+        finally:
+            (state / "store").rename(state / "other")
+            (state / "away").rename(state / "store")
+
+
 def cmdline(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -117,7 +138,7 @@ LOOK = """
 import os, sys
 from fumehood.launcher import sealer
 from fumehood.launcher.sealer import Vault
-def look(self, fd):
+def look(self, fd, gone):
     status = open("/proc/self/status").read()
     caps = {line.split()[1] for line in status.splitlines() if line.startswith("Cap")}
     reached = []
@@ -151,7 +172,8 @@ def test_a_sealer_that_was_taken_over_reaches_nothing_but_the_store(tmp_path: Pa
     code = f"import sys; sys.path.insert(0, {path}); STATE = {str(tmp_path)!r}\n{LOOK}"
 
     def start(channel: socket.socket) -> None:
-        given = sealing.Settings(store=str(tmp_path / "store"), most_bytes=1 << 30, private=True)
+        own = (tmp_path / "store").stat()
+        given = sealing.Settings(str(tmp_path / "store"), own.st_dev, own.st_ino, 1 << 30, True)
         argv = [sys.executable, "-I", "-S", "-c", code]
         started.append(keeper._spawn(argv, channel.fileno(), encode(given)))
 

@@ -14,7 +14,7 @@ from fumehood.catalog.pins import stored_digest, walk
 from fumehood.catalog.trees import Stamp, stamp
 from fumehood.errors import CatalogError
 from fumehood.model.request import Sealed
-from fumehood.model.tree import ToolFile
+from fumehood.model.tree import STORED, ToolFile
 
 
 class Sealer(Protocol):
@@ -102,7 +102,8 @@ class Shelves:
 
     def collect(self, kept: Collection[str | None]) -> int:
         """Delete the trees that are not kept. Returns how many."""
-        gone = [e.name for e in self.directory.iterdir() if f"sha384:{e.name}" not in kept]
+        found = [e.name for e in self.directory.iterdir() if STORED.fullmatch(e.name)]
+        gone = [name for name in found if f"sha384:{name}" not in kept]
         for name in gone:
             self._stamps.pop(f"sha384:{name}", None)
         self._sealer.discard(gone)

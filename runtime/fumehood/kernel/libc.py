@@ -138,6 +138,11 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     )
 
 
+def syncfs(fd: int) -> None:
+    """syncfs(2): all of the file system that `fd` is in; since Linux 5.8 it tells of failures."""
+    _check(_libc.syncfs(fd), "syncfs")
+
+
 def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
     """openat2(2): a close-on-exec descriptor of `path` resolved below `directory`."""
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)

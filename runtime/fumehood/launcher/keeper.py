@@ -32,6 +32,7 @@ from fumehood.launcher.loop import (
     keep_descriptors,
 )
 from fumehood.launcher.notify import Manager
+from fumehood.launcher.tool_trees import open_store
 from fumehood.model.codec import decode, encode
 from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings
 from fumehood.trusted import read_trusted
@@ -135,6 +136,8 @@ class Keeper:
         self._launchers: dict[str, int] = {}
         """PID by engine, of those that live."""
         self._sealers: set[int] = set()
+        self._store = -1
+        """Held, so that no other folder can ever have its inode."""
         self._supervisor = -1
         self._control: socket.socket | None = None
         self._starts: dict[str, list[float]] = {engine: [] for engine in settings.engines}
@@ -150,6 +153,7 @@ class Keeper:
         """Until the supervisor ends; returns its exit status."""
         own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = own
+        self._store = open_store(self._settings.ceilings.store)
         # SIGIO joins what the supervisor says with the signals waited for below (fcntl(2)).
         fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
@@ -254,8 +258,11 @@ class Keeper:
         that sees the end of it."""
         if len(self._sealers) >= MAX_SEALERS:
             return
+        held = os.fstat(self._store)
         given = sealing.Settings(
             store=self._settings.ceilings.store,
+            device=held.st_dev,
+            inode=held.st_ino,
             most_bytes=self._settings.tools_bytes,
             private=self._settings.supervisor_uid >= 0,
         )

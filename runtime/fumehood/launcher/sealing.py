@@ -31,10 +31,13 @@ _CHUNK: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a sealer is started with. store: the directory of all trees. most_bytes: what they may
-    take on disk together. private: whether it shuts itself in, as only root can."""
+    """What a sealer is started with. store: the directory of all trees. device, inode: which one
+    that is; whoever owns the folder it stands in can put another in its place. most_bytes: what
+    they may take on disk together. private: whether it shuts itself in, as only root can."""
 
     store: str
+    device: int
+    inode: int
     most_bytes: int
     private: bool
 

@@ -7,7 +7,8 @@ believes the supervisor nothing, what it has written.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,9 @@ from fumehood.errors import CatalogError
 from fumehood.model.text import relative_path_fault
 
 MAX_FILES: Final = 4_096
+MAX_ENTRIES: Final = 4_096
+"""Files and the folders on their way: an inode each, and names alone can ask for 15 folders a
+file."""
 MAX_TREE_BYTES: Final = 64 << 20
 MAX_PATH_BYTES: Final = 1_024
 MAX_PATH_PARTS: Final = 16
@@ -22,6 +26,9 @@ MAX_PATH_PARTS: Final = 16
 UNSEALED: Final = "store.unsealed"
 """In the state: a store that the supervisor could write itself, until what is sound in it is
 sealed."""
+STORED: Final = re.compile(r"[0-9a-f]{96}|\.(new|old)-[0-9a-f]{16}")
+"""Names in the store: trees by their digest, and those half made or half deleted. Nothing else
+there is anybody's to delete."""
 FILE_MODE: Final = 0o644
 PROGRAM_MODE: Final = 0o755
 DIRECTORY_MODE: Final = 0o755
@@ -65,12 +72,31 @@ def check_bounds(count: int, size: int) -> None:
 
 
 def check_paths(paths: Collection[str]) -> None:
-    """Refuse paths that are not those of plain files below one folder; raises CatalogError."""
+    """Refuse paths that are not those of plain files below one folder, or that need too many
+    folders; raises CatalogError."""
+    folders: set[str] = set()
     for path in paths:
         _check_path(path)
-        for end in range(1, len(parts := path.split("/"))):
-            if "/".join(parts[:end]) in paths:
+        for folder in _above(path):
+            if folder in paths:
                 raise CatalogError(f"{path[:80]!r} lies in something that is a file")
+            folders.add(folder)
+        if len(paths) + len(folders) > MAX_ENTRIES:
+            raise CatalogError(
+                f"the tool has more than {MAX_ENTRIES} files and folders together",
+                "use fewer folders, or pack the files into one",
+            )
+
+
+def folders_of(paths: Iterable[str]) -> list[str]:
+    """The folders that these files lie in, parents first; the top itself is none of them."""
+    found = {folder for path in paths for folder in _above(path)}
+    return sorted(found, key=lambda folder: folder.count("/"))
+
+
+def _above(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:end]) for end in range(1, len(parts)))
 
 
 def _check_path(path: str) -> None:

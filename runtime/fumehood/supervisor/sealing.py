@@ -17,7 +17,7 @@ from fumehood.launcher import sealing as words
 from fumehood.model.tree import ToolFile
 
 WAIT_SECONDS: Final = 60.0
-"""For one answer. 64 MiB in 4,096 files took 9 s while two cores had other work."""
+"""For one answer, with `sealer.LOCK_SECONDS` in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,15 @@ from fumehood.errors import CatalogError, EngineError
 from fumehood.launcher import sealer, sealing
 from fumehood.launcher.sealer import Vault
 from fumehood.launcher.tool_trees import open_store
-from fumehood.model.tree import MAX_FILES, MAX_PATH_BYTES, MAX_TREE_BYTES, ToolFile, tree_digest
+from fumehood.model.tree import (
+    MAX_ENTRIES,
+    MAX_FILES,
+    MAX_PATH_BYTES,
+    MAX_TREE_BYTES,
+    ToolFile,
+    check_files,
+    tree_digest,
+)
 from fumehood.supervisor.sealing import Sealer
 
 FILES = {
@@ -159,20 +167,114 @@ def test_more_than_the_store_may_take_is_refused_with_both_numbers(store: Path) 
     os.close(fd)
 
 
+def deep(files: int) -> dict[str, ToolFile]:
+    """Empty files, each below folders of its own."""
+    empty = ToolFile(b"", executable=False)
+    return {f"{number:x}" + "/d" * 14 + "/f": empty for number in range(files)}
+
+
+def test_folders_count_as_files_do_on_both_sides(store: Path) -> None:
+    most = MAX_ENTRIES // 16
+    check_files(deep(most))
+    for check in (check_files, lambda files: keep(store, sealing.packed(files))):
+        with pytest.raises(CatalogError, match=f"more than {MAX_ENTRIES} files and folders"):
+            check(deep(most + 1))
+    assert not list(store.iterdir())
+
+
+def test_inodes_take_room_although_they_hold_no_bytes(store: Path) -> None:
+    files = deep(MAX_ENTRIES // 16)
+    small = vault(store, MAX_ENTRIES * 4096)
+    fd = sealing.packed(files)
+    with pytest.raises(CatalogError, match="for all tools"):
+        small.keep(fd)
+    os.close(fd)
+    # and those that are there are seen
+    keep(store, sealing.packed({f"f{n}": ToolFile(b"", executable=False) for n in range(1000)}))
+    fd = sealing.packed({"a": ToolFile(b"", executable=False)})
+    with pytest.raises(CatalogError, match="for all tools"):
+        vault(store, 1000 * 4096).keep(fd)
+    os.close(fd)
+
+
+def test_sealers_at_once_do_not_share_the_same_room(store: Path) -> None:
+    trees = [{"a": ToolFile(bytes([n]) * 200_000, executable=False)} for n in range(4)]
+    refused = []
+    together = threading.Barrier(len(trees))
+
+    def seal(files: dict[str, ToolFile]) -> None:
+        own, fd = vault(store, 300_000), sealing.packed(files)
+        together.wait(10)
+        try:
+            own.keep(fd)
+        except CatalogError as error:
+            refused.append(error.cause)
+        os.close(fd)
+
+    threads = [threading.Thread(target=seal, args=(files,)) for files in trees]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(refused) == 3
+    assert all("for all tools" in cause for cause in refused)
+    assert len(list(store.iterdir())) == 1
+
+
+def test_who_waits_for_the_lock_waits_only_while_somebody_waits_for_it(store: Path) -> None:
+    holder = os.open(store, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    fd, asked = sealing.packed(FILES), iter([False, False, True])
+    with pytest.raises(CatalogError, match="nobody waits"):
+        vault(store).keep(fd, lambda: next(asked))
+    os.close(holder)
+    os.close(fd)
+
+
+def test_nothing_is_left_when_who_asked_is_gone_and_what_a_killed_one_left_is_cleared(
+    store: Path,
+) -> None:
+    (store / ".new-0123456789abcdef/half").mkdir(parents=True)
+    (store / ".old-0123456789abcdef").mkdir()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    fd = sealing.packed(FILES)
+    sealing.send(ours, sealing.Seal(), fd)
+    ours.close()
+    sealer.serve(theirs, vault(store))
+    theirs.close()
+    assert not [entry for entry in store.iterdir() if len(entry.name) == 96]
+    vault(store).keep(fd)
+    os.close(fd)
+    assert [entry.name for entry in store.iterdir()] == [tree_digest(FILES).removeprefix("sha384:")]
+
+
+def test_another_folder_at_the_stores_path_is_not_used(store: Path) -> None:
+    own = store.stat()
+    given = sealing.Settings(str(store), own.st_dev, own.st_ino, 1 << 30, private=False)
+    os.close(sealer._opened(given))
+    store.rename(store.with_name("away"))
+    store.mkdir(mode=0o755)
+    with pytest.raises(EngineError, match="not the folder"):
+        sealer._opened(given)
+
+
 def test_only_entries_of_the_store_are_deleted_and_no_link_is_followed(
     store: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "else").mkdir()
     (tmp_path / "else/file").touch()
-    (store / "link").symlink_to(tmp_path / "else")
-    (store / "tree/deep").mkdir(parents=True)
-    (store / "tree/deep/link").symlink_to(tmp_path / "else")
-    for name in ("..", ".", "", "../else", "/etc", "tree/deep", "a\0b"):
+    link, tree, missing, half = "1" * 96, "2" * 96, "3" * 96, ".new-0123456789abcdef"
+    (store / link).symlink_to(tmp_path / "else")
+    (store / tree / "deep").mkdir(parents=True)
+    (store / tree / "deep/link").symlink_to(tmp_path / "else")
+    (store / half).touch()
+    (store / "trees").mkdir()  # of somebody else, as a store of images has it
+    for name in ("..", ".", "", "../else", "/etc", f"{tree}/deep", "a\0b", "trees", tree[1:]):
         with pytest.raises(CatalogError):
             vault(store).discard(name)
-    for name in ("link", "tree", "not-there"):
+    for name in (link, tree, missing, half):
         vault(store).discard(name)
-    assert not list(store.iterdir())
+    assert [entry.name for entry in store.iterdir()] == ["trees"]
     assert (tmp_path / "else/file").exists()
 
 
