@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -235,4 +236,26 @@ def test_a_tool_that_computes_instead_of_waiting_is_stopped(
     register(warm, "spinner", code, "started", timeout="2s")
     warm.call("spinner", {})
     eventually(lambda: unfit(warm, "spinner"), 150, "its spinning was seen")
+    assert any("it computed while it waited" in note for note in notes(warm, "spinner"))
     assert len(own(warm, "spinner")) == 0
+
+
+@pytest.mark.parametrize("whom", ["program", "launcher"])
+def test_a_death_from_outside_is_not_taken_for_the_tools_doing(warm: Hood, whom: str) -> None:
+    name = f"slain-{whom}"
+    register(warm, name, STARTED, "started")
+    warm.call(name, {})
+    eventually(lambda: len(own(warm, name)) == 1, 10, "it runs ahead")
+    (pid,) = own(warm, name)
+    os.kill(pid if whom == "program" else warm.launcher, signal.SIGKILL)
+    eventually(lambda: pid not in own(warm, name), 10, "it is dead")
+    for number in range(30):
+        with contextlib.suppress(Exception):  # none until the next launcher is there
+            if warm.call(name, {"n": number})["status"] == "ok":
+                break
+        time.sleep(0.2)
+    eventually(lambda: len(own(warm, name)) == 1, 20, "another one is started ahead")
+    assert not unfit(warm, name), notes(warm, name)
+    (waiting,) = own(warm, name)
+    assert answer(warm.call(name, {"n": 0}))["got"] == {"n": 0}
+    assert waiting not in own(warm, name), "that one has served the call"

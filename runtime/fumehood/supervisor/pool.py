@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,8 +19,9 @@ import psutil
 import structlog
 
 from fumehood.errors import EngineError, FumehoodError
-from fumehood.launcher.client import LauncherClient, Sandbox
+from fumehood.launcher.client import End, LauncherClient, Sandbox
 from fumehood.launcher.clients import Launchers
+from fumehood.launcher.messages import EndedMessage
 from fumehood.model.manifest import Warm
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
@@ -53,6 +55,10 @@ MEMORY_MOST = 0.25
 started ahead its whole limit counts, of an opened sandbox OPENED_BYTES."""
 OPENED_BYTES = 1 << 20
 """An opened bubblewrap has 0.15 MB of its own; a container's shim has more."""
+CLOSED_SECONDS = 5.0
+"""A stream has ended and its sandbox has not, for so long: the tool closed it."""
+UNFIT_SECONDS = 600.0
+"""What made a tool unfit may have been chance: after this time it is tried again."""
 LOOK_SECONDS = 5.0
 """While anything is ready, the host's memory is looked at this often, calls or none."""
 
@@ -97,6 +103,9 @@ class Ready:
         self._loop = asyncio.get_running_loop()
         self._watched = False
         self._taken = False
+        self._used = False
+        self._hung_up = False
+        """A stream of it has ended; its end, or CLOSED_SECONDS, tell why."""
         self._on_unfit = ahead
         if ahead is not None:
             sandbox.opened.add_done_callback(self._start_ahead)
@@ -106,7 +115,7 @@ class Ready:
         """Not known to have ended, failed or written."""
         sandbox = self.sandbox
         failed = sandbox.opened.done() and sandbox.opened.exception() is not None
-        return not (failed or sandbox.ended.done() or self.unfit)
+        return not (failed or sandbox.ended.done() or self.unfit or self._hung_up)
 
     def _start_ahead(self, opened: asyncio.Future[tuple[Proof, ...]]) -> None:
         # A callback that is already scheduled is not removed by `take`.
@@ -115,18 +124,39 @@ class Ready:
         self.launched = True
         self._watched = True
         for fd in (self.pipes.stdout, self.pipes.stderr):
-            self._loop.add_reader(fd, self._wrote)
+            self._loop.add_reader(fd, self._readable, fd)
+        self.sandbox.ended.add_done_callback(self._ended_ahead)
         try:
             self.sandbox.start(begin=False)
         except FumehoodError as error:
             self.unfit = str(error)
 
-    def _wrote(self) -> None:
-        """Output, or the end of it, of a program that was not fed yet."""
-        self.unfit = "it wrote or ended before it was fed"
+    def _readable(self, fd: int) -> None:
+        """Output of a program that was not fed yet, or the end of it, which says nothing: whoever
+        kills the program, its engine or the launcher ends it, too."""
         self._unwatch()
-        if self._on_unfit is not None:
-            self._on_unfit(self.unfit)
+        if os.read(fd, 1):
+            self._judged("it wrote before it was fed")
+        else:
+            self._hung_up = True
+            self._loop.call_later(CLOSED_SECONDS, self._still_there)
+
+    def _still_there(self) -> None:
+        if not self._taken and not self.sandbox.ended.done():
+            self._judged("it closed its output before it was fed")
+
+    def _ended_ahead(self, ended: asyncio.Future[End]) -> None:
+        """Its end, unless an invocation has it; or that of a launcher, which is not its doing."""
+        if self._used or ended.cancelled() or ended.exception() is not None:
+            return
+        if reason := _own_doing(ended.result().message):
+            self._judged(reason)
+
+    def _judged(self, reason: str) -> None:
+        if not self.unfit:
+            self.unfit = reason
+            if self._on_unfit is not None:
+                self._on_unfit(reason)
 
     def _unwatch(self) -> None:
         if self._watched:
@@ -136,15 +166,32 @@ class Ready:
 
     def take(self) -> None:
         """An invocation owns it from now on."""
+        self._used = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._taken = True
         self._unwatch()
         self.sandbox.opened.remove_done_callback(self._start_ahead)
 
     def discard(self) -> None:
         """Give up a sandbox that no invocation will use."""
-        self.take()
+        self._let_go()
         self.sandbox.kill()
         self.pipes.close_ours()
+
+
+def _own_doing(end: EndedMessage) -> str:
+    """Why a tool that ended unfed is not fit to wait; empty when somebody else ended it."""
+    if end.stopped == "cpu_time":
+        return "it computed while it waited"
+    if end.oom_kills:
+        return "it used more memory than it may before it was fed"
+    if not end.executed and end.signal is None:
+        return "its program could not be executed"
+    # Where the kernel tells no signals, 128 + 9 is all there is of one.
+    killed = end.signal == signal.SIGKILL or end.exit_code == 128 + signal.SIGKILL
+    return "" if killed else "it ended before it was fed"
 
 
 @dataclass(slots=True)
@@ -208,7 +255,7 @@ class Pool:
         self._most = most
         self._most_each = min(most, most_each)
         self._shelves: dict[str, _Shelf] = {}
-        self._unfit: dict[str, str] = {}
+        self._unfit: dict[str, tuple[str, float]] = {}
         self._current: frozenset[str] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tending = False
@@ -231,7 +278,8 @@ class Pool:
 
     def unfit(self, tool: str) -> str:
         """Why the tool with this digest is not started ahead any more; empty when it may be."""
-        return self._unfit.get(tool, "")
+        reason, until = self._unfit.get(tool, ("", 0.0))
+        return reason if time.monotonic() < until else ""
 
     def take(self, plan: Plan, *, tool: str, warm: Warm) -> Ready:
         """A sandbox for one invocation, the oldest ready one first.
@@ -246,9 +294,10 @@ class Pool:
         now = time.monotonic()
         key = plan.digest()
         shelf = self._shelves.get(key)
+        ahead = warm == "started" and not self.unfit(tool)
         if shelf is None:
-            ahead = warm == "started" and tool not in self._unfit
             shelf = self._shelves[key] = _Shelf(plan, tool, ahead)
+        shelf.ahead = ahead
         shelf.note_call(now)
         taken = self._from(shelf) or self._open(plan)
         taken.take()
@@ -275,10 +324,12 @@ class Pool:
         return None
 
     def _note_unfit(self, shelf: _Shelf, reason: str) -> None:
-        """A tool's own doing, not an engine's failure: from now on it is only opened."""
+        """A tool's own doing, not an engine's failure: for a while it is only opened."""
         if shelf.ahead:
             shelf.ahead = False
-            self._unfit[shelf.tool] = reason
+            now = time.monotonic()
+            self._unfit = {tool: told for tool, told in self._unfit.items() if told[1] > now}
+            self._unfit[shelf.tool] = reason, now + UNFIT_SECONDS
             log.warning("tool is not started ahead any more", tool=shelf.tool, reason=reason)
             self.tend_soon()
 
