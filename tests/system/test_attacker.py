@@ -15,14 +15,18 @@ from support import ledger
 from support.hood import LIMITS, Hood, eventually, hood
 from support.stranger import GROUP, META, Stranger
 
-MALLORY, ANN, EVE = 64_361, 64_362, 64_363
+MALLORY, ANN, EVE, BOB = 64_361, 64_362, 64_363, 64_364
 CONFIG = {
     "socket_group": GROUP,
     "accounts": {"first": 1_955_000_000, "count": 400},
-    "callers": {"users": [MALLORY, ANN]},
+    "callers": {"users": [MALLORY, ANN, BOB]},
     "roles": {"ann": {"users": [ANN]}, "mallory": {"users": [MALLORY]}},
     "rules": [
-        {"effect": "allow", "who": ["ann", "operators"], "tools": ["word-counter", "private"]},
+        {
+            "effect": "allow",
+            "who": ["ann", "operators"],
+            "tools": ["word-counter", "private", "washed"],
+        },
         {"effect": "allow", "who": ["mallory"], "tools": ["word-counter", "mine-*"]},
         {"effect": "ask", "who": ["mallory"], "tools": ["asked"]},
     ],
@@ -131,7 +135,10 @@ def test_registering_a_look_alike_or_a_poisoned_description(daemon: Hood) -> Non
     ):
         added = add(ann, name, **changes)["result"]["tool"]
         assert added["state"] == "pending"
-        assert any(rule in note for note in added["notes"])
+        noted = events(daemon, "tool.pending")[-1]["notes"]
+        assert any(rule in note for note in noted)
+        told = any(rule in note for note in added["notes"])
+        assert told == (rule != "look_alike"), "what they say themselves, not what is registered"
         refused = daemon.cli("tool", "approve", name, "1.0.0")
         assert refused.returncode == 3
         assert f"--accept {rule}" in refused.stderr
@@ -139,6 +146,65 @@ def test_registering_a_look_alike_or_a_poisoned_description(daemon: Hood) -> Non
         assert ann.call(name)["code"] == "unknown_tool"
     accepted = daemon.cli("tool", "approve", name, "1.0.0", "--accept", rule)
     assert accepted.returncode == 0, accepted.stderr
+
+
+def test_learning_by_registering_what_is_there(daemon: Hood) -> None:
+    """A name that is free, another's, pending of somebody or nearly one: the same answer."""
+    ann, bob = Stranger(daemon.socket, ANN), Stranger(daemon.socket, BOB)
+    add(ann, "hidden-plan")
+    daemon.register(None, "ledger-book", command=["python3", "/tool/main.py"],
+                    files={"main.py": PROGRAM})  # fmt: skip
+
+    def heard(name: str, description: str = "Something.", **changes: object) -> dict[str, Any]:
+        answer = add(bob, name, f"{PROGRAM}  # bob", description=description, **changes)
+        told = answer["result"]["tool"]
+        return {key: told[key] for key in told if key not in ("manifest", "digest", "added")}
+
+    free = heard("free-name")
+    assert free["state"] == "pending"
+    assert heard("ledger-book") == free, "other content under a version of others"
+    assert heard("hidden-plan") == free, "a name that somebody else has pending"
+    assert heard("ledger-b0ok") == free, "a look-alike"
+    assert heard("ledger-bock", "Like ledger-book, with hidden-plan.") == free
+    assert heard("ledger-book", version="1.1.0") == free, "a changed description"
+    log = events(daemon, "tool.add_refused")[-2:]
+    assert [record["tool"] for record in log] == ["ledger-book", "hidden-plan"]
+    assert "other content" in log[0]["cause"]
+    noted = {record["tool"]: record["notes"] for record in events(daemon, "tool.pending")}
+    assert any("look_alike" in note for note in noted["ledger-b0ok"]), "operators read all"
+    assert "description changed against 1.0.0" in noted["ledger-book"]
+
+
+def test_washing_a_quarantine_off_by_registering_again(daemon: Hood) -> None:
+    bob = Stranger(daemon.socket, BOB)
+    added = daemon.register(None, "washed", command=["python3", "/tool/main.py"],
+                            files={"main.py": f"{PROGRAM}  # washed"})  # fmt: skip
+    program = daemon.state / "store" / added["files"].removeprefix("sha384:") / "main.py"
+    program.write_text("print('evil')")
+    daemon.cli("call", "washed")
+    files = {"main.py": {"data": base64.b64encode(f"{PROGRAM}  # washed".encode()).decode()}}
+    text = json.dumps(added["manifest"])
+    answer = bob.ask("fumehood/tools/add", manifest=text, files=files)
+    assert answer["result"]["tool"]["state"] == "pending", "as of a free name"
+    with daemon.client() as client:
+        entry = client.show_tool("washed", "1.0.0")
+    assert (entry["state"], entry["notes"][0]) == (
+        "quarantined", "its files changed: changed main.py",
+    )  # fmt: skip
+    assert events(daemon, "tool.add_refused")[-1]["tool"] == "washed"
+    again = daemon.register(None, "washed", command=["python3", "/tool/main.py"],
+                            files={"main.py": f"{PROGRAM}  # washed"})  # fmt: skip
+    assert again["state"] == "quarantined"
+    assert again["notes"][0] == "its files changed: changed main.py"
+    newer = daemon.register(None, "washed", command=["python3", "/tool/main.py"],
+                            version="1.1.0", description="Other.",
+                            files={"main.py": PROGRAM})  # fmt: skip
+    assert newer["state"] == "pending"
+    assert "description changed against 1.0.0" in newer["notes"]
+    refused = daemon.cli("tool", "approve", "washed", "1.0.0")
+    assert (refused.returncode, "--accept quarantined" in refused.stderr) == (3, True)
+    done = daemon.cli("tool", "approve", "washed", "1.0.0", "--accept", "quarantined")
+    assert done.returncode == 0, done.stderr
 
 
 def test_changing_a_registered_tool(daemon: Hood) -> None:

@@ -173,10 +173,11 @@ def let_back(hood: Hood) -> None:
     with pytest.raises(UnknownTool):
         hood.call("restless")
     again = hood.register(None, "restless", command=["/usr/bin/python3", "-c", RESTLESS])
-    assert again["state"] == "pending", "registering it again is no review"
+    assert again["state"] == "quarantined", "registering it again is no review"
+    assert any("quarantined by incident" in note for note in again["notes"])
     with pytest.raises(UnknownTool):
         hood.call("restless")
-    hood.cli("tool", "approve", "restless", "1.0.0", check=True)
+    hood.cli("tool", "approve", "restless", "1.0.0", "--accept", "quarantined", check=True)
     with pytest.raises(Cancelled):
         hood.call("restless")
     with hood.client() as client, pytest.raises(CatalogError, match="is quarantined: "):

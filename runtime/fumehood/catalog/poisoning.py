@@ -34,9 +34,11 @@ RULES: Final[dict[str, Severity]] = {
     "takes_anything": "low",
 }
 """Findings of high severity refuse a registration until they are accepted by name."""
+OF_OTHERS: Final = frozenset({"look_alike", "near_name", "names_other_tool"})
+"""Rules whose findings tell what else is registered: not for whoever may not know."""
 LONG_TEXT: Final = 2_000
 NEAR_LENGTH: Final = 5
-"""Shorter names are near each other by chance."""
+"""Shorter names are a letter apart by chance; none looks like another one by chance."""
 
 _INSTRUCTS = re.compile(
     r"\b(ignore|disregard|forget|override)\b.{0,40}\b(instructions?|rules?|prompts?|guidelines?)\b"
@@ -59,7 +61,10 @@ _MARKUP = re.compile(
     r"<!--|<\s*(system|important|instructions?|secret|hidden|admin)\b", re.IGNORECASE
 )
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{80,}|(\\x[0-9a-fA-F]{2}){8,}")
-_SAME: Final = (("rn", "m"), ("vv", "w"), ("0", "o"), ("1", "l"), ("i", "l"), ("5", "s"), ("-", ""))
+_SAME: Final = (
+    ("rn", "m"), ("vv", "w"), ("0", "o"), ("1", "l"), ("i", "l"), ("5", "s"),
+    ("q", "g"), ("8", "b"), ("2", "z"), ("-", ""),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ def _names(name: str, others: Collection[str]) -> Iterator[Finding]:
     for other in sorted(others):
         if other == name:
             continue
-        if len(name) >= NEAR_LENGTH and _skeleton(other) == _skeleton(name):
+        if _skeleton(other) == _skeleton(name):
             yield Finding("look_alike", "name", other)
         elif len(name) >= NEAR_LENGTH and _is_near(name, other):
             yield Finding("near_name", "name", other)

@@ -42,6 +42,13 @@ ACTIVE: Final = "active"
 QUARANTINED: Final = "quarantined"
 PENDING: Final = "pending"
 SUPERSEDED: Final = "superseded"
+
+
+class Taken(CatalogError):
+    """A version that is known already, with other content or as quarantined; saying so tells that
+    it exists."""
+
+
 NO_ACCOUNT: Final = -1
 """Of a tool that was never active: accounts are given for ever, and not to whoever asks."""
 
@@ -115,6 +122,14 @@ class Catalog:
         tools = self._tools
         return [tools[name] for name in sorted(tools)]
 
+    def agreed(self, name: str) -> RegisteredTool | None:
+        """What an operator agreed to last: the current version, or the newest that was one."""
+        current = self._tools.get(name)
+        if current is not None:
+            return current
+        before = [one for one in self._others.get(name, {}).values() if one.state != PENDING]
+        return max(before, key=lambda one: one.added, default=None)
+
     def all(self) -> builtins.list[RegisteredTool]:
         """Every version of every tool, by name and when it was added."""
         others = [tool for versions in self._others.values() for tool in versions.values()]
@@ -149,7 +164,8 @@ class Catalog:
     ) -> RegisteredTool:
         """Register a version. It becomes the current one, and the one before is kept beside it;
         a pending one waits for `approve` instead. The same content again changes nothing, except
-        that a quarantined version is stored anew.
+        that a quarantined version is stored anew; a pending one keeps its state and the reason
+        until `approve`, and only an operator may bring it.
 
         Args:
             operator: may replace what somebody else has pending under the same version, so that
@@ -157,8 +173,8 @@ class Catalog:
 
         Raises:
             ManifestError: the manifest's schemas, or files that do not fit it.
-            CatalogError: other content under a known version, no account left, a bad tree, too
-                many that are pending.
+            Taken: other content under a known version, or a quarantined one, by no operator.
+            CatalogError: no account left, a bad tree, too many that are pending.
         """
         lint_schemas(manifest)
         lint_files(manifest, files)
@@ -170,24 +186,32 @@ class Catalog:
             known = self.version(manifest.name, manifest.version)
             # Compared as read, not as digests: a newer Fumehood writes more defaults out.
             unchanged = known is not None and (known.manifest, known.files) == (manifest, tree)
+            again = known is not None and (known.state, known.added_by) == (PENDING, by)
+            if pending and not (unchanged and (operator or again)):
+                self._check_pending(by)  # first: who has no place left learns nothing of a name
+            barred = known is not None and known.state == QUARANTINED and pending
+            if barred and unchanged and not operator:
+                raise Taken(
+                    f"{manifest.name} {manifest.version} cannot be registered again",
+                    "ask an operator",
+                )
             if not unchanged:
                 squatted = known is not None and known.state == PENDING
                 if not (squatted and (operator or not pending)):
                     self._check_conflict(manifest, digest)
-                if pending:
-                    self._check_pending(by)
             if tree is not None:
                 self._shelves.keep(tree, files)
             kept = known is not None and (known.state == ACTIVE or pending)
             if known is not None and unchanged and kept and known.state != QUARANTINED:
                 return self._signed(known, signer)
-            tool = RegisteredTool(
-                manifest, digest, tree, NO_ACCOUNT, PENDING, _now(), tuple(notes), by, signer
-            )
+            tool = as_pending(manifest, files, by=by, notes=notes, signer=signer)
+            if known is not None and barred:
+                told = tuple(dict.fromkeys((*known.notes, *notes)))  # why it was, until it is not
+                tool = replace(tool, state=QUARANTINED, notes=told)
             with self._transaction():
                 if tree is not None:
-                    told = trees.encoded(trees.listing(files))
-                    self._db.execute("INSERT OR REPLACE INTO trees VALUES (?, ?)", (tree, told))
+                    listing = trees.encoded(trees.listing(files))
+                    self._db.execute("INSERT OR REPLACE INTO trees VALUES (?, ?)", (tree, listing))
                 self._db.execute(
                     "INSERT OR REPLACE INTO versions VALUES (?, ?, ?)",
                     (manifest.name, manifest.version, digest),
@@ -460,7 +484,7 @@ class Catalog:
             (manifest.name, manifest.version),
         ).fetchone()
         if row is not None and row[0] != digest:
-            raise CatalogError(
+            raise Taken(
                 f"{manifest.name} {manifest.version} is registered with other content",
                 "raise its version, or remove the tool first",
             )
@@ -518,6 +542,22 @@ class Catalog:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+def as_pending(
+    manifest: Manifest,
+    files: Mapping[str, ToolFile],
+    *,
+    by: str,
+    notes: Sequence[str],
+    signer: str,
+) -> RegisteredTool:
+    """A version as it is before anybody agreed to it; says nothing of what else there is."""
+    tree = tree_digest(files) if files else None
+    digest = tool_digest(canonical(manifest), tree)
+    return RegisteredTool(
+        manifest, digest, tree, NO_ACCOUNT, PENDING, _now(), tuple(notes), by, signer
+    )
 
 
 def _now() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
@@ -19,7 +19,7 @@ from fumehood.audit.record import Field
 from fumehood.catalog import poisoning
 from fumehood.catalog.changes import Change, compare, reasons
 from fumehood.catalog.pins import signed_digests
-from fumehood.catalog.store import Catalog, ToolFile
+from fumehood.catalog.store import Catalog, Taken, ToolFile, as_pending
 from fumehood.crypto.trust import Subject
 from fumehood.errors import CatalogError, FumehoodError, KeyringError, UnknownTool, UsageError
 from fumehood.model.manifest import Manifest
@@ -93,7 +93,9 @@ class Registration:
         signature: Mapping[str, Any] | None = None,
     ) -> RegisteredTool:
         """Register a version. It is pending when an operator has to look at it: because its adder
-        is none, or because it changes what was agreed to.
+        is none, or because it changes what was agreed to. Who is no operator and may not know of
+        a version of that name hears that theirs is pending, whatever is registered: another
+        answer would tell what is.
 
         Args:
             accept: rules of the lint, or `changes`, that an operator accepts by name.
@@ -116,17 +118,37 @@ class Registration:
             async with self._attempt(caller, manifest):
                 findings = await asyncio.to_thread(self._examined, manifest)
             pending, notes = await self._looked_at(principal, manifest, findings, accept, fields)
-            async with self._attempt(caller, manifest):
-                tool = await asyncio.to_thread(  # its files go to disk
-                    self.catalog.add, manifest, files, by=principal.name, pending=pending,
-                    notes=notes, signer=signer, operator=principal.operates,
-                )  # fmt: skip
-            event = "tool.pending" if tool.state == "pending" else "tool.added"
+            own = [str(one) for one in findings if one.rule not in poisoning.OF_OTHERS]
+            own.append(_added_by(principal))
+            told = as_pending(manifest, files, by=principal.name, notes=own, signer=signer)
+            knows = principal.operates or self._knows(caller, principal, manifest)
+            try:
+                async with self._attempt(caller, manifest):
+                    tool = await asyncio.to_thread(  # its files go to disk
+                        self.catalog.add, manifest, files, by=principal.name, pending=pending,
+                        notes=notes, signer=signer, operator=principal.operates,
+                    )  # fmt: skip
+            except Taken:
+                if knows:
+                    raise
+                return told
+            event = "tool.added" if tool.state == "active" else "tool.pending"
             await self.record(event, {**fields, **_tool(tool), "notes": tool.notes})
             log.info("tool added", tool=manifest.name, version=manifest.version, state=tool.state)
-            return tool
+            if principal.operates:
+                return tool
+            return replace(tool, notes=told.notes) if knows else told
 
         return await self._whole(add())
+
+    def _knows(self, caller: Caller, principal: Principal, manifest: Manifest) -> bool:
+        """Whether who is no operator may hear what becomes of this version: it is their own, or
+        one of a tool that they may call."""
+        known = self.catalog.version(manifest.name, manifest.version)
+        if known is not None and known.state == "pending":
+            return known.added_by == principal.name
+        current = self.catalog.get(manifest.name)
+        return current is not None and self.admission.authorizer.may_call(caller, current)
 
     async def _looked_at(
         self,
@@ -147,8 +169,7 @@ class Registration:
             review = () if CHANGES in accept else self._review(manifest)
             review = (*review, *self._was_quarantined(manifest))
             return bool(review), [*notes, *review]
-        added = f"added by {principal.name}, who is no operator"
-        return True, [*notes, added, *self._review(manifest)]
+        return True, [*notes, _added_by(principal), *self._review(manifest)]
 
     async def _whole(self, work: Coroutine[Any, Any, RegisteredTool]) -> RegisteredTool:
         """To its end, also when who asked is gone: what was done is on record."""
@@ -323,15 +344,15 @@ class Registration:
         return poisoning.examine(manifest, others, self.find)
 
     def _was_quarantined(self, manifest: Manifest) -> tuple[str, ...]:
-        """Registering it again is no review: it is pending until somebody approves it."""
+        """Registering it again is no review: it stays so until somebody approves it."""
         known = self.catalog.version(manifest.name, manifest.version)
         if known is None or known.state != "quarantined":
             return ()
-        return (f"it was quarantined: {'; '.join(known.notes)}"[:400],)
+        return ("registered again, which is no review",)
 
     def _review(self, manifest: Manifest) -> tuple[str, ...]:
         """Why this version needs approval although another one of the tool was agreed to."""
-        current = self.catalog.get(manifest.name)
+        current = self.catalog.agreed(manifest.name)
         if current is None or current.manifest == manifest:
             return ()
         changes = compare(current.manifest, manifest, None, None)
@@ -359,6 +380,10 @@ def _check_accepted(accept: Sequence[str]) -> None:
         if name not in poisoning.RULES and name not in (CHANGES, QUARANTINED):
             known = ", ".join([CHANGES, QUARANTINED, *poisoning.RULES])
             raise UsageError(f"there is no rule {name[:40]!r} to accept", f"known here: {known}")
+
+
+def _added_by(principal: Principal) -> str:
+    return f"added by {principal.name}, who is no operator"
 
 
 def _tool(tool: RegisteredTool) -> dict[str, Field]:
