@@ -13,6 +13,8 @@ from fumehood.errors import FumehoodError
 
 MOST_SECONDS = 3.0
 """Three imports of pandas on two cores; a machine that others keep busy is not waited for."""
+IN_VAIN, SHORT_SECONDS = 4, 0.3
+"""After so many waits in vain in a row only this long: else waiting would be the run."""
 LOOK_SECONDS = 0.05
 IDLE_SECONDS = 0.02
 """CPU that all cores may use within one look; an import uses all of one."""
@@ -23,10 +25,12 @@ class Quiet:
 
     def __init__(self) -> None:
         self._full: dict[Path, int] = {}
+        self._in_vain = 0
 
     def wait(self, socket: Path) -> bool:
         """Until its pool is as full as before and the machine idle; False when neither came."""
-        until = time.monotonic() + MOST_SECONDS
+        most = MOST_SECONDS if self._in_vain < IN_VAIN else SHORT_SECONDS
+        until = time.monotonic() + most
         idle = False
         with contextlib.suppress(FumehoodError, OSError), Client.connect(socket, timeout=5) as it:
             ready = int(it.status()["ready"])
@@ -40,4 +44,5 @@ class Quiet:
                     break
             # Not the most that ever was: what went unused for long is taken away again.
             self._full[socket] = ready
+        self._in_vain = 0 if idle else self._in_vain + 1
         return idle
