@@ -13,6 +13,7 @@ import re2
 
 from fumehood.errors import ConfigError
 from fumehood.scan import custom
+from fumehood.scan.assigned import entropy
 from fumehood.scan.detector import Match
 
 MIN_BYTES: Final = 8
@@ -21,11 +22,24 @@ MAX_BYTES: Final = 64 * 1024
 MAX_VALUES: Final = 256
 
 _NAMES_ONE: Final = re.compile(
-    r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|PASS|PASSPHRASE|CREDENTIALS?|AUTH|DSN|PAT)"
-    r"(?:_|$)"
+    r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|CREDENTIALS?|AUTH|DSN|PAT)(?:_|$)", re.IGNORECASE
+)
+_NAMES_A_PASSWORD: Final = re.compile(
+    r"(?:PASS(?:WORD|WD|PHRASE|CODE)?|PWD|SECRET|TOKEN)(?:_?[0-9]+|_(?:OLD|NEW|PREVIOUS|CURRENT))?$"
+    r"|(?:^|_)(?:PASS(?:WORD|WD|PHRASE)?|PWD)_|_PAT$",
+    re.IGNORECASE,
+)
+"""By its end, so that PGPASSWORD, MYSQL_PWD and SSHPASS are among them."""
+_NAMES_NONE: Final = frozenset(("PWD", "OLDPWD"))
+"""The shell's own: where it stands, and stood."""
+_NAMES_A_PLACE: Final = re.compile(
+    r"_(?:FILE|PATH|DIR|URL|URI|HOST|NAME|USER|STORE|ID|COUNT|LENGTH|MIN|MAX|TTL)$", re.IGNORECASE
 )
 _NO_SECRET: Final = re.compile(r"[a-z]+|[/~.][\w./-]*|[a-z]+://[^@]*|true|false|[0-9]+")
 """A plain word, a path, an address without a password, a number."""
+_SWITCH: Final = frozenset(("true", "false", "disabled", "required", "optional", "undefined"))
+_BITS: Final = 4.0
+"""Entropy a character: paths have 3 to 3.9; random base64 of 40 characters 4.6."""
 
 
 class GivenDetector:
@@ -52,10 +66,24 @@ def of_environment(environment: Mapping[str, str]) -> tuple[bytes, ...]:
     return tuple(
         value.encode()
         for name, value in environment.items()
-        if _NAMES_ONE.search(name)
-        and len(value.encode()) >= MIN_BYTES
-        and _NO_SECRET.fullmatch(value) is None
+        if len(value.encode()) >= MIN_BYTES and _is_secret(name, value)
     )
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """What is called a password is one, whatever it looks like: a word, a number, base64 with a
+    slash in front. Of others the name is not enough: KEY may hold a path, AUTH a word."""
+    if name in _NAMES_NONE or value.lower() in _SWITCH:
+        return False
+    place = _NAMES_A_PLACE.search(name) is not None
+    password = _NAMES_A_PASSWORD.search(name) is not None
+    if password and not place:
+        return True
+    if not password and not _NAMES_ONE.search(name):
+        return False
+    if _NO_SECRET.fullmatch(value) is None:
+        return True
+    return not place and value[0] in "/~." and entropy(value.encode()) >= _BITS
 
 
 def of_files(paths: Iterable[str]) -> tuple[bytes, ...]:

@@ -111,7 +111,7 @@ def judged(result: Result, places: Sequence[str], policy: Policy) -> Result:
             return withheld(result, Withhold.decided(finding))
         if action == "flag":
             findings.append(Finding(NAME, "injection", "high", place, "flag", confidence="medium"))
-    return dataclasses.replace(result, findings=tuple(findings[:MAX_LISTED]))
+    return dataclasses.replace(result, findings=tuple(findings[-MAX_LISTED:]))
 
 
 def unjudged(result: Result, failure: Failure, *, late: bool) -> Result:

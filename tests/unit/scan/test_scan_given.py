@@ -78,13 +78,31 @@ def test_a_stream_that_is_shown_before_its_end_holds_none(tmp_path: Path) -> Non
     [
         ("MODE", "production-like"), ("API_KEY", "short"), ("KEY_FILE", "/etc/keys/one.pem"),
         ("TOKEN_URL", "https://example.org/token"), ("TOKENIZER", "Sentence-Piece-12"),
-        ("AUTH", "disabled"), ("SECRET_COUNT", "1234567890"),
+        ("AUTH", "disabled"), ("PWD", "/home/tool/work"),
+        ("DB_PASSWORD_FILE", "/run/secrets/db-password"), ("USE_PASSWORD", "required"),
+        ("SORT_KEY", "creationdate"), ("SIGNING_KEY", "/etc/keys/signing.pem"),
+        ("SECRET_COUNT", "1234567890"),
     ],
 )  # fmt: skip
 def test_what_a_variable_holds_is_a_secret_only_where_its_name_says_so(
     name: str, value: str
 ) -> None:
     assert of_environment({name: value}) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PGPASSWORD", "Sommer-2026"), ("MYSQL_PWD", "Sommer-2026"), ("SSHPASS", "Sommer-2026"),
+        ("DB_PASSWORD", "correcthorsebattery"), ("PIN_SECRET", "8471936205"),
+        ("DB_PASSWORD", "/41HO74yQz0sT9aKfW2eRb"), ("dbpassphrase", "correcthorsebattery"),
+        ("AWS_SECRET_ACCESS_KEY", "/41HO74yQz0sT9aKfW2eRbX7mLcPq83VdNuJg6"),
+    ],
+)  # fmt: skip
+def test_what_is_called_a_password_is_one_whatever_it_looks_like(name: str, value: str) -> None:
+    assert of_environment({name: value}) == (value.encode(),)
+    pipeline, call = given(**{name: value})
+    assert value not in json.dumps(released(pipeline, call, outcome(f"a {value} b")).content)
 
 
 def test_of_two_values_that_begin_alike_the_longer_one_counts() -> None:

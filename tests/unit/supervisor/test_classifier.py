@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from fumehood.errors import ConfigError
 from fumehood.model.classifier import ClassifierSpec
-from fumehood.model.result import Result
+from fumehood.model.result import Finding, Result
 from fumehood.model.scan_policy import PolicyRule, ScanSpec
 from fumehood.scan.decide import Policies
 from fumehood.scan.pipeline import Pipeline
+from fumehood.scan.policy import MAX_LISTED
 from fumehood.scan.search import Searcher
 from fumehood.supervisor.classifier import Classifier
 from fumehood.supervisor.finishing import Finishing
@@ -201,3 +202,10 @@ def test_what_it_may_withhold_is_not_shown_before_it_has_judged(
         assert partial(tool(name="other")).feed(b"words\n") == "words\n"
     finally:
         classifier.close()
+
+
+def test_its_verdict_is_told_where_the_list_is_full(server: Shields) -> None:
+    other = Finding("email-address", "personal_data", "low", "stdout", "flag")
+    result = judge(server.address, saying(ATTACK, findings=(other,) * MAX_LISTED))
+    assert len(result.findings) == MAX_LISTED
+    assert result.findings[-1].rule == "outside-classifier"
