@@ -31,7 +31,8 @@ PROMPTS: Final[dict[Mode, str]] = {
 }
 """What a model has to be told for the marks to mean anything; `{marker}` is the call's."""
 
-_SPACES: Final = re.compile(" +")
+_SPACES: Final = re.compile(r"\s+")
+"""Of any kind: a model reads a tab or U+00A0 as the space between two words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,22 @@ class Marking:
         """`text`, in which the marker does not stand any more, marked."""
         text = self._without_marker(text)
         if self.mode == "datamark":
-            return self.marker + _SPACES.sub(lambda run: self.marker + run[0][1:], text)
+            return self.marker + _SPACES.sub(self._marked, text)
         if self.mode == "base64":
             text = base64.b64encode(text.encode()).decode()
         return f"<{self.marker}>\n{text}\n</{self.marker}>"
+
+    def _marked(self, run: re.Match[str]) -> str:
+        """The mark is the first of plain spaces, and stands before all others."""
+        return self.marker + (run[0][1:] if not run[0].strip(" ") else run[0])
 
     def unmark(self, text: str) -> str:
         """What `mark` was given, but for markers. Raises ValueError for what is not marked so."""
         if self.mode == "datamark":
             if not text.startswith(self.marker):
                 raise ValueError("the text does not begin with its mark")
-            return text[len(self.marker) :].replace(self.marker, " ")
+            runs = re.compile(re.escape(self.marker) + r"(\s*)")
+            return runs.sub(_unmarked, text[len(self.marker) :])
         begin, end = f"<{self.marker}>\n", f"\n</{self.marker}>"
         if not text.startswith(begin) or not text.endswith(end) or len(text) < len(begin + end):
             raise ValueError("the text does not stand between its marks")
@@ -76,3 +82,7 @@ class Marking:
         while pattern.search(text):
             text = pattern.sub("", text)
         return text
+
+
+def _unmarked(run: re.Match[str]) -> str:
+    return run[1] if run[1].strip(" ") else f" {run[1]}"
