@@ -142,9 +142,7 @@ def test_a_secret_leaves_by_no_way(daemon: Hood) -> None:
     assert f"[redacted:github-pat:{print_of}]" in text_of(result)
 
 
-def test_a_secret_over_two_blocks_of_content_is_in_neither(daemon: Hood) -> None:
-    """One that stands whole in one stream is gone from all; halves in different blocks are two
-    texts that no reader joins, so it is the whole one that counts."""
+def test_a_secret_that_stands_whole_in_one_block_is_gone_from_all(daemon: Hood) -> None:
     secret = github_token()
     result = say(daemon, "plain", f"one {secret}\n", files={"two.txt": secret.encode()})
     assert secret not in json.dumps(result["content"])
