@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import fumehood
-from fumehood.errors import ConfigError, ProtocolError
+from fumehood.errors import ConfigError, EngineError, ExitStatus, ProtocolError
 from fumehood.kernel import cgroup, libc, proc, rootfs
 from fumehood.launcher import messages as m
 from fumehood.launcher import sealing
@@ -122,6 +122,9 @@ def main(argv: list[str]) -> int:
     keeper = Keeper(settings, listener, ready)
     try:
         return keeper.run()
+    except EngineError as error:  # the store cannot be used
+        _say(str(error))
+        return ExitStatus.ENGINE
     finally:
         keeper.clean_up()
 

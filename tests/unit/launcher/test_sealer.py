@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fumehood.catalog.pins import stored_digest
-from fumehood.errors import CatalogError, EngineError
+from fumehood.errors import CatalogError, EngineError, ExitStatus
 from fumehood.launcher import sealer, sealing
 from fumehood.launcher.sealer import Vault
 from fumehood.launcher.tool_trees import open_store
@@ -365,3 +367,24 @@ def test_the_longest_name_fits() -> None:
     fd = sealing.packed({path: ToolFile(b"", executable=False)})
     assert list(sealing.index(fd)) == [path]
     os.close(fd)
+
+
+KEEPER = """
+import os, sys
+from types import SimpleNamespace as Given
+from fumehood.launcher import keeper
+given = Given(engines=(), socket="", ceilings=Given(store=sys.argv[1]))
+keeper.decode = lambda *_: given
+keeper.Keeper.clean_up = lambda _: None
+sys.exit(keeper.main([str(keeper._memory_file({})), str(os.dup(0)), str(os.dup(0))]))
+"""
+
+
+def test_a_keeper_whose_store_was_exchanged_starts_nothing_and_says_why(store: Path) -> None:
+    store.chmod(0o777)
+    done = subprocess.run(
+        [sys.executable, "-c", KEEPER, str(store)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == ExitStatus.ENGINE, done.stderr
+    assert "can be written by others" in done.stderr
+    assert "Traceback" not in done.stderr
