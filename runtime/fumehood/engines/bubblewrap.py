@@ -80,6 +80,8 @@ class Bubblewrap:
     own_filters: int = 0
     name: str = "bubblewrap"
     runtimes: frozenset[str] = frozenset()
+    _inits: set[int] = field(default_factory=set)
+    """Of sandboxes that are not released yet; reaped by them alone."""
 
     def unenforceable(self) -> dict[str, str]:
         found = dict(self.cgroups.problems)
@@ -104,6 +106,23 @@ class Bubblewrap:
             sandbox.abandon()
             raise
         return sandbox
+
+    def adopt(self, init: int) -> None:
+        self._inits.add(init)
+
+    def forget(self, init: int) -> None:
+        """Its sandbox is released; whatever of it is left is a stranger."""
+        self._inits.discard(init)
+
+    def bury_strangers(self) -> None:
+        """Kill and reap inits of no sandbox. A monitor that was killed before it reported its init
+        leaves it to us, the subreaper, and nobody else knows of it."""
+        with contextlib.suppress(OSError):
+            for pid in proc.children(os.getpid()):
+                with contextlib.suppress(OSError):
+                    if pid not in self._inits and proc.is_namespace_init(pid):
+                        os.kill(pid, signal.SIGKILL)  # our child: its PID is its own till reaped
+                        os.waitpid(pid, os.WNOHANG)
 
     def close(self) -> None:
         self.cgroups.close()
@@ -272,6 +291,7 @@ class BubblewrapSandbox:
                 return self._still_within("bubblewrap did not start")
             self._init_pidfd = os.pidfd_open(pid)
             self._init = pid
+            self.engine.adopt(pid)
             # It was cloned before, or while, its parent was attached.
             self.group.attach(pid)
             with contextlib.suppress(OSError):
@@ -392,6 +412,8 @@ class BubblewrapSandbox:
                 events.append(Started((Proof("seccomp", "2", f"/proc/{self._init}/status"),)))
         self._reap(self._init)
         self._reap(self._pid)
+        if self._init < 0:
+            self.engine.bury_strangers()
         if not self.group.is_empty:
             self.group.kill()
             return events
@@ -498,6 +520,8 @@ class BubblewrapSandbox:
         self._pidfd = self._init_pidfd = self._tool_pidfd = self._gate = self._status = -1
         self._meter.close()
         self.group.remove()
+        self.engine.forget(self._init)
+        self.engine.bury_strangers()
 
     # --- what the launcher's loop watches
 

@@ -101,6 +101,16 @@ def children(pid: int) -> tuple[int, ...]:
     return _numbers(read(f"/proc/{pid}/task/{pid}/children"))
 
 
+def is_namespace_init(pid: int) -> bool:
+    """Whether a process or zombie, as seen from outside, is the first of a PID namespace (NSpid,
+    proc(5)). FileNotFoundError or ProcessLookupError: it is gone."""
+    for line in read(f"/proc/{pid}/status").splitlines():
+        if line.startswith(b"NSpid:"):
+            own = line.split()[1:]
+            return len(own) > 1 and own[-1] == b"1"
+    return False
+
+
 def parent(pid: int) -> int:
     """The parent of a process, as it is now; 0 when the process is gone."""
     return _parents().get(pid, 0)
