@@ -377,7 +377,7 @@ class Config(_Strict):
     ] = Field(
         default=None,
         max_length=MAX_RULES,
-        description="who may call what; unset: whoever may connect calls every tool",
+        description="who may call what; unset: operators may call all, callers if `callers` is set",
     )
     approvals: Approvals = Field(default_factory=Approvals)
     sessions: Sessions = Field(default_factory=Sessions)

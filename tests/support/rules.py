@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fumehood.model.principal import Principal
 from fumehood.model.rules import Rule
 
+OPERATOR = Principal("uid:0", frozenset({"*", "operators"}))
 TEAM = Principal("uid:1000", frozenset({"*", "callers", "team"}))
 OTHER = Principal("uid:1001", frozenset({"*", "callers"}))
 NOBODY = Principal("uid:65534", frozenset())

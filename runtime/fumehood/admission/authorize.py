@@ -106,7 +106,7 @@ class Authorizer:
             name: self._members(members, f"roles.{name}") for name, members in config.roles.items()
         }
         roots = TrustRoots(config.publishers, config.revoked_keys)
-        policy = Policy(config.rules, roots.publisher_of)
+        policy = Policy(config.rules, roots.publisher_of, named=config.callers is not None)
         self._operators, self._callers, self._roles = operators, callers, roles
         self.policy, self.roots = policy, roots
         self.require_signature = config.require_signature

@@ -14,7 +14,7 @@ from fumehood.admission.validate import Validator
 from fumehood.model.manifest import ToolAnnotations
 from fumehood.model.principal import Principal
 from fumehood.model.request import RegisteredTool
-from fumehood.model.rules import EVERYBODY, Effect, Rule, glob
+from fumehood.model.rules import EVERYBODY, OPERATORS, Effect, Rule, glob
 
 MAX_REMEMBERED: Final = 65_536
 """Pairs of roles and tools whose rules are remembered; then all are looked up again."""
@@ -81,17 +81,21 @@ class Policy:
     """The rules of one configuration, compiled.
 
     Args:
-        rules: None lets whoever may connect call every tool; an empty list lets nobody.
+        rules: None lets operators call every tool, and callers too where they are `named`; an empty
+            list lets nobody.
         publisher_of: the publisher of a tool by what is recorded of its signer, empty for none.
+        named: the operator wrote down who the callers are. To be in a group is no such word.
     """
 
     def __init__(
         self,
         rules: Sequence[Rule] | None,
         publisher_of: Callable[[str], str] = lambda _signer: "",
+        *,
+        named: bool = False,
     ) -> None:
         self._publisher_of = publisher_of
-        self.rules = ALL_TO_ALL if rules is None else tuple(rules)
+        self.rules = unwritten(named=named) if rules is None else tuple(rules)
         self._compiled = tuple(_compile(i, rule) for i, rule in enumerate(self.rules, 1))
         self._remembered: dict[tuple[frozenset[str], str, str], tuple[_Compiled, ...]] = {}
 
@@ -143,8 +147,9 @@ class Policy:
         return found
 
 
-ALL_TO_ALL: Final = (Rule(effect="allow", who=(EVERYBODY,)),)
-"""What holds where the operator wrote no rules."""
+def unwritten(*, named: bool) -> tuple[Rule, ...]:
+    """What holds where the operator wrote no rules. named: but who the callers are."""
+    return (Rule(effect="allow", who=(EVERYBODY if named else OPERATORS,)),)
 
 
 def hint_of(annotations: ToolAnnotations, hint: str) -> bool:

@@ -40,7 +40,8 @@ class Remark:
 def review(config: Config) -> list[Remark]:
     """What can be said of rules without knowing the tools."""
     if config.rules is None:
-        text = "there are no rules: whoever may connect may call every tool"
+        who = "operators" if config.callers is None else "operators and callers"
+        text = f"there are no rules: {who} may call every tool, and nobody else any"
         return [Remark("note", "no_rules", 0, text)]
     if not config.rules:
         return [Remark("warning", "empty", 0, "the list of rules is empty: nobody may call a tool")]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fumehood.admission.policy import Policy
 from fumehood.model.principal import Principal
 from support.manifests import tool
-from support.rules import NOBODY, OTHER, RULES, TEAM, rule
+from support.rules import NOBODY, OPERATOR, OTHER, RULES, TEAM, rule
 
 
 def policy(*rules: dict[str, Any]) -> Policy:
@@ -22,9 +22,12 @@ def effect(held: Policy, who: Principal = TEAM, arguments: Any = None, **changes
     return held.decide(who, tool(**changes), arguments or {}).effect
 
 
-def test_without_rules_whoever_may_connect_calls_everything() -> None:
-    assert effect(Policy(None)) == "allow"
-    assert effect(Policy(None), NOBODY) == "deny"
+def test_without_rules_only_operators_and_callers_named_by_them_call() -> None:
+    assert effect(Policy(None)) == "deny"
+    assert not Policy(None).knows(TEAM, tool())
+    assert effect(Policy(None), OPERATOR) == "allow"
+    assert effect(Policy(None, named=True)) == "allow"
+    assert effect(Policy(None, named=True), NOBODY) == "deny"
 
 
 def test_an_empty_list_lets_nobody() -> None:
