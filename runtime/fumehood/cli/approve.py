@@ -75,6 +75,7 @@ def described(item: Mapping[str, Any]) -> str:
         f"  image      {item['image']}, network {item['network']}",
         f"  limits     {limits}",
         f"  arguments  {shown}",
-        f"  because    {item['rule']}: {item['reason']}",
     ]
+    if "rule" in item:  # told to operators
+        lines.append(f"  because    {item['rule']}: {item['reason']}")
     return "\n".join(map(printable, lines)) + "\n"

@@ -30,7 +30,7 @@ from fumehood.supervisor.attempts import Attempts
 ID_BYTES: Final = 12
 """Nobody is let in by an id, but nobody should guess that one exists either."""
 SHOWN_BYTES: Final = 64 * 1024
-"""Of the arguments; what is longer is told by its size."""
+"""Of the arguments; a call with more is not asked about: nobody can agree to what is not shown."""
 
 Record = Callable[[str, Mapping[str, Field]], Awaitable[object]]
 
@@ -46,7 +46,8 @@ class _Pending:
     answer: asyncio.Future[Principal]
     expiry: asyncio.TimerHandle | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, operator: bool) -> dict[str, Any]:
+        """operator: which rule asks, and why, is for operators alone."""
         request, tool = self.asking.request, self.asking.tool
         arguments = request.arguments_json
         run = tool.manifest.run
@@ -54,8 +55,7 @@ class _Pending:
             "approval": self.approval,
             "invocation": request.invocation,
             "caller": {"principal": self.caller.name, "name": request.caller.name},
-            "reason": self.asking.reason,
-            "rule": self.asking.rule,
+            **({"reason": self.asking.reason, "rule": self.asking.rule} if operator else {}),
             "tool": tool.manifest.name,
             "version": tool.manifest.version,
             "digest": tool.digest,
@@ -110,6 +110,7 @@ class Approvals:
 
         Raises:
             OverQuota: too many calls wait already.
+            NotApproved: it has more arguments than can be shown.
             NotApproved: it was denied, or nobody answered in time.
             Unauthorized, UnknownTool: it was approved, and may not run any more.
         """
@@ -136,7 +137,7 @@ class Approvals:
         """Those that wait: all for an operator, one's own for others."""
         principal = self.admission.authorizer.principal(caller)
         seen = (p for p in self._pending.values() if principal.operates or p.caller == principal)
-        return Waiting([one.to_json() for one in seen])
+        return Waiting([one.to_json(operator=principal.operates) for one in seen])
 
     async def answer(self, caller: Caller, approval: str, *, grant: bool) -> Answered:
         """Let a call pass, or not; each is answered once.
@@ -156,7 +157,7 @@ class Approvals:
         del self._pending[approval]
         if pending.expiry is not None:  # from here on it is answered, however long the disk takes
             pending.expiry.cancel()
-        shown = pending.to_json()
+        shown = pending.to_json(operator=True)
         word = "approval.granted" if grant else "approval.denied"
         recorded = False
         try:
@@ -174,6 +175,11 @@ class Approvals:
         return Answered(shown, grant)
 
     def _enter(self, asking: Asking) -> _Pending:
+        if len(asking.request.arguments_json) > SHOWN_BYTES:
+            raise NotApproved(
+                f"its arguments are more than the {SHOWN_BYTES} bytes that an operator is shown",
+                "send fewer, or have an operator allow the call by a rule",
+            )
         caller = self.admission.authorizer.principal(asking.request.caller)
         own = sum(one.caller.name == caller.name for one in self._pending.values())
         if own >= self.settings.per_caller or len(self._pending) >= self.settings.pending:

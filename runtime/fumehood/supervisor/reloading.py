@@ -100,7 +100,7 @@ class Reloading:
             problem = ConfigError(f"{name} does not exist", remedy)
         if problem is None:
             try:
-                restart = self._apply(read_text(name, data))
+                restart = self._apply(self._whole(name, data))
             except ConfigError as error:
                 problem = error
         if problem is not None:
@@ -118,6 +118,18 @@ class Reloading:
             if not done.done():
                 done.set_result(self.report)
         self._waiting.clear()
+
+    def _whole(self, name: str, data: bytes | None) -> Config:
+        """What the file says; a file cut short reads like one that forbids nothing.
+
+        Raises ConfigError: also when it says nothing at all.
+        """
+        new = read_text(name, data)
+        if not new.model_fields_set:
+            raise ConfigError(
+                f"{name} is empty", "put its content back; a restart with it means all defaults"
+            )
+        return new
 
     def _apply(self, new: Config) -> tuple[str, ...]:
         """Apply what can be; the keys that wait for a restart. Nothing happens when it raises."""

@@ -25,7 +25,7 @@ from fumehood.errors import (
     UnknownTool,
 )
 from fumehood.model.request import Admitted, Asking, RegisteredTool
-from fumehood.supervisor.approvals import Approvals
+from fumehood.supervisor.approvals import SHOWN_BYTES, Approvals
 from fumehood.supervisor.attempts import Attempts
 from support.manifests import caller, request, tool
 
@@ -222,11 +222,24 @@ def test_waiting_calls_are_bounded_for_each_caller_and_in_all() -> None:
     run(test)
 
 
+def test_nobody_is_asked_about_arguments_that_are_not_shown_whole() -> None:
+    async def test(desk: Desk) -> None:
+        asking = desk.admission.admit(request({"text": "x" * SHOWN_BYTES}, uid=1000))
+        assert isinstance(asking, Asking)
+        with pytest.raises(NotApproved, match="more than the 65536 bytes"):
+            await desk.desk.wait(asking)
+        assert (desk.desk.count, desk.events) == (0, [])
+
+    run(test)
+
+
 def test_callers_see_their_own_operators_all() -> None:
     async def test(desk: Desk) -> None:
         tasks = [(await desk.begin(uid))[0] for uid in (1000, 1001)]
         seen = [len(desk.desk.pending(who).listed) for who in (OPERATOR, STRANGER, caller(7))]
         assert seen == [2, 1, 0]
+        whole, own = (desk.desk.pending(who).listed[0] for who in (OPERATOR, STRANGER))
+        assert set(whole) - set(own) == {"rule", "reason"}, "what asks is for operators"
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

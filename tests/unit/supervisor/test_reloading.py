@@ -87,6 +87,8 @@ def test_rules_callers_rates_and_budgets_take_effect_at_once() -> None:
     "bad",
     [
         b"rules:\n- effect: allow\n  whom: [a]\n",
+        b"",
+        b"# nothing\n",
         b"rules: [",
         b"\xff",
         {"rules": [{"effect": "allow", "who": ["nosuch"]}]},
