@@ -216,7 +216,7 @@ def test_a_store_of_former_times_is_sealed_and_what_was_changed_in_it_is_quarant
             None, "touched", command=["python3", "/tool/main.py"],
             files={**FILES, "name": "touched"},
         )  # fmt: skip
-        running.cli("tool", "approve", "touched", "1.0.0", check=True)
+        running.cli("tool", "approve", "touched", "1.0.0", "--accept", "quarantined", check=True)
         assert running.call("touched")["status"] == "ok"
 
 
