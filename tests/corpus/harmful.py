@@ -133,16 +133,20 @@ def samples() -> Iterator[Sample]:
     maker = Maker(20261126)
     for form, make in FORMS.items():
         for number, frame in enumerate(FRAMES):
-            text = f"step 1 done\n{frame.format(make(maker))}step 2 done\n"
-            yield Sample("secrets by form", f"{form} {number}", "secret", text.encode())
+            secret = make(maker)
+            text = f"step 1 done\n{frame.format(secret)}step 2 done\n"
+            needle = secret.split("\n")[2] if "\n" in secret else secret
+            yield Sample("secrets by form", f"{form} {number}", "secret", text.encode(), needle)
     for frame in NAMED:
         for number in range(3):
-            text = f"# settings\n{frame.format(maker.password())}\nport=8080\n"
-            yield Sample("passwords", f"{frame} {number}", "secret", text.encode())
+            password = maker.password()
+            text = f"# settings\n{frame.format(password)}\nport=8080\n"
+            yield Sample("passwords", f"{frame} {number}", "secret", text.encode(), password)
     for frame in TOKENS:
         for number, length in enumerate((20, 32, 40)):
-            text = f"{frame.format(maker.some(length))}\n"
-            yield Sample("named tokens", f"{frame} {number}", "secret", text.encode())
+            token = maker.some(length)
+            text = f"{frame.format(token)}\n"
+            yield Sample("named tokens", f"{frame} {number}", "secret", text.encode(), token)
     yield from _encoded(maker)
     for text in PERSONAL:
         yield Sample("personal data", text, "personal_data", f"id,name\n{text}\nend\n".encode())

@@ -460,13 +460,16 @@ def samples() -> Iterator[Sample]:
     for name, form in FORMS:
         for number, password in enumerate(_passwords()):
             text = form.replace("@P@", password)
+            needle = password
             for mark, raw in (
                 ("@B64@", password),
                 ("@BASIC@", f"u:{password}"),
                 ("@SASL@", f"\0bob\0{password}"),
             ):
-                text = text.replace(mark, base64.b64encode(raw.encode()).decode())
-            yield Sample("secrets by place", f"{name} {number}", "secret", text.encode())
+                encoded = base64.b64encode(raw.encode()).decode()
+                needle = encoded if mark in text else needle
+                text = text.replace(mark, encoded)
+            yield Sample("secrets by place", f"{name} {number}", "secret", text.encode(), needle)
     for name, make in PROVIDERS.items():
         for frame in ("value: {}", "the key is {} and so on\n"):
             yield Sample(

@@ -33,7 +33,8 @@ class Group:
 
 
 def measured(cache: Path | None) -> dict[str, Group]:
-    """By group: the share in which the kind is told (harmful), or in which nothing is (benign)."""
+    """By group: the share in which the kind is told, and the secret is gone where the sample knows
+    it (harmful), or in which nothing is told (benign)."""
     search, policy = searcher(cache, ScanSpec()), Policies().of("")
     prints = Fingerprints(b"q" * 48)
     groups: dict[str, Group] = defaultdict(Group)
@@ -43,20 +44,24 @@ def measured(cache: Path | None) -> dict[str, Group]:
         group.samples += 1
         group.harmful = sample.kind is not None
         name = sample.name if "." in sample.name and sample.kind == "payload" else ""
+        left = b""
         try:
-            kinds = {
-                (s.kind, s.rule) for s in look(sample.data, name, search, policy, prints).findings
-            }
+            report = look(sample.data, name, search, policy, prints)
+            kinds = {(s.kind, s.rule) for s in report.findings}
+            left = report.released or b""
         except Withhold as withheld:
             kinds = {("payload", withheld.findings[0].rule)}
-        if _is_right(sample, {kind for kind, _ in kinds}):
+        if is_right(sample, {kind for kind, _ in kinds}, left):
             group.right += 1
         else:
             group.wrong.append(f"{sample.name}: {sorted(kinds) or 'nothing'}")
     return dict(groups)
 
 
-def _is_right(sample: Sample, kinds: set[str]) -> bool:
+def is_right(sample: Sample, kinds: set[str], left: bytes) -> bool:
+    """left: what would leave."""
+    if sample.needle and sample.needle.encode() in left:
+        return False
     return sample.kind in kinds if sample.kind else not kinds
 
 

@@ -71,6 +71,8 @@ _SETTING: Final = re.compile(
 _ANNOTATED: Final = re.compile(rb"[ \t]+(?:\||=[ \t])")
 # `Forgot password?`, `Enter a new one`: what a person reads, not what one types.
 _PHRASE: Final = re.compile(rb"[A-Z][a-z']*(?: [A-Za-z']+)+[.?!:\xe2\x80\xa6]*|[A-Za-z' ]+[.?!:]+")
+# `'%s:%s' % (user, password)`: what is put together elsewhere.
+_FORMAT: Final = re.compile(rb"%(?:\(\w+\))?[sdrifx]|\{[\w.]*\}")
 _UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -90,6 +92,8 @@ def _judge(found: Found) -> Confidence | None:
     if (_ABOUT.search(name) and not _PASSWORD.fullmatch(name)) or _PUBLIC.search(name):
         return None
     if is_placeholder(value) or value.lower() in _WORDS or _FILE.fullmatch(value):
+        return None
+    if _FORMAT.search(value) and not re.search(rb"[A-Za-z0-9]", _FORMAT.sub(b"", value)):
         return None
     if not quoted and (_CODE.match(value) or _ANNOTATED.match(found.data, found.span[1])):
         return None
@@ -192,6 +196,12 @@ RULES: Final[Sequence[Rule]] = (
         rf"(?i){_KEY}{_IS}(?P<q>\\?[\"'])(?P<s>[^\"'\n\\]{{4,256}})\\?[\"']",
         judge=_judge,
     ),
+    # JSON that is printed over lines, with the value on the next one.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)(?P<q>\"){_KEY}\"\s{{0,100}}:\s{{0,400}}\"(?P<s>[^\"\n\\]{{4,512}})\"",
+        judge=_judge,
+    ),
     # Calls of PHP, C, Java, JavaScript that set a name to a value.
     Rule(
         "assigned-secret", "high",
@@ -236,7 +246,28 @@ PAIRS: Final[Sequence[Rule]] = (
         judge=_judge,
     ),
 )  # fmt: skip
-PAIRS_GATE: Final = (r"(?i)value[\"']?\s{0,4}[:=]",)
+# AWS' parameter store: what is of the type SecureString is a secret, whatever it looks like, and
+# so is what a path of names ends on one of.
+_STORED: Final = r"[^{}]{0,600}?"
+_VALUE: Final = r"\"value\"\s{0,100}:\s{0,400}(?P<q>\")(?P<s>(?:[^\"\n\\]|\\.){4,})\""
+_SECURE: Final = r"\"type\"\s{0,100}:\s{0,400}\"SecureString\""
+_PATH: Final = (
+    r"\"(?:name|key|id)\"\s{0,100}:\s{0,400}\"(?:[^\"\n\\]{0,200}[/.:])?"
+    rf"(?P<n>[A-Za-z0-9_\-]{{0,64}}{_WORD})\""
+)
+
+STORED: Final[Sequence[Rule]] = (
+    Rule("secure-string", "high", rf"(?i){_SECURE}{_STORED}{_VALUE}", judge=lambda f: _stored(f)),
+    Rule("secure-string", "high", rf"(?i){_VALUE}{_STORED}{_SECURE}", judge=lambda f: _stored(f)),
+    Rule("assigned-secret", "high", rf"(?i){_PATH}{_STORED}{_VALUE}", judge=_judge),
+    Rule("assigned-secret", "high", rf"(?i){_VALUE}{_STORED}{_PATH}", judge=_judge),
+)
+
+PAIRS_GATE: Final = (r"(?i)value[\"']?\s{0,100}[:=]",)
+
+
+def _stored(found: Found) -> Confidence | None:
+    return None if is_placeholder(found["s"]) else "high"
 
 
 def _spoken(found: Found) -> Confidence | None:
@@ -258,4 +289,4 @@ def detector(cache: Path | None = None) -> PatternDetector:
 def pairs(cache: Path | None = None) -> PatternDetector:
     """Names and values that stand apart: a detector of its own, because a JSON text is full of
     names, and few have values beside them."""
-    return PatternDetector("pairs", PAIRS, cache, gate=PAIRS_GATE)
+    return PatternDetector("pairs", (*PAIRS, *STORED), cache, gate=PAIRS_GATE)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus.quality import Group, measured, table
+from corpus.quality import Group, is_right, measured, table
+from corpus.sample import Sample
 
 DOCS = Path(__file__).parents[3] / "docs"
 FLOORS = {
@@ -54,3 +55,9 @@ def test_every_group_has_a_floor_and_a_row_in_the_documents(groups: dict[str, Gr
     page = (DOCS / "scanning.md").read_text()
     for line in table(groups):
         assert line.split("|")[1] in page
+
+
+def test_a_secret_that_is_told_and_left_counts_as_wrong() -> None:
+    sample = Sample("passwords", "x", "secret", b"password: hunter", "hunter")
+    assert is_right(sample, {"secret"}, b"password: [redacted]")
+    assert not is_right(sample, {"secret"}, b"password: hunter")
