@@ -3,14 +3,15 @@
 What anybody can check: that each record continues the one before, that segments end as was
 signed. What takes the first key: that every record was sealed when its time was. What takes the
 host's own keys: that the head, and so the end of the log, is what was written last. What no file
-beside the log can show: the whole directory put back to an earlier state.
+beside the log can show: an earlier head put back, alone with a cut behind its record or with the
+whole directory. Who knows a record's number from elsewhere finds that with `reaching`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -98,6 +99,13 @@ class Report:
     @property
     def ok(self) -> bool:
         return self.first_bad is None
+
+    def reaching(self, seq: int) -> Report:
+        """The same, and that the log still holds record `seq`, known from a receipt or a SIEM."""
+        if self.first_bad is not None or self.last.seq >= seq:
+            return self
+        message = f"the log ends with record {self.last.seq}; it had record {seq}"
+        return replace(self, first_bad=Defect("truncated", "segments", 0, message))
 
 
 def verify(directory: Path, trust: Trust, *, processes: int = 1) -> Report:

@@ -102,6 +102,16 @@ def verify(
         Path | None,
         typer.Option("--directory", metavar="DIR", help="A copy of the log, with --public."),
     ] = None,
+    at_least: Annotated[
+        int,
+        typer.Option(
+            "--at-least",
+            metavar="N",
+            min=0,
+            help="The number of a record that the log had, from a receipt or a copy elsewhere: an "
+            "end that was cut off together with the log's own note of it is found by this alone.",
+        ),
+    ] = 0,
     as_json: JsonOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
@@ -124,7 +134,7 @@ def verify(
     where = directory or places.state / "audit"
     if public is not None:
         report = verify_log(where, Trust(first, public_keys(public)), processes=cores())
-        _show(report, where, as_json=as_json)
+        _show(report.reaching(at_least), where, as_json=as_json)
     if not where.exists():
         raise AuditError(
             f"there is no audit log in {places.state}", "name the daemon's state with --state"
@@ -133,7 +143,7 @@ def verify(
         ring, log = place.ring, place.state / "audit"
         trust = Trust(first, ring.public_keys("audit"), RingCustody(ring))
         report = verify_log(log, trust, processes=cores())
-    _show(report, where, as_json=as_json)
+    _show(report.reaching(at_least), where, as_json=as_json)
 
 
 def cores() -> int:
