@@ -187,6 +187,9 @@ def let_back(hood: Hood) -> None:
     assert "quarantined by incident" in refused.stderr
     done = hood.cli("tool", "approve", "restless", "1.0.0", "--accept", "quarantined")
     assert done.returncode == 0, done.stderr
+    assert "nothing to compare with" in done.stderr
+    for shown in ("quarantined by incident", "/usr/bin/python3", "seccomp"):
+        assert shown in done.stderr, "what comes back is shown"
 
 
 def test_an_operators_stop_may_look_first(hood: Hood) -> None:

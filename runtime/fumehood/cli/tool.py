@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -265,12 +266,18 @@ def approve(
 
 
 def _show_changes(client: Client, name: str, version: str) -> None:
-    """On stderr, before anything is approved; a first version changes nothing."""
+    """On stderr, before anything is approved: against the current version, or, where there is
+    no other, the whole of it with why it waits or was quarantined."""
     try:
         found = client.diff_tool(name, None, version)
     except UnknownTool:
-        return
-    if found["old"] == found["new"]:
+        found = None
+    if found is None or found["old"] == found["new"]:
+        with contextlib.suppress(UnknownTool):
+            entry = client.show_tool(name, version)
+            note("changes", "nothing to compare with: no other version is current")
+            for key, value in _rows(entry):
+                note(key, value)
         return
     note("changes", f"{found['new']} against {found['old']}: {len(found['changes'])}")
     for change in found["changes"]:

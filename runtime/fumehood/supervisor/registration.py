@@ -232,7 +232,8 @@ class Registration:
                 why = "; ".join(known.notes) or "its notes do not say why"
                 raise CatalogError(
                     f"{name} {version} is quarantined: {why}",
-                    f"review it (`fumehood tool diff {name}`, `fumehood incident list`), then"
+                    f"review it (`fumehood tool show {name} --version {version}`, "
+                    "`fumehood incident list`), then"
                     f" approve it with --accept {QUARANTINED}",
                 )
             if known is not None and known.state == "pending":
