@@ -88,6 +88,17 @@ def test_calling_what_is_not_theirs_or_learning_that_it_exists(daemon: Hood) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("what", ["cancel", "logs", "receipt"])
+def test_asking_for_an_invocation_of_somebody_else(daemon: Hood, what: str) -> None:
+    mallory = Stranger(daemon.socket, MALLORY)
+    theirs = [daemon.call("private")["invocation"], "019aa7c5-3c1e-7d52-9a51-0f6f0e3d2b11"]
+    answers = [mallory.ask(f"fumehood/invocations/{what}", invocation=name) for name in theirs]
+    assert [code(answer) for answer in answers] == ["unknown_invocation"] * 2
+    records = events(daemon, f"invocation.{what}_refused")[-2:]
+    assert [record["asked_for"] for record in records] == theirs
+    assert [record["caller"]["uid"] for record in records] == [MALLORY] * 2
+
+
 def test_acting_as_an_operator(daemon: Hood) -> None:
     mallory = Stranger(daemon.socket, MALLORY)
     attempts = {

@@ -9,21 +9,23 @@ for everybody when the minute is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from fumehood.admission.buckets import Buckets, Want
 from fumehood.audit.record import Field
-from fumehood.errors import FumehoodError, Unauthorized
+from fumehood.errors import FumehoodError, Unauthorized, UnknownInvocation
 from fumehood.model.principal import Principal
 from fumehood.model.request import Caller
 from fumehood.supervisor.fields import of_caller
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 EACH: Final = 10
 """Records a minute of one principal and kind."""
@@ -34,6 +36,7 @@ MAX_TOLD: Final = 50
 """Of what was only counted, so many kinds by name in one record; the rest as a sum."""
 TELL_SECONDS: Final = 60.0
 _CAUSE: Final = 400
+_ASKED: Final = 64
 
 
 @dataclass(slots=True)
@@ -51,6 +54,21 @@ class Attempts:
 
     def __post_init__(self) -> None:
         self._buckets = Buckets(self.clock)
+
+    def noting(
+        self, event: str, work: Callable[[Caller, str], Awaitable[T]]
+    ) -> Callable[[Caller, str], Coroutine[Any, Any, T]]:
+        """The same, with a record of those who asked for an invocation that is not theirs, or
+        that there is not: to them it is one and the same."""
+
+        async def noted(caller: Caller, invocation: str) -> T:
+            try:
+                return await work(caller, invocation)
+            except UnknownInvocation as error:
+                await self.refused(caller, event, error, {"asked_for": invocation[:_ASKED]})
+                raise
+
+        return noted
 
     async def refused(
         self,

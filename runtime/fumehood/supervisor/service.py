@@ -132,9 +132,10 @@ class Supervisor:
         self.explain_policy = self._governing.explain
         self.review_policy = self._governing.review
         self.invocations = self._control.invocations
-        self.cancel = self._control.cancel
-        self.logs = self._control.logs
-        self.receipt = rooms.receipts.receipt
+        noting = self._attempts.noting
+        self.cancel = noting("invocation.cancel_refused", self._control.cancel)
+        self.logs = noting("invocation.logs_refused", self._control.logs)
+        self.receipt = noting("invocation.receipt_refused", rooms.receipts.receipt)
         self.metrics: Metrics | None = None
         self.telemetry: Telemetry | None = None
         self.reporting = Reporting(rooms, version, self._approvals, self.reloading)
