@@ -149,6 +149,12 @@ async def _serve(
             "keys": keywatch.summary(ring),
         }
         await _recorded(audit, replay.STARTED, started)
+        if audit.strays:
+            log.warning(
+                "files that are no part of the audit log lie in its folder",
+                files=[stray.file for stray in audit.strays],
+                remedy="`fumehood audit verify` names them; find out who put them there",
+            )
         if audit.keeps_first_key:
             log.warning(
                 "the first sealing key lies beside the audit log, which can be rewritten with it",

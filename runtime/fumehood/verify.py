@@ -1,7 +1,8 @@
-"""Verify a receipt anywhere, offline: `from fumehood.verify import verify_receipt`.
+"""Verify a receipt, or a copy of an audit log, anywhere and offline.
 
-Needs the receipt, and the public key of the daemon that gave it, got by a way you trust
-(`fumehood key export-public receipt`). Must never say of a receipt what its signature does not.
+Needs the receipt or the log, and the public keys of the daemon that gave it, got by a way you
+trust (`fumehood key export-public receipt`, `… audit`). Must never say of a receipt what its
+signature does not, and raises nothing but the errors that each function names.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from fumehood.crypto import dsse
 from fumehood.crypto.signing import PublicKey
 from fumehood.errors import KeyringError
+
+if TYPE_CHECKING:
+    from fumehood.audit.report import Report
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
@@ -26,6 +31,13 @@ class ReceiptError(KeyringError):
     """A receipt that is none, is not signed by a trusted key, or is of something else."""
 
     code = "receipt"
+
+
+def _unknown() -> ReceiptError:
+    return ReceiptError(
+        "the receipt is signed, and of a form that this version does not know",
+        "verify it with the version that gave it, or a later one",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +61,22 @@ class Receipt:
     def is_of(self, *, arguments: object = None, result: Mapping[str, Any] | None = None) -> None:
         """Check that it is of these arguments, or of this result (`content`, `structured`).
 
-        Raises ReceiptError.
+        Raises ReceiptError; also for what is no JSON, of which no receipt is.
         """
         if arguments is not None:
-            self._same("arguments", canonical(arguments))
+            self._same("arguments", lambda: canonical(arguments))
         if result is not None:
-            self._same("result", released(result.get("content"), result.get("structured")))
+            self._same("result", lambda: released(result.get("content"), result.get("structured")))
 
-    def _same(self, name: str, data: bytes) -> None:
+    def _same(self, name: str, data: Callable[[], bytes]) -> None:
         if not self._digest_key:
             raise ReceiptError(f"the receipt cannot tell of its {name}: its digest key is gone")
         recorded = str(self.record.get(name, "")).rpartition(":")[2]
-        found = hmac.digest(bytes.fromhex(self._digest_key), data, "sha384").hex()
-        if not hmac.compare_digest(found, recorded):
+        try:
+            found = hmac.digest(bytes.fromhex(self._digest_key), data(), "sha384").hex()
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            raise ReceiptError(f"the receipt is of other {name}: these are no JSON") from None
+        if not hmac.compare_digest(found.encode(), recorded.encode(errors="replace")):
             raise ReceiptError(f"the receipt is of other {name}")
 
 
@@ -81,37 +96,85 @@ def verify_receipt(
     Raises:
         ReceiptError: the cause says what does not hold.
     """
-    keys = [key if isinstance(key, PublicKey) else PublicKey.from_pem(key) for key in trust]
-    data = receipt.encode() if isinstance(receipt, str) else receipt
+    keys = _keys(trust)
     try:
-        envelope = dsse.read(data) if isinstance(data, bytes) else data
+        data = receipt.encode() if isinstance(receipt, str) else receipt
+        envelope = dsse.read(bytes(data)) if isinstance(data, bytes | bytearray) else data
         payload, signer = dsse.verify(envelope, keys, payload_type=PAYLOAD_TYPE)  # 1. signed
-    except ReceiptError:
-        raise
+    except UnicodeEncodeError:
+        raise ReceiptError("this is no JSON, so no signed envelope") from None
     except KeyringError as error:
         raise ReceiptError(error.cause, error.remedy) from None
-    broken = ReceiptError("the receipt is signed, and of a form that this version does not know")
     try:
-        statement = json.loads(payload)
-        if (statement["_type"], statement["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
-            raise broken  # 2. of the right kind
-        predicate = statement["predicate"]
-        line = predicate["line"].encode()
-        found = hashlib.sha384(line).hexdigest()
-        if [subject["digest"] for subject in statement["subject"]] != [{"sha384": found}]:
-            raise ReceiptError("the receipt's subject is not its record")  # 3. of this record
-        record, plan = json.loads(line), predicate["plan"]
-        if plan is not None and plan_digest(plan) != record["plan"]:
-            raise ReceiptError("the receipt's plan is not the one that is recorded")  # 4. and plan
-        result = Receipt(
-            str(record["invocation"]), str(record["tool"]), str(record["status"]),
-            f"sha384:{found}", signer.id, record, plan, str(predicate.get("digest_key") or ""),
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise broken from None
+        result = _opened(payload, signer.id)
+    # RecursionError: nested deeper than Python follows; OverflowError: a number without bounds.
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError):
+        raise _unknown() from None
     if digest and digest != result.digest:
-        raise ReceiptError(f"the receipt is of {result.digest[:23]}…, not of {digest[:23]}…")
+        named = ascii(digest)[:24].strip("'")
+        raise ReceiptError(f"the receipt is of {result.digest[:23]}…, not of {named}…")
     return result
+
+
+def _keys(trust: Iterable[PublicKey | str | bytes]) -> list[PublicKey]:
+    if isinstance(trust, str | bytes | bytearray) or not isinstance(trust, Iterable):
+        raise ReceiptError("trust is no list of public keys", "give [pem, …]")
+    try:
+        return [key if isinstance(key, PublicKey) else PublicKey.from_pem(key) for key in trust]
+    except KeyringError as error:
+        raise ReceiptError(f"a trusted key: {error.cause}", error.remedy) from None
+
+
+def _opened(payload: bytes, signer: str) -> Receipt:
+    statement = json.loads(payload)
+    if (statement["_type"], statement["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
+        raise _unknown()  # 2. of the right kind
+    predicate = statement["predicate"]
+    line = predicate["line"].encode()
+    found = hashlib.sha384(line).hexdigest()
+    if [subject["digest"] for subject in statement["subject"]] != [{"sha384": found}]:
+        raise ReceiptError("the receipt's subject is not its record")  # 3. of this record
+    record, plan = json.loads(line), predicate["plan"]
+    if plan is not None and plan_digest(plan) != record["plan"]:
+        raise ReceiptError("the receipt's plan is not the one that is recorded")  # 4. and plan
+    digest_key = predicate.get("digest_key") or ""
+    bytes.fromhex(digest_key)
+    if not isinstance(record, dict) or not isinstance(plan, dict | None):
+        raise _unknown()
+    return Receipt(
+        str(record["invocation"]), str(record["tool"]), str(record["status"]),
+        f"sha384:{found}", signer, record, plan, digest_key,
+    )  # fmt: skip
+
+
+def verify_log(
+    directory: str | Path,
+    trust: Iterable[PublicKey | str | bytes],
+    *,
+    first_key: str = "",
+    at_least: int = 0,
+) -> Report:
+    """Verify an audit log, or a copy of one, as `fumehood audit verify --directory` does.
+
+    Args:
+        trust: public keys of `audit`, as PEM or PublicKey; any of them may have signed.
+        first_key: the first sealing key as `audit init` showed it; without it seals are not
+            checked, unless it still lies beside the log.
+        at_least: the number of a record that the log is known to have had.
+
+    Returns:
+        What was found: `ok`, and else `first_bad` with kind, file, line and message.
+
+    Raises:
+        AuditError: there is no log to read.
+        KeyringError: a key is none.
+    """
+    from fumehood.audit.head import parse_first_key
+    from fumehood.audit.report import Trust
+    from fumehood.audit.verify import verify
+
+    first = parse_first_key(first_key) if first_key else None
+    return verify(Path(directory), Trust(first, _keys(trust))).reaching(at_least)
 
 
 def canonical(value: object) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fumehood.audit.custody import FixedCustody
-from fumehood.audit.verify import Report, Trust
+from fumehood.audit.report import Report, Trust
 from fumehood.audit.verify import verify as verify_log
 from fumehood.crypto.signing import SigningKey
 

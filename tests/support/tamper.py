@@ -15,7 +15,8 @@ from pathlib import Path
 
 from fumehood.audit.chain import AuditLog, take_first_key
 from fumehood.audit.head import parse_first_key
-from fumehood.audit.verify import Trust, verify
+from fumehood.audit.report import Trust
+from fumehood.audit.verify import verify
 from support.audit import KEYS
 
 RECORD = {

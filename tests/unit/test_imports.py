@@ -34,7 +34,7 @@ MAY = {
     "crypto": {"errors", "model"},
     "client": {"errors", "model"},
     "tool": set[str](),  # runs inside sandboxes, alone
-    "verify": {"errors", "crypto"},
+    "verify": {"errors", "crypto", "audit"},
     "config": {"errors", "model", "places", "trusted"},
     "kernel": BASE - {"config"},
     "catalog": {*BASE, "crypto"},

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from fumehood.audit.custody import Custody
+from fumehood.audit.folder import list_segments
 from fumehood.audit.head import (
     first_key_path,
     no_head,
@@ -33,17 +34,17 @@ from fumehood.audit.head import (
 from fumehood.audit.ratchet import KEY_BYTES, Ratchet
 from fumehood.audit.record import Field, Position, encode_fields
 from fumehood.audit.replay import OPEN, Running
+from fumehood.audit.report import Defect, Report, Trust
 from fumehood.audit.segments import (
     Tail,
     Tampered,
     Unkept,
     claim,
-    list_segments,
     prune,
     write_whole,
 )
-from fumehood.audit.verify import Report, Trust, survey
-from fumehood.crypto.files import sync_directory, write_private
+from fumehood.audit.verify import survey
+from fumehood.crypto.files import open_plain, sync_directory, write_private
 from fumehood.errors import AuditError, KeyringError
 
 T = TypeVar("T")
@@ -134,6 +135,8 @@ class AuditLog:
         self._closing = False
         self.torn = 0
         """Bytes of an unfinished last line that were set aside at the start."""
+        self.strays: tuple[Defect, ...] = ()
+        """Files in the folder that are named like segments and are none: nothing reads them."""
         self.seconds = 0.0
         """How long the last write took."""
         self._broken: AuditError | None = None
@@ -180,6 +183,7 @@ class AuditLog:
         except BaseException:
             os.close(lock)
             raise
+        log.strays = report.strays
         if aside is not None:
             log.append(TORN, {"bytes": report.torn_bytes, "file": aside})
             log.torn = report.torn_bytes
@@ -368,7 +372,8 @@ class AuditLog:
 
     def _prune(self) -> None:
         before = _days_ago(self._days) if self._days else ""
-        with contextlib.suppress(OSError):  # tried again with the next segment; the rest is whole
+        # Tried again with the next segment; the rest is whole.
+        with contextlib.suppress(OSError, AuditError):
             self._tell(
                 prune(
                     self._directory,
@@ -521,7 +526,7 @@ def _set_aside(directory: Path, report: Report) -> str:
     segment = list_segments(directory)[-1].path
     whole = segment.stat().st_size - report.torn_bytes
     aside = segment.with_name(f"{segment.stem}.after-{report.last.seq}.torn")
-    with segment.open("r+b") as file:
+    with os.fdopen(open_plain(segment, os.O_RDWR), "r+b") as file:
         file.seek(whole)
         write_whole(aside, file.read())
         sync_directory(directory)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from fumehood.audit.folder import Segment, list_segments, reading
 from fumehood.audit.head import read_head
 from fumehood.audit.record import Position, Unsealed, read
-from fumehood.audit.segments import Segment, list_segments
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """How much of the log is looked through, its newest part first (0.1 s when it is in memory)."""
@@ -102,13 +102,13 @@ def _first_of(segments: list[Segment]) -> bytes:
     """The first line of the next segment, empty when there is none."""
     if not segments:
         return b""
-    with segments[0].path.open("rb") as file:
+    with reading(segments[0].path) as file:
         return file.readline(_MAX_HEAD)
 
 
 def _lines_with(path: Path, wanted: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Whole lines that hold `wanted`, without their newline, and how the line after each begins."""
-    with path.open("rb") as file:
+    with reading(path) as file:
         if not file.seek(0, 2):
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fumehood.audit.segments import MAX_LINE, list_segments
+from fumehood.audit.folder import MAX_LINE, list_segments, reading
 
 LOOK_SECONDS: Final = 0.2
 
@@ -38,7 +38,7 @@ def last_lines(directory: Path, count: int) -> tuple[list[bytes], Place]:
 
 
 def _end_of(path: Path, most: int) -> bytes:
-    with path.open("rb") as file:
+    with reading(path) as file:
         size = file.seek(0, 2)
         start = max(0, size - most)
         file.seek(start)
@@ -55,7 +55,7 @@ def read_on(directory: Path, place: Place) -> tuple[list[bytes], Place]:
     segments = list_segments(directory)
     here = next((s for s in segments if s.first == place.segment), None)
     if here is not None:
-        with here.path.open("rb") as file:
+        with reading(here.path) as file:
             file.seek(place.offset)
             data = file.read(64 * MAX_LINE)
         whole, newline, _ = data.rpartition(b"\n")

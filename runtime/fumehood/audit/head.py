@@ -11,13 +11,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from fumehood.audit.custody import BASE_TYPE, Custody
+from fumehood.audit.folder import reading
 from fumehood.audit.ratchet import KEY_BYTES, Ratchet
 from fumehood.audit.record import GENESIS, Epoch, Position, Sealer
 from fumehood.crypto import dsse
@@ -82,10 +85,11 @@ def read_head(directory: Path) -> Head | None:
     """None when it is missing or no head. Looks again: a read beside a write may see half."""
     for _ in range(_LOOKS):
         try:
-            data = (directory / "head").read_bytes()[:HEAD_BYTES]
-        except OSError:
+            with reading(directory / "head") as file:
+                data = file.read(HEAD_BYTES + 1)
+        except (OSError, AuditError):
             return None
-        if (match := _HEAD.fullmatch(data)) is not None:
+        if len(data) <= HEAD_BYTES and (match := _HEAD.fullmatch(data)) is not None:
             return _head(match)
     return None
 
@@ -106,9 +110,10 @@ def _head(match: re.Match[bytes]) -> Head | None:
 def no_head(directory: Path) -> bool:
     """Whether there is no head, or none was written yet (a power cut at the very first start)."""
     try:
-        return (directory / "head").stat().st_size == 0
+        found = os.lstat(directory / "head")
     except FileNotFoundError:
         return True
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
 # --- what is signed
@@ -148,9 +153,12 @@ def _rendered(envelope: dict[str, Any]) -> bytes:
 
 
 def read_signed(path: Path, kind: str, public: Sequence[PublicKey] | None) -> Signed:
-    """public: None reads what is claimed without a check. Raises KeyringError, OSError."""
-    with path.open("rb") as file:
-        raw = file.read(_MAX_SIGNED)
+    """public: None reads what is claimed without a check. Raises KeyringError; AuditError and
+    OSError as `reading` does."""
+    with reading(path) as file:
+        raw = file.read(_MAX_SIGNED + 1)
+    if len(raw) > _MAX_SIGNED:
+        raise KeyringError(f"it has more than {_MAX_SIGNED} bytes")
     envelope = dsse.read(raw)
     if public is None:
         return _signed(dsse.claimed(envelope, payload_type=kind))
@@ -171,7 +179,7 @@ def _signed(payload: bytes) -> Signed:
             Position(int(value["last"]), str(value["digest"])),
             Epoch(int(segment), int(step)), str(value["time"]),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise KeyringError("this is no signed position of an audit log") from None
 
 
@@ -187,6 +195,8 @@ def read_base(directory: Path, public: Sequence[PublicKey] | None) -> Signed | N
         return read_signed(directory / "base", BASE_TYPE, public)
     except FileNotFoundError:
         return None
+    except AuditError as error:
+        raise KeyringError(f"the base cannot be read: {error.cause}") from None
     except OSError as error:
         raise KeyringError(f"the base cannot be read: {error.strerror}") from None
 

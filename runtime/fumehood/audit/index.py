@@ -16,14 +16,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from fumehood.audit.find import opened
+from fumehood.audit.folder import (
+    Segment,
+    list_segments,
+    read_lines,
+    reading,
+    segment_name,
+)
 from fumehood.audit.head import read_head
-from fumehood.audit.record import Position, Unsealed, read
-from fumehood.audit.segments import Segment, list_segments
+from fumehood.audit.record import Entry, Position, Unsealed, read
+from fumehood.crypto.files import open_plain
 from fumehood.errors import AuditError
 
 VERSION: Final = 1
+NO_RECORD: Final = "(no record)"
+"""The event of a hit in whose place something else stands by now."""
 MAX_HITS: Final = 100_000
 _BATCH: Final = 5_000
+_MOST: Final = (1 << 63) - 1
+"""The largest integer of SQLite."""
 _TABLES: Final = """
 CREATE TABLE records (
   seq INTEGER PRIMARY KEY, segment INTEGER, offset INTEGER, length INTEGER,
@@ -79,8 +90,10 @@ class Index:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            os.close(fd)
+            for beside in ("-journal", "-wal", "-shm"):  # SQLite would open a FIFO, and wait
+                with contextlib.suppress(FileNotFoundError):
+                    os.close(open_plain(self._path.with_name(self._path.name + beside)))
+            os.close(open_plain(self._path, os.O_RDWR | os.O_CREAT))
             database = sqlite3.connect(self._path, timeout=30)
             with contextlib.suppress(sqlite3.DatabaseError):
                 if database.execute("PRAGMA user_version").fetchone()[0] == VERSION:
@@ -156,17 +169,17 @@ class Index:
 
     def _rows(self, segment: Segment, last: int) -> Iterator[tuple[tuple[object, ...], str]]:
         offset = 0
-        with segment.path.open("rb") as file:
-            for line in file:
-                start, offset = offset, offset + len(line)
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    entry, record = read(line[:-1]), json.loads(line)
-                except (Unsealed, ValueError):
-                    continue  # `verify` tells of it
-                if entry.position.seq > last:
-                    yield _row(segment, start, len(line) - 1, record), entry.position.digest
+        for line in read_lines(segment.path):
+            start, offset = offset, offset + len(line)
+            if not line.endswith(b"\n"):
+                continue  # torn, or too long for a record
+            try:
+                entry, record = read(line[:-1]), json.loads(line)
+            except (Unsealed, ValueError, RecursionError):
+                continue  # `verify` tells of it
+            if last < entry.position.seq <= _MOST:
+                place = segment.first, start, len(line) - 1
+                yield _row(place, entry, record), entry.position.digest
 
     def _insert(self, rows: list[tuple[object, ...]]) -> None:
         marks = ",".join("?" * 11)
@@ -177,24 +190,22 @@ class Index:
         """Hits in the log's order, or the newest first; at most `query.limit`."""
         where, values = _where(query)
         order = "DESC" if query.newest else "ASC"
-        sql = f"SELECT segment, offset, length FROM records{where} ORDER BY seq {order}"  # noqa: S608  (values are bound)
+        sql = f"SELECT seq, segment, offset, length FROM records{where} ORDER BY seq {order}"  # noqa: S608  (values are bound)
         left = min(query.limit, MAX_HITS)
         head = read_head(self._directory)
-        for segment, offset, length in self._database.execute(sql, values):
+        for seq, segment, offset, length in self._database.execute(sql, values):
             if left <= 0:
                 return
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(FileNotFoundError):  # retention removed it just now
                 line = self._line(segment, offset, length)
-                if query.text and query.text.encode() not in line:
+                if query.text and query.text.encode(errors="replace") not in line:
                     continue
-                record = json.loads(line)
                 following = self._following(segment, offset + length + 1)
-                sound = opened(line, following, head.position if head else None) is not None
                 left -= 1
-                yield Hit(record, sound)
+                yield _hit(seq, line, following, head.position if head else None)
 
     def _line(self, segment: int, offset: int, length: int) -> bytes:
-        with (self._directory / f"segment-{segment:016d}.jsonl").open("rb") as file:
+        with reading(self._directory / segment_name(segment)) as file:
             file.seek(offset)
             return file.read(length)
 
@@ -206,15 +217,32 @@ class Index:
         return self._line(later[0].first, 0, 1024) if later else b""
 
 
-def _row(segment: Segment, offset: int, length: int, record: dict[str, Any]) -> tuple[object, ...]:
+def _hit(seq: int, line: bytes, following: bytes, end: Position | None) -> Hit:
+    """A record as it stands; where something else stands there by now, only its number."""
+    try:
+        record = json.loads(line)
+        read(line)
+    except (Unsealed, ValueError, RecursionError):
+        return Hit({"seq": seq, "time": "", "event": NO_RECORD}, sound=False)
+    return Hit(record, opened(line, following, end) is not None)
+
+
+def _row(place: tuple[int, int, int], entry: Entry, record: dict[str, Any]) -> tuple[object, ...]:
+    """Whatever somebody wrote into the line: what is no text or number here is none in the index,
+    since nobody has looked at the seal."""
     caller, findings = record.get("caller"), record.get("findings")
     uid = caller.get("uid") if isinstance(caller, dict) else None
     found = " ".join(map(str, findings)) if isinstance(findings, list) else ""
     return (
-        record["seq"], segment.first, offset, length, record["time"], record["event"],
-        record.get("invocation"), record.get("tool"), uid if isinstance(uid, int) else None,
-        record.get("status"), found,
+        entry.position.seq, *place, entry.time, entry.event,
+        _word(record.get("invocation")), _word(record.get("tool")),
+        uid if isinstance(uid, int) and abs(uid) <= _MOST else None,
+        _word(record.get("status")), _word(found),
     )  # fmt: skip
+
+
+def _word(value: object) -> str | None:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else None
 
 
 def _where(query: Query) -> tuple[str, list[object]]:

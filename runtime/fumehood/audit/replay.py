@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fumehood.audit.segments import list_segments, read_lines
+from fumehood.audit.folder import list_segments, read_lines
 
 LAUNCHED: Final = "invocation.launched"
 TERMINAL: Final = frozenset({"invocation.ended", "invocation.cancelled", "invocation.rejected"})

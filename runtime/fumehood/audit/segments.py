@@ -12,14 +12,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from fumehood.audit.custody import BASE_TYPE, SEGMENT_TYPE, Custody
+from fumehood.audit.folder import (
+    Segment,
+    last_line,
+    last_line_of,
+    list_segments,
+    look_over,
+    segment_name,
+)
 from fumehood.audit.head import (
     START,
     Signed,
@@ -30,14 +35,9 @@ from fumehood.audit.head import (
     write_signed,
 )
 from fumehood.audit.ratchet import Ratchet
-from fumehood.audit.record import MAX_RECORD, Position, Sealer, Unsealed, read
-from fumehood.crypto.files import sync_directory
+from fumehood.audit.record import Position, Sealer, Unsealed, read
+from fumehood.crypto.files import NotPlain, open_plain, sync_directory
 from fumehood.errors import AuditError, KeyringError
-
-MAX_LINE: Final = MAX_RECORD + 1024
-"""Bytes of one line, newline included."""
-
-_NAME = re.compile(r"segment-([0-9]{16})\.jsonl")
 
 
 class Unkept(OSError):
@@ -48,51 +48,9 @@ class Tampered(OSError):
     """The segment is not as the writer left it: nobody may write to this log again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A file of the chain; `first` is the number of its first record, as its name says."""
-
-    path: Path
-    first: int
-
-
-def segment_name(first: int) -> str:
-    return f"segment-{first:016d}.jsonl"
-
-
-def list_segments(directory: Path) -> list[Segment]:
-    """The segments in order. Raises AuditError when there is no such directory."""
-    try:
-        names = sorted(entry.name for entry in os.scandir(directory))
-    except OSError as error:
-        raise AuditError(
-            f"no audit log can be read in {directory}: {error.strerror}",
-            "name the state directory of the daemon",
-        ) from error
-    found = ((name, _NAME.fullmatch(name)) for name in names)
-    return [Segment(directory / name, int(match[1])) for name, match in found if match]
-
-
-def read_lines(path: Path) -> Iterator[bytes]:
-    """Lines with their newline. A last line without one is torn, or too long to be a record."""
-    with path.open("rb") as file:
-        while line := file.readline(MAX_LINE):
-            yield line
-
-
-def last_line(path: Path) -> bytes:
-    """The last line of a segment, empty when it has none."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - MAX_LINE))
-        end = file.read()
-    return end[end.rfind(b"\n", 0, -1) + 1 :]
-
-
 def write_whole(path: Path, data: bytes) -> None:
     """Write a private file and have it on disk."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+    with os.fdopen(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -102,14 +60,18 @@ def claim(directory: Path) -> int:
     """Make the directory when missing, and take the writer's lock; the descriptor holds it.
 
     Raises:
-        AuditError: others can write there, or another process writes this log.
+        AuditError: others can write there, another process writes this log, or something else
+            than a plain file has the name of one of the log's own.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat()
-        fd = os.open(
-            directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        if (special := look_over(directory).special) is not None:
+            raise AuditError(
+                f"the audit log is not whole: {special}",
+                f"find out who put it there, and move it out of {directory}",
+            )
+        fd = open_plain(directory / "lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise AuditError(
             f"the audit directory cannot be used: {error.strerror}", f"see {directory}"
@@ -148,9 +110,7 @@ class Tail:
         self._size = 0
         self._doubtful = b""
         fresh = no_head(directory)
-        self._head = os.open(
-            directory / "head", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        self._head = open_plain(directory / "head", os.O_RDWR | os.O_CREAT)
         if fresh:
             self._write_head(ratchet, self._sealer, START)
             self.sync_head()
@@ -175,7 +135,8 @@ class Tail:
             return
         self.sync_head()
         signature = signature_path(self._segment.path)
-        end = read(last_line(self._segment.path)[:-1])
+        with os.fdopen(self._fd, "rb", closefd=False) as file:
+            end = read(last_line_of(file)[:-1])
         signed = Signed(self._ratchet.chain, self._segment.first, last, end.epoch, time)
         with _kept():
             write_signed(signature, signed, self._custody, SEGMENT_TYPE)
@@ -261,7 +222,10 @@ def _kept() -> Iterator[None]:
 
 
 def _open(path: Path) -> tuple[int, int]:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fd = open_plain(path, os.O_RDWR | os.O_CREAT)
+    except NotPlain as error:
+        raise Tampered(error.errno, error.strerror, str(path)) from error
     return fd, os.fstat(fd).st_size
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fumehood.cli.given import given
 from fumehood.cli.key import opened, owned
 from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
 from fumehood.cli.present import note, out, out_json, table
@@ -22,7 +23,7 @@ from fumehood.places import Places
 
 if TYPE_CHECKING:
     from fumehood.audit.index import Hit, Query
-    from fumehood.audit.verify import Report
+    from fumehood.audit.report import Report
     from fumehood.crypto.signing import PublicKey
 
 app = typer.Typer(
@@ -124,7 +125,7 @@ def verify(
     """
     from fumehood.audit.custody import RingCustody
     from fumehood.audit.head import parse_first_key
-    from fumehood.audit.verify import Trust
+    from fumehood.audit.report import Trust
     from fumehood.audit.verify import verify as verify_log
 
     first = parse_first_key(_text(key)) if key else None
@@ -281,14 +282,19 @@ def tail(
 
 
 def _print(line: bytes, *, as_json: bool) -> None:
-    if as_json:
-        out(line.decode() + "\n")
+    try:
+        record, text = json.loads(line), line.decode()
+        parts = [record["seq"], record["time"], record["event"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        note("bad", "a line that is no record; see `fumehood audit verify`", "1;31")
         return
-    record = json.loads(line)
+    if as_json:
+        out(text + "\n")
+        return
     caller = record.get("caller")
     who = f"uid {caller.get('uid')}" if isinstance(caller, dict) else ""
-    parts = [record["time"], record["event"], record.get("tool"), who, record.get("status")]
-    out("  ".join(str(part) for part in [record["seq"], *parts] if part) + "\n")
+    parts += [record.get("tool"), who, record.get("status")]
+    out("  ".join(str(part) for part in parts if part) + "\n")
 
 
 @app.command("export")
@@ -307,16 +313,33 @@ def export(
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write records to stdout, the oldest first: OCSF, CEF, ECS, or as they stand in the log."""
+    """Write records to stdout, the oldest first: OCSF, CEF, ECS, or as they stand in the log.
+
+    Exit status 1 when one was changed since it was written.
+    """
     from fumehood import __version__
-    from fumehood.audit.index import MAX_HITS, Query
+    from fumehood.audit.index import MAX_HITS, NO_RECORD, Query
     from fumehood.audit.ocsf import render
 
     places = chosen(state=state, config=config)
     query = Query(caller, tool, status, event, "", since, until, finding, text, MAX_HITS)
     host = socket.gethostname()
+    changed = 0
     for hit in _hits(places, query):
-        out(render(form.value, hit.record, version=__version__, host=host) + "\n")
+        try:
+            known = hit.record["event"] != NO_RECORD
+            line = render(form.value, hit.record, version=__version__, host=host) if known else ""
+        except (KeyError, TypeError, ValueError, AttributeError):
+            if hit.sound:
+                raise
+            line = ""
+        if not hit.sound:
+            changed += 1
+            what = "was changed" if line else "is none any more, and left out"
+            note("bad", f"record {hit.record['seq']} {what}; see `fumehood audit verify`", "1;31")
+        if line:
+            out(line + "\n")
+    raise typer.Exit(ExitStatus.FAILED if changed else ExitStatus.OK)
 
 
 @app.command("prune")
@@ -415,10 +438,7 @@ def _cells(hit: Hit) -> tuple[str, ...]:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "name another file") from None
+    return given(path).decode(errors="replace")
 
 
 def _show(report: Report, directory: Path, *, as_json: bool) -> None:
@@ -432,6 +452,11 @@ def _show(report: Report, directory: Path, *, as_json: bool) -> None:
             note("note", line)
     else:
         note("bad", f"{directory}/{report.first_bad}", "1;31")
+        for stray in report.strays:
+            if stray != report.first_bad:
+                note("bad", f"{directory}/{stray}", "1;31")
+        if (more := report.stray_files - len(report.strays)) > 0:
+            note("bad", f"{more} more files that are no part of the log", "1;31")
     raise typer.Exit(ExitStatus.OK if report.ok else ExitStatus.FAILED)
 
 

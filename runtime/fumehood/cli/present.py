@@ -58,7 +58,10 @@ def unwritable(error: OSError) -> Unwritable:
 
 def _write(text: str) -> None:
     try:
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:  # half a surrogate pair, as JSON can say: shown as JSON does
+            sys.stdout.write(text.encode(errors="backslashreplace").decode())
     except BrokenPipeError:
         raise
     except OSError as error:

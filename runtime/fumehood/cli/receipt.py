@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from fumehood.cli.cancel import InvocationArgument
+from fumehood.cli.given import given
 from fumehood.cli.options import JsonOption, SocketOption, chosen
 from fumehood.cli.present import note, out, out_json
 from fumehood.client import Client
@@ -89,7 +90,7 @@ def verify(
     from fumehood.cli.audit import public_keys
     from fumehood.verify import verify_receipt
 
-    receipt = verify_receipt(_bytes(file), public_keys(trust), digest=digest)
+    receipt = verify_receipt(given(file), public_keys(trust), digest=digest)
     receipt.is_of(
         arguments=_document(arguments) if arguments else None,
         result=_document(result) if result else None,
@@ -106,37 +107,39 @@ def verify(
 
 
 def _about(record: Mapping[str, Any], plan: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    caller, usage = record.get("caller") or {}, record.get("usage") or {}
+    """Whatever a trusted signer put there: a field that is missing or odd shows as it stands."""
     about = [
-        ("tool", f"{record['tool']} {record.get('tool_version', '')}".rstrip()),
-        ("status", str(record["status"])),
-        ("caller", f"uid {caller.get('uid', '?')}"),
-        ("record", f"{record['seq']}, {record['time']}"),
+        ("tool", f"{record.get('tool')} {record.get('tool_version', '')}".rstrip()),
+        ("status", str(record.get("status"))),
+        ("caller", f"uid {_fields(record.get('caller')).get('uid', '?')}"),
+        ("record", f"{record.get('seq')}, {record.get('time')}"),
     ]
     if plan is not None:
-        about.append(("image", str(plan["image"])))
-        about.append(("seccomp", f"{plan['seccomp']} {plan['seccomp_digest'][:23]}…"))
-        limits = ", ".join(f"{name}={value}" for name, value in plan["limits"].items())
-        about.append(("limits", limits))
+        about.append(("image", str(plan.get("image"))))
+        filters = str(plan.get("seccomp_digest"))
+        about.append(("seccomp", f"{plan.get('seccomp')} {filters[:23]}…"))
+        about.append(("limits", _pairs(_fields(plan.get("limits")))))
+    usage = {k: v for k, v in _fields(record.get("usage")).items() if v is not None}
     if usage:
-        shown = {k: v for k, v in usage.items() if v is not None}
-        about.append(("usage", ", ".join(f"{name}={value}" for name, value in shown.items())))
-    if record.get("proofs"):
-        about.append(("read back", ", ".join(f"{k}={v}" for k, v in record["proofs"].items())))
-    if record.get("findings"):
-        about.append(("findings", ", ".join(record["findings"])))
+        about.append(("usage", _pairs(usage)))
+    if proofs := _fields(record.get("proofs")):
+        about.append(("read back", _pairs(proofs)))
+    findings = record.get("findings")
+    if isinstance(findings, list) and findings:
+        about.append(("findings", ", ".join(map(str, findings))))
     return about
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "name another file") from None
+def _fields(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _pairs(fields: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in fields.items())
 
 
 def _document(path: Path) -> Any:
     try:
-        return json.loads(_bytes(path))
-    except ValueError:
+        return json.loads(given(path))
+    except (ValueError, RecursionError):
         raise UsageError(f"{path} is no JSON", "name what `fumehood receipt` wrote") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fumehood.cli import key, pack
+from fumehood.cli.given import given
 from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
 from fumehood.cli.present import out, out_json
 from fumehood.errors import UsageError
@@ -32,13 +33,9 @@ def found(manifest: Path) -> dict[str, Any] | None:
     from fumehood.crypto import dsse
 
     path = envelope_path(manifest)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "make it readable, or remove it") from None
-    return dsse.read(data)
+    return dsse.read(given(path))
 
 
 def sign(

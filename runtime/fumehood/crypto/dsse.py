@@ -8,7 +8,6 @@ key signed.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable
 from typing import Any, Final
@@ -59,13 +58,14 @@ def verify(
     """
     kind, payload, signatures = _opened(value)
     if kind != payload_type:
-        raise KeyringError(f"the envelope holds {kind[:80]!r}, not {payload_type!r}")
+        raise KeyringError(f"the envelope holds {kind[:80]!a}, not {payload_type!r}")
     signed = pae(kind, payload)
     keys = list(trusted)
     for key in keys:
         if any(key.verifies(signature, signed) for _, signature in signatures):
             return payload, key
-    named = ", ".join(sorted({name[:32] for name, _ in signatures if name})) or "none"
+    # Anybody wrote these names: as ASCII, whatever they hold.
+    named = ", ".join(sorted({ascii(name[:32])[1:-1] for name, _ in signatures if name})) or "none"
     raise KeyringError(
         f"no trusted key signed this (it names {named})",
         "get the signer's public key (`fumehood key export-public`) by a way you trust",
@@ -79,7 +79,7 @@ def claimed(value: object, *, payload_type: str) -> bytes:
     """
     kind, payload, _ = _opened(value)
     if kind != payload_type:
-        raise KeyringError(f"the envelope holds {kind[:80]!r}, not {payload_type!r}")
+        raise KeyringError(f"the envelope holds {kind[:80]!a}, not {payload_type!r}")
     return payload
 
 
@@ -111,6 +111,6 @@ def _opened(value: object) -> tuple[str, bytes, list[tuple[str, bytes]]]:
             (str(item.get("keyid", "")), base64.b64decode(item["sig"], validate=True))
             for item in listed
         ]
-    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error):
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         raise broken from None
     return kind, payload, signatures

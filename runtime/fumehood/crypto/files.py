@@ -11,6 +11,38 @@ from pathlib import Path
 from fumehood.errors import KeyringError
 
 
+class NotPlain(OSError):
+    """Something else than a plain file stands at a path: a link, pipe, socket, device, folder."""
+
+
+def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a plain file that is reached through no link; mode 0600 when made.
+
+    Raises:
+        NotPlain: something else is there. It is not opened: opening may wait (a FIFO, open(2)), or
+            be an act of its own (a device).
+        OSError: it cannot be opened.
+    """
+    try:
+        _must_be_plain(path, os.lstat(path))
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+    # Exchanged meanwhile: O_NONBLOCK waits for nobody, and what was opened is looked at.
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    try:
+        _must_be_plain(path, os.fstat(fd))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _must_be_plain(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise NotPlain(errno.EINVAL, "this is not a plain file", str(path))
+
+
 def read_private(path: Path, most: int, what: str = "key file") -> bytes | None:
     """The bytes of a file of mode 0600 or less; None when there is none.
 

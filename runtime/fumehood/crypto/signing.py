@@ -34,15 +34,15 @@ class PublicKey:
     @classmethod
     def from_pem(cls, text: str | bytes) -> Self:
         """Read a PEM `PUBLIC KEY`; raises KeyringError for anything but a P-384 key."""
-        data = text.encode() if isinstance(text, str) else text
         wrong = KeyringError(
             "this is no P-384 public key in PEM", "see `fumehood key export-public`"
         )
-        if len(data) > MAX_PEM:
-            raise wrong
         try:
+            data = text.encode() if isinstance(text, str) else bytes(text)
+            if len(data) > MAX_PEM:
+                raise wrong
             key = serialization.load_pem_public_key(data)
-        except (ValueError, UnsupportedAlgorithm):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             raise wrong from None
         if not isinstance(key, ec.EllipticCurvePublicKey) or not _is_p384(key.curve):
             raise wrong

@@ -24,10 +24,10 @@ from urllib.parse import SplitResult, urlsplit
 
 import structlog
 
+from fumehood.audit.folder import list_segments
 from fumehood.audit.follow import Place, read_on
 from fumehood.audit.ocsf import message, milliseconds, render, severity
 from fumehood.audit.record import Field, Unsealed, read
-from fumehood.audit.segments import list_segments
 from fumehood.crypto.files import read_private, write_private
 from fumehood.errors import AuditError, ConfigError, KeyringError
 from fumehood.model.forward import ForwardSpec

@@ -17,7 +17,9 @@ from fumehood.audit.custody import BASE_TYPE
 from fumehood.audit.head import Signed, parse_first_key, write_signed
 from fumehood.audit.ratchet import Ratchet
 from fumehood.audit.record import Epoch, Position, digest
-from fumehood.audit.verify import MAX_LOST_STEPS, MAX_SEGMENTS, Trust, verify
+from fumehood.audit.report import Trust
+from fumehood.audit.verify import verify
+from fumehood.audit.walk import MAX_LOST_STEPS, MAX_SEGMENTS
 from support.audit import KEYS
 from support.tamper import EXTREMES, put_extreme
 

@@ -11,7 +11,8 @@ import pytest
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.follow import last_lines, read_on
 from fumehood.audit.index import Index, Query
-from fumehood.audit.verify import Trust, verify
+from fumehood.audit.report import Trust
+from fumehood.audit.verify import verify
 from fumehood.model.ids import uuid7
 from support.audit import KEYS
 

@@ -9,8 +9,8 @@ import pytest
 
 from fumehood.audit import replay
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.folder import read_lines
 from fumehood.audit.replay import LAUNCHED, STARTED, unfinished
-from fumehood.audit.segments import read_lines
 from support.audit import KEYS
 
 

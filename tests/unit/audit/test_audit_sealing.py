@@ -24,7 +24,8 @@ from fumehood.audit.head import (
 )
 from fumehood.audit.ratchet import Ratchet
 from fumehood.audit.record import GENESIS, Epoch, Position
-from fumehood.audit.verify import Report, Trust, verify
+from fumehood.audit.report import Report, Trust
+from fumehood.audit.verify import verify
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods
 from fumehood.errors import AuditError, KeyringError

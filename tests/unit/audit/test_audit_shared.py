@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from fumehood.audit import chain
-from fumehood.audit import verify as module
+from fumehood.audit import walk as module
 from fumehood.audit.chain import AuditLog, take_first_key
+from fumehood.audit.folder import Segment
 from fumehood.audit.head import parse_first_key
-from fumehood.audit.segments import Segment
-from fumehood.audit.verify import Trust, verify
+from fumehood.audit.report import Trust
+from fumehood.audit.verify import verify
 from support import tamper
 from support.audit import KEYS
 
@@ -56,13 +57,13 @@ def test_the_work_is_shared(original: tuple[Path, bytes], monkeypatch: pytest.Mo
     """This process walks the last segment only."""
     directory, first_key = original
     alone: list[str] = []
-    walk = module._Walk.segment
+    walk = module.Walk.segment
 
-    def noted(self: module._Walk, segment: Segment, *, whole: bool, newest: bool) -> None:
+    def noted(self: module.Walk, segment: Segment, *, whole: bool, newest: bool) -> None:
         alone.append(segment.path.name)
         walk(self, segment, whole=whole, newest=newest)
 
-    monkeypatch.setattr(module._Walk, "segment", noted)
+    monkeypatch.setattr(module.Walk, "segment", noted)
     report = verify(directory, tamper.trust(first_key), processes=2)
     assert report.segments > 3
     assert len(alone) == 1
@@ -103,14 +104,14 @@ def test_a_process_that_is_killed_leaves_its_part_to_the_rest(
     original: tuple[Path, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, first_key = original
-    parent, walk = os.getpid(), module._Walk.segment
+    parent, walk = os.getpid(), module.Walk.segment
 
-    def killed(self: module._Walk, segment: Segment, *, whole: bool, newest: bool) -> None:
+    def killed(self: module.Walk, segment: Segment, *, whole: bool, newest: bool) -> None:
         if os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
         walk(self, segment, whole=whole, newest=newest)
 
-    monkeypatch.setattr(module._Walk, "segment", killed)
+    monkeypatch.setattr(module.Walk, "segment", killed)
     report = verify(directory, tamper.trust(first_key), processes=3)
     assert report.ok
     assert report.records == RECORDS

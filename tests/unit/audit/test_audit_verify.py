@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fumehood.audit.chain import AuditLog
-from fumehood.audit.segments import MAX_LINE
-from fumehood.audit.verify import Kind
+from fumehood.audit.folder import MAX_LINE
+from fumehood.audit.report import Kind
 from fumehood.errors import AuditError
 from support.audit import KEYS, verify
 

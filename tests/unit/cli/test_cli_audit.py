@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -117,3 +118,72 @@ def test_nothing_is_pruned_while_a_daemon_writes(cli: Cli, state: Path) -> None:
     with AuditLog.open(state / "audit", RingCustody(open_ring(state, Periods()))):
         ended = cli("audit", "prune", "--before", "2020")
     assert (ended.status, "another process" in ended.err) == (6, True)
+
+
+@pytest.mark.parametrize("words", [("search",), ("tail", "-n", "2"), ("tail", "-f"), ("export",)])
+def test_a_fifo_in_place_of_a_segment_hangs_no_command(
+    cli: Cli, state: Path, words: tuple[str, ...]
+) -> None:
+    (segment,) = (state / "audit").glob("segment-*.jsonl")
+    segment.unlink()
+    os.mkfifo(segment)
+    ended = cli("audit", *words)
+    assert (ended.status, "not a plain file" in ended.err) == (6, True), ended.err
+    ended = cli("audit", "verify")
+    assert ended.status == 1
+    assert f"bad: {segment}:0: special: it is a FIFO" in ended.err
+    assert json.loads(cli("audit", "verify", "--json").out)["first_bad"]["kind"] == "special"
+    ended = cli("audit", "prune", "--before", "2020")
+    assert (ended.status, "it is a FIFO" in ended.err) == (6, True)
+
+
+def test_stray_files_are_each_named(cli: Cli, state: Path) -> None:
+    for name in ("segment-0", "segment-0000000000000001.jsonl.old"):
+        (state / "audit" / name).touch()
+    ended = cli("audit", "verify")
+    assert ended.status == 1
+    assert ended.err.count("stray: it is no file of the log") == 2
+    assert len(json.loads(cli("audit", "verify", "--json").out)["strays"]) == 2
+
+
+@pytest.mark.parametrize("line", [b"x", b"[]", b"{}", b"\xff", b'"' + b"\\ud800" + b'"'])
+def test_a_line_that_is_no_record_is_told_where_records_are_read(
+    cli: Cli, state: Path, line: bytes
+) -> None:
+    assert cli("audit", "search").status == 0  # so that the index has it
+    (segment,) = (state / "audit").glob("segment-*.jsonl")
+    lines = segment.read_bytes().splitlines()
+    lines[1] = line + b" " * (len(lines[1]) - len(line))
+    segment.write_bytes(b"\n".join(lines) + b"\n")
+    for words in (("tail",), ("tail", "--json")):
+        ended = cli("audit", *words)
+        assert (ended.status, "a line that is no record" in ended.err) == (0, True)
+    assert "2 (changed!)" in cli("audit", "search").out
+    assert not json.loads(cli("audit", "show", "2", "--json").out)[0]["sound"]
+    for form in ("ocsf", "ecs", "cef"):
+        ended = cli("audit", "export", "--format", form)
+        assert (ended.status, "record 2 is none any more" in ended.err) == (1, True), ended.err
+
+
+@pytest.mark.parametrize("field", ['"seq":[]', '"uid":1e999', '"tool":"\\ud800"', '"time":{}'])
+def test_odd_values_in_an_edited_record_do_not_break_the_index(
+    cli: Cli, state: Path, field: str
+) -> None:
+    (segment,) = (state / "audit").glob("segment-*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b'"n":1', field.encode()))
+    assert "(changed!)" in cli("audit", "search").out
+    assert cli("audit", "export").status == 1
+
+
+@pytest.mark.parametrize("option", ["--key", "--public"])
+def test_a_fifo_named_for_keys_is_refused_and_a_pipe_of_the_shell_is_read(
+    cli: Cli, state: Path, tmp_path: Path, option: str
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    ended = cli("audit", "verify", option, str(tmp_path / "fifo"))
+    assert (ended.status, "is not a plain file" in ended.err) == (2, True)
+    readable, writable = os.pipe()
+    os.write(writable, cli("key", "export-public", "audit").out.encode())
+    os.close(writable)
+    assert cli("audit", "verify", "--public", f"/dev/fd/{readable}").status == 0
+    os.close(readable)
