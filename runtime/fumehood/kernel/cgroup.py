@@ -446,8 +446,7 @@ def sweep(layout: Layout) -> int:
         entry.name
         for parent in parents
         for entry in os.scandir(parent)
-        if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False)
-        if os.geteuid() in (0, entry.stat(follow_symlinks=False).st_uid)
+        if entry.name.startswith(PREFIX) and _may_remove(entry)
     }
     removed = 0
     for name in sorted(names):
@@ -457,6 +456,14 @@ def sweep(layout: Layout) -> int:
                 remove_tree(path)
             removed += 1
     return removed
+
+
+def _may_remove(entry: os.DirEntry[str]) -> bool:
+    try:
+        owner = entry.stat(follow_symlinks=False).st_uid
+        return entry.is_dir(follow_symlinks=False) and os.geteuid() in (0, owner)
+    except FileNotFoundError:  # another launcher sweeps as well
+        return False
 
 
 def remove_tree(path: Path) -> None:

@@ -221,3 +221,21 @@ def test_a_sweep_spares_a_launcher_that_has_not_locked_its_place_yet(
     cgroup.sweep(instance.layout)
     assert all(path.exists() for path in places(early))
     early.close()
+
+
+def test_a_sweep_bears_that_another_launcher_sweeps_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{cgroup.PREFIX}1-0-abcdef").mkdir()
+
+    scandir = os.scandir
+
+    def seen_and_gone(path: Path) -> list[os.DirEntry[str]]:
+        with scandir(path) as entries:
+            found = list(entries)
+        for entry in found:
+            os.rmdir(entry)
+        return found
+
+    monkeypatch.setattr(os, "scandir", seen_and_gone)
+    assert cgroup.sweep(cgroup.Layout(None, frozenset(), {}, (tmp_path,))) == 0
