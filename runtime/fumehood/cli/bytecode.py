@@ -7,25 +7,20 @@ archive, which `images.derive` holds to bytecode beside its sources.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
-import fumehood
+from fumehood.cli.errand import errand
 from fumehood.errors import EngineError
 from fumehood.images.derive import Compiler
 from fumehood.images.index import Image
 from fumehood.images.wheel import Python
 from fumehood.kernel.seccomp import load_named
 from fumehood.launcher import messages as m
-from fumehood.model.codec import encode
 from fumehood.model.plan import SCRATCH_MOUNTS, Ceilings, Limits, Mount, Plan
 from fumehood.places import Places
 from fumehood.resources import profile_directory
@@ -78,7 +73,7 @@ def compiler(places: Places, config: Config) -> Compiler:
     @contextmanager
     def compiled(image: Image, python: Python) -> Iterator[BinaryIO]:
         ceilings = _ceilings(places, config)
-        with _launcher(ceilings) as channel:
+        with errand("process", ceilings, ANSWER_SECONDS) as channel:
             descriptor = _run(channel, _plan(image, python, ceilings))
         with os.fdopen(descriptor, "rb") as archive:
             yield archive
@@ -119,37 +114,6 @@ def _plan(image: Image, python: Python, ceilings: Ceilings) -> Plan:
         limits=LIMITS,
         accepted=ceilings.accepted,
     )
-
-
-@contextmanager
-def _launcher(ceilings: Ceilings) -> Iterator[socket.socket]:
-    """A launcher for one sandbox. When the channel closes, however that happens, it ends."""
-    package = str(Path(fumehood.__file__).resolve().parent.parent)
-    code = (
-        f"import sys; sys.path.insert(0, {package!r}); "
-        "from fumehood.launcher.process import main; sys.exit(main(sys.argv[1:]))"
-    )
-    memory = os.memfd_create("fumehood-ceilings")
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        os.write(memory, json.dumps(encode(ceilings)).encode())
-        os.lseek(memory, 0, os.SEEK_SET)
-        given = (theirs.fileno(), memory)
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", code, *map(str, given)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=given,
-            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-        )
-    finally:
-        os.close(memory)
-        theirs.close()
-    try:
-        ours.settimeout(ANSWER_SECONDS)
-        yield ours
-    finally:
-        ours.close()
-        process.wait()
 
 
 def _run(channel: socket.socket, plan: Plan) -> int:

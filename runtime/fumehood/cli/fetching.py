@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import fumehood
+from fumehood.cli.errand import errand
 from fumehood.errors import EngineError, ImageError, ProtocolError
 from fumehood.images.external import last_line
 from fumehood.images.fetching import MAX_BYTES, MAX_FILES, Fetch, Fetcher
 from fumehood.launcher.fetch import Done, Job
-from fumehood.model.codec import decode, encode
+from fumehood.model.codec import decode
 from fumehood.model.plan import Limits
 from fumehood.resources import profile_directory
 
@@ -101,35 +98,11 @@ def _job(wanted: Fetch, uid: int, gid: int, accepted: tuple[str, ...]) -> Job:
 
 
 def _run(job: Job, seconds: float) -> Done:
-    """The helper from start to end. When the channel closes, however that happens, it ends."""
-    package = str(Path(fumehood.__file__).resolve().parent.parent)
-    code = (
-        f"import sys; sys.path.insert(0, {package!r}); "
-        "from fumehood.launcher.fetch import main; sys.exit(main(sys.argv[1:]))"
-    )
-    memory = os.memfd_create("fumehood-fetch")
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """The helper from start to end."""
     try:
-        os.write(memory, json.dumps(encode(job)).encode())
-        os.lseek(memory, 0, os.SEEK_SET)
-        given = (theirs.fileno(), memory)
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", code, *map(str, given)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=given,
-            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-        )
-    finally:
-        os.close(memory)
-        theirs.close()
-    try:
-        ours.settimeout(seconds + ANSWER_SECONDS)
-        data = ours.recv(MAX_ANSWER)
-        return decode(Done, json.loads(data))
+        with errand("fetch", job, seconds + ANSWER_SECONDS) as channel:
+            return decode(Done, json.loads(channel.recv(MAX_ANSWER)))
     except (OSError, ValueError, ProtocolError) as error:
         raise ImageError(
             "the sandbox for fetching gave no answer", "see its message above", detail=repr(error)
         ) from None
-    finally:
-        ours.close()
-        process.wait()

@@ -24,6 +24,8 @@ PLACE: Final = "/fetch"
 """Where the program sees `Fetch.work`."""
 CERTIFICATES: Final = "/etc/fetch-certificates.pem"
 """Where it sees the file of certificates that the host's configuration names."""
+NETWORK_SECONDS: Final = 1800.0
+"""For one run of a program that downloads."""
 MAX_BYTES: Final = 8 << 30
 MAX_FILES: Final = 20_000
 """What a program may have in `Fetch.work`, looked at twice a second while it runs."""

@@ -20,6 +20,7 @@ from fumehood.images.bounds import Bounds
 from fumehood.images.external import find
 from fumehood.images.fetching import (
     CERTIFICATES,
+    NETWORK_SECONDS,
     PLACE,
     Fetch,
     Fetcher,
@@ -35,7 +36,6 @@ from fumehood.images.streams import Decompressed
 from fumehood.images.tar import Member, TarReader
 from fumehood.images.tree import Tree
 
-SECONDS: Final = 1800.0
 FOLDER: Final = "node_modules"
 _BATCH: Final = 50
 _NPMRC, _LEFT = "/etc/fetch-npmrc", "packages"
@@ -133,7 +133,7 @@ def _download(missing: list[Package], work: Path, fetcher: Fetcher) -> Iterator[
             binds=tuple(binds),
             work=new_work(work, _LEFT),
             network=True,
-            seconds=SECONDS,
+            seconds=NETWORK_SECONDS,
         )
         try:
             fetcher(run)

@@ -20,6 +20,7 @@ from typing import Final
 from fumehood.errors import ImageError
 from fumehood.images.fetching import (
     CERTIFICATES,
+    NETWORK_SECONDS,
     PLACE,
     Fetch,
     Fetcher,
@@ -34,7 +35,6 @@ from fumehood.images.requirements import Requirement
 from fumehood.images.sources import Workplace
 from fumehood.images.wheel import Python
 
-SECONDS: Final = 1800.0
 OFFLINE_SECONDS: Final = 120.0
 MAX_WHEELS: Final = 1000
 _OLDEST_GLIBC: Final = 5
@@ -121,7 +121,12 @@ def _with_network(offline: Fetch, settings: PipSettings, work: Path) -> Fetch:
         binds.append((str(copy), CERTIFICATES))
         argv += ["--cert", CERTIFICATES]
     return replace(
-        offline, argv=tuple(argv), binds=tuple(binds), work=work, network=True, seconds=SECONDS
+        offline,
+        argv=tuple(argv),
+        binds=tuple(binds),
+        work=work,
+        network=True,
+        seconds=NETWORK_SECONDS,
     )
 
 
