@@ -134,20 +134,28 @@ class Principals(_Strict):
 
 
 class Accounts(_Strict):
-    """The range of host UIDs (and equal GIDs) that tools run as; nobody else may use it."""
+    """The range of host UIDs (and equal GIDs) that tools run as, and one more behind it; nobody
+    else may use them."""
 
-    first: Annotated[int, *whole(FIRST_FREE_UID, MAX_UID)] = Field(
+    first: Annotated[int, *whole(FIRST_FREE_UID, MAX_UID - 1)] = Field(
         default=1_900_000_000, description="first UID"
     )
     count: Annotated[int, *whole(1, 1_000_000)] = Field(
         default=10_000, description="how many; each tool name takes one and keeps it"
     )
 
+    @property
+    def libraries(self) -> int:
+        """The account that pip, npm and Python's compiler run as: behind the range, never a
+        tool's."""
+        return self.first + self.count
+
     @model_validator(mode="after")
     def _fits(self) -> Accounts:
-        if self.first + self.count - 1 > MAX_UID:
+        if self.libraries > MAX_UID:
             raise FieldError(
-                f"the range {self.first} to {self.first + self.count - 1} passes {MAX_UID}",
+                f"the range {self.first} to {self.libraries - 1}, and {self.libraries} for "
+                f"libraries, passes {MAX_UID}",
                 "lower first or count",
             )
         return self

@@ -437,14 +437,15 @@ def test_code_that_runs_while_libraries_are_compiled_reaches_nothing(
         )
         derived = hood.cli(
             "image", "derive", str(tmp_path / "requirements.txt"),
-            "--wheels", str(tmp_path / "wheels"), "--json",
+            "--wheels", str(tmp_path / "wheels"), "--config", str(hood.place / "config.yaml"),
+            "--json",
         )  # fmt: skip
         assert derived.returncode == 0, derived.stderr
     tree = hood.state / "images/trees" / json.loads(derived.stdout)["digest"][7:]
     compiled = (tree / SITE / "lib/__pycache__/__init__.cpython-311.pyc").read_text()
     found = json.loads(compiled)
-    own = Config().accounts  # the command is given no configuration: the account behind the range
-    assert found.pop("uid") == own.first + own.count
+    own = Config.from_json((hood.place / "config.yaml").read_text()).accounts
+    assert found.pop("uid") == own.libraries
     assert set(found.pop("variables")) <= {"LANG", "PATH", "PWD"}
     assert found.pop("processes") == 2  # the sandbox's init, and itself
     assert len(found) == 9

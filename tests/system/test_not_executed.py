@@ -64,11 +64,13 @@ def test_a_sandbox_killed_by_a_stranger_is_no_missing_program(hood: Hood) -> Non
 IN_PLACE_OF = 'mount --bind "$1" "$2"; shift 2; exec "$@"'
 
 
-def test_a_launcher_that_cannot_start_says_why_and_ends_the_daemon_with_its_status(
-    tmp_path: Path,
+@pytest.mark.parametrize(("gid", "whose"), [(1_963_000_003, "tools"), (1_963_000_010, "libraries")])
+def test_accounts_that_are_somebody_elses_keep_the_daemon_from_starting(
+    tmp_path: Path, gid: int, whose: str
 ) -> None:
+    """Of tools' accounts it is the launcher that says why, and ends the daemon with its status."""
     groups = tmp_path / "group"
-    groups.write_text(Path("/etc/group").read_text() + "strangers:x:1963000003:\n")
+    groups.write_text(Path("/etc/group").read_text() + f"strangers:x:{gid}:\n")
     config = tmp_path / "config.yaml"
     config.write_text("accounts: {first: 1963000000, count: 10}\n")
     words = ["serve", "--socket", str(tmp_path / "socket"), "--state", str(tmp_path / "state")]
@@ -79,8 +81,10 @@ def test_a_launcher_that_cannot_start_says_why_and_ends_the_daemon_with_its_stat
     )  # fmt: skip
     assert ended.returncode == 2, ended.stderr
     said = ended.stderr.splitlines()
-    assert any(line.startswith("error: accounts: ") and "strangers" in line for line in said)
-    assert "remedy: choose another accounts.first in the configuration" in said
+    errors = [line for line in said if line.startswith("error: accounts: ")]
+    assert any("strangers" in line for line in errors)
+    assert any("for fetching" in line for line in errors) == (whose == "libraries")
+    assert any(line.endswith("choose another accounts.first in the configuration") for line in said)
     assert not (tmp_path / "socket").exists()
 
 

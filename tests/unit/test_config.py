@@ -124,6 +124,7 @@ def test_the_defaults_are_those_documented() -> None:
     assert (config.socket_group, config.supervisor_user) == ("fumehood", "fumehood")
     assert (config.callers, config.operators) == (None, None)
     assert (config.accounts.first, config.accounts.count) == (1_900_000_000, 10_000)
+    assert config.accounts.libraries == 1_900_010_000
     assert config.ceilings.to_plan() == Limits(
         600_000, 2_000, 2 << 30, 512, 512 << 20, 65_536, 16 << 20
     )
@@ -240,7 +241,8 @@ def test_an_empty_list_is_not_the_default() -> None:
         ("ceilings: {memory: 0MiB}", "expected a size"),
         ("accounts: {first: 1000}", f"1000 is below the least allowed, {FIRST_FREE_UID}"),
         ("accounts: {count: 0}", "0 is below the least allowed, 1"),
-        (f"accounts: {{first: {MAX_UID}, count: 2}}", "the range .* passes"),
+        (f"accounts: {{first: {MAX_UID - 1}, count: 2}}", "the range .* passes"),
+        (f"accounts: {{first: {MAX_UID - 9}, count: 10}}", "and .* for libraries, passes"),
         ("callers: {users: ann}", "expected a list"),
         ("callers: {users: [-1]}", r"callers\.users\[0\]: -1 is no account"),
         ("callers: {users: [true]}", "true is no account"),

@@ -84,8 +84,7 @@ def compiler(places: Places, config: Config) -> Compiler:
 def _ceilings(places: Places, config: Config) -> Ceilings:
     root = os.geteuid() == 0
     return Ceilings(
-        # The account behind the range: never a tool's.
-        uid_first=config.accounts.first + config.accounts.count if root else 0,
+        uid_first=config.accounts.libraries if root else 0,
         uid_count=1 if root else 0,
         uid_own=-1 if root else os.geteuid(),
         store=str(places.state / "images" / "blobs"),  # no plan of ours mounts a tool

@@ -24,7 +24,7 @@ from fumehood.kernel import accounts, cgroup, fsverity
 from fumehood.places import Places
 
 if TYPE_CHECKING:
-    from fumehood.config import Config
+    from fumehood.config import Accounts, Config
 
 SECONDS: Final = 10
 OLDEST_PYTHON: Final = (3, 11)
@@ -73,7 +73,7 @@ def host(places: Places, accept: tuple[str, ...] = ()) -> Iterator[Check]:
     yield from cgroups(accepted)
     if root:
         yield supervisor(config)
-        yield service_accounts(config.accounts.first, config.accounts.count)
+        yield service_accounts(config.accounts)
     else:
         yield rootless(accepted)
     yield tool_files(places.state, root=root)
@@ -195,14 +195,29 @@ def supervisor(config: Config) -> Check:
     return Check("supervisor", "ok", f"user {user} ({uid}), socket group {group} ({gid})")
 
 
-def service_accounts(first: int, count: int) -> Check:
-    """The range of tools' accounts: no account, group or subordinate range may lie in it."""
+def service_accounts(own: Accounts) -> Check:
+    """The accounts of tools and the one of libraries: no account, group or subordinate range may
+    have one of them."""
     try:
-        accounts.check_range(first, count)
+        accounts.check_range(own.first, own.count)
+        libraries_account(own)
     except ConfigError as error:
         return Check("service_account", "missing", error.cause, error.remedy)
-    found = f"UIDs and GIDs {first} to {first + count - 1} belong to nobody (passwd, group, sub?id)"
+    found = f"UIDs and GIDs {own.first} to {own.libraries} belong to nobody (passwd, group, sub?id)"
     return Check("service_account", "ok", found)
+
+
+def libraries_account(own: Accounts) -> None:
+    """Raises ConfigError when somebody has the account that libraries are fetched and compiled
+    as."""
+    try:
+        accounts.check_range(own.libraries, 1)
+    except ConfigError as error:
+        raise ConfigError(
+            f"accounts: {own.libraries}, behind the range of tools, is for fetching and compiling "
+            f"libraries: {error.cause.removeprefix('accounts: ')}",
+            error.remedy,
+        ) from None
 
 
 def tool_files(state: Path, *, root: bool) -> Check:

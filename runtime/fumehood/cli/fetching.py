@@ -36,8 +36,7 @@ MAX_ANSWER: Final = 256 * 1024
 def fetcher(config: Config) -> Fetcher:
     """What `images.derive` takes. config: for the range of accounts and what is accepted."""
     root = os.geteuid() == 0
-    # The account behind the range: never a tool's.
-    uid = config.accounts.first + config.accounts.count if root else os.geteuid()
+    uid = config.accounts.libraries if root else os.geteuid()
     gid = uid if root else os.getegid()
 
     def fetch(wanted: Fetch) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from fumehood.cli import elapsed
-from fumehood.cli.options import JsonOption, SocketOption, StateOption, chosen
+from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import note, out, out_json, say, size, table
 from fumehood.client import Client
 from fumehood.errors import DaemonUnreachable, ExitStatus, ImageError, UsageError
@@ -73,6 +73,7 @@ def build(
     name: NameOption = None,
     as_json: JsonOption = False,
     state: StateOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Build images from Debian packages, with mmdebstrap; no container registry is asked.
 
@@ -84,7 +85,7 @@ def build(
     loaded = [load(path) for path in recipes]
     if name is not None and len(loaded) > 1:
         raise UsageError("--name is for one image", "build them one after the other")
-    store = _bounded_store(chosen(state=state))
+    store = _bounded_store(chosen(state=state, config=config))
     images = []
     for recipe in loaded:
         called = name or recipe.name
@@ -116,6 +117,7 @@ def import_(
     name: NameOption = None,
     as_json: JsonOption = False,
     state: StateOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Read a root file system into the store. Nothing in it is executed.
 
@@ -124,7 +126,8 @@ def import_(
     volumes are dropped.
     """
     with elapsed.shown(f"importing {source}"):
-        image = _bounded_store(chosen(state=state)).import_(source, name or _default_name(source))
+        store = _bounded_store(chosen(state=state, config=config))
+        image = store.import_(source, name or _default_name(source))
     if as_json:
         out_json(asdict(image))
     else:
@@ -303,6 +306,7 @@ def derive(
     ] = None,
     as_json: JsonOption = False,
     state: StateOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Add Python or Node libraries to an image, once; tools with the same requirements share it.
 
@@ -316,7 +320,7 @@ def derive(
         named = "node"
     elif requirements.suffix in (".yaml", ".yml", ".json"):
         text, named = _requirements_of(requirements)
-    image = prepare(chosen(state=state), base or named, text, wheels)
+    image = prepare(chosen(state=state, config=config), base or named, text, wheels)
     if as_json:
         out_json(asdict(image))
     else:

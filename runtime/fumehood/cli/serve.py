@@ -131,6 +131,7 @@ def configuration(places: Places, accept: Sequence[str] = ()) -> Config:
 
 def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
     """What the keeper needs, with the state directory made. Raises ConfigError, EngineError."""
+    from fumehood.cli import checks
     from fumehood.cli.key import master_of
     from fumehood.engines import bwrap
     from fumehood.launcher.keeper import Settings
@@ -146,6 +147,8 @@ def prepare(places: Places, config: Config, lent: Lent = Lent()) -> Settings:
             "engines: docker needs root", "run Fumehood as root, or leave docker out of engines"
         )
     uid, gid, groups = supervisor_account(config) if root else (-1, -1, ())
+    if root:  # of the accounts of tools the launchers ask
+        checks.libraries_account(config.accounts)
     make_state(places.state, uid, gid)
     image_store = lent.images or places.state / "images"
     if lent.images is None:

@@ -13,7 +13,7 @@ import typer
 from fumehood.cli import check, image, imports, pack, signing, vendor
 from fumehood.cli.check import AcceptOption
 from fumehood.cli.complete import tool_names
-from fumehood.cli.options import JsonOption, SocketOption, StateOption, chosen
+from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import error_object, note, out, out_json, say, table
 from fumehood.client import Client
 from fumehood.errors import DaemonUnreachable, FumehoodError, UnknownTool
@@ -54,6 +54,7 @@ def add(
     as_json: JsonOption = False,
     socket: SocketOption = None,
     state: StateOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Register tools from their manifests and the folders beside them.
 
@@ -67,7 +68,7 @@ def add(
     """
     packages = [(path, pack.load(path)) for path in manifests]
     for _, package in packages:
-        image.ensure(package, chosen(socket, state))
+        image.ensure(package, chosen(socket, state, config))
     entries: list[Entry] = []
     refusals: list[tuple[Path, FumehoodError]] = []
     with Client.connect(chosen(socket).socket) as client:

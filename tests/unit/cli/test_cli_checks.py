@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from fumehood.cli import checks
-from fumehood.config import Config
+from fumehood.config import Accounts, Config
 from fumehood.engines import bwrap
 from fumehood.places import Places
 
@@ -99,11 +100,15 @@ def test_the_configuration_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     assert "config.yaml:1" in check.found
 
 
-def test_an_account_range_with_an_account_in_it_is_missing() -> None:
-    assert checks.service_accounts(1_900_000_000, 10_000).state == "ok"
-    found = checks.service_accounts(65_534, 1)
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [(65_534, r"\+1 contains the UID of nobody"), (65_533, r"for fetching .* the UID of nobody")],
+)
+def test_a_range_with_somebodys_account_in_or_behind_it_is_missing(first: int, said: str) -> None:
+    assert checks.service_accounts(Accounts()).state == "ok"
+    found = checks.service_accounts(Accounts.model_construct(first=first, count=1))
     assert found.state == "missing"
-    assert "nobody" in found.found
+    assert re.search(said, found.found)
 
 
 @pytest.mark.parametrize(
