@@ -207,15 +207,21 @@ def remove(
     force: Annotated[
         bool, typer.Option("--force", help="Also images that registered tools use.")
     ] = False,
+    as_json: JsonOption = False,
     state: StateOption = None,
     socket: SocketOption = None,
 ) -> None:
     """Remove names; an image goes with its last one."""
     store, where = _store(state), chosen(socket, state)
     used = frozenset[str]() if force else in_use(where.state, where.socket)
+    removed = []
     for reference in references:
         for image in store.remove(reference, in_use=used, force=force):
-            out(f"removed {image.name}  {image.digest}\n")
+            removed.append(image)
+            if not as_json:
+                out(f"removed {image.name}  {image.digest}\n")
+    if as_json:
+        out_json([asdict(image) for image in removed])
 
 
 def in_use(state: Path, socket: Path) -> frozenset[str]:

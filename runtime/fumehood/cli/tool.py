@@ -253,6 +253,7 @@ def approve(
     name: NameArgument,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The version to be called.")],
     accept: AcceptOption = None,
+    as_json: JsonOption = False,
     socket: SocketOption = None,
 ) -> None:
     """Make a pending version of a tool, or an earlier one, the one that is called.
@@ -263,7 +264,10 @@ def approve(
     with Client.connect(chosen(socket).socket) as client:
         _show_changes(client, name, version)
         entry = client.approve_tool(name, version, accept=accept or ())
-    out(f"approved {name} {version}  {entry['digest']}\n")
+    if as_json:
+        out_json(entry)
+    else:
+        out(f"approved {name} {version}  {entry['digest']}\n")
 
 
 def _show_changes(client: Client, name: str, version: str) -> None:

@@ -486,10 +486,8 @@ def named(entries: Sequence[Entry], prefix: str) -> Entry:
     """The one key whose id begins with `prefix`. Raises KeyringError."""
     found = [entry for entry in entries if entry.id.startswith(prefix)] if prefix else []
     if len(found) != 1:
-        what = "no key" if not found else f"{len(found)} keys"
-        raise KeyringError(
-            f"{what} in the ring begin with {prefix[:40]!r}", "`fumehood key list` shows the keys"
-        )
+        what = f"{len(found)} keys of the ring begin" if found else "no key of the ring begins"
+        raise KeyringError(f"{what} with {prefix[:40]!r}", "`fumehood key list` shows the keys")
     return found[0]
 
 

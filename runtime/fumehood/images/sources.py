@@ -30,6 +30,10 @@ DOCKER: Final = "docker:"
 REGISTRY: Final = "docker://"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_HOPS = 8
+_REMEDY: Final = (
+    "name a folder, a tar archive, an OCI layout, docker:NAME of the local Docker Engine, or "
+    "docker://… in a registry"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,10 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror}") from None
+        raise ImageError(f"{path} cannot be read: {error.strerror}", _REMEDY) from None
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ImageError(f"{path} is neither a file nor a directory")
+            raise ImageError(f"{path} is neither a file nor a directory", _REMEDY)
         yield file
 
 

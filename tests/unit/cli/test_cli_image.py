@@ -66,7 +66,17 @@ def test_an_image_is_imported_listed_shown_and_removed(images: Images, archive: 
     assert json.loads(images("show", "small", "--sbom"))["bomFormat"] == "CycloneDX"
     assert images("verify") == "ok: all images\n"
     assert images("remove", "small").startswith("removed small:latest")
+    assert json.loads(images("import", str(archive), "--json"))["digest"] == listed["digest"]
+    (removed,) = json.loads(images("remove", "small", "--json"))
+    assert removed["name"] == "small:latest"
     assert json.loads(images("list", "--json")) == []
+
+
+def test_what_cannot_be_imported_is_told_with_a_remedy(images: Images, tmp_path: Path) -> None:
+    for path in (tmp_path / "none", Path("/dev/null")):
+        said = images("import", str(path), "--name", "x", status=1)
+        assert str(path) in said
+        assert "remedy: name a folder" in said
 
 
 def test_a_changed_tree_is_told_with_status_1(images: Images, archive: Path) -> None:

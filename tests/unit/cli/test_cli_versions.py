@@ -39,4 +39,5 @@ def test_an_approval_accepts_findings_by_name(cli: Cli, supervisor: FakeSupervis
     ended = cli("tool", "approve", "echo", "1.0.0", "--accept", "look_alike", "--accept", "changes")
     assert (ended.status, supervisor.accepted) == (0, ("look_alike", "changes"))
     assert ended.out.startswith("approved echo 1.0.0")
+    assert json.loads(cli("tool", "approve", "echo", "1.0.0", "--json").out)["digest"]
     assert cli("tool", "approve", "nosuch", "1.0.0").status == 3
