@@ -109,3 +109,28 @@ def test_the_readme_counts_the_examples() -> None:
     count = len(list((ROOT / "examples").glob("*/tool.yaml")))
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     assert f"has {words[count]} of them" in README
+
+
+def test_the_architecture_names_every_folder_and_nothing_else() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    (block,) = re.findall(r"^## Folders\n```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    below = re.findall(r"^  (\S+)", block, re.MULTILINE)
+    top = re.findall(r"^(\S+)", block, re.MULTILINE)
+    package = ROOT / top[0]
+    marks = {"__init__.py", "py.typed", "profiles"}
+    """Of Python's packaging, and the link that the line of resources.py tells of."""
+    there = {path.name + "/" * path.is_dir() for path in package.iterdir()}
+    assert sorted(below) == sorted(there - {"__pycache__/", *marks, "profiles/"})
+    folders = {path.name + "/" for path in ROOT.iterdir() if path.is_dir()}
+    kept = {name for name in folders if not name.startswith(".") and name != "build/"}
+    assert sorted(top[1:]) == sorted(kept - {"runtime/"})
+
+
+def test_the_architecture_names_only_modules_that_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py)?)`", text))
+    assert len(named) > 10
+    package = ROOT / "runtime" / "fumehood"
+    assert [
+        name for name in named if not (package / name).exists() and not (ROOT / name).exists()
+    ] == []

@@ -1,4 +1,4 @@
-"""Runs pip and npm for `images`, each time in a sandbox of its own that has the network.
+"""Runs pip and npm for `images`, each time in a sandbox of its own, with a network or without.
 
 They parse what an index answers, so they run as a service account behind the range of the tools,
 through a small privileged process (`launcher.fetch`) that reads back what confines them.
