@@ -199,3 +199,14 @@ def test_privileged_processes_load_the_standard_library_and_little_of_ours(entra
         for name in ours
         if name not in PRIVILEGED_MODULES and room(name) not in PRIVILEGED_ROOMS
     }
+
+
+def test_every_complaint_of_the_type_checker_that_is_silenced_has_its_reason() -> None:
+    silenced = re.compile(r"#\s*type:\s*ignore(?!\[[a-z,-]+\]  # \S)")
+    found = [
+        f"{path.relative_to(PACKAGE)}:{number}"
+        for path in modules()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if silenced.search(line)
+    ]
+    assert found == []

@@ -71,4 +71,4 @@ def follow(directory: Path, place: Place) -> Iterator[bytes]:
         lines, place = read_on(directory, place)
         yield from lines
         if not lines:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)  # Python has no inotify(7)

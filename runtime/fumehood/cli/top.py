@@ -131,6 +131,7 @@ def _summary(report: Mapping[str, Any]) -> str:
 
 
 def _print(client: Client, interval: float, count: int) -> None:
+    """Frames of plain text, `interval` seconds apart."""
     looks = Looks()
     for number in range(count):
         if number:

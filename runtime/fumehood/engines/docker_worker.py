@@ -188,7 +188,7 @@ class Worker(threading.Thread):
         self._closed.wait()
         deadline = time.monotonic() + _GROUP_SECONDS
         while not self._remove_group() and time.monotonic() < deadline:
-            time.sleep(_GROUP_POLL_SECONDS)
+            time.sleep(_GROUP_POLL_SECONDS)  # runc tells nobody when it removed its group
 
     def _converse(self) -> None:
         with contextlib.closing(self._home.api()) as api:
@@ -252,7 +252,7 @@ class Worker(threading.Thread):
             elif time.monotonic() > deadline:
                 raise EngineError("Docker does not see the container's end", control="docker")
             else:
-                time.sleep(_EXIT_POLL_SECONDS)
+                time.sleep(_EXIT_POLL_SECONDS)  # it is dead; Docker is about to see that
             ending = api.ending(container)
         return ending
 

@@ -94,7 +94,7 @@ class Gateway:
         connection = Connection(sock, caller, route=route, bounds=self.bounds, held=self.held)
         try:
             await connection.run(speak)
-        except Exception:
+        except Exception:  # recorded: one connection must not end those of others
             log.exception("connection failed", uid=caller.uid)
 
     async def _sdk(self) -> Speaker:

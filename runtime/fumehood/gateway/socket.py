@@ -200,7 +200,7 @@ async def _accept(listener: socket.socket) -> socket.socket:
             if error.errno not in _NO_ROOM:
                 raise
             log.warning("no room for a connection", error=str(error))
-            await anyio.sleep(_RETRY_SECONDS)
+            await anyio.sleep(_RETRY_SECONDS)  # it stays readable: waiting for that would spin
         else:
             await cancel_shielded_checkpoint()  # a cancellation here would lose the connection
             return connection

@@ -479,7 +479,7 @@ def remove_tree(path: Path) -> None:
                     kill_each([int(p) for p in Path(directory, "cgroup.procs").read_text().split()])
             _rmdir(Path(directory))
         if path.is_dir():
-            time.sleep(0.005)
+            time.sleep(0.005)  # v1 tells nobody that a group is empty
 
 
 def _own_process() -> str:

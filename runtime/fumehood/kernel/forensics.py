@@ -117,7 +117,7 @@ def _wait_frozen(evidence: Evidence) -> bool:
             return True
         if time.monotonic() >= until:
             break
-        time.sleep(0.001)
+        time.sleep(0.001)  # microseconds, unless a process of it is deep in the kernel
     return False
 
 

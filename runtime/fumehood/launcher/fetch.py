@@ -312,7 +312,7 @@ class _Fetching:
         while wrong:
             if time.monotonic() > deadline or pidfd.has_ended(self._pidfd):
                 raise EngineError(f"bubblewrap did not finish: {wrong[0]}", control="sandbox")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)  # mounts and limits of another process send no event
             with contextlib.suppress(BlockingIOError):
                 text += os.read(status, _MAX_STATUS)
             for line in text.split(b"\n")[:-1]:
@@ -349,7 +349,7 @@ class _Fetching:
                 return
             if time.monotonic() > deadline:
                 raise EngineError("its seccomp filter is not loaded", control="seccomp")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)  # nor does the loading of a filter
 
     def _watch(self, output: int, disk: Disk) -> None:
         """Until the program ends, or is not to go on."""
@@ -400,6 +400,6 @@ class _Fetching:
                 break
         while group.members():
             group.kill()
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)  # v1 tells nobody that a group is empty
         group.remove()
         return code

@@ -112,7 +112,7 @@ class Vault:
                         "another tool's files are being stored", "try again"
                     ) from None
             _check_wanted(gone)
-            time.sleep(0.02)
+            time.sleep(0.02)  # flock(2) knows no limit of time, and nobody may be waiting any more
         try:
             yield
         finally:

@@ -32,7 +32,7 @@ def encode(value: object) -> Any:
     if kind in _PLAIN:
         return value
     if kind is tuple:
-        items: tuple[object, ...] = value  # type: ignore[assignment]
+        items: tuple[object, ...] = value  # type: ignore[assignment]  # narrowed by type()
         return [item if type(item) in _PLAIN else encode(item) for item in items]
     if dataclasses.is_dataclass(kind):
         encoded = {}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from fumehood.scan.detector import Confidence
+from fumehood.scan.detector import Confidence, Severity
 from fumehood.scan.patterns import Found, Judge, PatternDetector, Rule
 from fumehood.scan.phrases import PHRASES
 from fumehood.scan.spelling import Respelling
@@ -107,11 +107,11 @@ _IN_SENTENCE: Final = r"(?:[^\n\xe3]|\xe3[^\x80]|\xe3\x80[^\x82])"
 
 
 def _rule(
-    name: str, pattern: str, judge: Judge | Confidence = "medium", severity: str = "medium"
+    name: str, pattern: str, judge: Judge | Confidence = "medium", severity: Severity = "medium"
 ) -> Rule:
     decide = _spoken(judge) if isinstance(judge, str) else judge
     pattern = pattern.replace(r"[^\n]{", _IN_SENTENCE + "{")
-    return Rule(name, severity, pattern, judge=decide, kind="injection")  # type: ignore[arg-type]
+    return Rule(name, severity, pattern, judge=decide, kind="injection")
 
 
 RULES: Final[Sequence[Rule]] = (
