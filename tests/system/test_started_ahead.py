@@ -106,3 +106,62 @@ open("/tmp/call", "wb").write(b"x" * {MIB})
     assert used["memory_peak_bytes"] > 40 * MIB
     rules = {item["rule"] for item in result["findings"]}
     assert "limit-pids" not in rules
+
+
+UNFIT = {
+    "it wrote before it was fed": """
+import json, sys
+print("ahead", flush=True)
+print(json.load(sys.stdin)["n"])
+""",
+    "it ended before it was fed": 'open("/out/answer", "w").write("42")',
+}
+"""Tools that must not run ahead of their call, by what `tool show` says of them."""
+
+
+@pytest.mark.parametrize("reason", UNFIT)
+def test_a_container_that_does_not_wait_is_only_opened_from_then_on(
+    warm: Hood, reason: str
+) -> None:
+    """Its manifest wants it started; bubblewrap's is in test_warm.py."""
+    on = On(warm, "docker")
+    tool = on.script(UNFIT[reason], warm="started", **LIMITS)
+    calls = iter(range(1_000))
+
+    def right() -> None:
+        number = next(calls)
+        result = warm.call(tool, {"n": number})
+        assert (result["status"], result["exit_code"]) == ("ok", 0), result
+        if "wrote" in reason:
+            assert result["content"][0]["text"] == f"ahead\n{number}\n"
+        else:
+            assert result["content"][-1]["resource"]["text"] == "42"
+
+    right()
+    eventually(lambda: bool(notes(warm, tool)), 30, "it was started ahead, and seen not to wait")
+    for _ in range(2):
+        eventually(lambda: held(warm, tool) != [], 30, "one is opened")
+        waiting = held(warm, tool)
+        assert on.call("print(1)")["content"][0]["text"] == "1\n"
+        assert held(warm, tool) == waiting, "who is started ahead has been by now"
+        right()
+    assert notes(warm, tool) == [f"not started ahead of calls: {reason}"]
+
+
+def notes(running: Hood, tool: str) -> list[str]:
+    with running.client() as client:
+        return [note for note in client.show_tool(tool)["notes"] if "started ahead" in note]
+
+
+def held(running: Hood, tool: str) -> list[int]:
+    """PIDs of the tool's programs, where each stands at its first instruction."""
+    pids = processes_of(running.account(tool)) + processes_of(*running.leased)
+    found = {pid: state(pid) for pid in pids if comm(pid).startswith("python")}
+    return list(found) if set(found.values()) == {"t"} else []
+
+
+def state(pid: int) -> str:
+    """`t`: stopped by whoever traces it (proc(5)); empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
