@@ -46,10 +46,13 @@ MAY = {
     "launcher": {*BASE, "kernel", "images", "engines"},
     "supervisor": {*BASE, "crypto", "kernel", "catalog", "admission", "scan", "audit", "launcher"},
     "gateway": {*BASE, "catalog", "admission", "supervisor"},
-    # The composition root: joins the rooms into one process, and nobody imports it.
-    "daemon": {
+    # The composition root, and its process, which nobody imports.
+    "composition": {
         *BASE, "crypto", "kernel", "catalog", "admission", "scan", "audit", "images", "engines",
-        "launcher", "supervisor", "gateway",
+        "launcher", "supervisor",
+    },
+    "daemon": {
+        *BASE, "crypto", "scan", "audit", "launcher", "supervisor", "gateway", "composition",
     },
     # A running daemon is reached through `client` only. `serve` becomes the keeper, `doctor`
     # asks the kernel and the engines, `audit verify` reads the log on disk, `image` works on the
