@@ -21,7 +21,7 @@ from typing import Final
 from fumehood.engines import docker_scratch, docker_seccomp, elf
 from fumehood.engines.docker_scratch import ScratchSpaces
 from fumehood.errors import EngineError
-from fumehood.kernel import accounts, cgroup, libc, proc, profile_files, seccomp
+from fumehood.kernel import accounts, cgroup, cgroup_sweep, libc, proc, profile_files, seccomp
 from fumehood.launcher import tool_trees
 from fumehood.launcher.denials import Denials
 from fumehood.launcher.loop import Launcher, serve
@@ -65,7 +65,7 @@ def prepare(channel: socket.socket, given: DockerLaunch) -> tuple[Launcher, str,
             control="service_account",
         )
     layout = cgroup.discover()
-    swept = cgroup.sweep(layout) + docker_scratch.sweep()
+    swept = cgroup_sweep.sweep(layout) + docker_scratch.sweep()
     accounts.check_range(limits.uid_first, limits.uid_count)
     init = find_init()
     cgroups = cgroup.Instance.create(layout)

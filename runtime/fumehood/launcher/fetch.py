@@ -28,7 +28,17 @@ from pathlib import Path
 
 from fumehood.engines import bwrap
 from fumehood.errors import EngineError, ExitStatus, FumehoodError
-from fumehood.kernel import accounts, cgroup, libc, pidfd, proc, readback, rootfs, seccomp
+from fumehood.kernel import (
+    accounts,
+    cgroup,
+    cgroup_sweep,
+    libc,
+    pidfd,
+    proc,
+    readback,
+    rootfs,
+    seccomp,
+)
 from fumehood.launcher.fetch_disk import Disk
 from fumehood.launcher.fetch_proof import shared_namespaces, wrong_descriptors, wrong_mounts
 from fumehood.launcher.loop import keep_descriptors
@@ -174,7 +184,7 @@ class _Fetching:
         program = seccomp.compile_bpf(seccomp.narrowed(profile, DENIED))
         host = proc.namespaces("self")
         layout = cgroup.discover()
-        cgroup.sweep(layout)
+        cgroup_sweep.sweep(layout)
         cgroups = cgroup.Instance.create(layout)
         try:
             for control, reason in cgroups.problems.items():

@@ -22,7 +22,7 @@ from typing import NoReturn
 
 import fumehood
 from fumehood.errors import ConfigError, EngineError, ExitStatus, ProtocolError
-from fumehood.kernel import cgroup, libc, proc, rootfs
+from fumehood.kernel import cgroup, cgroup_sweep, libc, proc, rootfs
 from fumehood.launcher import messages as m
 from fumehood.launcher import sealing
 from fumehood.launcher.loop import (
@@ -373,7 +373,7 @@ class Keeper:
             self._on_children()
         self._kill_strays()
         with contextlib.suppress(OSError):
-            cgroup.sweep(cgroup.discover())
+            cgroup_sweep.sweep(cgroup.discover())
         with contextlib.suppress(OSError):
             if self._socket and _inode(self._settings.socket) == self._socket:
                 os.unlink(self._settings.socket)

@@ -17,6 +17,7 @@ from fumehood.engines.bubblewrap import Bubblewrap, Stage
 from fumehood.kernel import (
     accounts,
     cgroup,
+    cgroup_sweep,
     libc,
     proc,
     profile_files,
@@ -70,7 +71,7 @@ def prepare(channel: socket.socket, limits: Ceilings) -> tuple[Launcher, str, in
     denials = Denials.open(rootless=rootless)
     profiles, filters, logged = _load_profiles(limits, logging=denials.fd >= 0)
     layout = cgroup.discover()
-    swept = cgroup.sweep(layout)
+    swept = cgroup_sweep.sweep(layout)
     cgroups = cgroup.Instance.create(layout)
     host = proc.namespaces("self")
     stage = _build_stage(limits, layout, rootless=rootless)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fumehood.errors import EngineError
-from fumehood.kernel import cgroup, proc
+from fumehood.kernel import cgroup, cgroup_sweep, proc
 from fumehood.model.plan import Limits
 
 LIMITS = Limits(1000, 500, 32 << 20, 10, 1 << 20, 256, 1 << 20)
@@ -190,7 +190,7 @@ def test_a_sweep_kills_what_a_dead_launcher_left_and_spares_the_living(
     dead.group("aaaaaaaa", LIMITS, 0).attach(sleeper.pid)
     os.close(dead._lock)  # what the kernel does when the launcher dies
     living = instance.group("bbbbbbbb", LIMITS, 0)
-    cgroup.sweep(instance.layout)
+    cgroup_sweep.sweep(instance.layout)
     assert sleeper.wait(5) == -signal.SIGKILL
     assert not any(path.exists() for path in places(dead))
     assert all(path.exists() for path in places(living))
@@ -205,7 +205,7 @@ def test_a_sweep_of_an_ordinary_user_leaves_the_instances_of_others(
     owner = places(dead)[0].stat().st_uid
     monkeypatch.setattr(os, "geteuid", lambda: owner + 4321)
     monkeypatch.setattr(cgroup, "parent_in_unified", lambda layout: layout.unified)
-    assert cgroup.sweep(instance.layout) == 0
+    assert cgroup_sweep.sweep(instance.layout) == 0
     assert all(path.exists() for path in places(dead))
     monkeypatch.undo()
     dead._lock = -1
@@ -218,7 +218,7 @@ def test_a_sweep_spares_a_launcher_that_has_not_locked_its_place_yet(
     early = cgroup.Instance.create(instance.layout)
     os.close(early._lock)
     early._lock = -1
-    cgroup.sweep(instance.layout)
+    cgroup_sweep.sweep(instance.layout)
     assert all(path.exists() for path in places(early))
     early.close()
 
@@ -238,4 +238,4 @@ def test_a_sweep_bears_that_another_launcher_sweeps_too(
         return found
 
     monkeypatch.setattr(os, "scandir", seen_and_gone)
-    assert cgroup.sweep(cgroup.Layout(None, frozenset(), {}, (tmp_path,))) == 0
+    assert cgroup_sweep.sweep(cgroup.Layout(None, frozenset(), {}, (tmp_path,))) == 0
