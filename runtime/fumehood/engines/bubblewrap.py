@@ -5,15 +5,20 @@ Standard library and kernel room only, since it runs inside the privileged launc
 bubblewrap reads its seccomp filter from a descriptor after its whole set-up and just before
 it forks the tool. That descriptor is our gate: a pipe that stays empty until `start`. Its
 `--block-fd` would be no gate, because end-of-file opens it: a launcher that dies would release
-the tool, in the moment before bubblewrap ties the tool's life to its parent. An empty filter,
-on the other hand, makes bubblewrap fail: without the launcher nothing ever runs.
+the tool, in the moment before bubblewrap ties the tool's life to its parent. A filter of no
+bytes or of one, on the other hand, makes bubblewrap fail: without the launcher nothing ever runs.
+
+The first byte lies in the pipe from the beginning and fills it, so that the pipe becomes writable
+as soon as bubblewrap comes to the gate: the kernel tells, and nobody has to look every millisecond.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import select
 import signal
 import time
 from collections.abc import Mapping
@@ -22,7 +27,7 @@ from typing import Literal
 
 from fumehood.engines import bwrap_argv
 from fumehood.engines.bwrap import BWRAP
-from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
+from fumehood.engines.protocol import NEVER, NOW, Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
 from fumehood.kernel import (
     accounts,
@@ -48,6 +53,9 @@ OVERHEAD_PIDS = 2
 """bubblewrap's monitor and its init live in the sandbox's cgroup."""
 MAX_ARTIFACTS = 64
 _GATE_FD, _STATUS_FD = 3, 4
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_ROOMY = 1 << 16
+"""Bytes of a gate that takes any filter; what pipes have by default (pipe(7))."""
 _MAX_STATUS = 4096
 _EXEC_FAILED = 1
 """How bubblewrap's monitor ends when execve(2) failed, and no other way (`die_with_error`)."""
@@ -82,6 +90,8 @@ class Bubblewrap:
     runtimes: frozenset[str] = frozenset()
     _inits: set[int] = field(default_factory=set)
     """Of sandboxes that are not released yet; reaped by them alone."""
+    _strangers: bool = False
+    """There may be inits of no sandbox."""
 
     def unenforceable(self) -> dict[str, str]:
         found = dict(self.cgroups.problems)
@@ -110,19 +120,24 @@ class Bubblewrap:
     def adopt(self, init: int) -> None:
         self._inits.add(init)
 
-    def forget(self, init: int) -> None:
-        """Its sandbox is released; whatever of it is left is a stranger."""
+    def forget(self, init: int, *, reaped: bool) -> None:
+        """Its sandbox is over; whatever of it is left is a stranger."""
         self._inits.discard(init)
+        self._strangers = self._strangers or not reaped
 
     def bury_strangers(self) -> None:
-        """Kill and reap inits of no sandbox. A monitor that was killed before it reported its init
-        leaves it to us, the subreaper, and nobody else knows of it."""
+        """Kill and reap inits of no sandbox, where there may be any. A monitor that was killed
+        before it reported its init leaves it to us, the subreaper, and nobody else knows of it."""
+        if not self._strangers:
+            return
+        found = False
         with contextlib.suppress(OSError):
             for pid in proc.children(os.getpid()):
                 with contextlib.suppress(OSError):
                     if pid not in self._inits and proc.is_namespace_init(pid):
                         os.kill(pid, signal.SIGKILL)  # our child: its PID is its own till reaped
-                        os.waitpid(pid, os.WNOHANG)
+                        found = os.waitpid(pid, os.WNOHANG)[0] == 0 or found
+        self._strangers = found
 
     def close(self) -> None:
         self.cgroups.close()
@@ -145,7 +160,11 @@ class BubblewrapSandbox:
     _tool_pidfd: int = -1
     _gate: int = -1
     _status: int = -1
+    _at_gate: bool = False
+    """bubblewrap has read the first byte of its filter, and waits for the rest."""
     _text: bytes = b""
+    _report: dict[str, object] = field(default_factory=dict)
+    """What it says so far, parsed."""
     _deadline: float = 0.0
     _failure: Failed | None = None
     _seccomp_proven: bool = False
@@ -181,6 +200,10 @@ class BubblewrapSandbox:
         gate_read, self._gate = os.pipe()
         self._status, status_write = os.pipe()
         try:
+            # A pipe of one page is full with one byte, since writes into it take pages. Filters
+            # come in eights of bytes, and bubblewrap refuses what does not.
+            fcntl.fcntl(self._gate, fcntl.F_SETPIPE_SZ, _PAGE)
+            os.write(self._gate, self._filter[:1])
             self._pid = self._execute((*stdio, gate_read, status_write))
         finally:
             os.close(gate_read)
@@ -273,16 +296,16 @@ class BubblewrapSandbox:
         except BlockingIOError:
             return
         self._text += chunk
+        self._report = {}
+        for line in self._text.split(b"\n")[:-1]:
+            self._report |= json.loads(line)
         if not chunk or len(self._text) > _MAX_STATUS:
             os.close(self._status)
             self._status = -1
 
     def _reported(self, key: str) -> int | None:
-        for line in self._text.split(b"\n")[:-1]:
-            value = json.loads(line).get(key)
-            if isinstance(value, int):
-                return value
-        return None
+        value = self._report.get(key)
+        return value if isinstance(value, int) else None
 
     def _try_open(self) -> list[Event]:
         if self._init < 0:
@@ -296,12 +319,15 @@ class BubblewrapSandbox:
             self.group.attach(pid)
             with contextlib.suppress(OSError):
                 cgroup.write(f"/proc/{pid}/oom_score_adj", "1000")
+        if not self._at_gate and not pidfd.is_ready(self._gate, select.POLLOUT):
+            return self._still_within("bubblewrap did not finish its set-up")
+        self._at_gate = True
         status = proc.read_status(self._init)
         if any(status.capabilities) or not status.no_new_privs:
-            return self._still_within("bubblewrap did not finish its set-up")
+            return self._still_within("bubblewrap did not give up its privileges")
         self._switches_before = status.context_switches
         proofs = [
-            *prove_confined(self._init, self.plan, self.engine.host_namespaces),
+            *prove_confined(self._init, self.plan, self.engine.host_namespaces, status=status),
             *prove_mounts(self._init, self.plan),
             *self.group.read_back(self._init),
         ]
@@ -322,8 +348,10 @@ class BubblewrapSandbox:
         self.phase = "starting"
         self._deadline = time.monotonic() + START_SECONDS
         try:
-            # One write into an empty pipe of 64 KiB; filters are a few KiB.
-            os.write(self._gate, self._filter)
+            rest = self._filter[1:]
+            if len(rest) > _PAGE:
+                fcntl.fcntl(self._gate, fcntl.F_SETPIPE_SZ, _ROOMY)
+            os.write(self._gate, rest)  # one write into an empty pipe with room for it
         except BrokenPipeError:
             pass  # bubblewrap died at the gate: the next step reports it
         finally:
@@ -413,6 +441,7 @@ class BubblewrapSandbox:
         self._reap(self._init)
         self._reap(self._pid)
         if self._init < 0:
+            self.engine.forget(self._init, reaped=False)
             self.engine.bury_strangers()
         if not self.group.is_empty:
             self.group.kill()
@@ -488,16 +517,19 @@ class BubblewrapSandbox:
     def _reap(self, pid: int) -> None:
         """Our child, or, since we are a subreaper, our dead child's child."""
         if pid >= 0 and pid not in self._reaped:
-            with contextlib.suppress(ChildProcessError):
+            try:
                 reaped, status, used = os.wait4(pid, os.WNOHANG)
-                if reaped:
-                    self._reaped.add(pid)
-                if reaped and self._switches is None:
-                    # Of init and whoever it waited for: all processes of the sandbox. Where the
-                    # monitor was quicker to wait for init, they are in its own account.
-                    self._switches = used.ru_nvcsw + used.ru_nivcsw
-                if reaped and pid == self._pid:
-                    self._monitor_exit = os.waitstatus_to_exitcode(status)
+            except ChildProcessError:  # its monitor has waited for it
+                self._reaped.add(pid)
+                return
+            if reaped:
+                self._reaped.add(pid)
+            if reaped and self._switches is None:
+                # Of init and whoever it waited for: all processes of the sandbox. Where the
+                # monitor was quicker to wait for init, they are in its own account.
+                self._switches = used.ru_nvcsw + used.ru_nivcsw
+            if reaped and pid == self._pid:
+                self._monitor_exit = os.waitstatus_to_exitcode(status)
 
     def abandon(self) -> None:
         """Give up a sandbox whose opening failed half-way, wherever it stands."""
@@ -520,7 +552,7 @@ class BubblewrapSandbox:
         self._pidfd = self._init_pidfd = self._tool_pidfd = self._gate = self._status = -1
         self._meter.close()
         self.group.remove()
-        self.engine.forget(self._init)
+        self.engine.forget(self._init, reaped=self._init in self._reaped)
         self.engine.bury_strangers()
 
     # --- what the launcher's loop watches
@@ -531,7 +563,9 @@ class BubblewrapSandbox:
             return ()
         if self.phase == "dying":  # the dead stay readable: watched, they would keep us spinning
             return self._living()
-        return tuple(fd for fd in (self._status, self._pidfd, self._init_pidfd) if fd >= 0)
+        # Its report is waited for while it opens; what it says at the end is read when it ended.
+        status = self._status if self.phase == "opening" else -1
+        return tuple(fd for fd in (status, self._pidfd, self._init_pidfd) if fd >= 0)
 
     def _living(self) -> tuple[int, ...]:
         return tuple(
@@ -539,11 +573,18 @@ class BubblewrapSandbox:
         )
 
     @property
-    def polling(self) -> bool:
+    def writable(self) -> tuple[int, ...]:
+        return (self._gate,) if self.phase == "opening" and not self._at_gate else ()
+
+    @property
+    def due(self) -> float:
+        if self.phase == "opening" and not self._at_gate:
+            return self._deadline
         # Of a dying sandbox the descriptors tell, until only its cgroup is left to empty.
-        return self.phase in ("opening", "starting") or (
-            self.phase == "dying" and not self._living()
+        waits = self.phase in ("opened", "running", "over") or (
+            self.phase == "dying" and self._living()
         )
+        return NEVER if waits else NOW
 
 
 def _as_shells_report(status: int) -> int:

@@ -25,7 +25,7 @@ from fumehood.engines.docker_worker import (
     StreamsOver,
     Worker,
 )
-from fumehood.engines.protocol import Ended, Event, Failed, Opened, Started
+from fumehood.engines.protocol import NEVER, NOW, Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
 from fumehood.kernel import openat2, pidfd, proc
 from fumehood.kernel.forensics import Evidence
@@ -149,8 +149,12 @@ class DockerSandbox:
         return tuple(fd for fd in (self.worker.wake, ends) if fd >= 0)
 
     @property
-    def polling(self) -> bool:
-        return self.phase in ("opening", "dying")
+    def writable(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def due(self) -> float:
+        return NOW if self.phase in ("opening", "dying") else NEVER
 
     # --- steps
 

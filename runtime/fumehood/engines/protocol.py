@@ -6,8 +6,9 @@ EngineError or PlanRefused and nothing else.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from fumehood.kernel.forensics import Evidence
 from fumehood.kernel.openat2 import Found
@@ -61,6 +62,10 @@ class Failed:
 
 Event = Opened | Started | Ended | Failed
 
+NOW: Final = 0.0
+"""The loop calls every millisecond then."""
+NEVER: Final = math.inf
+
 
 class Sandbox(Protocol):
     """One sandbox. `Ended` or `Failed` is its last event, and comes exactly once."""
@@ -70,8 +75,13 @@ class Sandbox(Protocol):
         """What to watch for readability; `step` is called when one is ready."""
 
     @property
-    def polling(self) -> bool:
-        """True while `step` must also be called every millisecond: no descriptor can tell."""
+    def writable(self) -> tuple[int, ...]:
+        """What to watch for writability, in the same way."""
+
+    @property
+    def due(self) -> float:
+        """When (time.monotonic()) `step` must be called although no descriptor tells: NOW, again
+        and again, or NEVER."""
 
     def step(self) -> list[Event]:
         """Go on as far as possible without blocking."""

@@ -34,8 +34,13 @@ def terminate(pidfd: int) -> None:
 
 def has_ended(pidfd: int) -> bool:
     """True once the process is a zombie or gone."""
+    return is_ready(pidfd, select.POLLIN)
+
+
+def is_ready(fd: int, events: int) -> bool:
+    """Whether a descriptor is ready for that, or for nothing any more; never waits."""
     poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
+    poller.register(fd, events)
     return bool(poller.poll(0))
 
 

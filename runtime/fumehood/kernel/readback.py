@@ -16,14 +16,20 @@ SECCOMP_MODE_FILTER = 2
 
 
 def prove_confined(
-    pid: int, plan: Plan, host: Mapping[str, str], *, shared: frozenset[str] = frozenset()
+    pid: int,
+    plan: Plan,
+    host: Mapping[str, str],
+    *,
+    shared: frozenset[str] = frozenset(),
+    status: proc.Status | None = None,
 ) -> list[Proof]:
     """Identity, capabilities, no_new_privs and namespaces of a process.
 
     host: identities of the namespaces that the sandbox must not share.
     shared: namespaces that this engine does share with the host, and says so.
+    status: the process's, where it has just been read.
     """
-    status = proc.read_status(pid)
+    status = status or proc.read_status(pid)
     source = f"/proc/{pid}/status"
     _require("service_account", set(status.uids) == {plan.uid}, f"Uid {status.uids}")
     _require("service_account", set(status.gids) == {plan.gid}, f"Gid {status.gids}")

@@ -22,7 +22,17 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import fumehood
-from fumehood.engines.protocol import Ended, Engine, Event, Failed, Opened, Sandbox, Started
+from fumehood.engines.protocol import (
+    NEVER,
+    NOW,
+    Ended,
+    Engine,
+    Event,
+    Failed,
+    Opened,
+    Sandbox,
+    Started,
+)
 from fumehood.errors import EngineError, ExitStatus, FumehoodError, PlanRefused, ProtocolError
 from fumehood.launcher import ceilings as ceiling
 from fumehood.launcher import messages as m
@@ -78,7 +88,7 @@ class Running:
     frozen_until: float = 0.0
     frozen_since: float = 0.0
     held_seconds: float = 0.0
-    watched: set[int] = field(default_factory=set)
+    watched: dict[int, int] = field(default_factory=dict)
 
 
 class Launcher:
@@ -144,7 +154,8 @@ class Launcher:
                 else:
                     self._looks.hear(fd)
             names = {self._owners[fd] for fd, _ in ready if fd in self._owners}
-            names |= {name for name, item in self._running.items() if item.sandbox.polling}
+            now = time.monotonic()
+            names |= {name for name, item in self._running.items() if item.sandbox.due <= now}
             for name in names:
                 self._step(name)
             self._hold_back()
@@ -216,9 +227,12 @@ class Launcher:
         return running.held_seconds + (time.monotonic() - since if since else 0.0)
 
     def _wait_seconds(self) -> float:
-        if self._settling or any(item.sandbox.polling for item in self._running.values()):
+        due = min((item.sandbox.due for item in self._running.values()), default=NEVER)
+        if self._settling or due == NOW:
             return _POLL_SECONDS
         deadlines = [item.deadline for item in self._running.values()]
+        if due < NEVER:
+            deadlines.append(due)
         if self._spent:
             deadlines.append(time.monotonic() + REST_SECONDS)
         deadlines += [item.budget.check for item in self._running.values() if item.budget]
@@ -417,14 +431,14 @@ class Launcher:
                 name, EngineError("the launcher failed", control="launcher", detail=repr(error))
             )
         running.sandbox.kill()
-        if not running.sandbox.descriptors and not running.sandbox.polling:
+        if not running.sandbox.descriptors and running.sandbox.due == NEVER:
             self._settling.pop(name, None)
             self._forget(name)
 
     def _forget(self, name: str) -> None:
         """A sandbox is over, and its end told."""
         running = self._running[name]
-        self._watch(running, name, set())
+        self._watch(running, name, {})
         del self._running[name]
         self._spent.append(running.sandbox)
 
@@ -436,15 +450,20 @@ class Launcher:
         if over:
             self._forget(name)
         else:
-            self._watch(running, name, set(running.sandbox.descriptors))
+            wanted = dict.fromkeys(running.sandbox.descriptors, select.EPOLLIN)
+            wanted |= dict.fromkeys(running.sandbox.writable, select.EPOLLOUT)
+            self._watch(running, name, wanted)
 
-    def _watch(self, running: Running, name: str, wanted: set[int]) -> None:
-        for fd in running.watched - wanted:
+    def _watch(self, running: Running, name: str, wanted: dict[int, int]) -> None:
+        """wanted: the event of each descriptor, which is the same for as long as it is open."""
+        if running.watched == wanted:
+            return
+        for fd in running.watched.keys() - wanted.keys():
             self._owners.pop(fd, None)
             with contextlib.suppress(OSError):  # closing it has already removed it
                 self._epoll.unregister(fd)
-        for fd in wanted - running.watched:
-            self._epoll.register(fd, select.EPOLLIN)
+        for fd in wanted.keys() - running.watched.keys():
+            self._epoll.register(fd, wanted[fd])
             self._owners[fd] = name
         running.watched = wanted
 

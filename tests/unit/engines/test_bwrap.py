@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from fumehood.cli import checks, engines
 from fumehood.config import Config
 from fumehood.engines import bwrap
 from fumehood.errors import EngineError
+from fumehood.kernel.seccomp import compile_bpf, load_named
+from fumehood.resources import profile_directory
 
 
 @pytest.fixture
@@ -83,6 +86,8 @@ PREPARE = """
 import socket, sys
 from fumehood.engines import bwrap
 from fumehood.errors import EngineError
+from fumehood.kernel.seccomp import compile_bpf, load_named
+from fumehood.resources import profile_directory
 from fumehood.launcher import process
 from fumehood.model.plan import Ceilings, Limits
 
@@ -130,3 +135,17 @@ def test_a_launcher_refuses_that_by_itself(program: Path) -> None:
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert "CVE-2024-42472" in done.stdout
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_filter_that_does_not_come_whole_runs_nothing(count: int) -> None:
+    """What a launcher that died leaves in the gate: bubblewrap must refuse it, not load less."""
+    whole = compile_bpf(load_named(str(profile_directory()), "compute"))
+    readable, writable = os.pipe()
+    with os.fdopen(readable, "rb"):
+        with os.fdopen(writable, "wb") as gate:
+            gate.write(whole[:count])
+        argv = [bwrap.BWRAP, "--ro-bind", "/", "/", "--seccomp", str(readable), "--", "echo", "ran"]
+        done = subprocess.run(argv, pass_fds=(readable,), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"system call filtering" in done.stderr or b"Invalid seccomp data" in done.stderr

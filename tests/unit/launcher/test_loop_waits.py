@@ -11,10 +11,11 @@ from typing import Any, cast
 
 import pytest
 
+from fumehood.engines.protocol import NEVER, NOW
 from fumehood.launcher.denials import Denials
 from fumehood.launcher.loop import Launcher, Running
 
-QUIET = SimpleNamespace(polling=False, descriptors=())
+QUIET = SimpleNamespace(due=NEVER, descriptors=(), writable=())
 
 
 @pytest.fixture
@@ -58,3 +59,18 @@ def test_it_sleeps_while_nothing_runs(launcher: Launcher, heard: SimpleNamespace
     heard.paused_until = time.monotonic() + 30.0
     launcher._hear_denials()
     assert launcher._wait_seconds() == -1
+
+
+def test_it_looks_at_a_sandbox_when_that_is_due(launcher: Launcher) -> None:
+    """One that opens is told of by descriptors; one that never gets there, by nobody."""
+    run(launcher)
+    launcher._hear_denials()
+    assert launcher._wait_seconds() > 30.0
+    launcher._running["one"].sandbox = cast(
+        Any, SimpleNamespace(due=time.monotonic() + 5.0, descriptors=(), writable=())
+    )
+    assert 0 < launcher._wait_seconds() <= 5.0
+    launcher._running["one"].sandbox = cast(
+        Any, SimpleNamespace(due=NOW, descriptors=(), writable=())
+    )
+    assert 0 < launcher._wait_seconds() < 0.01
