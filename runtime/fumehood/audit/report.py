@@ -49,6 +49,8 @@ class Report:
     torn_bytes: an unfinished last line, as a power cut leaves it, or a write under way.
     strays: files named like a segment that are no part of the log, the first `MAX_STRAYS`;
     stray_files: how many there are. Alone they are the `first_bad` of a whole check.
+    behind_head: records behind the one that the head names, whole and linked: written since it was
+    read, or left so by a power cut; within the last segment only.
     removed: up to which record retention removed the log. sealed: whether MACs were checked;
     signed: how many segment ends were. steps: where the clock went backwards, as
     `record number: time before > time`; no defect, and `clock_steps` counts them all.
@@ -67,6 +69,7 @@ class Report:
     epoch: Epoch | None = None
     strays: tuple[Defect, ...] = ()
     stray_files: int = 0
+    behind_head: int = 0
 
     @property
     def ok(self) -> bool:

@@ -23,7 +23,7 @@ from fumehood.audit.folder import (
     read_lines,
     reading,
 )
-from fumehood.audit.head import START, Signed, no_head, read_base, read_first_key, read_head
+from fumehood.audit.head import START, Head, Signed, no_head, read_base, read_first_key, read_head
 from fumehood.audit.record import Position, Unsealed, read
 from fumehood.audit.report import Defect, Report, Trust
 from fumehood.audit.walk import Stage, Walk
@@ -96,11 +96,14 @@ def _chained(directory: Path, trust: Trust, *, whole: bool, processes: int) -> R
         base = read_base(directory, trust.public)
     except KeyringError as error:
         return Report(0, 0, START, Defect("base", "base", 0, error.cause))
-    # The head is read before the records: a live writer only ever adds to what it names.
-    head = read_head(directory)
     last = base.position if base else START
-    every = list_segments(directory)
-    segments = [s for s in every if s.first > last.seq]
+    for _ in range(_LOOKS):
+        # The head is read before the records: a live writer only ever adds to what it names.
+        head = read_head(directory)
+        every = list_segments(directory)
+        segments = [s for s in every if s.first > last.seq]
+        if head is None or not _passed_by(head, segments):  # or a segment was begun between
+            break
     if head is None:
         defect = None
         if segments or base or not no_head(directory):
@@ -121,10 +124,22 @@ def _chained(directory: Path, trust: Trust, *, whole: bool, processes: int) -> R
     if walk.defect is None and head.position.seq > walk.last.seq:
         missing = f"records {walk.last.seq + 1} to {head.position.seq} are missing at the end"
         walk.stop("truncated", missing, line=walk.line + 1)
+    if walk.defect is None and _passed_by(head, segments):
+        said = f"{segments[-1].path.name} was begun behind record {segments[-1].first - 1}"
+        old = f"it is an earlier one: it names record {head.position.seq}, and {said}"
+        walk.defect = Defect("head", "head", 0, old)
     return Report(
         walk.records, len(segments), walk.last, walk.defect, walk.torn, last.seq if base else 0,
         walk.sealed, walk.signed, walk.clock_steps, tuple(walk.steps), walk.epoch,
+        behind_head=max(0, walk.last.seq - head.position.seq),
     )  # fmt: skip
+
+
+def _passed_by(head: Head, segments: Sequence[Segment]) -> bool:
+    """Whether a segment was begun that this head cannot have seen begin. It is on disk, and names
+    the last record of a segment, before that segment's end is signed and another one made; then it
+    is written with each group and may, after a power cut, be behind within the last segment."""
+    return bool(segments) and head.position.seq < segments[-1].first - 1
 
 
 def _left_over(segments: Sequence[Segment], base: Signed) -> Defect | None:

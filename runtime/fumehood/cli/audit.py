@@ -469,6 +469,11 @@ def _notes(report: Report) -> list[str]:
     if report.clock_steps:
         notes.append(f"the clock went backwards {report.clock_steps} times:")
         notes += [f"record {step}" for step in report.steps]
+    if report.behind_head:
+        notes.append(
+            f"the last {report.behind_head} records stand behind the head: written meanwhile, left "
+            "so by a power cut, or it is an earlier one"
+        )
     if report.torn_bytes:
         notes.append(f"the last line is unfinished ({report.torn_bytes} bytes)")
     return notes

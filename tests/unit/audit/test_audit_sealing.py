@@ -30,13 +30,13 @@ from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods
 from fumehood.errors import AuditError, KeyringError
 from support.audit import KEYS
-from support.tamper import TAMPERINGS, judge, trust, write
+from support.tamper import TAMPERINGS, WITH_EARLIER, judge, trust, write
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     directory = tmp_path_factory.mktemp("log") / "audit"
-    return directory, write(directory, 120)
+    return directory, write(directory, 120, pruned=0)
 
 
 def test_only_forward() -> None:
@@ -57,13 +57,17 @@ def test_only_forward() -> None:
 
 
 def test_a_verifier_elsewhere_finds_every_random_tampering_and_none_in_an_untouched_log(
-    log: tuple[Path, bytes],
+    tmp_path: Path,
 ) -> None:
-    directory, key = log
+    directory = tmp_path / "audit"
+    key = write(directory, 300, segments=12)
     report = verify(directory, trust(key))
-    assert (report.ok, report.records, report.sealed) == (True, 120, True)
+    assert (report.ok, report.records, report.sealed) == (True, 300, True)
     assert report.signed >= 2
-    assert judge(directory, key, 20 * len(TAMPERINGS), seed=random.randrange(1 << 32)) == []
+    assert report.removed
+    rounds = 20 * len([*TAMPERINGS, *WITH_EARLIER])
+    found = judge(directory, key, range(rounds), seed=random.randrange(1 << 32))
+    assert found.missed == []
 
 
 def rewritten(log: Path, target: Path) -> Ratchet:
@@ -132,19 +136,20 @@ def test_the_host_holds_no_key_of_the_past(log: tuple[Path, bytes]) -> None:
 
 def test_an_old_head_and_a_cut_tail_do_not_go_together_with_the_newer_key(tmp_path: Path) -> None:
     """Records cut off, and a head made for what is left, by who has the host's present keys."""
-    key = write(tmp_path, 2, segments=1)
-    (segment,) = tmp_path.glob("segment-*.jsonl")
+    directory = tmp_path / "audit"
+    key = write(directory, 2, segments=1, pruned=0)
+    (segment,) = directory.glob("segment-*.jsonl")
     lines = segment.read_bytes().splitlines(keepends=True)
     epochs = [json.loads(line)["epoch"] for line in lines]
     assert len(set(epochs[-2:])) == 2, "groups of their own"
     segment.write_bytes(b"".join(lines[:-1]))
-    head = read_head(tmp_path)
+    head = read_head(directory)
     assert head is not None
     ratchet = head.opened(KEYS)
     end = json.loads(lines[-2])
     position = Position(end["seq"], chain_digest(lines[-2][:-1]))
-    (tmp_path / "head").write_bytes(render_head(ratchet, ratchet.sealer(), position, KEYS))
-    bad = verify(tmp_path, trust(key)).first_bad
+    (directory / "head").write_bytes(render_head(ratchet, ratchet.sealer(), position, KEYS))
+    bad = verify(directory, trust(key)).first_bad
     assert bad is not None
     assert bad.kind == "head"
 
