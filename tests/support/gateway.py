@@ -116,7 +116,8 @@ class FakeResponse:
     ) -> Said:
         stop = {"kind": kind, "name": name, "reason": reason, "since": "2026", "by": "uid 0"}
         self.stops.append(stop)
-        return Said({**stop, "killed": 2, "left": 0})
+        known = name != "nosuch"
+        return Said({**stop, "killed": 2, "left": 0, "unlooked": 0, "known": known})
 
     async def resume(self, caller: Caller, kind: str, name: str) -> Said:
         for stop in self.stops:

@@ -38,8 +38,9 @@ def stop(
 ) -> None:
     """Stop a tool, a caller or everything, also what runs now; no restart forgets it.
 
-    What runs is killed without its grace. Exit status 1 when something of it does not die.
-    For operators; `fumehood resume` lets it go on.
+    What runs is killed without its grace, with --capture after a look of half a second at most in
+    all. Exit status 1 when something of it does not die, or there is no such tool: its name is
+    stopped all the same, for when it comes. For operators; `fumehood resume` lets it go on.
     """
     with Client.connect(chosen(socket).socket) as client:
         if listed:
@@ -53,7 +54,13 @@ def stop(
         out(f"stopped: {kind} {what}".rstrip() + f"; {stopped['killed']} calls ended\n")
         if stopped["left"]:
             note("bad", f"{stopped['left']} calls do not end: see the daemon's log", "1;31")
-    raise typer.Exit(ExitStatus.FAILED if stopped["left"] else ExitStatus.OK)
+        if stopped["unlooked"]:
+            note("note", f"{stopped['unlooked']} of them were killed without a look")
+        if not stopped["known"]:
+            note("bad", f"there is no tool {what!r}; the name is stopped all the same", "1;31")
+            note("remedy", "see `fumehood tool list`; `fumehood resume` takes it back", "1;32")
+    done = stopped["known"] and not stopped["left"]
+    raise typer.Exit(ExitStatus.OK if done else ExitStatus.FAILED)
 
 
 def resume(

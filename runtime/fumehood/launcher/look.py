@@ -8,6 +8,7 @@ looks is killed when the time is over, and what it had found by then is kept.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -19,6 +20,9 @@ from fumehood.kernel.forensics import Evidence
 
 LOOK_SECONDS: Final = 0.3
 """A stop acts in under a second, the look included."""
+TOGETHER_SECONDS: Final = 0.5
+"""Of looks that are under way at once, from the beginning of the first to the end of the last: many
+share the cores, and what waits for a look is not killed yet."""
 MAX_LOOKS: Final = 8
 """At once; more are refused, and their sandboxes killed without."""
 
@@ -26,11 +30,13 @@ MAX_LOOKS: Final = 8
 class Look:
     """One look under way. `fd` is readable when it is over; then `finish`, in any case once."""
 
-    def __init__(self, name: str, evidence: Evidence, *, kill: bool) -> None:
-        """kill: the sandbox is to be killed afterwards. Raises OSError."""
+    def __init__(self, name: str, evidence: Evidence, *, kill: bool, until: float) -> None:
+        """kill: the sandbox is to be killed afterwards. until: the end at the latest. Raises
+        OSError."""
         self.name = name
         self.kill = kill
-        self.deadline = time.monotonic() + LOOK_SECONDS
+        self.begun = time.monotonic()
+        self.deadline = min(self.begun + LOOK_SECONDS, until)
         self._evidence = evidence
         self._memory = os.memfd_create("capture", os.MFD_CLOEXEC)
         try:
@@ -83,7 +89,8 @@ class Looks:
         if len(self._by_fd) >= MAX_LOOKS:
             return f"{MAX_LOOKS} others are being looked at"
         try:
-            look = Look(name, evidence, kill=kill)
+            first = min((look.begun for look in self._by_fd.values()), default=math.inf)
+            look = Look(name, evidence, kill=kill, until=first + TOGETHER_SECONDS)
         except OSError as error:
             return f"no look is possible: {error.strerror}"
         self._by_fd[look.fd] = look

@@ -58,7 +58,7 @@ class Response:
 
     operator_only: returns for an operator, and records and refuses others. quarantine: takes a
     version, or, for None, all of a tool out of use; `catalog.Catalog.quarantine`. changed: is
-    told that the catalog has.
+    told that the catalog has. known: whether any version of a tool is in the catalog.
     """
 
     stops: Stops
@@ -70,6 +70,7 @@ class Response:
     operator_only: Callable[[Caller, str], Awaitable[object]]
     quarantine: Callable[[str, str | None, str], Sequence[RegisteredTool]]
     changed: Callable[[], None]
+    known: Callable[[str], bool]
     notices: Notices | None = None
     """Tells somebody; None when the configuration names nobody."""
     count: Callable[[str], None] | None = None
@@ -85,15 +86,24 @@ class Response:
 
         capture: look at what runs before it is killed, and open an incident for each.
 
+        Answers with the stop, how many calls were `killed` and `left`, how many of them were killed
+        without a look (`unlooked`), and whether there is such a tool now (`known`): a tool may come
+        later, and is stopped then.
+
         Raises Unavailable when no restart would know of it: what runs is killed then too.
         """
         await self.operator_only(caller, "stop.refused")
         _check(kind, name)
         by = f"uid {caller.uid}"
-        if capture:
-            self._look_first(kind, name, by, reason)
-        stop, killed, unkept = self._stopped(kind, name, by=by, reason=reason)
+        most = MAX_LOOKED if capture else 0
+        stop, killed, unkept = self._stopped(kind, name, by=by, reason=reason, look=most)
+        looked = [live for live in killed[:most] if live.runs]
+        for live in looked:
+            self._tell_look(live, by, reason)
+        unlooked = len(killed) - len(looked) if capture else 0
         fields: dict[str, Field] = {**_named(stop), **stop.to_json(), "killed": len(killed)}
+        if unlooked:
+            fields["unlooked"] = unlooked
         if unkept is None:
             await self.record(_event(kind, "stopped"), fields)
         else:  # the log may have the same disk: not waited for
@@ -104,17 +114,19 @@ class Response:
         if unkept is not None:
             raise unkept
         left = sum(not task.done() for task in tasks)
-        return Told({**stop.to_json(), "killed": len(killed), "left": left})
+        known = kind != "tool" or bool(killed) or self.known(name)
+        counts = {"killed": len(killed), "left": left, "unlooked": unlooked}
+        return Told({**stop.to_json(), **counts, "known": known})
 
-    def _look_first(self, kind: Kind, name: str, by: str, reason: str) -> None:
-        found = [one for one in self.registry if one.runs and _is_of(one, kind, name)]
-        for live in found[:MAX_LOOKED]:
-            what = f"stopped by {by}" + (f": {reason[:200]}" if reason else "")
-            case = self._case("stopped", live, what)
-            incident = self.incidents.open(replace(case, capture=partial(evidence.known, live)))
-            live.incidents["stopped"] = incident.incident
-            self._append("incident.opened", {**_fields(incident), "actions": []})
-            self._capture(live, incident.incident, kill=True)
+    def _tell_look(self, live: Live, by: str, reason: str) -> None:
+        """Open the incident of a look that is under way: what it writes to disk keeps no kill
+        waiting."""
+        what = f"stopped by {by}" + (f": {reason[:200]}" if reason else "")
+        case = self._case("stopped", live, what)
+        incident = self.incidents.open(replace(case, capture=partial(evidence.known, live)))
+        live.incidents["stopped"] = incident.incident
+        self._append("incident.opened", {**_fields(incident), "actions": []})
+        self._capture(live, incident.incident, kill=True)
 
     async def resume(self, caller: Caller, kind: Kind, name: str) -> Told:
         """Let it go on. Raises UsageError when it is not stopped."""
@@ -317,10 +329,14 @@ class Response:
         self.incidents.tell(incident.incident, f"{action} failed: {error.cause}")
 
     def _stopped(
-        self, kind: Kind, name: str, *, by: str, reason: str
+        self, kind: Kind, name: str, *, by: str, reason: str, look: int = 0
     ) -> tuple[Stop, list[Live], Unavailable | None]:
         """On disk first; then whatever runs of it is killed, without its grace, also when the
-        disk does not take it. Raises UsageError when nothing more can be stopped."""
+        disk does not take it. Raises UsageError when nothing more can be stopped.
+
+        look: at so many, the oldest, the launcher looks before it kills them; it is told of all
+        looks before the first kill, so that they end together (`launcher.look`).
+        """
         stop = self.stops.hold(kind, name, by=by, reason=reason)
         unkept: Unavailable | None = None
         try:
@@ -331,6 +347,9 @@ class Response:
         # One that has its result runs no more: its record and its answer are under way.
         running = (live for live in self.registry if live.result is None)
         killed = [live for live in running if _is_of(live, kind, name)]
+        for live in killed[:look]:
+            if live.runs and live.sandbox is not None:
+                live.sandbox.capture(kill=True)
         for live in killed:
             _end(live, by)
         self.pool.drop_all()  # what was started ahead of calls runs the tool's program already

@@ -150,6 +150,7 @@ class Supervisor:
             operator_only,
             rooms.catalog.quarantine,
             self._drop_retired,
+            lambda name: any(tool.manifest.name == name for tool in rooms.catalog.all()),
         )
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")

@@ -542,3 +542,65 @@ def test_a_killed_writer_loses_no_confirmed_record(tmp_path: Path) -> None:
     assert report.records >= confirmed
     assert fill(tmp_path, 1)[0].seq > confirmed
     assert verify(tmp_path).ok
+
+
+CRASHED = """
+    import os, sys
+    from pathlib import Path
+    from fumehood.audit.chain import AuditLog
+    from fumehood.audit.custody import FixedCustody
+    from fumehood.audit.segments import Tail
+    from fumehood.crypto.signing import SigningKey
+
+    keys = FixedCustody(b"k" * 32, SigningKey.from_bytes(bytes.fromhex(sys.argv[2])))
+    log = AuditLog.open(Path(sys.argv[1]), keys, segment_bytes=2000)
+    finished = False
+    finish, write_head = Tail.finish, Tail._write_head
+
+    def finishing(self, last, time):
+        global finished
+        finish(self, last, time)
+        finished = True
+        if sys.argv[3] == "finished":
+            os._exit(7)
+
+    def writing(self, ratchet, sealer, position):
+        if finished:
+            os._exit(7)
+        write_head(self, ratchet, sealer, position)
+
+    Tail.finish, Tail._write_head = finishing, writing
+    while True:
+        print(log.append("test", {}).result(10).seq, flush=True)
+"""
+
+
+@pytest.mark.parametrize(("when", "behind"), [("finished", 0), ("begun", 1)])
+def test_a_crash_between_the_end_of_a_segment_and_the_head_is_recovered_from(
+    tmp_path: Path, when: str, behind: int
+) -> None:
+    process = child(CRASHED, tmp_path, SIGNER.to_bytes().hex(), when)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 7, err
+    confirmed = int(out.split()[-1])
+    report = verify(tmp_path)
+    assert (report.ok, report.records, report.behind_head) == (True, confirmed + behind, behind)
+    assert report.segments == 1 + behind
+    assert fill(tmp_path, 1)[0].seq == confirmed + behind + 1
+    assert (verify(tmp_path).ok, verify(tmp_path).behind_head) == (True, 0)
+
+
+def test_a_head_from_before_the_last_segment_was_begun_is_a_finding(tmp_path: Path) -> None:
+    fill(tmp_path, 2)
+    early = (tmp_path / "head").read_bytes()
+    fill(tmp_path, 6, segment_bytes=1500)
+    first_end = (tmp_path / "head").read_bytes()
+    fill(tmp_path, 1, segment_bytes=1500)
+    (tmp_path / "head").write_bytes(first_end)
+    assert verify(tmp_path).ok, "a power cut leaves it so"
+    (tmp_path / "head").write_bytes(early)
+    bad = verify(tmp_path).first_bad
+    assert bad is not None
+    assert (bad.kind, "an earlier one" in bad.message) == ("head", True)
+    with pytest.raises(AuditError, match="an earlier one"):
+        AuditLog.open(tmp_path, KEYS)

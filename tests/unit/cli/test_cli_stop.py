@@ -34,6 +34,14 @@ def test_something_is_stopped_listed_and_resumed(
     assert cli("resume", *words).status == 2
 
 
+def test_a_stop_of_no_tool_that_is_there_warns(cli: Cli, supervisor: FakeSupervisor) -> None:
+    ended = cli("stop", "nosuch")
+    assert (ended.status, "there is no tool 'nosuch'" in ended.err) == (1, True)
+    assert [stop["name"] for stop in json.loads(cli("stop", "--list", "--json").out)] == ["nosuch"]
+    ended = cli("stop", "nosuch", "--json")
+    assert (ended.status, json.loads(ended.out)["known"]) == (1, False)
+
+
 @pytest.mark.parametrize("words", [[], ["echo", "--all"], ["--all", "--caller", "7"]])
 def test_one_thing_must_be_named(cli: Cli, supervisor: FakeSupervisor, words: list[str]) -> None:
     for command in ("stop", "resume"):

@@ -24,7 +24,7 @@ from fumehood.model.outcome import Notice, Status, SyscallCount, Syscalls
 from fumehood.model.request import Caller, RegisteredTool, Request
 from fumehood.model.result import Finding, Result
 from fumehood.scan import pipeline
-from fumehood.supervisor import evidence
+from fumehood.supervisor import evidence, response
 from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.response import Response
 from fumehood.supervisor.signals import Case, signals
@@ -160,7 +160,7 @@ class Scene:
         self.response = Response(
             self.stops, self.book, registry, pool, self._append,
             self._record, self._record_refusal, self._quarantine,
-            lambda: self.killed.append("retired"),
+            lambda: self.killed.append("retired"), lambda name: name in ("echo", "other"),
         )  # fmt: skip
 
     def _quarantine(self, name: str, version: str | None, note: str) -> list[RegisteredTool]:
@@ -218,6 +218,39 @@ def test_an_operator_stops_a_tool_and_nothing_else(tmp_path: Path, ring: Ring) -
         at.stops.check("echo", 7)
         assert [event for event, _ in at.events] == ["tool.stopped", "tool.resumed"]
         assert at.events[0][1]["reason"] == "looks odd"
+
+    asyncio.run(scene())
+
+
+def test_a_stop_of_a_tool_that_is_not_there_says_so_and_holds(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring)
+        told = (await at.response.stop(ROOT, "tool", "nosuch", "")).to_json()
+        assert (told["known"], told["killed"]) == (False, 0)
+        with pytest.raises(Stopped):
+            at.stops.check("nosuch", 7)
+        for kind, name in (("tool", "echo"), ("caller", "4711"), ("all", "")):
+            assert (await at.response.stop(ROOT, kind, name, "")).to_json()["known"]
+
+    asyncio.run(scene())
+
+
+def test_what_is_stopped_with_a_look_is_refused_and_looked_at_before_the_first_kill(
+    tmp_path: Path, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response, "MAX_LOOKED", 1)
+
+    async def scene() -> None:
+        at = Scene(tmp_path, ring)
+        told = (await at.response.stop(ROOT, "all", "", "odd", capture=True)).to_json()
+        assert (told["killed"], told["unlooked"]) == (2, 1)
+        first = at.killed.index("echo captured first")
+        assert first < at.killed.index("echo by uid 0") < at.killed.index("other killed")
+        events = [event for event, _ in at.events]
+        assert events == ["incident.opened", "calls.stopped"]
+        assert at.events[-1][1]["unlooked"] == 1
+        await asyncio.sleep(0)  # the look's own callback
+        assert any(what.startswith("captured") for what in at.told)
 
     asyncio.run(scene())
 
@@ -365,7 +398,8 @@ def test_an_operator_may_look_before_stopping(tmp_path: Path, ring: Ring) -> Non
         at = Scene(tmp_path, ring)
         await at.response.stop(ROOT, "tool", "echo", "odd", capture=True)
         assert at.killed[0] == "echo captured first"
-        assert at.killed[1:] == ["echo by uid 0", "echo killed", "pool"]
+        ended = [what for what in at.killed if "captured" not in what]
+        assert ended == ["echo by uid 0", "echo killed", "pool"]
         (incident,) = at.book.listed(closed=False)
         assert (incident.signal, incident.tool) == ("stopped", "echo")
 
