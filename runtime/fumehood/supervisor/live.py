@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from fumehood.audit.record import Field
 from fumehood.kernel import cgroup
-from fumehood.kernel.gauge import Gauge, Reading
+from fumehood.kernel.gauge import Gauge, Reading, refused
 from fumehood.launcher.client import Sandbox
 from fumehood.model.codec import encode
 from fumehood.model.incident_rules import Signal
@@ -118,7 +118,7 @@ class Live:
         self.started = time.monotonic()
         self.state = "running"
         if ahead:
-            self._refused_before = self.reading().pids_refused or 0
+            self._refused_before = refused(self._proofs, layout(), nested=self._nested) or 0
 
     @property
     def runs(self) -> bool:
@@ -191,12 +191,15 @@ class Live:
         if self.state not in ("running", "ending"):
             return Reading()
         if self._gauge is None:
-            nested = self.plan is not None and self.plan.engine == "docker"
-            self._gauge = Gauge(self._proofs, layout(), nested=nested)
+            self._gauge = Gauge(self._proofs, layout(), nested=self._nested)
         found = self._gauge.read()
         if not self._refused_before or found.pids_refused is None:
             return found
         return replace(found, pids_refused=max(found.pids_refused - self._refused_before, 0))
+
+    @property
+    def _nested(self) -> bool:
+        return self.plan is not None and self.plan.engine == "docker"
 
     def to_json(self) -> dict[str, Any]:
         now, reading, progress = time.monotonic(), self.reading(), self.progress()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fumehood.kernel.cgroup import Layout
-from fumehood.kernel.gauge import Gauge, Reading
+from fumehood.kernel.gauge import Gauge, Reading, refused
 from fumehood.model.outcome import Proof
 
 
@@ -31,6 +31,7 @@ def test_v2(tmp_path: Path) -> None:
         proofs(group / "memory.max", group / "pids.max"), Layout(tmp_path, frozenset(), {})
     )
     assert gauge.read() == Reading(1.5, 4096, 3, 7, 2.5, pids_full=True)
+    assert refused(proofs(group / "pids.max"), Layout(tmp_path, frozenset(), {})) == 7
 
 
 def test_v1(tmp_path: Path) -> None:
@@ -48,6 +49,22 @@ def test_v1(tmp_path: Path) -> None:
     put(pids / "tool" / "pids.events", "max 3")
     alone = proofs(memory / "memory.limit_in_bytes", pids / "tool" / "pids.max")
     assert Gauge(alone, layout, nested=True).read().pids_refused == 3
+
+
+def test_what_was_refused_alone_is_read_as_the_whole_gauge_reads_it(tmp_path: Path) -> None:
+    group = tmp_path / "pids" / "fumehood-1" / "box"
+    layout = Layout(None, frozenset(), {"pids": tmp_path / "pids"})
+    found = proofs(group / "pids.max")
+    assert refused(found, layout) is None
+    assert refused(proofs(), layout) is None
+    put(group / "pids.events", "max 7")
+    assert refused(found, layout) == 7
+    assert refused(found, layout, nested=True) is None
+    put(group / "tool" / "pids.events", "max 3")
+    alone = proofs(group / "pids.max", group / "tool" / "pids.max")
+    for nested in (False, True):
+        assert refused(alone, layout, nested=nested) == 3
+        assert Gauge(alone, layout, nested=nested).read().pids_refused == 3
 
 
 def test_hybrid_without_cpuacct(tmp_path: Path) -> None:
