@@ -81,24 +81,21 @@ async def run(pool: Pool, admitted: Admitted, plan: Plan, journal: Journal, live
     began = time.monotonic()
     tool, warm = admitted.tool.digest, admitted.tool.manifest.run.warm
     once, tries, found = _Once(journal), 0, None
-    try:
-        while True:
-            tries += 1
-            try:
-                ready = pool.take(plan, tool=tool, warm=warm)
-            except FumehoodError as error:
-                outcome = _failed(error, Usage(), (), b"")
-                return found or Run(outcome, Steps(began, began, time.monotonic()), plan)
-            attempt = _Invocation(ready, began, once, live)
-            found = await attempt.run(admitted.request.arguments_json)
-            if tries == TRIES or not attempt.may_be_repeated:
-                return found
-            log.warning(
-                "a sandbox ended before its call; another one takes it",
-                invocation=admitted.request.invocation, error=found.outcome.error,
-            )  # fmt: skip
-    finally:
-        pool.tend_soon()
+    while True:
+        tries += 1
+        try:
+            ready = pool.take(plan, tool=tool, warm=warm)
+        except FumehoodError as error:
+            outcome = _failed(error, Usage(), (), b"")
+            return found or Run(outcome, Steps(began, began, time.monotonic()), plan)
+        attempt = _Invocation(ready, began, once, live)
+        found = await attempt.run(admitted.request.arguments_json)
+        if tries == TRIES or not attempt.may_be_repeated:
+            return found
+        log.warning(
+            "a sandbox ended before its call; another one takes it",
+            invocation=admitted.request.invocation, error=found.outcome.error,
+        )  # fmt: skip
 
 
 class _Once:

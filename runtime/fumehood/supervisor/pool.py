@@ -46,6 +46,9 @@ BURST_SECONDS = 0.1
 PAUSE_SECONDS = 0.02
 """While some are left, new ones are opened only when no call has come for so long: opening keeps
 both the launcher and a CPU busy, which the next call of a burst would wait for."""
+LEAVING_SECONDS = 0.001
+"""What the answer of a call that is on record takes to leave, at least: where none are left the
+next one is opened after this time, or the launcher would be at work before the answer is out."""
 MEMORY_SECONDS = 1.0
 """How old the last look at the host's memory may be: 0.1 ms each."""
 MEMORY_LEAST = 0.1
@@ -356,9 +359,9 @@ class Pool:
         return Ready(sandbox, pipes, ahead=ahead)
 
     def tend_soon(self) -> None:
-        """A sandbox ended. Opening the next one keeps the launcher busy (10-18 ms on an idle
-        host), so it comes after the call, never between its start and its end; and where there
-        are more for the next calls, in the next pause."""
+        """A sandbox ended, and its end is on record. Opening the next one keeps the launcher busy
+        (10-18 ms on an idle host), so it comes after the call, never between its start and its
+        answer; and where there are more for the next calls, in the next pause."""
         if self._tending or self._closed:
             return
         loop = asyncio.get_running_loop()
@@ -368,7 +371,7 @@ class Pool:
         self.refilling = True
         if any(not shelf.ready for shelf in self._shelves.values()):
             self._tending = True
-            loop.call_soon(self._tend)
+            self._timer = loop.call_later(LEAVING_SECONDS, self._tend)
         else:
             self._timer = loop.call_later(PAUSE_SECONDS, self._tend)
 

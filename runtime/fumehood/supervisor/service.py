@@ -168,7 +168,7 @@ class Supervisor:
         live.alarm = self.response.tripped
         self._live.add(live)
         self._lookout.wake()
-        task.add_done_callback(lambda _: self._live.remove(live))
+        task.add_done_callback(lambda _: self._over(live))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -183,6 +183,12 @@ class Supervisor:
                 who = "you" if others == f"uid {request.caller.uid}" else who
                 raise Cancelled(f"{who} cancelled the invocation") from None
             raise
+
+    def _over(self, live: Live) -> None:
+        """It has ended, and its record was written."""
+        self._live.remove(live)
+        if live.sandbox is not None:
+            self._rooms.pool.tend_soon()
 
     def may_connect(self, caller: Caller) -> bool:
         """Whether `caller` may use the socket at all."""
@@ -390,6 +396,7 @@ class Supervisor:
             with contextlib.suppress(NotYet):
                 result = release(INLINE_SECONDS)
         if result is None:
+            rooms.pool.tend_soon()  # a large output takes a while
             result = await self._in_thread(release, abandoned)
         if finishing.asks(name, result):
             judged = await finishing.judge(name, result)

@@ -149,16 +149,21 @@ def test_single_calls_bring_the_number_down_again(play: Callable[..., None]) -> 
     play(act)
 
 
-def test_while_some_are_left_new_ones_wait_for_a_pause(play: Callable[..., None]) -> None:
+def test_while_some_are_left_new_ones_wait_for_a_pause(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def act(scene: Scene) -> None:
         await scene.burst(3)
+        monkeypatch.setattr(pools, "PAUSE_SECONDS", 3600.0)
         opened = len(scene.launcher.opened)
         scene.call(10.0)
         scene.call(0.001)
         assert len(scene.launcher.opened) == opened, "two of three are taken"
         scene.call(0.001)
         await asyncio.sleep(0)
-        assert len(scene.launcher.opened) > opened, "none is left: the next call must not wait"
+        assert len(scene.launcher.opened) == opened, "the answer leaves first"
+        await scene.pause()
+        assert len(scene.launcher.opened) > opened, "none is left: no pause is waited for"
 
     play(act)
 
