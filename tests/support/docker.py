@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fumehood.launcher import keeper
 from fumehood.launcher import messages as m
-from fumehood.model.codec import encode
-from fumehood.model.plan import Ceilings, DockerLaunch, DockerSettings, Limits, Plan
-from fumehood.resources import profile_directory
-from support.launcher import CEILING, Process, plan
+from fumehood.model.plan import DockerLaunch, DockerSettings, Limits, Plan
+from support.launcher import CEILING, Process, ceilings, plan, started
 
 ACCOUNT = 1_900_000_888
 """Nobody else's on a machine where several suites run."""
@@ -97,16 +91,6 @@ class DockerProcess(Process):
         out, err = self.talk(ends, stdin)
         return Call(self.last(), out, err, proofs)
 
-    def kill(self) -> None:
-        """SIGKILL; harmless when it ended already."""
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        self.channel.close()
-        for fd in self._open:
-            os.close(fd)
-        self._open.clear()
-
     def last(self) -> m.EndedMessage | m.Refused:
         while isinstance(message := self.receive(), m.DeniedMessage):
             continue  # told as soon as it happens; the end tells it again
@@ -143,6 +127,11 @@ class DockerProcess(Process):
         return found[out], found[err]
 
 
+def beside_bubblewrap(engine: Engine) -> dict[str, object]:
+    """The part of a configuration that lets a daemon run tools in this engine too."""
+    return {"engines": ["bubblewrap", "docker"], "docker": {"socket": engine.socket}}
+
+
 def docker_plan(*argv: str, **changes: object) -> Plan:
     """A plan that the Docker launcher accepts, unless `changes` break it."""
     usual: dict[str, object] = {
@@ -165,40 +154,9 @@ def start_docker_launcher(
     socket_path: str = "",
 ) -> DockerProcess:
     """Start a Docker launcher as root; the caller closes or kills it."""
-    ceilings = Ceilings(
-        uid_first=ACCOUNT,
-        uid_count=4,
-        uid_own=-1,
-        store=str(store),
-        profiles=str(profile_directory()),
-        images=("host",),
-        limits=limits,
-        sandboxes=8,
-        accepted=accepted,
-        image_store=image_store,
-    )
-    settings = DockerLaunch(ceilings, DockerSettings(socket_path or engine.socket, runtimes))
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    memory = os.memfd_create("settings")
-    os.write(memory, json.dumps(encode(settings)).encode())
-    os.lseek(memory, 0, os.SEEK_SET)
-    pid = os.posix_spawn(
-        sys.executable,
-        keeper._python("docker_process", "3", "4"),
-        keeper._environment(),
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
-            (os.POSIX_SPAWN_DUP2, memory, 4),
-        ],
-    )
-    theirs.close()
-    os.close(memory)
-    ours.settimeout(40)
-    process = DockerProcess(pid, ours, store)
-    hello = process.receive()
-    assert isinstance(hello, m.Hello)
-    process.hello = hello
-    return process
+    given = ceilings(ACCOUNT, store, limits=limits, accepted=accepted, image_store=image_store)
+    settings = DockerLaunch(given, DockerSettings(socket_path or engine.socket, runtimes))
+    return started(DockerProcess, "docker_process", settings, store, seconds=40)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from fumehood.kernel.seccomp import load_named
 from fumehood.launcher import keeper
@@ -68,6 +69,8 @@ class Process:
     store: Path
     hello: m.Hello | None = None
     _open: list[int] = field(default_factory=list)
+    _reaped: bool = False
+    """Its PID may be somebody else's by now."""
 
     def send(self, message: m.ToLauncher, descriptors: tuple[int, ...] = ()) -> None:
         self.send_raw(m.pack(message), descriptors)
@@ -120,30 +123,52 @@ class Process:
             os.close(fd)
         self._open.clear()
         _, status = os.waitpid(self.pid, 0)
+        self._reaped = True
         assert os.waitstatus_to_exitcode(status) == 0
 
+    def kill(self) -> None:
+        """SIGKILL; harmless when it ended already."""
+        if not self._reaped:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+            self._reaped = True
+        self.channel.close()
+        for fd in self._open:
+            os.close(fd)
+        self._open.clear()
 
-@contextlib.contextmanager
-def launcher(store: Path, *, limits: Limits = CEILING, image_store: str = "") -> Iterator[Process]:
-    """Start a launcher as root; it is gone, with everything of it, afterwards."""
-    ceilings = Ceilings(
-        uid_first=ACCOUNT,
-        uid_count=4,
-        uid_own=-1,
-        store=str(store),
-        profiles=str(profile_directory()),
-        images=("host",),
-        limits=limits,
-        sandboxes=8,
-        image_store=image_store,
-    )
+
+P = TypeVar("P", bound=Process)
+
+
+def ceilings(account: int, store: Path, **more: Any) -> Ceilings:
+    """What a launcher of root's may do here: four accounts, and no more than CEILING."""
+    usual: dict[str, Any] = {
+        "uid_first": account,
+        "uid_count": 4,
+        "uid_own": -1,
+        "store": str(store),
+        "profiles": str(profile_directory()),
+        "images": ("host",),
+        "limits": CEILING,
+        "sandboxes": 8,
+    }
+    return Ceilings(**(usual | more))
+
+
+def started(
+    kind: type[P], module: str, settings: object, store: Path, *, seconds: float, bare: bool = False
+) -> P:
+    """A launcher as the keeper starts it, its greeting read. The caller closes or kills it.
+    seconds: how long it may be silent. bare: with the standard library alone."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    memory = os.memfd_create("ceilings")
-    os.write(memory, json.dumps(encode(ceilings)).encode())
+    memory = os.memfd_create("settings")
+    os.write(memory, json.dumps(encode(settings)).encode())
     os.lseek(memory, 0, os.SEEK_SET)
     pid = os.posix_spawn(
         sys.executable,
-        keeper._python("process", "3", "4", bare=True),
+        keeper._python(module, "3", "4", bare=bare),
         keeper._environment(),
         file_actions=[
             (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
@@ -152,16 +177,25 @@ def launcher(store: Path, *, limits: Limits = CEILING, image_store: str = "") ->
     )
     theirs.close()
     os.close(memory)
-    ours.settimeout(20)
-    process = Process(pid, ours, store)
+    ours.settimeout(seconds)
+    process = kind(pid, ours, store)
     try:
         hello = process.receive()
         assert isinstance(hello, m.Hello)
-        process.hello = hello
+    except BaseException:
+        process.kill()
+        raise
+    process.hello = hello
+    return process
+
+
+@contextlib.contextmanager
+def launcher(store: Path, *, limits: Limits = CEILING, image_store: str = "") -> Iterator[Process]:
+    """Start a launcher as root; it is gone, with everything of it, afterwards."""
+    given = ceilings(ACCOUNT, store, limits=limits, image_store=image_store)
+    process = started(Process, "process", given, store, seconds=20, bare=True)
+    try:
         yield process
         process.close()
     finally:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        ours.close()
+        process.kill()

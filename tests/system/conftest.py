@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.docker import Engine
+from support.docker import Engine, beside_bubblewrap
 from support.hood import Hood
 from support.hood import hood as start
 from support.on import On
@@ -19,8 +19,7 @@ ACCOUNTS = {"first": 1_962_000_000, "count": 400}
 def both_engines(docker_engine: Engine) -> Iterator[Hood]:
     config = {
         "accounts": ACCOUNTS,
-        "engines": ["bubblewrap", "docker"],
-        "docker": {"socket": docker_engine.socket},
+        **beside_bubblewrap(docker_engine),
     }
     with start(config=config) as running:
         yield running

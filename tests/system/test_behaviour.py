@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.docker import Engine
+from support.docker import Engine, beside_bubblewrap
 from support.hood import Hood, eventually, hood
 from support.on import On
 
@@ -72,7 +72,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def watched(place: Path, docker_engine: Engine) -> Iterator[Hood]:
-    engines = {"engines": ["bubblewrap", "docker"], "docker": {"socket": docker_engine.socket}}
+    engines = beside_bubblewrap(docker_engine)
     with hood(place, config=CONFIG | engines) as running:
         yield running
 
@@ -131,7 +131,7 @@ def test_what_the_operator_does_not_bear_ends_the_call(
 
 
 def test_spinning_is_ended_where_the_operator_says_so(docker_engine: Engine) -> None:
-    engines = {"engines": ["bubblewrap", "docker"], "docker": {"socket": docker_engine.socket}}
+    engines = beside_bubblewrap(docker_engine)
     behaviour = {"spinning": "2s", "kill": ["spinning"]}
     with hood(config=CONFIG | engines | {"behaviour": behaviour}) as running:
         for engine in ("bubblewrap", "docker"):

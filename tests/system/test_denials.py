@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fumehood.launcher.denials import EACH_PER_SECOND, LATE, MISSED, RECORDS_PER_SECOND
-from support.docker import Engine
+from support.docker import Engine, beside_bubblewrap
 from support.hood import Hood
 from support.hood import hood as start
 from support.on import On
@@ -115,8 +115,7 @@ def logging(docker_engine: Engine) -> Iterator[Hood]:
     config = {
         "accounts": {"first": 1_964_000_000, "count": 100},
         "behaviour": {"log_denials": ["*"], "denials": 100, "kill": []},
-        "engines": ["bubblewrap", "docker"],
-        "docker": {"socket": docker_engine.socket},
+        **beside_bubblewrap(docker_engine),
     }
     with start(config=config) as running:
         yield running

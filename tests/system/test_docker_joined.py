@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fumehood.errors import FumehoodError
-from support.docker import Engine
+from support.docker import Engine, beside_bubblewrap
 from support.hood import Hood, cgroups, children, eventually, hood, processes_of
 
 ACCOUNTS = (1_960_000_000, 60)
@@ -22,8 +22,7 @@ TOOL = {"main.py": "import sys; print('said', sys.stdin.read())"}
 def two(own_docker_engine: Engine) -> Iterator[Hood]:
     config = {
         "accounts": {"first": ACCOUNTS[0], "count": ACCOUNTS[1]},
-        "engines": ["bubblewrap", "docker"],
-        "docker": {"socket": own_docker_engine.socket},
+        **beside_bubblewrap(own_docker_engine),
         "sandboxes": 8,
         "warm": 4,
     }

@@ -9,7 +9,7 @@ import pytest
 
 from fumehood.client import Client
 from fumehood.errors import Cancelled
-from support.docker import Engine
+from support.docker import Engine, beside_bubblewrap
 from support.hood import Hood, eventually, hood
 
 FIRST_ACCOUNT = 1_951_000_000
@@ -71,7 +71,7 @@ def tools(request: pytest.FixtureRequest) -> Iterator[Hood]:
     config: dict[str, object] = {"accounts": {"first": FIRST_ACCOUNT, "count": 100}}
     if request.param == "docker":
         docker: Engine = request.getfixturevalue("docker_engine")
-        config |= {"engines": ["bubblewrap", "docker"], "docker": {"socket": docker.socket}}
+        config |= beside_bubblewrap(docker)
     with hood(config=config) as running:
         register(running, request.param)
         yield running

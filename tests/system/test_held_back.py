@@ -18,7 +18,7 @@ import pytest
 from fumehood.kernel import proc
 from fumehood.launcher.denials import EACH_PER_SECOND
 from fumehood.resources import profile_directory
-from support.docker import Engine
+from support.docker import Engine, beside_bubblewrap
 from support.hood import Hood, eventually
 from support.hood import hood as start
 from support.on import On
@@ -70,8 +70,7 @@ def logging(tmp_path_factory: pytest.TempPathFactory, docker_engine: Engine) -> 
     config = {
         "accounts": {"first": 1_969_000_000, "count": 100},
         "behaviour": {"log_denials": ["*"], "denials": 1_000_000, "kill": []},
-        "engines": ["bubblewrap", "docker"],
-        "docker": {"socket": docker_engine.socket},
+        **beside_bubblewrap(docker_engine),
     }
     with start(place, config=config) as running:
         yield running

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.docker import Engine
+from support.docker import Engine, beside_bubblewrap
 from support.hood import Hood, comm, eventually, hood, processes_of
 from support.on import On
 
@@ -47,8 +47,7 @@ def warm(docker_engine: Engine) -> Iterator[Hood]:
     config = {
         "accounts": {"first": 1_971_000_000, "count": 100},
         "warm": 4,
-        "engines": ["bubblewrap", "docker"],
-        "docker": {"socket": docker_engine.socket},
+        **beside_bubblewrap(docker_engine),
     }
     with hood(config=config) as running:
         yield running

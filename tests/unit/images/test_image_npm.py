@@ -20,7 +20,7 @@ from fumehood.images.bounds import DEFAULT
 from fumehood.images.derive import derive
 from fumehood.images.fetching import Fetch
 from fumehood.images.requirements import key_of
-from fumehood.images.store import ImageStore
+from fumehood.images.store import Image, ImageStore
 from support import fetch
 from support.archives import FIFO, HARDLINK, SYMLINK, entry, tar
 
@@ -71,6 +71,12 @@ class Asked:
 
     def __call__(self, wanted: Fetch) -> None:
         self.runs.append(wanted)
+
+
+def derive_lib(store: ImageStore, data: bytes, folder: Path, **more: Any) -> Image:
+    """An image with one package whose archive is in the folder, or is not."""
+    text = lock({"node_modules/lib": package(data)})
+    return derive(store, "node", text, **({"fetcher": fetch.never, "wheels": folder} | more))
 
 
 def test_packages_stand_where_node_looks_for_them(
@@ -139,13 +145,7 @@ def test_an_archive_with_another_hash_is_as_good_as_none(
 ) -> None:
     (folder / "lib.tgz").write_bytes(archive("lib", entry("package/x", b"changed")))
     with pytest.raises(ImageError, match="another hash"):
-        derive(
-            store,
-            "node",
-            lock({"node_modules/lib": package(archive("lib"))}),
-            fetcher=Asked(),
-            wheels=folder,
-        )
+        derive_lib(store, archive("lib"), folder, fetcher=Asked())
     assert [image.name for image in store.list()] == ["node:latest"]
 
 
@@ -168,13 +168,7 @@ def test_a_hostile_archive_is_refused_and_nothing_is_left(
     data = archive("lib", trap)
     (folder / "lib.tgz").write_bytes(data)
     with pytest.raises(ImageError, match=r"lib@1\.0\.0"):
-        derive(
-            store,
-            "node",
-            lock({"node_modules/lib": package(data)}),
-            fetcher=fetch.never,
-            wheels=folder,
-        )
+        derive_lib(store, data, folder)
     assert [image.name for image in store.list()] == ["node:latest"]
     assert store.verify() == []
 
@@ -185,14 +179,7 @@ def test_a_bomb_stops_at_the_bound(store: ImageStore, node: str, folder: Path) -
     (folder / "lib.tgz").write_bytes(data)
     small = replace(DEFAULT, bytes=1 << 20)
     with pytest.raises(ImageError, match="has more than 1048576 bytes"):
-        derive(
-            store,
-            "node",
-            lock({"node_modules/lib": package(data)}),
-            fetcher=fetch.never,
-            wheels=folder,
-            bounds=small,
-        )
+        derive_lib(store, data, folder, bounds=small)
 
 
 def test_a_link_in_the_folder_is_not_followed(
@@ -202,13 +189,7 @@ def test_a_link_in_the_folder_is_not_followed(
     (tmp_path / "elsewhere").write_bytes(data)
     (folder / "lib.tgz").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ImageError, match="cannot be read"):
-        derive(
-            store,
-            "node",
-            lock({"node_modules/lib": package(data)}),
-            fetcher=fetch.never,
-            wheels=folder,
-        )
+        derive_lib(store, data, folder)
 
 
 def test_an_image_without_node_or_with_packages_of_its_own_is_refused(
