@@ -12,12 +12,21 @@ import anyio
 import pytest
 from mcp import Client
 
+from support import images
 from support.docker import DockerProcess, Engine, docker_launcher
 from support.engines import Target
 from support.gateway import mcp_transport
 from support.hood import Hood
 
 PROBE = Path(__file__).parent / "probe"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _images_begun(request: pytest.FixtureRequest) -> None:
+    """Building waits for disk and network for a minute, beside the tests before its own."""
+    wanted = [item for item in request.session.items if item.path.name == "test_images.py"]
+    if wanted:
+        images.begin(twice=any("two_builds" in item.name for item in wanted))
 
 
 @pytest.fixture(scope="module")

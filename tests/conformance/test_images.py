@@ -30,16 +30,13 @@ from support import launcher as real
 from support.archives import entry, tar
 from support.hood import Hood, eventually
 from support.hood import hood as start_hood
-from support.images import base_store, python_image, start
+from support.images import TWICE, base_store, python_image, start
 from support.launcher import Process, plan
 from support.wheels import NAME, SITE, trap, wheel
 
 
 @pytest.fixture(scope="module")
 def store() -> ImageStore:
-    for which in ("base", "python", "node"):
-        for name in (which, f"{which}-again"):
-            start(which, name)
     return base_store()
 
 
@@ -70,7 +67,7 @@ def refusal(process: Process, image: str) -> m.Refused:
     return answer
 
 
-@pytest.mark.parametrize("which", ["base", "python", "node"])
+@pytest.mark.parametrize("which", TWICE)
 def test_two_builds_have_one_digest(store: ImageStore, which: str) -> None:
     first, again = (start(which, name).result() for name in (which, f"{which}-again"))
     assert (first.name, again.name) == (f"{which}:latest", f"{which}-again:latest")

@@ -1,4 +1,4 @@
-"""The images `base` and `python`, really built from Debian's packages, once for a run of tests."""
+"""The images that are shipped, really built from Debian's packages, once for a run of tests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from fumehood.images import build, recipe
 from fumehood.images.store import Image, ImageStore
 
 RECIPES = Path(__file__).parents[2] / "images"
+TWICE = ("python", "node")
+"""Built twice to be compared; the packages of `base` are in both."""
 
 
 @functools.cache
@@ -39,6 +41,14 @@ def start(which: str, name: str) -> Future[Image]:
         name,
         source="built for tests",
     )
+
+
+def begin(*, twice: bool) -> None:
+    """Begin what the suite will ask for, so that it waits for none of it. twice: see TWICE."""
+    start("base", "base")
+    for which in TWICE if twice else ():
+        for name in (which, f"{which}-again"):
+            start(which, name)
 
 
 def base_store() -> ImageStore:
