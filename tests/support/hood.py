@@ -24,7 +24,7 @@ from fumehood.client import Client
 
 START_SECONDS = 60
 ACCOUNTS = {"first": int(os.environ.get("FUMEHOOD_TEST_ACCOUNTS", "1900000000")), "count": 10_000}
-"""Of daemons whose test names no others; `scripts/test` runs two of them at a time."""
+"""Of daemons whose test names no others; `scripts/test` runs three of them at a time."""
 CONSOLE = "import sys; sys.path.insert(0, {path!r}); from fumehood.cli.main import main; main()"
 LIMITS = {
     "timeout": "10s",
