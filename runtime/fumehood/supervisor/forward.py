@@ -15,7 +15,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from fumehood.audit.record import Field, Unsealed, read
 from fumehood.crypto.files import read_private, write_private
 from fumehood.errors import AuditError, ConfigError, KeyringError
 from fumehood.model.forward import ForwardSpec
-from fumehood.supervisor.posting import Link, shut
+from fumehood.supervisor.posting import Link, shut, within
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +41,7 @@ MOST_RETRY_SECONDS: Final = 60.0
 SEND_SECONDS: Final = 20.0
 CLOSE_SECONDS: Final = 2.0
 BATCH: Final = 500
+BATCH_BYTES: Final = 512 * 1024
 _SIOCOUTQ: Final = 0x5411
 """Bytes that the peer's TCP has not acknowledged yet (tcp(7))."""
 _PRIORITY: Final = 13 * 8  # facility log audit (RFC 5424, 6.2.1)
@@ -144,18 +145,18 @@ class Forwarder:
             self._place = place if place != start else self._place
             return False
         records = _records(lines, Place(place.segment, place.offset - _size(lines)))
-        for first in range(0, len(records), BATCH):
-            batch = records[first : first + BATCH]
+        at = place.offset - _size(lines)
+        for batch in _batches(lines[: len(records)]):
             if self._sink is None:
                 self._sink = self._connect()
-            self._sink.send(batch)
+            self._sink.send(records[: len(batch)])
+            del records[: len(batch)]
             self._sent += len(batch)
-        rest = _size(lines[len(records) :])
-        if records:
-            self._place = Place(place.segment, place.offset - rest)
+            at += _size(batch)
+            self._place = Place(place.segment, at)
             _write_cursor(self._cursor, self._place)
-        if rest:
-            raise Foreign(f"no record at byte {place.offset - rest} of segment {place.segment}")
+        if at < place.offset:
+            raise Foreign(f"no record at byte {at} of segment {place.segment}")
         return True
 
     def _look_for_a_gap(self) -> None:
@@ -199,6 +200,20 @@ def _records(lines: list[bytes], place: Place) -> list[dict[str, Any]]:
         except (Unsealed, ValueError, RecursionError):
             break
     return found
+
+
+def _batches(lines: list[bytes]) -> Iterator[list[bytes]]:
+    """What is sent in one exchange: by size, too, so that a slow line gets it done in time."""
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        if batch and (len(batch) >= BATCH or size + len(line) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line)
+    if batch:
+        yield batch
 
 
 def _size(lines: list[bytes]) -> int:
@@ -260,19 +275,29 @@ class SyslogSink:
         self, target: SplitResult, context: ssl.SSLContext, form: str, version: str, host: str
     ) -> None:
         name, port = target.hostname or "", target.port or 6514
-        self._raw = socket.create_connection((name, port), timeout=SEND_SECONDS)
+        raw = socket.create_connection((name, port), timeout=SEND_SECONDS)
         try:
-            self._tls = context.wrap_socket(self._raw, server_hostname=name)
+            self._tls = context.wrap_socket(
+                raw, server_hostname=name, do_handshake_on_connect=False
+            )
         except OSError:
-            self._raw.close()
+            raw.close()
             raise
         self._form, self._version, self._host = form, version, host
+        try:
+            with within(SEND_SECONDS, self.abort):
+                self._tls.do_handshake()
+        except OSError:
+            self.close()
+            raise
 
     def send(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
-            text = syslog(record, self._form, self._version, self._host).encode()
-            self._tls.sendall(b"%d %b" % (len(text), text))
-        self._await_acknowledged()
+        """Within `SEND_SECONDS` in all: a timeout of the socket begins anew with every byte."""
+        with within(SEND_SECONDS, self.abort):
+            for record in records:
+                text = syslog(record, self._form, self._version, self._host).encode()
+                self._tls.sendall(b"%d %b" % (len(text), text))
+            self._await_acknowledged()
 
     def _await_acknowledged(self) -> None:
         """The protocol has no answer: what the peer's TCP has acknowledged has arrived there."""

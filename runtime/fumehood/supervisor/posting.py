@@ -11,11 +11,37 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 from urllib.parse import SplitResult
 
 MAX_ANSWER: Final = 64 * 1024
+
+
+@contextlib.contextmanager
+def within(seconds: float, end: Callable[[], None]) -> Iterator[None]:
+    """Of an exchange that takes longer: `end` is called from another thread, and must make it fail.
+
+    Raises TimeoutError then, whatever the exchange fails with.
+    """
+    late = threading.Event()
+
+    def ended() -> None:
+        late.set()
+        end()
+
+    timer = threading.Timer(seconds, ended)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise TimeoutError(f"the receiver took longer than {seconds:.0f} s")
 
 
 class Link(http.client.HTTPConnection):
@@ -40,27 +66,12 @@ class Link(http.client.HTTPConnection):
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
         """One exchange, of which 2xx is the only good end. Raises OSError, HTTPException."""
-        late = threading.Event()
-        timer = threading.Timer(self._seconds, self._end, (late,))
-        timer.daemon = True
-        timer.start()
-        try:
+        with within(self._seconds, self.shut):
             self.request("POST", path, body, dict(headers))
             answer = self.getresponse()
             answer.read(MAX_ANSWER)
-        except (OSError, http.client.HTTPException):
-            if not late.is_set():
-                raise
-        finally:
-            timer.cancel()
-        if late.is_set():
-            raise TimeoutError(f"the receiver took longer than {self._seconds:.0f} s")
         if not 200 <= answer.status < 300:
             raise OSError(f"the receiver answered {answer.status}")
-
-    def _end(self, late: threading.Event) -> None:
-        late.set()
-        self.shut()
 
     def shut(self) -> None:
         """From another thread: make an exchange that hangs fail."""

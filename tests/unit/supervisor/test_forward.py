@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -271,6 +273,57 @@ def test_a_receiver_with_another_certificate_gets_nothing(tmp_path: Path) -> Non
         assert "certificate" in running.status().failing.lower()
         running.close()
     assert not (tmp_path / "cursor").exists()
+
+
+def test_a_receiver_that_takes_a_little_at_a_time_holds_a_batch_no_longer_than_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read begins a socket's timeout anew; the deadline is the batch's."""
+    monkeypatch.setattr(forward, "SEND_SECONDS", 1.0)
+    ca, context = authority(tmp_path / "ca")
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server.settimeout(WAIT)
+
+        def take() -> None:
+            raw, _ = server.accept()
+            with contextlib.suppress(OSError), context.wrap_socket(raw, server_side=True) as tls:
+                while not over.wait(0.01) and tls.recv(16384):
+                    pass
+
+        taker = threading.Thread(target=take)
+        taker.start()
+        to = f"tls://127.0.0.1:{server.getsockname()[1]}"
+        sink = connector(spec(to, ca=str(ca)), "1")()
+        with pytest.raises(TimeoutError, match="the receiver took longer than 1 s"):
+            sink.send([{**RECORD, "padding": "x" * 60_000}] * 500)
+        over.set()
+        sink.close()
+        taker.join(WAIT)
+
+
+def test_a_long_line_of_records_is_sent_in_parts_and_the_cursor_moves_with_each(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "BATCH_BYTES", 1000)
+    moved: list[int] = []
+    write = forward._write_cursor
+
+    def written(path: Path, at: forward.Place) -> None:
+        moved.append(at.offset)
+        write(path, at)
+
+    monkeypatch.setattr(forward, "_write_cursor", written)
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(12)
+    running = place.forwarder()
+    receiver.until(12)
+    running.close()
+    assert receiver.seqs == list(range(1, 13))
+    assert len(moved) > 3
+    assert moved == sorted(moved)
+    assert running.status().behind == 0
 
 
 RECORD = {
