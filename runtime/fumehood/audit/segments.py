@@ -40,6 +40,10 @@ from fumehood.crypto.files import NotPlain, open_plain, sync_directory
 from fumehood.errors import AuditError, KeyringError
 
 
+class Busy(AuditError):
+    """Another process writes this log: a daemon runs."""
+
+
 class Unkept(OSError):
     """The keys that the log needs cannot be used just now: tried again, as with a full disk."""
 
@@ -60,8 +64,9 @@ def claim(directory: Path) -> int:
     """Make the directory when missing, and take the writer's lock; the descriptor holds it.
 
     Raises:
-        AuditError: others can write there, another process writes this log, or something else
-            than a plain file has the name of one of the log's own.
+        Busy: another process writes this log.
+        AuditError: others can write there, or something else than a plain file has the name of one
+            of the log's own.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,7 +88,7 @@ def claim(directory: Path) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        raise AuditError(
+        raise Busy(
             f"another process writes the audit log in {directory}",
             "stop the other daemon, or give this one its own state directory",
         ) from error

@@ -175,7 +175,8 @@ def rotate(
     """Make a new key for a purpose. The old one still verifies and decrypts what it made.
 
     A running daemon takes the new key by itself and records the change. `master` encrypts the
-    whole ring under another master key, while the daemon is stopped.
+    whole ring under another master key, and is refused while the daemon runs: that holds the old
+    one in memory, and would not open the ring any more. Stop the daemon, rotate, start it.
     """
     if purpose == MASTER:
         _rotate_master(to, as_json=as_json, state=state, config=config)
@@ -191,7 +192,7 @@ def rotate(
 def _rotate_master(
     to: Path | None, *, as_json: bool, state: Path | None, config: Path | None
 ) -> None:
-    from fumehood.audit.segments import claim
+    from fumehood.audit.segments import Busy, claim
     from fumehood.crypto import keyring, master
 
     made = None
@@ -205,7 +206,14 @@ def _rotate_master(
                 f"the master key is the {place.ring.master.source}: Fumehood cannot replace it",
                 "make a new one with --to FILE, and put it there",
             )
-        lock = claim(place.state / "audit") if (place.state / "audit").is_dir() else -1
+        try:
+            lock = claim(place.state / "audit") if (place.state / "audit").is_dir() else -1
+        except Busy:
+            raise KeyringError(
+                "a daemon runs with this key ring, and its master key is in that one's memory",
+                "stop it (`systemctl stop fumehood`), do this again, and start it; every other "
+                "purpose is rotated while it runs",
+            ) from None
         try:
             if made is None:
                 made = keyring.rotate_master(place.ring, folder)

@@ -131,9 +131,13 @@ def test_the_master_key_of_a_running_daemon_is_not_rotated(cli: Cli, state: Path
 
     lock = claim(state / "audit")
     try:
-        ended = cli("key", "rotate", "master")
+        ended = cli("key", "rotate", "master", "--json")
+        assert cli("key", "rotate", "content").status == 0
     finally:
         os.close(lock)
     assert ended.status != 0
-    assert "another process" in ended.err
+    error = json.loads(ended.out)["error"]
+    assert error["code"] == "key"
+    assert "a daemon runs" in error["cause"]
+    assert "systemctl stop" in error["remedy"]
     assert cli("key", "list").status == 0
