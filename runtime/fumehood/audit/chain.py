@@ -439,8 +439,20 @@ def _once(_group: list[_Pending], act: Callable[[], bool | None]) -> bool | None
     return act()
 
 
+_second: tuple[int, str] = 0, ""
+"""The last second that a record was of, and how its time begins."""
+
+
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """RFC 3339 with microseconds. The second is written once, not for each record: a tenth of what
+    a record costs. Threads may both write it; each uses its own."""
+    global _second
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    known, begin = _second
+    if known != seconds:
+        begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        _second = seconds, begin
+    return f"{begin}.{rest // 1000:06d}Z"
 
 
 def _days_ago(days: int) -> str:
