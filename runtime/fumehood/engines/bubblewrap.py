@@ -315,8 +315,8 @@ class BubblewrapSandbox:
             self._init_pidfd = os.pidfd_open(pid)
             self._init = pid
             self.engine.adopt(pid)
-            # It was cloned before, or while, its parent was attached.
-            self.group.attach(pid)
+            if not self.group.holds(pid):  # cloned before, or while, its parent was attached
+                self.group.attach(pid)
             with contextlib.suppress(OSError):
                 cgroup.write(f"/proc/{pid}/oom_score_adj", "1000")
         if not self._at_gate and not pidfd.is_ready(self._gate, select.POLLOUT):
@@ -421,8 +421,10 @@ class BubblewrapSandbox:
         if self.phase in ("opening", "opened"):
             self._failure = Failed("sandbox", "bubblewrap failed to set up the sandbox", "")
         self.phase = "dying"
-        if self._living():
+        if self._init_pidfd < 0:
             self._kill()
+        elif not pidfd.has_ended(self._init_pidfd):
+            pidfd.kill(self._init_pidfd)  # all of its PID namespace dies with it
         return self._finish_dying()
 
     def _finish_dying(self) -> list[Event]:

@@ -49,8 +49,8 @@ class DockerGroup:
         self._limits = limits
         self._group = instance.group(name, opening_limits(limits), 0)
         self._trees = [
-            *dict.fromkeys(self._group.v1.values()),
-            *([self._group.unified] if self._group.unified else []),
+            *map(Path, dict.fromkeys(self._group.v1.values())),
+            *([Path(self._group.unified)] if self._group.unified else []),
             *(other / instance.name / name for other in instance.layout.others),
         ]
         self.parent = _parent_name(instance.layout, self._group, f"/{instance.name}/{name}")
@@ -65,11 +65,11 @@ class DockerGroup:
         self._ooms_before = 0
         self._peak = -1
         if "memory" in self._group.v1:
-            self._listen(self._group.v1["memory"])
+            self._listen(Path(self._group.v1["memory"]))
         elif self._group.unified:
             # Writing makes this descriptor's readings start afresh (Linux 6.12).
             with contextlib.suppress(OSError):
-                self._peak = os.open(self._group.unified / "memory.peak", os.O_RDWR | os.O_CLOEXEC)
+                self._peak = os.open(f"{self._group.unified}/memory.peak", os.O_RDWR | os.O_CLOEXEC)
 
     def _listen(self, path: Path) -> None:
         """Be told of every OOM of this group or below (memory.txt, section 10: OOM control)."""
@@ -93,11 +93,11 @@ class DockerGroup:
         self._group.retune(self._limits, INIT_PIDS)
         self._pids_before = self._raw_pids_peak()
         if tool > 0 and "pids" in self._group.v1:
-            self._tool = self._group.v1["pids"] / TOOL
+            self._tool = Path(self._group.v1["pids"], TOOL)
             self._tool.mkdir(exist_ok=True)
             cgroup.write(self._tool / "pids.max", str(self._limits.pids))
             cgroup.write(self._tool / "cgroup.procs", str(tool))
-            self._meter.count_pids_in(self._tool)
+            self._meter.count_pids_in(str(self._tool))
         self.begin()
 
     def begin(self, *, scratch: str = "") -> None:
@@ -209,7 +209,7 @@ class DockerGroup:
                     state.write_text("THAWED")
         if self._group.unified:
             with contextlib.suppress(OSError):
-                (self._group.unified / "cgroup.kill").write_text("1")
+                Path(self._group.unified, "cgroup.kill").write_text("1")
                 return
         cgroup.kill_each(self.members())
 
@@ -235,7 +235,7 @@ class DockerGroup:
 def _parent_name(layout: cgroup.Layout, group: cgroup.Group, name: str) -> str:
     """The path of our group as Docker counts: from the top of the hierarchy."""
     if layout.unified is not None and group.unified is not None and not group.v1:
-        return f"/{group.unified.relative_to(layout.unified)}"
+        return f"/{Path(group.unified).relative_to(layout.unified)}"
     return name
 
 

@@ -14,7 +14,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,8 +114,11 @@ class Instance:
         self._lock = -1
 
     @classmethod
-    def create(cls, layout: Layout) -> Instance:
-        """Make the instance; what cannot be made is recorded in `problems`, not raised."""
+    def create(cls, layout: Layout, *, nested: bool = False) -> Instance:
+        """Make the instance; what cannot be made is recorded in `problems`, not raised.
+
+        nested: an engine makes groups of its own below ours, in every hierarchy.
+        """
         instance = cls(layout)
         parent = parent_in_unified(layout)
         if parent is not None:
@@ -123,7 +126,9 @@ class Instance:
         elif layout.unified is not None and not layout.v1:
             for controller in layout.v2:
                 instance.problems[controller] = "the cgroup of this process is not delegated to it"
-        instance._create_v1()
+        # The unified hierarchy counts CPU time in every group (cpu.stat), whoever has controllers.
+        needless = frozenset({"cpuacct"}) if instance._unified and not nested else frozenset()
+        instance._create_v1(needless)
         instance._check_swap(swap_is_on())
         for controller in CONTROLLERS:
             if controller not in instance.enforceable:
@@ -157,8 +162,10 @@ class Instance:
             except OSError as error:
                 self.problems[controller] = f"{directory}: {error.strerror}"
 
-    def _create_v1(self) -> None:
+    def _create_v1(self, needless: Collection[str]) -> None:
         for controller, base in self.layout.v1.items():
+            if controller in needless:
+                continue
             path = base / self.name
             try:
                 path.mkdir(exist_ok=True)  # cpu and cpuacct may share one mount
@@ -197,8 +204,8 @@ class Instance:
                 "remove it from the manifest, or run where cgroups are delegated",
                 control="cpu_time",
             )
-        v1 = {controller: path / name for controller, path in self._v1.items()}
-        unified = self._unified / name if self._unified else None
+        v1 = {controller: f"{path}/{name}" for controller, path in self._v1.items()}
+        unified = f"{self._unified}/{name}" if self._unified else None
         v2 = self.layout.v2 - set(self.problems) if self._unified else frozenset[str]()
         group = Group(v1=v1, unified=unified, v2=v2, limits=limits, overhead=overhead_pids)
         try:
@@ -227,20 +234,22 @@ class Instance:
 
 @dataclass(slots=True)
 class Group:
-    """One sandbox's cgroup. Counters stay readable until `remove`."""
+    """One sandbox's cgroup. Counters stay readable until `remove`.
 
-    v1: dict[str, Path]
-    unified: Path | None
+    v1, unified: its directories, as text: to join a Path costs what opening a file does.
+    """
+
+    v1: dict[str, str]
+    unified: str | None
     v2: frozenset[str]
     limits: Limits
     overhead: int
     _expected: dict[str, str] = field(default_factory=dict)
     _places: tuple[str, ...] = ()
-    """Its directories as text: to join a Path costs what opening a file does, 50 times a call."""
 
     def __post_init__(self) -> None:
         v1 = dict.fromkeys(self.v1.values())
-        self._places = (*map(str, v1), *([str(self.unified)] if self.unified else []))
+        self._places = (*v1, *([self.unified] if self.unified else []))
 
     def create(self) -> None:
         for path in self._places:
@@ -307,22 +316,9 @@ class Group:
         below: name of the child group that an engine made in this one for the process.
         apart: of some controllers, the group below this one that the process is in instead.
         """
-        proofs = []
-        other = apart or {}
-        member_of = proc.cgroups(pid)
-        for controllers, path in self._memberships():
-            found = next(
-                (p for names, p in member_of.items() if controllers in names.split(",")), ""
-            )
-            child = other[controllers].name if controllers in other else below
-            wanted = "/".join(("", path.parent.name, path.name, *([child] if child else [])))
-            if not found.endswith(wanted):
-                raise EngineError(
-                    "the sandbox is not in its cgroup",
-                    control="cgroup",
-                    detail=f"{controllers or 'unified'}: {found}",
-                )
-        proofs.append(Proof("cgroup", "member", f"/proc/{pid}/cgroup"))
+        if stray := self._stray(pid, below, apart or {}):
+            raise EngineError("the sandbox is not in its cgroup", control="cgroup", detail=stray)
+        proofs = [Proof("cgroup", "member", f"/proc/{pid}/cgroup")]
         page = os.sysconf("SC_PAGE_SIZE")
         for file, wanted in self._expected.items():
             value = read(file).decode().strip()
@@ -336,9 +332,24 @@ class Group:
             proofs.append(Proof(name, value, file))
         return proofs
 
-    def _memberships(self) -> list[tuple[str, Path]]:
-        pairs = list(self.v1.items())
-        return [*pairs, ("", self.unified)] if self.unified else pairs
+    def holds(self, pid: int) -> bool:
+        """Whether a process is in here, in every hierarchy."""
+        return not self._stray(pid, "", {})
+
+    def _stray(self, pid: int, below: str, apart: Mapping[str, Path]) -> str:
+        """In which hierarchy a process is elsewhere, and where; empty when in none."""
+        found = {
+            controller: path
+            for controllers, path in proc.cgroups(pid).items()
+            for controller in controllers.split(",")
+        }
+        places = {**self.v1, "": self.unified} if self.unified else self.v1
+        for controller, place in places.items():
+            child = apart[controller].name if controller in apart else below
+            wanted = "/".join(("", *place.split("/")[-2:], *([child] if child else [])))
+            if not found.get(controller, "").endswith(wanted):
+                return f"{controller or 'unified'}: {found.get(controller, '')}"
+        return ""
 
     def cpu_seconds(self) -> float | None:
         """User and system time of everything that ever ran here."""
@@ -373,8 +384,7 @@ class Group:
 
     def evidence(self, scratch: str, root: int = -1) -> Evidence:
         """Where to look at what runs here; the unified hierarchy first, where there is one."""
-        paths = [str(path) for path in reversed(self._places)]
-        return Evidence(tuple(paths), scratch, str(self.unified or ""), root)
+        return Evidence(tuple(reversed(self._places)), scratch, self.unified or "", root)
 
     def members(self) -> list[int]:
         """PIDs of the living (and zombies not yet reaped) in any hierarchy."""
@@ -389,14 +399,14 @@ class Group:
         """Whether nobody is left, by one hierarchy's word: processes are attached to all of them,
         and no tool can reach any to leave it. For what is proven dead otherwise, too."""
         one = self.unified or next(iter(self.v1.values()), None)
-        return one is None or not read(one / "cgroup.procs")
+        return one is None or not read(f"{one}/cgroup.procs")
 
     def kill(self) -> None:
         """SIGKILL to everything here: cgroup.kill where there is one (Linux 5.14), also on
         hybrid hosts; otherwise one by one, which the caller repeats until `members` is empty."""
         if self.unified:
             try:
-                write(self.unified / "cgroup.kill", "1")
+                write(f"{self.unified}/cgroup.kill", "1")
             except FileNotFoundError:
                 pass
             else:
@@ -406,14 +416,14 @@ class Group:
     @property
     def can_freeze(self) -> bool:
         """Whether all of it can be stopped at once: Linux 5.2, also on hybrid hosts."""
-        return self.unified is not None and (self.unified / "cgroup.freeze").exists()
+        return self.unified is not None and os.path.exists(f"{self.unified}/cgroup.freeze")
 
     def freeze(self, *, frozen: bool) -> bool:
         """Stop or continue everything here; what is killed dies all the same. Whether it does."""
         if self.unified is None:
             return False
         try:
-            write(self.unified / "cgroup.freeze", "1" if frozen else "0")
+            write(f"{self.unified}/cgroup.freeze", "1" if frozen else "0")
         except OSError:
             return False
         return True

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from fumehood.kernel import cgroup
 from fumehood.model.outcome import Counters
@@ -70,19 +69,19 @@ class Meter:
         self._ooms_before += self.oom_kills()
         self._space_before = _space(scratch) or (0, 0)
         if self._pids is not None:
-            peak = cgroup.number(self._pids / "pids.peak")
-            self._pids_before = _if_passed(peak, cgroup.number(self._pids / "pids.current"))
+            peak = cgroup.number(f"{self._pids}/pids.peak")
+            self._pids_before = _if_passed(peak, cgroup.number(f"{self._pids}/pids.current"))
         if (v1 := self._group.v1.get("memory")) is not None:
             with contextlib.suppress(OSError):  # gone since Linux 6.16
                 _write(f"{v1}/memory.kmem.max_usage_in_bytes", b"0")
         elif "memory" in self._group.v2 and self._group.unified is not None:
-            path = self._group.unified / "memory.peak"
+            path = f"{self._group.unified}/memory.peak"
             with contextlib.suppress(OSError):  # before Linux 6.12 nobody may write it
                 self._peak = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 os.write(self._peak, b"reset")
                 return
             self.close()
-            now = cgroup.number(self._group.unified / "memory.current")
+            now = cgroup.number(f"{self._group.unified}/memory.current")
             self._memory_before = _if_passed(self._group.memory_peak(), now)
 
     def memory_peak(self) -> int | None:
@@ -179,16 +178,16 @@ class Meter:
             return None
         return cgroup.number(f"{v1}/memory.kmem.max_usage_in_bytes")
 
-    def count_pids_in(self, group: Path) -> None:
+    def count_pids_in(self, group: str) -> None:
         """The tool's processes are in this group of the `pids` hierarchy."""
         self._pids = group
 
     def _refused(self) -> int | None:
         """Processes and threads that the pids limit refused."""
-        return cgroup.counters(self._pids / "pids.events").get(b"max") if self._pids else None
+        return cgroup.counters(f"{self._pids}/pids.events").get(b"max") if self._pids else None
 
 
-def _pids(group: cgroup.Group, *, nested: bool) -> Path | None:
+def _pids(group: cgroup.Group, *, nested: bool) -> str | None:
     """Where refusals are counted. v1 does that where somebody forks, whichever limit it was
     (kernel/cgroup/pids.c, pids_event): in an engine's own group, which it removes."""
     if (v1 := group.v1.get("pids")) is not None:

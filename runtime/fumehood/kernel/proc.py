@@ -179,18 +179,30 @@ class MountPoint:
 
 def mounts(pid: int | str) -> list[MountPoint]:
     """The mounts a process sees, in order; later ones cover earlier ones."""
-    text = read(f"/proc/{pid}/mountinfo").decode("utf-8", "surrogateescape")
-    return [_mount(line) for line in text.split("\n") if line]
+    return parse_mounts(mount_table(pid))
+
+
+def mount_table(pid: int | str) -> bytes:
+    """/proc/PID/mountinfo (proc(5)) without the first three fields of each line, which number
+    mounts and devices: what is left is the same for mounts that were made alike."""
+    lines = read(f"/proc/{pid}/mountinfo").split(b"\n")
+    return b"\n".join(line.split(b" ", 3)[3] for line in lines if line)
+
+
+def parse_mounts(table: bytes) -> list[MountPoint]:
+    """What `mount_table` gives."""
+    lines = table.decode("utf-8", "surrogateescape").split("\n")
+    return [_mount(line) for line in lines if line]
 
 
 def _mount(line: str) -> MountPoint:
-    left, right = line.rstrip("\n").split(" - ", 1)
+    left, right = line.split(" - ", 1)
     fields = left.split(" ")
     fstype, _, super_options = right.split(" ", 2)
     return MountPoint(
-        root=_unescape(fields[3]),
-        target=_unescape(fields[4]),
-        options=frozenset(fields[5].split(",")),
+        root=_unescape(fields[0]),
+        target=_unescape(fields[1]),
+        options=frozenset(fields[2].split(",")),
         fstype=fstype,
         super_options=frozenset(super_options.split(",")),
     )

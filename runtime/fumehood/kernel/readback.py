@@ -5,12 +5,13 @@ Standard library only. Every function returns proofs or raises EngineError namin
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from fumehood.errors import EngineError
 from fumehood.kernel import proc, rootfs
 from fumehood.model.outcome import Proof
-from fumehood.model.plan import SCRATCH_MOUNTS, TOOL_MOUNT, Plan
+from fumehood.model.plan import SCRATCH_MOUNTS, TOOL_MOUNT, Mount, Plan
 
 SECCOMP_MODE_FILTER = 2
 
@@ -62,33 +63,46 @@ def prove_confined(
 def prove_mounts(pid: int, plan: Plan) -> list[Proof]:
     """The root and the tool's files are read-only; scratch is bounded, noexec, nosuid, nodev."""
     source = f"/proc/{pid}/mountinfo"
-    table = {mount.target: mount for mount in proc.mounts(pid)}
-    root = table["/"]
+    limits = plan.limits
+    held = _mounts_hold(
+        proc.mount_table(pid), plan.image, plan.mounts, limits.scratch_bytes, limits.scratch_inodes
+    )
+    return [Proof(control, value, source) for control, value in held]
+
+
+@functools.lru_cache(maxsize=128)
+def _mounts_hold(
+    table: bytes, image: str, mounts: tuple[Mount, ...], scratch_bytes: int, scratch_inodes: int
+) -> tuple[tuple[str, str], ...]:
+    """Controls and what the kernel says of each. Pure: what it said before need not be parsed
+    again; what does not hold is raised anew each time."""
+    found_at = {mount.target: mount for mount in proc.parse_mounts(table)}
+    root = found_at["/"]
     _require("root", "ro" in root.options, "the root file system is writable")
-    proofs = [Proof("root", "ro,nosuid", source)]
-    if plan.image.startswith("sha256:"):
-        tree = plan.image.removeprefix("sha256:")
+    proofs = [("root", "ro,nosuid")]
+    if image.startswith("sha256:"):
+        tree = image.removeprefix("sha256:")
         _require("image", root.root.endswith(f"/{tree}"), f"the root is {root.root}")
-        proofs.append(Proof("image", plan.image, source))
-    for target, mount in table.items():
+        proofs.append(("image", image))
+    for target, mount in found_at.items():
         _require("nosuid", "nosuid" in mount.options, f"{target} honours setuid bits")
         writable = "rw" in mount.options and "ro" not in mount.super_options
         expected = target in SCRATCH_MOUNTS or target == "/proc" or target.startswith("/dev/")
         _require("mounts", expected or not writable, f"{target} is writable")
-    for wanted in plan.mounts:
-        found = table.get(wanted.target)
+    for wanted in mounts:
+        found = found_at.get(wanted.target)
         if found is None:
             raise EngineError("a mount of the plan is missing", control=wanted.target)
         if wanted.kind == "scratch":
             _require("scratch", {"noexec", "nosuid", "nodev"} <= found.options, wanted.target)
-            bounds = rootfs.scratch_bounds(plan.limits.scratch_bytes, plan.limits.scratch_inodes)
+            bounds = rootfs.scratch_bounds(scratch_bytes, scratch_inodes)
             _require("scratch", bounds <= found.super_options, f"{wanted.target} is not {bounds}")
         elif wanted.target == TOOL_MOUNT:
             _require("tool", "ro" in found.options, "the tool's files are writable")
             tree = wanted.source.removeprefix("sha384:")
             _require("tool", found.root.endswith(f"/{tree}"), f"/tool is {found.root}")
-        proofs.append(Proof(f"mount.{wanted.target}", ",".join(sorted(found.options)), source))
-    return proofs
+        proofs.append((f"mount.{wanted.target}", ",".join(sorted(found.options))))
+    return tuple(proofs)
 
 
 def prove_seccomp(tool: int, init: int, *, filters: int = 0) -> list[Proof] | None:

@@ -68,7 +68,7 @@ def prepare(channel: socket.socket, given: DockerLaunch) -> tuple[Launcher, str,
     swept = cgroup_sweep.sweep(layout) + docker_scratch.sweep()
     accounts.check_range(limits.uid_first, limits.uid_count)
     init = find_init()
-    cgroups = cgroup.Instance.create(layout)
+    cgroups = cgroup.Instance.create(layout, nested=True)
     try:
         scratch = ScratchSpaces(cgroups.name, tool_trees.open_store(limits.store))
     except (OSError, EngineError):

@@ -12,6 +12,7 @@ import pytest
 
 from fumehood.errors import EngineError
 from fumehood.kernel import cgroup, cgroup_sweep, proc
+from fumehood.kernel.meter import Meter
 from fumehood.model.plan import Limits
 
 LIMITS = Limits(1000, 500, 32 << 20, 10, 1 << 20, 256, 1 << 20)
@@ -66,7 +67,7 @@ def test_v2_settings_have_the_kernels_names_and_units(tmp_path: Path) -> None:
         (tmp_path / "g" / name).touch()  # as the kernel does; what it lacks is never made
     group = cgroup.Group(
         v1={},
-        unified=tmp_path / "g",
+        unified=str(tmp_path / "g"),
         v2=frozenset({"memory", "cpu", "pids"}),
         limits=LIMITS,
         overhead=2,
@@ -82,7 +83,7 @@ def test_v2_settings_have_the_kernels_names_and_units(tmp_path: Path) -> None:
 
 
 def test_v2_counters_are_read_by_name(tmp_path: Path) -> None:
-    group = cgroup.Group({}, tmp_path, frozenset({"memory", "pids"}), LIMITS, 2)
+    group = cgroup.Group({}, str(tmp_path), frozenset({"memory", "pids"}), LIMITS, 2)
     (tmp_path / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
     (tmp_path / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
     (tmp_path / "memory.peak").write_text("4096\n")
@@ -149,7 +150,7 @@ def test_a_process_in_a_group_of_its_own_is_proven_there_and_nowhere_else(
     group.attach(sleeper.pid)
     name, place = next(iter(group.v1.items()), ("", group.unified))
     assert place is not None
-    own = place / cgroup.TOOL
+    own = Path(place, cgroup.TOOL)
     own.mkdir()
     with pytest.raises(EngineError, match="not in its cgroup"):
         group.read_back(sleeper.pid, apart={name: own})
@@ -163,6 +164,31 @@ def test_a_process_in_a_group_of_its_own_is_proven_there_and_nowhere_else(
     assert group.remove()
 
 
+def test_a_process_is_held_only_by_a_group_it_is_in_everywhere(
+    instance: cgroup.Instance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    group = instance.group("aaaaaaaa", LIMITS, 0)
+    assert not group.holds(sleeper.pid)
+    group.attach(sleeper.pid)
+    assert group.holds(sleeper.pid)
+    for place in {*group.v1.values(), group.unified} - {None}:
+        cgroup.write(f"{Path(str(place)).parent}/cgroup.procs", str(sleeper.pid))
+        assert not group.holds(sleeper.pid)
+        group.attach(sleeper.pid)
+    sleeper.kill()
+    sleeper.wait(5)
+    assert group.remove()
+
+
+def test_cpu_time_is_counted_once_where_no_engine_nests_groups(
+    instance: cgroup.Instance,
+) -> None:
+    group = instance.group("aaaaaaaa", LIMITS, 0)
+    assert ("cpuacct" in group.v1) == (group.unified is None and "cpuacct" in instance.layout.v1)
+    assert Meter(group).cpu_seconds() == 0
+    assert group.remove()
+
+
 def test_a_limit_that_somebody_changed_is_found(
     instance: cgroup.Instance, sleeper: subprocess.Popen[bytes]
 ) -> None:
@@ -170,7 +196,7 @@ def test_a_limit_that_somebody_changed_is_found(
     group.attach(sleeper.pid)
     pids = group.v1.get("pids") or group.unified
     assert pids is not None
-    (pids / "pids.max").write_text("max")
+    Path(pids, "pids.max").write_text("max")
     with pytest.raises(EngineError) as caught:
         group.read_back(sleeper.pid)
     assert caught.value.control == "pids"
@@ -186,7 +212,7 @@ def test_a_sweep_kills_what_a_dead_launcher_left_and_spares_the_living(
     dead.name = f"{cgroup.PREFIX}{sleeper.pid}-0-abcdef"  # a PID that was used again
     if instance.layout.unified:
         dead._create_unified(instance.layout.unified)
-    dead._create_v1()
+    dead._create_v1(())
     dead.group("aaaaaaaa", LIMITS, 0).attach(sleeper.pid)
     os.close(dead._lock)  # what the kernel does when the launcher dies
     living = instance.group("bbbbbbbb", LIMITS, 0)

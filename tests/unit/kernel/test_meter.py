@@ -27,7 +27,8 @@ def v1(base: Path, **usage: str) -> cgroup.Group:
         path.mkdir(exist_ok=True)
     (base / "memory" / "memory.max_usage_in_bytes").write_text("1000")
     write(base, **usage)
-    return cgroup.Group(directories, None, frozenset(), LIMITS, 2)
+    places = {name: str(path) for name, path in directories.items()}
+    return cgroup.Group(places, None, frozenset(), LIMITS, 2)
 
 
 def write(base: Path, **usage: str) -> None:
@@ -37,7 +38,7 @@ def write(base: Path, **usage: str) -> None:
 
 
 def v2(base: Path, *controllers: str) -> cgroup.Group:
-    return cgroup.Group({}, base, frozenset(controllers), LIMITS, 2)
+    return cgroup.Group({}, str(base), frozenset(controllers), LIMITS, 2)
 
 
 def test_v2_counts_from_the_begin(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_v1_counts_from_the_begin(tmp_path: Path) -> None:
     )
     meter = Meter(group)
     meter.begin()
-    assert (group.v1["memory"] / "memory.max_usage_in_bytes").read_text().startswith("0")
+    assert Path(group.v1["memory"], "memory.max_usage_in_bytes").read_text().startswith("0")
     write(
         tmp_path,
         cpuacct__cpuacct_usage="2000000500",
@@ -87,7 +88,7 @@ def test_a_hybrid_host_gives_cpu_time_from_v2_and_throttling_from_v1(tmp_path: P
     (tmp_path / "unified").mkdir()
     (tmp_path / "unified" / "cpu.stat").write_text("usage_usec 9\nuser_usec 5\nsystem_usec 4\n")
     group = v1(tmp_path, cpu__cpu_stat="throttled_time 2000\n")
-    group.unified = tmp_path / "unified"
+    group.unified = str(tmp_path / "unified")
     assert Meter(group).counters() == Counters(5e-6, 4e-6, 2e-6, None)
 
 
@@ -103,7 +104,7 @@ def group() -> Iterator[cgroup.Group]:
     """On the real kernel, and preferred by its scheduler to whatever else runs on this host."""
     instance = cgroup.Instance.create(cgroup.discover())
     group = instance.group("aaaaaaaa", LIMITS, 0)
-    for path in (path for path in (group.v1.get("cpu"), group.unified) if path):
+    for path in (Path(path) for path in (group.v1.get("cpu"), group.unified) if path):
         for name, most in (("cpu.shares", "262144"), ("cpu.weight", "10000")):
             for directory in (path.parent, path):
                 if (directory / name).exists():

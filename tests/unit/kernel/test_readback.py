@@ -109,19 +109,19 @@ def test_another_account_than_the_plans_is_found(held: Held) -> None:
 def test_a_mount_with_other_options_is_found(
     held: Held, target: str, added: str, removed: str, control: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = proc.mounts(held.pid)
-    assert target in {mount.target for mount in table}
-    changed = [
-        replace(
-            mount,
-            options=(mount.options - {removed}) | ({added} - {""}),
-            super_options=mount.super_options - {"ro"},
-        )
-        if mount.target == target
-        else mount
-        for mount in table
-    ]
-    monkeypatch.setattr(proc, "mounts", lambda _pid: changed)
+    table = proc.mount_table(held.pid)
+    assert prove_mounts(held.pid, held.plan), "as it is"
+    changed, targets = [], set[str]()
+    for line in table.decode().split("\n"):
+        root, where, options, *rest, super_options = line.split(" ")
+        targets.add(where)
+        if where == target:
+            kept = [option for option in options.split(",") if option != removed]
+            options = ",".join([*kept, *([added] if added else [])])
+            super_options = ",".join({*super_options.split(",")} - {"ro"})
+        changed.append(" ".join([root, where, options, *rest, super_options]))
+    assert target in targets
+    monkeypatch.setattr(proc, "mount_table", lambda _pid: "\n".join(changed).encode())
     with pytest.raises(EngineError) as caught:
         prove_mounts(held.pid, held.plan)
     assert caught.value.control == control
