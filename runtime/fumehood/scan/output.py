@@ -90,7 +90,8 @@ class Output:
         leaves = self._parsed() if promised else self._escaped()
         texts = Piece("stdout", leaves.data if leaves else b"")
         pieces = [self._stdout, texts, self._stderr, *self._names, *self._files]
-        self._secrets.search(pieces, [self._arguments])
+        read = [self._stdout, self._stderr, *self._files]
+        self._secrets.search(pieces, [self._arguments], read)
         for piece in (self._stdout, texts, self._stderr, *self._names):
             self._require_allowed(piece)
         structured = None

@@ -4,12 +4,13 @@ in all. Must never be read before `search` has seen every piece."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 from fumehood.model.result import Action
+from fumehood.scan import parted, seams
 from fumehood.scan.decide import Policy
 from fumehood.scan.detector import TOO_MANY, Match
 from fumehood.scan.exchange import Subject
@@ -69,14 +70,28 @@ class Secrets:
         self._budget = budget
         self._literals = Literals()
 
-    def search(self, pieces: Sequence[Piece], apart: Sequence[Piece] = ()) -> None:
+    def search(
+        self,
+        pieces: Sequence[Piece],
+        apart: Sequence[Piece] = (),
+        joined: Sequence[Piece] = (),
+    ) -> None:
         """Fill every piece. Raises Withhold.
 
         apart: pieces that do not leave: their secrets are not looked for in the others.
+        joined: those of `pieces` that are also searched over the seams between them, in the
+            order in which they are read.
         """
         together = [*pieces, *apart]
         subjects = [Subject(p.data, p.clean, p.name) for p in together]
+        ends = seams.joined([p.data for p in joined], [p.name for p in joined]) if joined else None
+        if ends is not None:
+            subjects.append(Subject(ends.data, is_clean(ends.data)))
         found = self._search.find_all(subjects, self._budget)
+        if ends is not None:
+            self._decide_on_parts(
+                ends, found.pop(), joined, dict(zip(map(id, pieces), found, strict=False))
+            )
         for piece, matches in zip(together[: len(pieces)], found, strict=False):
             piece.spans += self._decided(piece, matches)
         for piece in pieces:
@@ -117,6 +132,20 @@ class Secrets:
         """Raises Withhold when a secret that was found anywhere stands in `data`."""
         for span in self._literals.find(data):
             raise Withhold.not_located(span.rule, span.kind, span.fingerprint)
+
+    def _decide_on_parts(
+        self,
+        ends: seams.Joined,
+        found: Sequence[Match],
+        pieces: Sequence[Piece],
+        alone: Mapping[int, Sequence[Match]],
+    ) -> None:
+        if not found:
+            return
+        data = [piece.data for piece in pieces]
+        own = [alone[id(piece)] for piece in pieces]
+        for piece, matches in zip(pieces, parted.parts(ends, found, data, own), strict=True):
+            piece.spans += self._decided(piece, matches)
 
     def _decided(self, piece: Piece, matches: Sequence[Match]) -> list[Span]:
         data, spans = piece.data, []

@@ -1,0 +1,113 @@
+"""What was found in pieces' ends that were put together, taken back to the pieces. Pure.
+
+Each piece loses its own part of a secret, and all parts have one fingerprint: that of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from fumehood.scan.assigned import kinds
+from fumehood.scan.detector import TOO_MANY, Match
+from fumehood.scan.seams import Joined, Part, is_plain
+from fumehood.scan.tokens import is_placeholder
+
+STEP: Final = "joined"
+"""What a finding's `decoded` begins with: it was read over a seam."""
+
+MAX_BEHIND: Final = 128
+"""Bytes behind a seam where a secret may begin whose name stands before the seam."""
+
+_SLACK: Final = 4
+"""Bytes by which two readings of one seam differ."""
+
+_BY_NAME: Final = frozenset(("assigned-secret", "spoken-password", "table-secret"))
+"""Rules for values that look like others: what stands next to one is easily taken for a part."""
+
+
+def parts(
+    joined: Joined,
+    found: Sequence[Match],
+    pieces: Sequence[bytes],
+    alone: Sequence[Sequence[Match]],
+) -> list[list[Match]]:
+    """For each piece what of it belongs to a secret that stands in several.
+
+    found: in what was joined. alone: what was found in each piece by itself.
+    """
+    secrets = [[match for match in matches if match.kind == "secret"] for matches in alone]
+    kept: list[tuple[Match, list[Part]]] = []
+    for match in found:
+        if match.kind == "secret" and not match.rule.startswith(TOO_MANY):
+            places = joined.parts(match.start, match.end)
+            if places and _is_one(joined, match, places, pieces, secrets):
+                kept.append((match, places))
+    result: list[list[Match]] = [[] for _ in pieces]
+    # Longer readings first; what holds a plain word last: that may be no part at all.
+    kept.sort(key=lambda one: (_has_plain(one[1], pieces), one[0].start - one[0].end))
+    for match, places in kept:
+        if _is_told(places, pieces, result):
+            continue
+        value = match.value or joined.data[match.start : match.end]
+        for part in places:
+            steps = (STEP, *match.decoded)
+            said = replace(match, start=part.start, end=part.end, value=value, decoded=steps)
+            result[part.piece].append(said)
+    return result
+
+
+def _has_plain(places: Sequence[Part], pieces: Sequence[bytes]) -> bool:
+    return any(is_plain(pieces[part.piece][part.start : part.end]) for part in places)
+
+
+def _is_told(
+    places: Sequence[Part], pieces: Sequence[bytes], told: Sequence[Sequence[Match]]
+) -> bool:
+    """Whether it only differs by white space at the seam, or by plain words, from what is told."""
+    real = [p for p in places if not is_plain(pieces[p.piece][p.start : p.end])] or places
+    return all(
+        any(m.start <= part.start + _SLACK and part.end <= m.end + _SLACK for m in told[part.piece])
+        for part in real
+    )
+
+
+def _is_one(
+    joined: Joined,
+    match: Match,
+    places: Sequence[Part],
+    pieces: Sequence[bytes],
+    alone: Sequence[Sequence[Match]],
+) -> bool:
+    """Whether it is more than what each piece shows by itself, and no accident of the seam."""
+    if len(places) == 1:
+        return _is_named_before(joined, places[0], alone[places[0].piece])
+    first, last = places[0], places[-1]
+    bare = all(part.segment.bare for part in places[1:])
+    known = [_is_known(part, alone[part.piece]) for part in places]
+    if all(known):
+        return False
+    if match.rule in _BY_NAME:
+        named = first.start > first.segment.start
+        if is_placeholder(pieces[first.piece][first.start : first.end]) or not (bare or named):
+            return False
+    if match.rule == "private-key" or not (any(known) or (match.rule in _BY_NAME and not bare)):
+        return True
+    # `key=…` and a line's end behind it: the secret is over, and what follows is other text,
+    # unless that is nothing but one token.
+    ending = pieces[last.piece][last.start : last.end]
+    ends = last.segment.whole and last.end == last.segment.end
+    return (bare or ends) and kinds(ending) >= 2
+
+
+def _is_named_before(joined: Joined, part: Part, alone: Sequence[Match]) -> bool:
+    """Whether only the name of a value stands on the other side, as in `password=` and `value`."""
+    seam, behind = part.segment.at, part.start - part.segment.start
+    if not part.segment.bare or behind > MAX_BEHIND or joined.data[seam - 1 : seam].isspace():
+        return False
+    return not any(m.start < part.end and part.start < m.end for m in alone)
+
+
+def _is_known(part: Part, alone: Sequence[Match]) -> bool:
+    return any(m.start <= part.start and part.end <= m.end for m in alone)

@@ -1,0 +1,257 @@
+"""A secret of which each piece of the output holds a part: two files, stdout and a file, stdout and
+stderr, many small files; and what only looks like one where two pieces meet."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from itertools import permutations, product
+
+import pytest
+
+from fumehood.model.outcome import Artifact
+from fumehood.model.result import Result, Timing
+from fumehood.model.scan_policy import PolicyRule, ScanSpec
+from fumehood.scan.detectors import searcher
+from fumehood.scan.pipeline import Pipeline
+from fumehood.scan.seams import MAX_JOINED, MAX_LINK, joined
+from fumehood.scan.search import Search
+from support.scan import (
+    KEY,
+    SECRETS,
+    admitted,
+    aws_pair,
+    github_token,
+    letters,
+    outcome,
+    private_key,
+)
+from support.scan import plan as planned
+
+GIVEN = b"plain words that are known"
+CANARY = "HERON-CANARY"
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Search:
+    return searcher(tmp_path_factory.mktemp("rules"), ScanSpec(canaries=[CANARY]))
+
+
+@pytest.fixture(scope="module")
+def whole(search: Search) -> Pipeline:
+    return Pipeline(fingerprint_key=KEY, search=search, secrets_given=[GIVEN])
+
+
+def release(pipeline: Pipeline, out: str, err: str = "", **files: str) -> Result:
+    left = outcome(
+        out, err,
+        artifacts=tuple(Artifact(name, data.encode()) for name, data in files.items()),
+    )  # fmt: skip
+    return pipeline.release(admitted(), planned(), left, timing=Timing(), check_output=None)
+
+
+def texts(result: Result) -> list[str]:
+    """Of stdout, of each file, and stderr."""
+    said = [
+        block.get("text", block.get("resource", {}).get("text", "")) for block in result.content
+    ]
+    return [*said, result.stderr]
+
+
+Placed = Callable[[Pipeline, str, str], Result]
+PLACES: dict[str, Placed] = {
+    "two files": lambda p, one, two: release(p, "", a=one, b=two),
+    "stdout and a file": lambda p, one, two: release(p, one, b=two),
+    "a file and stdout": lambda p, one, two: release(p, two, b=one),
+    "stdout and stderr": lambda p, one, two: release(p, one, two),
+    "stderr and stdout": lambda p, one, two: release(p, two, one),
+    "files far apart": lambda p, one, two: release(p, "done\n", a=one, m="nothing here\n", z=two),
+}
+SPLIT: dict[str, Callable[[], str]] = {
+    **SECRETS,
+    "aws id": lambda: aws_pair()[0],
+    "connection string": lambda: f"postgres://app:{letters(30)}@db:1/a",
+    "given": GIVEN.decode,
+    "canary": lambda: CANARY,
+    "jwt": lambda: ".".join(
+        base64.urlsafe_b64encode(part).decode().rstrip("=")
+        for part in (b'{"alg":"HS256","typ":"JWT"}', b'{"sub":"1234567890"}', letters(32).encode())
+    ),
+}  # fmt: skip
+
+
+SEAMS: dict[str, Callable[[str, str], tuple[str, str]]] = {
+    "none": lambda one, two: (f"first {one}", f"{two} and more"),
+    "newline": lambda one, two: (f"first {one}\n", f"{two}\n"),
+    "json": lambda one, two: (json.dumps({"part": one}), json.dumps({"part": two})),
+    "labels": lambda one, two: (f"part 1: {one}\n", f"part 2: {two}\n"),
+    "list": lambda one, two: (json.dumps(["x", one]), f"{json.dumps([two], indent=2)}\n"),
+    "progress": lambda one, two: (f"::progress 1/2 {one}\n", f"::progress 2/2 {two}\n"),
+}
+
+
+def halves(secret: str) -> tuple[str, str]:
+    at = len(secret) * 2 // 3
+    return secret[:at], secret[at:]
+
+
+NOT_WHOLE = {("given", "labels"), ("given", "progress")}
+"""Where a label ends in the space that would have to be one of the secret's."""
+ALL = list(product(SPLIT, PLACES, ("none", "newline", "json")))
+SOME = list(product(("github", "private key", "given"), PLACES, SEAMS))
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "seam"),
+    [case for case in dict.fromkeys([*ALL, *SOME]) if (case[0], case[2]) not in NOT_WHOLE],
+)
+def test_both_halves_are_gone_under_one_fingerprint(
+    whole: Pipeline, kind: str, place: str, seam: str
+) -> None:
+    one, two = halves(SPLIT[kind]())
+    result = PLACES[place](whole, *SEAMS[seam](one, two))
+    said = json.dumps(texts(result))
+    for half in (one, two.partition("@")[0]):
+        assert json.dumps(half)[1:-1] not in said
+    found = {f for f in result.findings if f.kind == "secret"}
+    assert len({f.fingerprint for f in found}) == 1
+    assert len({f.place.partition("#")[0] for f in found}) == 2
+    assert {f.decoded.partition(">")[0] for f in found} == {"joined"}
+    assert {f.action for f in found} == {"redact"}
+
+
+@pytest.mark.parametrize("form", ["{}", "{}\n", '{{"n": 1, "part": "{}"}}', "part: {}\n"])
+@pytest.mark.parametrize("kind", ["github", "aws id", "private key", "connection string", "canary"])
+@pytest.mark.parametrize("count", [3, 5, 12])
+def test_a_secret_in_many_parts_is_found_in_the_order_of_their_names(
+    whole: Pipeline, kind: str, count: int, form: str
+) -> None:
+    secret = SPLIT[kind]()
+    if kind == "private key":
+        form = form if "\n" in form or form == "{}" else "{}"
+    step = -(-len(secret) // count)
+    parts = [secret[at : at + step] for at in range(0, len(secret), step)]
+    files = {f"part{number}": form.format(part) for number, part in enumerate(parts, 1)}
+    result = release(whole, "done\n", **dict(sorted(files.items())))
+    left = json.dumps(texts(result))
+    kept = [part for part in parts if json.dumps(part)[1:-1] in left and len(part) > 3]
+    shown = [part for part in kept if secret.find(part) < secret.find("@db") or "@" not in secret]
+    assert not [p for p in shown if kind != "connection string" or p not in secret[:15]]
+
+
+def test_three_parts_are_found_in_whatever_order_they_stand(whole: Pipeline) -> None:
+    for order in permutations(range(3)):
+        secret = github_token()
+        parts = [secret[:15], secret[15:27], secret[27:]]
+        one, two, three = (parts[n] for n in order)
+        result = release(whole, f"{one}\n", f"{two}\n", a=f"{three}\n")
+        assert not any(part in json.dumps(texts(result)) for part in parts)
+        assert len({f.place.partition("#")[0] for f in result.findings}) == 3
+
+
+def test_an_encoded_secret_in_two_files_is_found(whole: Pipeline) -> None:
+    text = base64.b64encode(f"the token is {github_token()} for now".encode()).decode()
+    result = release(whole, "", a=text[:41], b=text[41:])
+    assert text[:41] not in json.dumps(texts(result))
+    assert text[41:] not in json.dumps(texts(result))
+
+
+def test_a_name_in_one_piece_and_its_value_in_the_next(whole: Pipeline) -> None:
+    value = letters(10) + "4aX!"
+    result = release(whole, "DB_PASSWORD=", b=value)
+    assert value not in json.dumps(texts(result))
+    result = release(whole, "DB_PASS", b=f"WORD={value}\n")
+    assert value not in json.dumps(texts(result))
+
+
+def test_a_long_key_is_found_to_its_end(whole: Pipeline) -> None:
+    key = private_key(200)
+    for at in (40, 5000, 9000):
+        result = release(whole, "", a=key[:at], b=key[at:] + "\nend\n")
+        left = json.dumps(texts(result))
+        assert not [row for row in key.split("\n") if len(row) > 30 and row in left]
+        assert "end" in left
+
+
+def test_a_part_is_gone_wherever_else_it_stands(whole: Pipeline) -> None:
+    one, two = halves(github_token())
+    result = release(whole, f"{one}", f"again {one} and {two}.\n", b=two)
+    assert one not in json.dumps(texts(result))
+    assert two not in json.dumps(texts(result))
+
+
+def test_what_stands_whole_in_one_piece_is_told_once(whole: Pipeline) -> None:
+    result = release(whole, f"{github_token()}\n", b="two\n", c=f"x {github_token()}")
+    assert [f.decoded for f in result.findings if f.kind == "secret"] == ["", ""]
+    assert texts(result)[1] == "two\n"
+
+
+def test_the_policy_decides_about_the_whole(search: Search) -> None:
+    one, two = halves(github_token())
+    for action, status in (("withhold", "withheld"), ("flag", "ok"), ("pass", "ok")):
+        rule = PolicyRule(kind="secret", action=action)  # type: ignore[arg-type]  # an Action
+        pipeline = Pipeline(fingerprint_key=KEY, search=search, spec=ScanSpec(policy=[rule]))
+        result = release(pipeline, one, b=two)
+        assert result.status == status
+        told = [f.action for f in result.findings if f.kind == "secret"]
+        assert told == {"withhold": ["withhold"], "flag": ["flag"] * 2, "pass": []}[action]
+        assert (one in json.dumps(texts(result))) is (action != "withhold")
+        files = release(pipeline, "fine\n", a=one, b=two)
+        assert (one in json.dumps(texts(files))) is (action != "withhold")
+        assert (two in json.dumps(texts(files))) is (action != "withhold")
+
+
+def test_half_in_a_structured_value_and_half_in_a_file(whole: Pipeline) -> None:
+    one, two = halves(github_token())
+    left = outcome(json.dumps({"a": {"part": one}}), artifacts=(Artifact("b", two.encode()),))
+    schema = '{"type": "object"}'
+    result = whole.release(
+        admitted(schema), planned(), left, timing=Timing(), check_output=lambda _: None
+    )
+    assert result.structured["a"]["part"].startswith("[redacted:github-pat:")
+    assert two not in json.dumps(result.to_json())
+
+
+BENIGN: dict[str, tuple[str, str]] = {
+    "prompt and answer": ("Password: ", "Welcome to host42, last login Mon Nov 23 09:12:44\n"),
+    "empty setting": ("DB_HOST=db\nDB_PASSWORD=\n", "HOST=db4.internal\nPORT=5432\n"),
+    "placeholder and date": ("secret: false", "2026-11-27 10:00:01 INFO started\n"),
+    "null and date": ("token: null\n", "2026-11-27T10:00:01Z worker-7 started\n"),
+    "hashes": ("d41d8cd98f00b204e9800998ecf8427e\n", "9e107d9d372bb6826bd81d3542a419d6  a.txt\n"),
+    "base64 images": (base64.b64encode(bytes(range(200))).decode(), "iVBORw0KGgoAAAANSUhEUgAAAAUA"),
+    "uuids": ("id: 0b3c5a5e-1111-4222-8333-944455556666", "7f1d9a52-aaaa-4bbb-8ccc-9ddddeeeefff\n"),
+    "json": (
+        '{"next_page_token": "9f8a7b6c5d4e"}',
+        '{"id": "123e4567-e89b-12d3-a456-426614174000"}',
+    ),
+    "code": ("password = None\n", 'Traceback (most recent call last):\n  File "x.py", line 3\n'),
+    "words": ("done", "ok"),
+    "urls": ("see https://example.org/a", "user:guide@chapter2 and more\n"),
+    "versions": ("api key set: yes\nversion 1.2.3", "4.5.6-rc1+build.77\n"),
+    "git": ("commit 9fceb02d0ae598e95dc970b74767f19372d61af8\n", "Author: Ann <ann@example.org>\n"),
+}
+
+
+@pytest.mark.parametrize(("kind", "place"), list(product(BENIGN, PLACES)))
+def test_ordinary_ends_are_left_alone(whole: Pipeline, kind: str, place: str) -> None:
+    result = PLACES[place](whole, *BENIGN[kind])
+    assert [f for f in result.findings if f.kind == "secret"] == []
+
+
+def test_what_is_joined_has_a_bound(whole: Pipeline) -> None:
+    files = {f"f{number}": f"{letters(3000)}\n" for number in range(600)}
+    ends = joined([data.encode() for data in files.values()], list(files))
+    assert ends is not None
+    assert len(ends.data) <= MAX_JOINED + MAX_LINK * 2
+
+
+def test_one_piece_is_not_joined_to_anything() -> None:
+    assert joined([b"text", b"", b""], ["", "", ""]) is None
+
+
+def test_no_part_is_made_of_two_runs() -> None:
+    ends = joined([b"abcdefgh1", b"2ijklmnop", b"3qrstuvwx"], ["", "", "c"])
+    assert ends is not None
+    begins = [segment for segment in ends.segments if segment.run == 2]
+    assert ends.parts(begins[0].at - 8, begins[0].at + 4) == []
