@@ -41,7 +41,9 @@ class Rooms:
         self.slots = Slots(8, 8, 10)
         self.quota = Quota(per_caller=3)
         self.gate = SimpleNamespace(check=lambda: None, stop=lambda: None)
-        self.pool = SimpleNamespace(close=lambda: None, drop_all=lambda: None)
+        self.pool = SimpleNamespace(
+            close=lambda: None, drop_all=lambda: None, tend_soon=lambda: None
+        )
         self.records = None
         self.catalog = SimpleNamespace(looks_sound=lambda _tool: True, entries=lambda _tool: 1)
         self.config = Config()
