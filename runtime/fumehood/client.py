@@ -191,35 +191,53 @@ class Client:
         return self._extension("tools/add", "tool", params)
 
     def approve_tool(
-        self, name: str, version: str, *, accept: Sequence[str] = ()
+        self,
+        name: str,
+        version: str,
+        *,
+        accept: Sequence[str] = (),
+        by: str | None = None,
+        digest: str | None = None,
     ) -> dict[str, Any]:
-        """Make a pending or earlier version the current one; returns its entry."""
-        params = {"name": name, "version": version, "accept": list(accept)}
-        return self._extension("tools/approve", "tool", params)
+        """Make a pending or earlier version the current one; returns its entry.
 
-    def show_tool(self, name: str, version: str | None = None) -> dict[str, Any]:
+        Args:
+            by: the principal (`added_by`) who submitted it, where several did.
+            digest: of the entry that was looked at; another one is refused.
+        """
+        params = {"version": version, "accept": list(accept), **_given(name=name, by=by)}
+        return self._extension("tools/approve", "tool", {**params, **_given(digest=digest)})
+
+    def show_tool(
+        self, name: str, version: str | None = None, by: str | None = None
+    ) -> dict[str, Any]:
         """A tool's catalog entry: its manifest, digests, account and state."""
-        return self._extension("tools/show", "tool", _given(name=name, version=version))
+        return self._extension("tools/show", "tool", _given(name=name, version=version, by=by))
 
-    def remove_tool(self, name: str, version: str | None = None) -> dict[str, Any]:
-        """Remove a tool, or one version that is not current; returns the entry it had."""
-        return self._extension("tools/remove", "tool", _given(name=name, version=version))
+    def remove_tool(
+        self, name: str, version: str | None = None, by: str | None = None
+    ) -> dict[str, Any]:
+        """Remove a tool, or one version that is not current, or what the principal `by` submitted
+        under one; returns the entry it had."""
+        return self._extension("tools/remove", "tool", _given(name=name, version=version, by=by))
 
     def all_tools(self) -> list[dict[str, Any]]:
         """For operators: every version of every tool, whatever its state."""
         return self._listed("fumehood/tools/all", "tools")
 
     def diff_tool(
-        self, name: str, old: str | None = None, new: str | None = None
+        self, name: str, old: str | None = None, new: str | None = None, by: str | None = None
     ) -> dict[str, Any]:
         """For operators: what version `new` (the newest that is not current) changes against
-        `old` (the current one)."""
-        return self._extension("tools/diff", "diff", _given(name=name, old=old, new=new))
+        `old` (the current one). by: the principal who submitted `new`."""
+        return self._extension("tools/diff", "diff", _given(name=name, old=old, new=new, by=by))
 
-    def tool_files(self, name: str, version: str | None = None) -> dict[str, Any]:
+    def tool_files(
+        self, name: str, version: str | None = None, by: str | None = None
+    ) -> dict[str, Any]:
         """For operators: a version's digest, and under `files` by path `x` (executable) or `-`
         with the SHA-384 of each of its files."""
-        return self._extension("tools/files", "pinned", _given(name=name, version=version))
+        return self._extension("tools/files", "pinned", _given(name=name, version=version, by=by))
 
     def invocations(self) -> dict[str, Any]:
         """What runs and waits of what this caller may see, the oldest first, under `invocations`;

@@ -208,12 +208,20 @@ class FakeSupervisor:
         return tool
 
     accepted: tuple[str, ...] = ()
+    meant: str | None = None
     signature: Mapping[str, Any] | None = None
 
     async def approve_tool(
-        self, caller: Caller, name: str, version: str, accept: Sequence[str] = ()
+        self,
+        caller: Caller,
+        name: str,
+        version: str,
+        accept: Sequence[str] = (),
+        by: str | None = None,
+        digest: str | None = None,
     ) -> RegisteredTool:
-        self.accepted = tuple(accept)
+        assert digest in (None, self._entry(name).digest)
+        self.accepted, self.meant = tuple(accept), by
         self.catalog[name] = replace(self._entry(name), state="active")
         return self.catalog[name]
 
@@ -224,8 +232,14 @@ class FakeSupervisor:
         return list(self.catalog.values())
 
     async def diff_tool(
-        self, caller: Caller, name: str, old: str | None = None, new: str | None = None
+        self,
+        caller: Caller,
+        name: str,
+        old: str | None = None,
+        new: str | None = None,
+        by: str | None = None,
     ) -> Said:
+        self.meant = by
         changes = [
             {"kind": "told", "key": "description", "old": "a", "new": "b", "review": "changed"},
             {"kind": "files", "key": "main.py", "old": "", "new": "changed", "review": ""},
@@ -239,20 +253,24 @@ class FakeSupervisor:
             }
         )
 
-    async def tool_files(self, caller: Caller, name: str, version: str | None = None) -> Said:
+    async def tool_files(
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
+    ) -> Said:
         entry = self._entry(name)
         listing = {"main.py": "-" + "ab" * 48, "run.sh": "x" + "cd" * 48}
         told = {"name": name, "version": entry.manifest.version, "digest": entry.digest}
         return Said({**told, "files": self.listings.get(name, listing)})
 
     async def remove_tool(
-        self, caller: Caller, name: str, version: str | None = None
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
     ) -> RegisteredTool:
+        self.meant = by
         return self.catalog.pop(self._entry(name).manifest.name)
 
     async def show_tool(
-        self, caller: Caller, name: str, version: str | None = None
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
     ) -> RegisteredTool:
+        self.meant = by
         return self._entry(name)
 
     def _entry(self, name: str) -> RegisteredTool:

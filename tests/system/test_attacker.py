@@ -160,7 +160,8 @@ def test_registering_a_look_alike_or_a_poisoned_description(daemon: Hood) -> Non
 
 
 def test_learning_by_registering_what_is_there(daemon: Hood) -> None:
-    """A name that is free, another's, pending of somebody or nearly one: the same answer."""
+    """A name that is free, another's, pending of somebody or nearly one: the same answer, and the
+    same place taken."""
     ann, bob = Stranger(daemon.socket, ANN), Stranger(daemon.socket, BOB)
     add(ann, "hidden-plan")
     daemon.register(None, "ledger-book", command=["python3", "/tool/main.py"],
@@ -178,12 +179,34 @@ def test_learning_by_registering_what_is_there(daemon: Hood) -> None:
     assert heard("ledger-b0ok") == free, "a look-alike"
     assert heard("ledger-bock", "Like ledger-book, with hidden-plan.") == free
     assert heard("ledger-book", version="1.1.0") == free, "a changed description"
-    log = events(daemon, "tool.add_refused")[-2:]
-    assert [record["tool"] for record in log] == ["ledger-book", "hidden-plan"]
-    assert "other content" in log[0]["cause"]
-    noted = {record["tool"]: record["notes"] for record in events(daemon, "tool.pending")}
-    assert any("look_alike" in note for note in noted["ledger-b0ok"]), "operators read all"
-    assert "description changed against 1.0.0" in noted["ledger-book"]
+    assert heard("ledger-book") == free, "the same once more, which takes no other place"
+    same = add(bob, "ledger-book", version="1.2.0")["result"]["tool"]
+    assert (same["state"], same["notes"]) == (free["state"], free["notes"])
+    with daemon.client() as client:
+        theirs = [one for one in client.all_tools() if one["added_by"] == f"uid:{BOB}"]
+    assert len(theirs) == 7
+    assert heard("one-more-name") == free
+    for name in ("ledger-book", "last-name"):
+        refused = add(bob, name, version="3.0.0")
+        assert (code(refused), "8 tools of yours" in str(refused)) == ("catalog", True)
+    for name in ("ledger-book", "one-more-name", "no-such-name"):
+        shown = bob.ask("fumehood/tools/show", name=name, version="1.0.0")
+        assert code(shown) == "unknown_tool"
+    noted = [record for record in events(daemon, "tool.pending") if record["caller"]["uid"] == BOB]
+    notes = {(one["tool"], one["tool_version"]): one["notes"] for one in noted}
+    assert any("look_alike" in note for note in notes["ledger-b0ok", "1.0.0"]), "operators read all"
+    assert "description changed against 1.0.0" in notes["ledger-book", "1.1.0"]
+    assert notes["ledger-book", "1.0.0"][-1] == (
+        "cannot be approved: ledger-book 1.0.0 is registered with other content"
+    )
+    refused = daemon.cli("tool", "approve", "ledger-book", "1.0.0", "--by", f"uid:{BOB}")
+    assert (refused.returncode, "registered with other content" in refused.stderr) == (3, True)
+    removed = daemon.cli(
+        "tool", "remove", "ledger-book", "--version", "1.0.0", "--by", f"uid:{BOB}"
+    )
+    assert removed.returncode == 0, removed.stderr
+    with daemon.client() as client:
+        assert client.show_tool("ledger-book")["state"] == "active", "only theirs is gone"
 
 
 def test_washing_a_quarantine_off_by_registering_again(daemon: Hood) -> None:
@@ -202,7 +225,7 @@ def test_washing_a_quarantine_off_by_registering_again(daemon: Hood) -> None:
     assert (entry["state"], entry["notes"][0]) == (
         "quarantined", "its files changed: changed main.py",
     )  # fmt: skip
-    assert events(daemon, "tool.add_refused")[-1]["tool"] == "washed"
+    assert events(daemon, "tool.pending")[-1]["tool"] == "washed"
     again = daemon.register(None, "washed", command=["python3", "/tool/main.py"],
                             files={"main.py": f"{PROGRAM}  # washed"})  # fmt: skip
     assert again["state"] == "quarantined"

@@ -138,7 +138,7 @@ LOOK = """
 import os, sys
 from fumehood.launcher import sealer
 from fumehood.launcher.sealer import Vault
-def look(self, fd, gone):
+def look(self, fd, gone, *, replace):
     status = open("/proc/self/status").read()
     caps = {line.split()[1] for line in status.splitlines() if line.startswith("Cap")}
     reached = []
@@ -178,7 +178,7 @@ def test_a_sealer_that_was_taken_over_reaches_nothing_but_the_store(tmp_path: Pa
         started.append(keeper._spawn(argv, channel.fileno(), encode(given)))
 
     started: list[int] = []
-    found = Sealer(start).seal({"a": ToolFile(b"", executable=False)})
+    found = Sealer(start).seal({"a": ToolFile(b"", executable=False)}, replace=True)
     os.waitpid(started[0], 0)
     assert found == repr((["0000000000000000"], []))
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from fumehood.errors import CatalogError
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 LOCK_SECONDS: Final = 5.0
 
 _TOOLS = """
@@ -24,6 +24,19 @@ CREATE TABLE trees (digest TEXT PRIMARY KEY, listing TEXT NOT NULL) STRICT
 """
 _SIGNER = "ALTER TABLE tools ADD COLUMN signer TEXT NOT NULL DEFAULT ''"
 """New in schema 3."""
+_SUBMISSIONS = (
+    """
+    CREATE TABLE submissions (
+        name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL, files TEXT,
+        state TEXT NOT NULL, added TEXT NOT NULL, added_by TEXT NOT NULL, notes TEXT NOT NULL,
+        manifest BLOB NOT NULL, signer TEXT NOT NULL, PRIMARY KEY (name, version, added_by)
+    ) STRICT
+    """,
+    "INSERT INTO submissions SELECT * FROM tools WHERE state = 'pending'",
+    "DELETE FROM versions WHERE (name, version) IN (SELECT name, version FROM submissions)",
+    "DELETE FROM tools WHERE state = 'pending'",
+)
+"""New in schema 4: what nobody agreed to yet stands apart, under who brought it."""
 _TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 {_TOOLS};
@@ -64,12 +77,13 @@ def open_database(path: Path, wait: float) -> sqlite3.Connection:
 
 def _migrate(db: sqlite3.Connection) -> None:
     if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
-        _run(db, [*_TABLES.split(";"), _SIGNER])
+        _run(db, [*_TABLES.split(";"), _SIGNER, *_SUBMISSIONS])
         db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
         return
     row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-    if row is not None and row[0] in ("1", "2"):
-        _run(db, [*(_FROM_1 if row[0] == "1" else ()), _SIGNER])
+    if row is not None and row[0] in ("1", "2", "3"):
+        before = {"1": (*_FROM_1, _SIGNER), "2": (_SIGNER,), "3": ()}
+        _run(db, [*before[row[0]], *_SUBMISSIONS])
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA_VERSION),))
         return
     if row is None or row[0] != str(SCHEMA_VERSION):

@@ -1,9 +1,11 @@
 """The catalog: registered tools, pinned by digest, and the service account of each.
 
 Must never serve what differs from its pin or was not approved, and never give an account to a
-second name. Versions stand side by side, one of them current. One process at a time holds it. A
-tree is on disk, whole, before the database knows of it, and is deleted only when nothing can still
-be running from it.
+second name. Versions stand side by side, one of them current; what is pending stands apart from
+them, under who brought it, so that nobody learns by a submission what else there is. One process
+at a time holds it. A tree is on disk, whole, before the database knows of it, and is deleted only
+when nothing can still be running from it. Nothing waits for the disk of trees while it holds the
+lock.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ from fumehood.catalog.database import LOCK_SECONDS, open_database, translated
 from fumehood.catalog.lint import lint_files, lint_schemas
 from fumehood.catalog.pins import stored_files, tool_digest
 from fumehood.catalog.profile_pins import ProfileDigest, ProfilePins
+from fumehood.catalog.rows import ACTIVE, NO_ACCOUNT, PENDING, QUARANTINED, SUPERSEDED, Rows
+from fumehood.catalog.service_accounts import ServiceAccounts
 from fumehood.catalog.shelves import Sealer, Shelves
-from fumehood.errors import CatalogError, ManifestError
-from fumehood.model.manifest import Manifest, canonical, load_manifest
+from fumehood.catalog.versions import Versions
+from fumehood.errors import CatalogError
+from fumehood.model.manifest import Manifest, canonical
 from fumehood.model.request import RegisteredTool
 from fumehood.model.tree import UNSEALED, ToolFile, check_files, tree_digest
 
@@ -38,19 +43,10 @@ MAX_VERSIONS: Final = 16
 MAX_PENDING: Final = 64
 MAX_PENDING_EACH: Final = 8
 """Of whoever added them."""
-ACTIVE: Final = "active"
-QUARANTINED: Final = "quarantined"
-PENDING: Final = "pending"
-SUPERSEDED: Final = "superseded"
 
 
 class Taken(CatalogError):
-    """A version that is known already, with other content or as quarantined; saying so tells that
-    it exists."""
-
-
-NO_ACCOUNT: Final = -1
-"""Of a tool that was never active: accounts are given for ever, and not to whoever asks."""
+    """A version that was agreed to with other content; saying so tells that it exists."""
 
 
 class Catalog:
@@ -84,18 +80,18 @@ class Catalog:
     ) -> None:
         self._directory = directory
         self._shelves = Shelves(directory / "store", sealer, frozen)
-        self._accounts = accounts
-        self._own_uid = own_uid
         self._lock = threading.RLock()
         self.problems: tuple[str, ...] = ()
-        self._tools: dict[str, RegisteredTool] = {}
-        """The current version of each."""
-        self._others: dict[str, dict[str, RegisteredTool]] = {}
-        """By name and version, those that are pending or superseded."""
+        self._versions = known = Versions()
+        self.version, self.agreed_version = known.version, known.agreed_version
+        self.submitted, self.agreed = known.submitted, known.agreed
+        self.list, self.all = known.list, known.all
         with translated(directory):
             self._db = open_database(directory / "catalog.sqlite3", wait)
             try:
                 self._profiles = ProfilePins(self._db, profile)
+                self._accounts = ServiceAccounts(self._db, accounts, own_uid)
+                self._rows = Rows(self._db, self._accounts)
                 with self._transaction():
                     self._load()
             except BaseException:
@@ -108,34 +104,7 @@ class Catalog:
 
     def get(self, name: str) -> RegisteredTool | None:
         """The current version of a tool, whatever its state; takes no lock."""
-        return self._tools.get(name)
-
-    def version(self, name: str, version: str) -> RegisteredTool | None:
-        """One version of a tool, current or not."""
-        current = self._tools.get(name)
-        if current is not None and current.manifest.version == version:
-            return current
-        return self._others.get(name, {}).get(version)
-
-    def list(self) -> builtins.list[RegisteredTool]:
-        """The current versions by name, quarantined ones too."""
-        tools = self._tools
-        return [tools[name] for name in sorted(tools)]
-
-    def agreed(self, name: str) -> RegisteredTool | None:
-        """What an operator agreed to last: the current version, or the newest that was one."""
-        current = self._tools.get(name)
-        if current is not None:
-            return current
-        before = [one for one in self._others.get(name, {}).values() if one.state != PENDING]
-        return max(before, key=lambda one: one.added, default=None)
-
-    def all(self) -> builtins.list[RegisteredTool]:
-        """Every version of every tool, by name and when it was added."""
-        others = [tool for versions in self._others.values() for tool in versions.values()]
-        return sorted(
-            [*self._tools.values(), *others], key=lambda tool: (tool.manifest.name, tool.added)
-        )
+        return self._versions.tools.get(name)
 
     def sealed(self, tool: RegisteredTool) -> RegisteredTool:
         """The same, with who can change its files."""
@@ -151,122 +120,234 @@ class Catalog:
             ).fetchone()
         return None if row is None else trees.decoded(row[0])
 
-    def add(
-        self,
-        manifest: Manifest,
-        files: Mapping[str, ToolFile],
-        *,
-        by: str = "",
-        pending: bool = False,
-        notes: Sequence[str] = (),
-        signer: str = "",
-        operator: bool = False,
-    ) -> RegisteredTool:
-        """Register a version. It becomes the current one, and the one before is kept beside it;
-        a pending one waits for `approve` instead. The same content again changes nothing, except
-        that a quarantined version is stored anew; a pending one keeps its state and the reason
-        until `approve`, and only an operator may bring it.
+    # --- what comes in: its files first, then the version
 
-        Args:
-            operator: may replace what somebody else has pending under the same version, so that
-                nobody can occupy a name.
-
-        Raises:
-            ManifestError: the manifest's schemas, or files that do not fit it.
-            Taken: other content under a known version, or a quarantined one, by no operator.
-            CatalogError: no account left, a bad tree, too many that are pending.
-        """
+    def check(self, manifest: Manifest, files: Mapping[str, ToolFile]) -> str | None:
+        """The digest of the tree that `add` will want; raises ManifestError, CatalogError where
+        these can be no version of a tool, whatever is registered."""
         lint_schemas(manifest)
         lint_files(manifest, files)
         check_files(files)
-        text = canonical(manifest)
-        tree = tree_digest(files) if files else None
-        digest = tool_digest(text, tree)
+        return tree_digest(files) if files else None
+
+    @contextlib.contextmanager
+    def holding(self, tree: str | None) -> Iterator[None]:
+        """Keep a tree from being collected until the block ends: nobody refers to it yet."""
+        with self._shelves.holding(tree):
+            yield
+
+    def store(
+        self, tree: str | None, files: Mapping[str, ToolFile], *, afresh: bool = False
+    ) -> None:
+        """Have a tree that is being held on disk, whole, under its digest; takes no lock, and
+        seconds. What stands there and is sound stays.
+
+        Args:
+            afresh: write it whether or not it is there, so that the time tells nothing of it.
+
+        Raises:
+            CatalogError: it could not be stored.
+        """
+        if tree is not None:
+            with translated(self._directory):
+                self._shelves.keep(tree, files, afresh=afresh)
+
+    def conflict(self, manifest: Manifest, tree: str | None) -> Taken | None:
+        """Why this could not be agreed to: its version was, with other content."""
         with self._lock, translated(self._directory):
-            known = self.version(manifest.name, manifest.version)
-            # Compared as read, not as digests: a newer Fumehood writes more defaults out.
-            unchanged = known is not None and (known.manifest, known.files) == (manifest, tree)
-            again = known is not None and (known.state, known.added_by) == (PENDING, by)
-            if pending and not (unchanged and (operator or again)):
-                self._check_pending(by)  # first: who has no place left learns nothing of a name
-            barred = known is not None and known.state == QUARANTINED and pending
-            if barred and unchanged and not operator:
-                raise Taken(
-                    f"{manifest.name} {manifest.version} cannot be registered again",
-                    "ask an operator",
+            agreed = self._rows.agreed(manifest.name, manifest.version)
+        known = self.agreed_version(manifest.name, manifest.version)
+        # Compared as read, not as digests: a newer Fumehood writes more defaults out.
+        unchanged = known is not None and (known.manifest, known.files) == (manifest, tree)
+        if agreed in (None, tool_digest(canonical(manifest), tree)) or unchanged:
+            return None
+        return Taken(
+            f"{manifest.name} {manifest.version} is registered with other content",
+            "raise its version, or remove the tool first",
+        )
+
+    def check_place(self, manifest: Manifest, by: str) -> None:
+        """Refuse one more pending version where there are enough; what `by` has pending under the
+        same name and number has its place. Goes by nothing that others registered under a name.
+
+        Raises CatalogError.
+        """
+        if self.submitted(manifest.name, manifest.version, by):
+            return
+        pending = self._versions.all_pending()
+        own = sum(tool.added_by == by for tool in pending)
+        if len(pending) >= MAX_PENDING or own >= MAX_PENDING_EACH:
+            raise CatalogError(
+                f"{own} tools of yours are pending" if own else "too many tools are pending",
+                "have an operator look at them first",
+            )
+
+    def submit(
+        self,
+        manifest: Manifest,
+        tree: str | None,
+        files: Mapping[str, ToolFile],
+        *,
+        by: str,
+        notes: Sequence[str] = (),
+        signer: str = "",
+        replacing: bool = False,
+    ) -> RegisteredTool:
+        """Put a version before the operators, whose tree is stored and held. The same again
+        changes nothing but its signature. What others have registered or submitted under its name
+        is not looked at, until `approve`.
+
+        Args:
+            replacing: other content may take the place of what `by` has pending under the version.
+
+        Raises:
+            CatalogError: too many are pending, or other content is under this version, which
+                somebody may be reading just now.
+        """
+        tool = as_pending(manifest, files, by=by, notes=notes, signer=signer)
+        with self._lock, translated(self._directory):
+            self._check_stored(tree)
+            self.check_place(manifest, by)
+            mine = next(iter(self.submitted(manifest.name, manifest.version, by)), None)
+            if mine is not None and (mine.manifest, mine.files) == (manifest, tree):
+                tool = replace(mine, signer=signer or mine.signer)
+            elif mine is not None and not replacing:
+                raise CatalogError(
+                    f"other content of yours is pending as {manifest.name} {manifest.version}",
+                    "raise its version, or have an operator remove what is pending",
                 )
-            if not unchanged:
-                squatted = known is not None and known.state == PENDING
-                if not (squatted and (operator or not pending)):
-                    self._check_conflict(manifest, digest)
-            if tree is not None:
-                self._shelves.keep(tree, files)
-            kept = known is not None and (known.state == ACTIVE or pending)
-            if known is not None and unchanged and kept and known.state != QUARANTINED:
-                return self._signed(known, signer)
-            tool = as_pending(manifest, files, by=by, notes=notes, signer=signer)
-            if known is not None and barred:
-                told = tuple(dict.fromkeys((*known.notes, *notes)))  # why it was, until it is not
-                tool = replace(tool, state=QUARANTINED, notes=told)
             with self._transaction():
-                if tree is not None:
-                    listing = trees.encoded(trees.listing(files))
-                    self._db.execute("INSERT OR REPLACE INTO trees VALUES (?, ?)", (tree, listing))
-                self._db.execute(
-                    "INSERT OR REPLACE INTO versions VALUES (?, ?, ?)",
-                    (manifest.name, manifest.version, digest),
-                )
-                self._put(tool)
-                if not pending:
-                    self._make_current(tool)
-            return self._remembered(tool)
+                self._keep_listing(tool, files)
+                self._rows.put(tool)
+            self._read_again(manifest.name)
+            return self.version(manifest.name, manifest.version, by) or tool
 
-    def approve(self, name: str, version: str) -> RegisteredTool:
-        """Make a pending or superseded version the current one.
+    def add(
+        self,
+        manifest: Manifest,
+        tree: str | None,
+        files: Mapping[str, ToolFile],
+        *,
+        by: str = "",
+        notes: Sequence[str] = (),
+        signer: str = "",
+    ) -> RegisteredTool:
+        """Register a version that an operator agrees to, whose tree is stored and held. It becomes
+        the current one, and the one before is kept beside it. The same content again changes
+        nothing; what others submitted with the same content is taken as agreed to, too.
 
-        Raises CatalogError when there is none, or its files are not what was registered.
+        Raises:
+            Taken: other content under a known version.
+            CatalogError: no account left, too many tools.
         """
         with self._lock, translated(self._directory):
-            tool = self.version(name, version)
-            if tool is None:
-                raise CatalogError(
-                    f"there is no {name[:64]} {version[:64]}", "see `fumehood tool list --all`"
-                )
-            if tool.state == ACTIVE:
-                return tool
-            if not self._shelves.is_sound(tool.files):
+            self._check_stored(tree)
+            known = self.agreed_version(manifest.name, manifest.version)
+            unchanged = known is not None and (known.manifest, known.files) == (manifest, tree)
+            if known is not None and unchanged and known.state == ACTIVE:
+                return self._signed(known, signer)
+            tool = as_pending(manifest, files, by=by, notes=notes, signer=signer)
+            if (taken := self.conflict(manifest, tree)) is not None:
+                raise taken
+            self._agree(replace(tool, state=SUPERSEDED), files)
+            return self._remembered(tool)
+
+    def add_again(self, tool: RegisteredTool, notes: Sequence[str]) -> RegisteredTool:
+        """A version that was agreed to, whose content came again and is stored anew: it stays what
+        it is, and says why. Whether it is good is for `approve` to say."""
+        with self._lock, translated(self._directory):
+            self._check_stored(tool.files)
+            if tool.state == QUARANTINED:
+                told = tuple(dict.fromkeys((*tool.notes, *notes)))  # why it was, until it is not
+                with self._transaction():
+                    self._rows.set(tool, notes=json.dumps(told))
+            return self._remembered(tool)
+
+    def approve(self, name: str, version: str, by: str | None = None) -> RegisteredTool:
+        """Make a pending or superseded version the current one.
+
+        Args:
+            by: the submission of this principal; None is what was agreed to once, or else the only
+                submission.
+
+        Raises CatalogError when there is none, its version was agreed to with other content, or its
+        files are not what was registered.
+        """
+        tool = self.one_of(name, version, by)
+        if tool.state == ACTIVE:
+            return tool
+        sound = self._shelves.is_sound(tool.files)  # reads all of it: not under the lock
+        with self._lock, translated(self._directory):
+            if tool != self.version(name, version, by):
+                raise CatalogError(f"{name} {version} was changed just now", "look at it again")
+            if not sound or not self._shelves.looks_sound(tool.files):
                 raise CatalogError(
                     "its files are not what was registered", "register the version again"
                 )
-            with self._transaction():
-                self._make_current(tool)
+            if tool.state != PENDING:
+                with self._transaction():
+                    self._make_current(tool)
+                return self._remembered(tool)
+            if (taken := self.conflict(tool.manifest, tool.files)) is not None:
+                raise taken
+            if self.agreed_version(name, version) is not None:
+                raise CatalogError(
+                    f"{name} {version} is registered with this content already",
+                    f"approve that, or `fumehood tool remove {name} --version {version}"
+                    f" --by {tool.added_by}`",
+                )
+            self._agree(replace(tool, state=SUPERSEDED), None)
             return self._remembered(tool)
 
-    def remove(self, name: str, version: str | None = None) -> RegisteredTool:
-        """Forget a tool and its versions, or one version that is not current. Its account stays
-        its own, for when it comes back.
+    def one_of(self, name: str, version: str, by: str | None = None) -> RegisteredTool:
+        """The version that is meant; raises CatalogError when there is none, or more than one."""
+        tool = self.version(name, version, by)
+        if tool is None:
+            raise CatalogError(
+                f"there is no {name[:64]} {version[:64]}"
+                + (f" submitted by {by[:64]}" if by is not None else ""),
+                "see `fumehood tool list --all`",
+            )
+        if tool.state == PENDING and len(found := self.submitted(name, version, by)) > 1:
+            raise CatalogError(
+                f"{name} {version} was submitted by {', '.join(one.added_by for one in found)}",
+                "say whose is meant with --by",
+            )
+        return tool
+
+    def remove(
+        self, name: str, version: str | None = None, by: str | None = None
+    ) -> RegisteredTool:
+        """Forget a tool and its versions, or one version that is not current, or what was
+        submitted. Its account stays its own, for when it comes back.
 
         Raises CatalogError when there is no such tool.
         """
         with self._lock, translated(self._directory):
-            others = self._others.get(name, {})
-            if version is not None and version in others:
-                tool = others[version]
+            if version is not None:
+                tool = self.one_of(name, version, by)
+                if tool is self.get(name):
+                    raise CatalogError(
+                        f"{name[:64]} {version[:64]} is the version that is called",
+                        "approve another one first, or remove the tool without --version",
+                    )
                 with self._transaction():
-                    self._forget(name, version)
-                self._others = {
-                    **self._others, name: {v: o for v, o in others.items() if v != version},
-                }  # fmt: skip
+                    if tool.state == PENDING:
+                        self._rows.withdraw(tool)
+                    else:
+                        self._rows.forget(name, version)
+                self._read_again(name)
                 return tool
-            current = self._tools.get(name) or next(iter(others.values()), None)
-            if current is None or version not in (None, current.manifest.version):
+            versions = [tool for tool in self.all() if tool.manifest.name == name]
+            if by is not None:
+                raise CatalogError("it is not said which version", "give --version, too")
+            if not versions:
                 raise CatalogError(f"there is no tool {name[:64]!r}", "see `fumehood tool list`")
+            tool = self.get(name) or versions[0]
             with self._transaction():
-                self._db.execute("DELETE FROM tools WHERE name = ?", (name,))
-                self._db.execute("DELETE FROM versions WHERE name = ?", (name,))
-            self._tools = {key: other for key, other in self._tools.items() if key != name}
-            self._others = {key: other for key, other in self._others.items() if key != name}
-            return current
+                self._rows.forget(name)
+            self._read_again(name)
+            return tool
 
     def verify(self) -> tuple[RegisteredTool, ...]:
         """Compare every stored tree and the profiles with their pins; to be called at start, before
@@ -279,8 +360,9 @@ class Catalog:
             bad = self._seal_old()
             bad += [
                 self._quarantine(tool)
-                for tool in self.all()
-                if tool.state != QUARANTINED and not self._shelves.is_sound(tool.files)
+                for tool in self.all()  # of what is pending `approve` looks at the files
+                if tool.state not in (QUARANTINED, PENDING)
+                and not self._shelves.is_sound(tool.files)
             ]
             bad += [
                 self._set_aside(tool, note)
@@ -306,8 +388,9 @@ class Catalog:
             except (OSError, CatalogError):
                 files = {}
             if tree_digest(files) == tool.files:
-                self._shelves.keep(tool.files, files)  # or the start fails, with all still there
-            elif not self._shelves.is_sound(tool.files):
+                # Or the start fails, with all still there.
+                self._shelves.keep(tool.files, files, afresh=False)
+            elif tool.state != PENDING and not self._shelves.is_sound(tool.files):
                 bad.append(self._quarantine(tool, tree))
         shutil.rmtree(old, ignore_errors=True)
         return bad
@@ -323,8 +406,10 @@ class Catalog:
 
     def recheck(self, tool: RegisteredTool) -> RegisteredTool | None:
         """Read a version's files that were touched; the quarantined tool when they differ."""
+        if self._shelves.is_sound(tool.files):  # reads all of it: not under the lock
+            return None
         with self._lock, translated(self._directory):
-            return None if self._shelves.is_sound(tool.files) else self._quarantine(tool)
+            return self._quarantine(tool)
 
     def quarantine(
         self, name: str, version: str | None, note: str
@@ -350,76 +435,77 @@ class Catalog:
         Args:
             in_use: tree digests (`RegisteredTool.files`) that sandboxes still have mounted.
         """
+        there = self._shelves.listed()
         with self._lock, translated(self._directory):
             kept = {tool.files for tool in self.all()} | set(in_use)
+            gone = self._shelves.leaving(there, kept)
             for (digest,) in self._db.execute("SELECT digest FROM trees").fetchall():
                 if digest not in kept:
                     self._db.execute("DELETE FROM trees WHERE digest = ?", (digest,))
-            return self._shelves.collect(kept)
+        with translated(self._directory):
+            self._shelves.drop(gone)
+        return len(gone)
 
-    # --- inside a transaction
+    # --- under the lock
+
+    def _check_stored(self, tree: str | None) -> None:
+        """A digest in the database promises a tree on disk."""
+        if not self._shelves.looks_sound(tree):
+            raise CatalogError("its files are not where they were stored", "register it again")
+
+    def _agree(self, tool: RegisteredTool, files: Mapping[str, ToolFile] | None) -> None:
+        """Make the current one of a version that was not agreed to before, or is not kept.
+
+        files: None where they are on record already. Raises CatalogError."""
+        name, version = tool.manifest.name, tool.manifest.version
+        tools, others = self._versions.tools, self._versions.others
+        if name not in {*tools, *others} and len(tools) >= MAX_TOOLS:
+            raise CatalogError(f"the catalog is full: {MAX_TOOLS} tools", "remove some")
+        with self._transaction():
+            if files is not None:
+                self._keep_listing(tool, files)
+            self._rows.agree(name, version, tool.digest)
+            self._rows.put(tool)
+            self._make_current(tool)
+
+    def _keep_listing(self, tool: RegisteredTool, files: Mapping[str, ToolFile]) -> None:
+        if tool.files is not None:
+            listing = trees.encoded(trees.listing(files))
+            self._db.execute("INSERT OR REPLACE INTO trees VALUES (?, ?)", (tool.files, listing))
 
     def _make_current(self, tool: RegisteredTool) -> None:
         name = tool.manifest.name
-        current = self._tools.get(name)
+        current = self.get(name)
         others = current is not None and current.manifest.version != tool.manifest.version
         if current is not None and others and current.state == ACTIVE:
-            self._set_state(current, SUPERSEDED)
-        self._drop_oldest(name)
-        self._account(name)
+            self._rows.set(current, state=SUPERSEDED)
+        kept = [t for t in self._versions.others.get(name, {}).values() if t.state == SUPERSEDED]
+        for old in sorted(kept, key=lambda tool: tool.added)[: -(MAX_VERSIONS - 2)]:
+            self._rows.drop(name, old.manifest.version)
+        for one in self.submitted(name, tool.manifest.version):
+            if one.digest == tool.digest:  # what was asked for with it
+                self._rows.withdraw(one)
+        self._accounts.of(name)
         self._profiles.pin(tool)
-        self._set_state(tool, ACTIVE)
-
-    def _set_state(self, tool: RegisteredTool, state: str) -> None:
-        self._db.execute(
-            "UPDATE tools SET state = ? WHERE name = ? AND version = ?",
-            (state, tool.manifest.name, tool.manifest.version),
-        )
-
-    def _put(self, tool: RegisteredTool) -> None:
-        manifest = tool.manifest
-        self._db.execute(
-            "INSERT OR REPLACE INTO tools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                manifest.name, manifest.version, tool.digest, tool.files, tool.state, tool.added,
-                tool.added_by, json.dumps(tool.notes), canonical(manifest), tool.signer,
-            ),
-        )  # fmt: skip
-
-    def _drop_oldest(self, name: str) -> None:
-        kept = [t for t in self._others.get(name, {}).values() if t.state == SUPERSEDED]
-        for tool in sorted(kept, key=lambda tool: tool.added)[: -(MAX_VERSIONS - 2)]:
-            # What was once told under a version may not come back as something else.
-            self._db.execute(
-                "DELETE FROM tools WHERE name = ? AND version = ?", (name, tool.manifest.version)
-            )
-
-    def _forget(self, name: str, version: str) -> None:
-        for table in ("tools", "versions"):
-            self._db.execute(
-                f"DELETE FROM {table} WHERE name = ? AND version = ?",  # noqa: S608  (ours)
-                (name, version),
-            )
-
-    # --- after one
+        self._rows.set(tool, state=ACTIVE)
 
     def _remembered(self, tool: RegisteredTool) -> RegisteredTool:
         """Read again what the database knows of the tool's versions; returns this one."""
-        name, problems = tool.manifest.name, self.problems
+        self._read_again(tool.manifest.name)
+        return self.agreed_version(tool.manifest.name, tool.manifest.version) or tool
+
+    def _read_again(self, name: str) -> None:
+        problems = self.problems
         with self._transaction():
             self._load(only=name)
         self.problems = problems
-        return self.version(name, tool.manifest.version) or tool
 
     def _signed(self, tool: RegisteredTool, signer: str) -> RegisteredTool:
         """A version whose signature came later, or is another one's."""
         if not signer or signer == tool.signer:
             return tool
         with self._transaction():
-            self._db.execute(
-                "UPDATE tools SET signer = ? WHERE name = ? AND version = ?",
-                (signer, tool.manifest.name, tool.manifest.version),
-            )
+            self._rows.set(tool, signer=signer)
         return self._remembered(tool)
 
     def _quarantine(self, tool: RegisteredTool, tree: Path | None = None) -> RegisteredTool:
@@ -435,103 +521,12 @@ class Catalog:
     def _set_aside(self, tool: RegisteredTool, note: str) -> RegisteredTool:
         bad = replace(tool, state=QUARANTINED, notes=(note,))
         with self._transaction():
-            self._db.execute(
-                "UPDATE tools SET state = ?, notes = ? WHERE name = ? AND version = ?",
-                (QUARANTINED, json.dumps(bad.notes), tool.manifest.name, tool.manifest.version),
-            )
-        current = self._tools.get(tool.manifest.name)
-        if current is not None and current.manifest.version == tool.manifest.version:
-            self._tools = {**self._tools, tool.manifest.name: bad}
-        else:
-            name, version = tool.manifest.name, tool.manifest.version
-            self._others = {**self._others, name: {**self._others.get(name, {}), version: bad}}
+            self._rows.set(tool, state=QUARANTINED, notes=json.dumps(bad.notes))
+        self._versions.set_aside(bad)
         return bad
 
     def _load(self, only: str | None = None) -> None:
-        tools = {name: tool for name, tool in self._tools.items() if name != only}
-        others = {name: found for name, found in self._others.items() if name != only}
-        problems = []
-        rows = self._db.execute(
-            "SELECT name, version, digest, files, state, added, added_by, notes, manifest,"
-            " signer FROM tools WHERE ?1 IS NULL OR name = ?1"
-            " ORDER BY name, state != 'active', added",  # what is called, before what is not
-            (only,),
-        ).fetchall()
-        superseded = {PENDING, SUPERSEDED}
-        for name, version, digest, files, state, added, by, notes, text, signer in rows:
-            try:
-                manifest = load_manifest(text.decode(), source=f"catalog, tool {name}")
-            except (ManifestError, UnicodeDecodeError) as error:
-                problems.append(f"the tool {name} is left out, register it again: {error}")
-                continue
-            current = state not in superseded
-            if manifest.name != name or tool_digest(text, files) != digest:
-                problems.append(f"the tool {name} differs from its digest: quarantined")
-                state = QUARANTINED
-            account = self._account(name) if current else NO_ACCOUNT
-            told = tuple(json.loads(notes))
-            tool = RegisteredTool(manifest, digest, files, account, state, added, told, by, signer)
-            if current and name not in tools:
-                tools[name] = tool
-            else:
-                others.setdefault(name, {})[version] = tool
-        self._tools, self._others = tools, others
-        self.problems = tuple(problems)
-
-    def _check_conflict(self, manifest: Manifest, digest: str) -> None:
-        row = self._db.execute(
-            "SELECT digest FROM versions WHERE name = ? AND version = ?",
-            (manifest.name, manifest.version),
-        ).fetchone()
-        if row is not None and row[0] != digest:
-            raise Taken(
-                f"{manifest.name} {manifest.version} is registered with other content",
-                "raise its version, or remove the tool first",
-            )
-        names = self._tools.keys() | self._others.keys()
-        if manifest.name not in names and len(names) >= MAX_TOOLS:
-            raise CatalogError(f"the catalog is full: {MAX_TOOLS} tools", "remove some")
-
-    def _check_pending(self, by: str) -> None:
-        pending = [tool for tool in self.all() if tool.state == PENDING]
-        own = sum(tool.added_by == by for tool in pending)
-        if len(pending) >= MAX_PENDING or own >= MAX_PENDING_EACH:
-            raise CatalogError(
-                f"{own} tools of yours are pending" if own else "too many tools are pending",
-                "have an operator look at them first",
-            )
-
-    def _account(self, name: str) -> int:
-        """The account of `name`, a new one if it has none in the range. Rows are never deleted,
-        so no second name ever gets files or processes of the first."""
-        if self._accounts is None:
-            return self._own_uid
-        first, count = self._accounts
-        row = self._db.execute(
-            "SELECT min(uid) FROM accounts WHERE name = ? AND uid >= ? AND uid < ?",
-            (name, first, first + count),
-        ).fetchone()
-        uid: int | None = row[0]
-        if uid is None:
-            uid = self._free_account(first, count)
-            self._db.execute("INSERT INTO accounts VALUES (?, ?)", (uid, name))
-        return uid
-
-    def _free_account(self, first: int, count: int) -> int:
-        """The lowest account of the range that never had a name."""
-        taken = {
-            row[0]
-            for row in self._db.execute(
-                "SELECT uid FROM accounts WHERE uid >= ? AND uid < ?", (first, first + count)
-            )
-        }
-        for uid in range(first, first + count):
-            if uid not in taken:
-                return uid
-        raise CatalogError(
-            f"all {count} service accounts are taken",
-            "raise accounts.count in the configuration",
-        )
+        self.problems = tuple(self._versions.take(self._rows.read(only), only))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

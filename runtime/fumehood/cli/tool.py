@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from fumehood.cli.complete import tool_names
 from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import error_object, note, out, out_json, say, table
 from fumehood.client import Client
-from fumehood.errors import DaemonUnreachable, FumehoodError, UnknownTool
+from fumehood.errors import DaemonUnreachable, FumehoodError, UnknownTool, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Register, list, show and remove tools.")
 app.command("sign")(signing.sign)
@@ -31,6 +30,15 @@ NameArgument = Annotated[
 VersionOption = Annotated[
     str | None,
     typer.Option("--version", metavar="VERSION", help="One version of it.", show_default=False),
+]
+ByOption = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="PRINCIPAL",
+        help="For operators: what this one submitted, as `tool list --all` names it.",
+        show_default=False,
+    ),
 ]
 Entry = Mapping[str, Any]
 SEALED: Final = {
@@ -160,12 +168,13 @@ def _first_line(tool: Entry) -> str:
 def show(
     name: NameArgument,
     version: VersionOption = None,
+    by: ByOption = None,
     as_json: JsonOption = False,
     socket: SocketOption = None,
 ) -> None:
     """Show a registered tool: what it is, how it runs, what it may use, its digests."""
     with Client.connect(chosen(socket).socket) as client:
-        entry = client.show_tool(name, version)
+        entry = client.show_tool(name, version, by)
     if as_json:
         out_json(entry)
         return
@@ -225,6 +234,7 @@ def diff(
     new: Annotated[
         str | None, typer.Argument(metavar="[NEW]", help="A version; the newest other one.")
     ] = None,
+    by: ByOption = None,
     as_json: JsonOption = False,
     socket: SocketOption = None,
 ) -> None:
@@ -233,7 +243,7 @@ def diff(
     First what needs approval again: what models read, and what the tool may do.
     """
     with Client.connect(chosen(socket).socket) as client:
-        found = client.diff_tool(name, old, new)
+        found = client.diff_tool(name, old, new, by)
     if as_json:
         out_json(found)
         return
@@ -253,46 +263,53 @@ def approve(
     name: NameArgument,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The version to be called.")],
     accept: AcceptOption = None,
+    by: ByOption = None,
     as_json: JsonOption = False,
     socket: SocketOption = None,
 ) -> None:
     """Make a pending version of a tool, or an earlier one, the one that is called.
 
-    Shows what it changes against the one that is called now. A quarantined version is approved
-    with `--accept quarantined` only, after a review. Only operators may do this.
+    Shows what it changes against the one that is called now, and approves exactly that. A
+    quarantined version is approved with `--accept quarantined` only, after a review. Where several
+    submitted the same version, `--by` says whose is meant. Only operators may do this.
     """
     with Client.connect(chosen(socket).socket) as client:
-        _show_changes(client, name, version)
-        entry = client.approve_tool(name, version, accept=accept or ())
+        digest = _show_changes(client, name, version, by)
+        entry = client.approve_tool(name, version, accept=accept or (), by=by, digest=digest)
     if as_json:
         out_json(entry)
     else:
         out(f"approved {name} {version}  {entry['digest']}\n")
 
 
-def _show_changes(client: Client, name: str, version: str) -> None:
+def _show_changes(client: Client, name: str, version: str, by: str | None) -> str | None:
     """On stderr, before anything is approved: against the current version, or, where there is
-    no other, the whole of it with why it waits or was quarantined."""
+    no other, the whole of it with why it waits or was quarantined. The digest of what is shown."""
     try:
-        found = client.diff_tool(name, None, version)
+        entry = client.show_tool(name, version, by)
+    except UnknownTool:  # `approve` says more
+        return None
+    digest = str(entry["digest"])
+    try:
+        found = client.diff_tool(name, None, version, by)
     except UnknownTool:
         found = None
     if found is None or found["old"] == found["new"]:
-        with contextlib.suppress(UnknownTool):
-            entry = client.show_tool(name, version)
-            note("changes", "nothing to compare with: no other version is current")
-            for key, value in _rows(entry):
-                note(key, value)
-        return
+        note("changes", "nothing to compare with: no other version is current")
+        for key, value in _rows(entry):
+            note(key, value)
+        return digest
     note("changes", f"{found['new']} against {found['old']}: {len(found['changes'])}")
     for change in found["changes"]:
         note("change", " ".join(str(value) for value in change.values() if value))
+    return digest
 
 
 @app.command("remove")
 def remove(
     name: NameArgument,
     version: VersionOption = None,
+    by: ByOption = None,
     as_json: JsonOption = False,
     socket: SocketOption = None,
 ) -> None:
@@ -300,8 +317,10 @@ def remove(
 
     Its service account is never given to another tool.
     """
+    if by is not None and version is None:
+        raise UsageError("--by says whose of one version is meant", "give --version, too")
     with Client.connect(chosen(socket).socket) as client:
-        entry = client.remove_tool(name, version)
+        entry = client.remove_tool(name, version, by)
     if as_json:
         out_json(entry)
         return

@@ -100,13 +100,20 @@ class Supervisor(Protocol):
         ...
 
     async def approve_tool(
-        self, caller: Caller, name: str, version: str, accept: Sequence[str] = ()
+        self,
+        caller: Caller,
+        name: str,
+        version: str,
+        accept: Sequence[str] = (),
+        by: str | None = None,
+        digest: str | None = None,
     ) -> RegisteredTool:
-        """Make a version the current one. Raises Unauthorized, CatalogError."""
+        """Make a version the current one. by: who submitted it, where several did. digest: of
+        what was looked at. Raises Unauthorized, CatalogError."""
         ...
 
     async def remove_tool(
-        self, caller: Caller, name: str, version: str | None = None
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
     ) -> RegisteredTool: ...
 
     async def attempted(self, caller: Caller, event: str, error: FumehoodError) -> None:
@@ -118,17 +125,24 @@ class Supervisor(Protocol):
         ...
 
     async def diff_tool(
-        self, caller: Caller, name: str, old: str | None = None, new: str | None = None
+        self,
+        caller: Caller,
+        name: str,
+        old: str | None = None,
+        new: str | None = None,
+        by: str | None = None,
     ) -> Report:
         """What one version changes against another. Raises Unauthorized, UnknownTool."""
         ...
 
-    async def tool_files(self, caller: Caller, name: str, version: str | None = None) -> Report:
+    async def tool_files(
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
+    ) -> Report:
         """The digests of a version's files. Raises Unauthorized, UnknownTool, CatalogError."""
         ...
 
     async def show_tool(
-        self, caller: Caller, name: str, version: str | None = None
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
     ) -> RegisteredTool: ...
 
     def status(self, caller: Caller) -> Report: ...

@@ -82,20 +82,18 @@ def _catalog(supervisor: Supervisor) -> Mapping[str, Route]:
         return _tool(added)
 
     async def approve(arrival: Arrival) -> dict[str, Any]:
-        params = _params(arrival, "name", "version", "accept")
+        params = _params(arrival, "name", "version", "accept", "by", "digest")
         name, version = _text(params, "name", 64), _text(params, "version", 64)
         accept = _names(params, "accept")
-        return _tool(await supervisor.approve_tool(arrival.caller, name, version, accept))
+        by, digest = _optional(params, "by"), _optional(params, "digest", 128)
+        approved = supervisor.approve_tool(arrival.caller, name, version, accept, by, digest)
+        return _tool(await approved)
 
     async def show(arrival: Arrival) -> dict[str, Any]:
-        params = _params(arrival, "name", "version")
-        name, version = _text(params, "name", 64), _optional(params, "version")
-        return _tool(await supervisor.show_tool(arrival.caller, name, version))
+        return _tool(await supervisor.show_tool(arrival.caller, *_version(arrival)))
 
     async def remove(arrival: Arrival) -> dict[str, Any]:
-        params = _params(arrival, "name", "version")
-        name, version = _text(params, "name", 64), _optional(params, "version")
-        return _tool(await supervisor.remove_tool(arrival.caller, name, version))
+        return _tool(await supervisor.remove_tool(arrival.caller, *_version(arrival)))
 
     async def every(arrival: Arrival) -> dict[str, Any]:
         _params(arrival)
@@ -103,16 +101,14 @@ def _catalog(supervisor: Supervisor) -> Mapping[str, Route]:
         return {"tools": [registered(tool) for tool in tools], "resultType": "complete"}
 
     async def diff(arrival: Arrival) -> dict[str, Any]:
-        params = _params(arrival, "name", "old", "new")
+        params = _params(arrival, "name", "old", "new", "by")
         name = _text(params, "name", 64)
         old, new = _optional(params, "old"), _optional(params, "new")
-        found = await supervisor.diff_tool(arrival.caller, name, old, new)
+        found = await supervisor.diff_tool(arrival.caller, name, old, new, _optional(params, "by"))
         return {"diff": found.to_json(), "resultType": "complete"}
 
     async def pinned(arrival: Arrival) -> dict[str, Any]:
-        params = _params(arrival, "name", "version")
-        name, version = _text(params, "name", 64), _optional(params, "version")
-        found = await supervisor.tool_files(arrival.caller, name, version)
+        found = await supervisor.tool_files(arrival.caller, *_version(arrival))
         return {"pinned": found.to_json(), "resultType": "complete"}
 
     return {
@@ -223,8 +219,14 @@ def _text(params: Mapping[str, Any], name: str, longest: int) -> str:
     return value
 
 
-def _optional(params: Mapping[str, Any], name: str) -> str | None:
-    return _text(params, name, 64) if name in params else None
+def _optional(params: Mapping[str, Any], name: str, longest: int = 64) -> str | None:
+    return _text(params, name, longest) if name in params else None
+
+
+def _version(arrival: Arrival) -> tuple[str, str | None, str | None]:
+    """A tool's name, a version, and by whom it was submitted."""
+    params = _params(arrival, "name", "version", "by")
+    return _text(params, "name", 64), _optional(params, "version"), _optional(params, "by")
 
 
 def _names(params: Mapping[str, Any], name: str) -> tuple[str, ...]:

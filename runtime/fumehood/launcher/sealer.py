@@ -60,11 +60,14 @@ class Vault:
         self._directory = directory
         self._most_bytes = most_bytes
 
-    def keep(self, fd: int, gone: Callable[[], bool] = lambda: False) -> str:
+    def keep(
+        self, fd: int, gone: Callable[[], bool] = lambda: False, *, replace: bool = True
+    ) -> str:
         """Store the files in a memfd: written and synced under another name, then renamed to the
-        digest of what was written. What stood there already is replaced.
+        digest of what was written.
 
         Args:
+            replace: in place of what stands there; or else that stays, which takes as long.
             gone: whether nobody waits for it any more; asked before each file and folder.
 
         Raises:
@@ -83,8 +86,11 @@ class Vault:
             try:
                 digest = self._write(new, fd, files, gone)
                 name = digest.removeprefix("sha384:")
-                self._remove(name)
-                os.rename(new, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+                if replace or not self._has(name):
+                    self._remove(name)
+                    os.rename(new, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+                else:
+                    self._remove(new)
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True, dir_fd=self._directory)
                 raise
@@ -304,8 +310,8 @@ def _answer(
 ) -> sealing.Done | sealing.Refused:
     try:
         match sealing.unpack(data, sealing.TO_SEALER):
-            case sealing.Seal() if len(descriptors) == 1:
-                return sealing.Done(vault.keep(descriptors[0], gone))
+            case sealing.Seal(replace) if len(descriptors) == 1:
+                return sealing.Done(vault.keep(descriptors[0], gone, replace=replace))
             case sealing.Discard(name) if not descriptors:
                 vault.discard(name, gone)
                 return sealing.Done("")

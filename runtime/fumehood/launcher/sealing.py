@@ -44,7 +44,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Supervisor: store the files that are in the memfd beside this."""
+    """Supervisor: store the files that are in the memfd beside this. replace: see `Vault.keep`."""
+
+    replace: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from fumehood.audit.record import Field
 from fumehood.catalog import poisoning
 from fumehood.catalog.changes import Change, compare, reasons
 from fumehood.catalog.pins import signed_digests
-from fumehood.catalog.store import Catalog, Taken, ToolFile, as_pending
+from fumehood.catalog.store import Catalog, ToolFile, as_pending
 from fumehood.crypto.trust import Subject
 from fumehood.errors import CatalogError, FumehoodError, KeyringError, UnknownTool, UsageError
 from fumehood.model.manifest import Manifest
@@ -27,6 +27,7 @@ from fumehood.model.principal import Principal
 from fumehood.model.request import Caller, RegisteredTool
 from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.fields import of_caller, of_tool
+from fumehood.supervisor.seals import Seals
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,28 @@ class Files:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Adding:
+    """A version on its way in. fields: for records of it."""
+
+    caller: Caller
+    principal: Principal
+    manifest: Manifest
+    files: Mapping[str, ToolFile]
+    accept: Sequence[str]
+    signer: str
+    fields: Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What was seen of it. notes: all that is to be said; own: what tells nothing of others."""
+
+    pending: bool
+    notes: Sequence[str]
+    own: Sequence[str]
+
+
 @dataclass(slots=True)
 class Registration:
     """record: returns once it is on disk. operator_only: returns for an operator, and records and
@@ -81,6 +104,7 @@ class Registration:
     attempts: Attempts
     changed: Callable[[], None]
     find: poisoning.Finder
+    seals: Seals = field(default_factory=Seals)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _working: set[asyncio.Task[RegisteredTool]] = field(default_factory=set)
 
@@ -94,8 +118,8 @@ class Registration:
     ) -> RegisteredTool:
         """Register a version. It is pending when an operator has to look at it: because its adder
         is none, or because it changes what was agreed to. Who is no operator and may not know of
-        a version of that name hears that theirs is pending, whatever is registered: another
-        answer would tell what is.
+        a tool of that name hears that theirs is pending, whatever is registered, and it takes the
+        same place and the same time: anything else would tell what is.
 
         Args:
             accept: rules of the lint, or `changes`, that an operator accepts by name.
@@ -113,79 +137,139 @@ class Registration:
             manifest = self.admission.prepare(manifest_text, files)
         signer = await self._signer(caller, manifest, manifest_text, files, signature)
         fields: dict[str, Field] = {"caller": of_caller(caller), "accepted": tuple(accept)}
+        adding = _Adding(caller, principal, manifest, files, tuple(accept), signer, fields)
+        return await self._whole(self._add(adding))
 
-        async def add() -> RegisteredTool:
-            async with self._attempt(caller, manifest):
-                findings = await asyncio.to_thread(self._examined, manifest)
-            pending, notes = await self._looked_at(principal, manifest, findings, accept, fields)
-            own = [str(one) for one in findings if one.rule not in poisoning.OF_OTHERS]
-            own.append(_added_by(principal))
-            told = as_pending(manifest, files, by=principal.name, notes=own, signer=signer)
-            knows = principal.operates or self._knows(caller, principal, manifest)
-            try:
-                async with self._attempt(caller, manifest):
-                    tool = await asyncio.to_thread(  # its files go to disk
-                        self.catalog.add, manifest, files, by=principal.name, pending=pending,
-                        notes=notes, signer=signer, operator=principal.operates,
-                    )  # fmt: skip
-            except Taken:
-                if knows:
-                    raise
-                return told
-            event = "tool.added" if tool.state == "active" else "tool.pending"
-            await self.record(event, {**fields, **_tool(tool), "notes": tool.notes})
-            log.info("tool added", tool=manifest.name, version=manifest.version, state=tool.state)
-            if principal.operates:
-                return tool
-            return replace(tool, notes=told.notes) if knows else told
+    async def _add(self, one: _Adding) -> RegisteredTool:
+        """First the files, which takes the disk seconds and holds nobody up; then, one after the
+        other, the version: what was looked at is what the catalog then changes."""
+        manifest, principal = one.manifest, one.principal
+        async with self._attempt(one.caller, manifest):
+            tree = self.catalog.check(manifest, one.files)
+            if not principal.operates and self._knows(one.caller, manifest):
+                known = self._told_openly(manifest, tree)
+                if known is not None:
+                    return replace(known, notes=())
+        looked = await self._looked_at(one, tree)  # before anything is written
+        try:
+            async with contextlib.AsyncExitStack() as held:
+                async with self._attempt(one.caller, manifest):
+                    if looked.pending:
+                        self.catalog.check_place(manifest, principal.name)
+                    await held.enter_async_context(self.seals.turn(principal.name))
+                    held.enter_context(self.catalog.holding(tree))
+                    await self._store(one, tree)
+                async with self._turn:
+                    looked = await self._looked_at(one, tree)
+                    async with self._attempt(one.caller, manifest):
+                        tool = await asyncio.to_thread(self._kept, one, tree, looked)
+                    event = "tool.added" if tool.state == "active" else "tool.pending"
+                    await self.record(event, {**one.fields, **_tool(tool), "notes": tool.notes})
+        finally:  # also when it could not be recorded: what was stored in vain has to go
+            self.changed()
+        log.info("tool added", tool=manifest.name, version=manifest.version, state=tool.state)
+        if principal.operates:
+            return tool
+        # What they brought, and nothing of what there is beside it.
+        return as_pending(
+            manifest, one.files, by=principal.name, notes=looked.own, signer=one.signer
+        )
 
-        return await self._whole(add())
+    async def _store(self, one: _Adding, tree: str | None) -> None:
+        """Have the files on disk. Whoever is no operator hears nothing of what else is there, and
+        theirs are written whether they are or not.
 
-    def _knows(self, caller: Caller, principal: Principal, manifest: Manifest) -> bool:
-        """Whether who is no operator may hear what becomes of this version: it is their own, or
-        one of a tool that they may call."""
-        known = self.catalog.version(manifest.name, manifest.version)
-        if known is not None and known.state == "pending":
-            return known.added_by == principal.name
+        Raises:
+            CatalogError
+        """
+        afresh = not one.principal.operates
+        try:
+            await asyncio.to_thread(self.catalog.store, tree, one.files, afresh=afresh)
+        except CatalogError as error:
+            if one.principal.operates:
+                raise
+            detail = "; ".join(filter(None, (error.cause, error.detail)))
+            raise CatalogError(
+                "there is no room for the tool's files, or they cannot be stored just now",
+                "try again later, or ask an operator, whose log tells why",
+                detail=detail,
+            ) from error
+
+    def _kept(self, one: _Adding, tree: str | None, looked: _Looked) -> RegisteredTool:
+        """The version in the catalog; raises CatalogError."""
+        manifest, files, by = one.manifest, one.files, one.principal.name
+        notes = looked.notes
+        if not looked.pending:
+            return self.catalog.add(manifest, tree, files, by=by, notes=notes, signer=one.signer)
+        if one.principal.operates:
+            known = self.catalog.agreed_version(manifest.name, manifest.version)
+            if known is not None and (known.manifest, known.files) == (manifest, tree):
+                return self.catalog.add_again(known, notes)
+            if (taken := self.catalog.conflict(manifest, tree)) is not None:
+                raise taken
+        return self.catalog.submit(
+            manifest, tree, files, by=by, notes=notes, signer=one.signer,
+            replacing=one.principal.operates,
+        )  # fmt: skip
+
+    def _told_openly(self, manifest: Manifest, tree: str | None) -> RegisteredTool | None:
+        """To somebody who may call the tool: the version, where it is exactly this one.
+
+        Raises CatalogError: it is another one.
+        """
+        if (taken := self.catalog.conflict(manifest, tree)) is not None:
+            raise taken
+        current = self.catalog.get(manifest.name)
+        same = current is not None and (current.manifest, current.files) == (manifest, tree)
+        return current if same else None
+
+    def _knows(self, caller: Caller, manifest: Manifest) -> bool:
+        """Whether who is no operator may call a tool of this name, and so knows what it is."""
         current = self.catalog.get(manifest.name)
         return current is not None and self.admission.authorizer.may_call(caller, current)
 
-    async def _looked_at(
-        self,
-        principal: Principal,
-        manifest: Manifest,
-        findings: Sequence[poisoning.Finding],
-        accept: Sequence[str],
-        fields: Mapping[str, Field],
-    ) -> tuple[bool, list[str]]:
+    async def _looked_at(self, one: _Adding, tree: str | None) -> _Looked:
         """Whether an operator has to approve the version, and what is to be said of it.
 
         Raises:
             CatalogError: the lint found something that an operator did not accept.
         """
-        notes = [str(finding) for finding in findings]
+        manifest, principal = one.manifest, one.principal
+        async with self._attempt(one.caller, manifest):
+            findings = await asyncio.to_thread(self._examined, manifest)
+        found = [str(finding) for finding in findings]
         if principal.operates:
-            await self._refuse_unaccepted(manifest, findings, accept, fields)
-            review = () if CHANGES in accept else self._review(manifest)
+            await self._refuse_unaccepted(manifest, findings, one.accept, one.fields)
+            review = () if CHANGES in one.accept else self._review(manifest)
             review = (*review, *self._was_quarantined(manifest))
-            return bool(review), [*notes, *review]
-        return True, [*notes, _added_by(principal), *self._review(manifest)]
+            return _Looked(bool(review), [*found, *review], ())
+        own = [str(finding) for finding in findings if finding.rule not in poisoning.OF_OTHERS]
+        added = f"added by {principal.name}, who is no operator"
+        said = [*found, added, *self._review(manifest), *self._in_the_way(manifest, tree)]
+        return _Looked(True, said, [*own, added])
+
+    def _in_the_way(self, manifest: Manifest, tree: str | None) -> tuple[str, ...]:
+        """Why a submission cannot be approved as it is."""
+        if (taken := self.catalog.conflict(manifest, tree)) is not None:
+            return (f"cannot be approved: {taken.cause}",)
+        if self.catalog.agreed_version(manifest.name, manifest.version) is not None:
+            return ("is registered with this content already",)
+        return ()
 
     async def _whole(self, work: Coroutine[Any, Any, RegisteredTool]) -> RegisteredTool:
         """To its end, also when who asked is gone: what was done is on record."""
-
-        async def turn() -> RegisteredTool:
-            # One after the other: what was looked at is what the catalog then changes.
-            async with self._turn:
-                try:
-                    return await work
-                finally:  # also when it could not be recorded
-                    self.changed()
-
-        task = asyncio.get_running_loop().create_task(turn())
+        task = asyncio.get_running_loop().create_task(work)
         self._working.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    async def _in_turn(self, work: Coroutine[Any, Any, RegisteredTool]) -> RegisteredTool:
+        """One after the other: what was looked at is what the catalog then changes."""
+        async with self._turn:
+            try:
+                return await work
+            finally:  # also when it could not be recorded
+                self.changed()
 
     def _ended(self, task: asyncio.Task[RegisteredTool]) -> None:
         self._working.discard(task)
@@ -214,21 +298,35 @@ class Registration:
             raise
 
     async def approve(
-        self, caller: Caller, name: str, version: str, accept: Sequence[str] = ()
+        self,
+        caller: Caller,
+        name: str,
+        version: str,
+        accept: Sequence[str] = (),
+        by: str | None = None,
+        digest: str | None = None,
     ) -> RegisteredTool:
         """Make a pending version, or one that was current before, the current one.
 
+        Args:
+            by: who submitted what is meant, where several did. digest: of what was looked at.
+
         Raises:
-            Unauthorized: only operators may. CatalogError: there is none, or the lint found
-                something that is not accepted.
+            Unauthorized: only operators may. CatalogError: there is none, it is not what was looked
+                at, or the lint found something that is not accepted.
         """
         await self.operator_only(caller, "tool.approve_refused")
         _check_accepted(accept)
         fields: dict[str, Field] = {"caller": of_caller(caller), "accepted": tuple(accept)}
 
         async def approve() -> RegisteredTool:
-            known = self.catalog.version(name, version)
-            if known is not None and known.state == "quarantined" and QUARANTINED not in accept:
+            known = self.catalog.one_of(name, version, by)
+            if digest not in (None, known.digest):
+                raise CatalogError(
+                    f"{name} {version} is not what was looked at: its digest is {known.digest}",
+                    f"look at it again: `fumehood tool show {name} --version {version}`",
+                )
+            if known.state == "quarantined" and QUARANTINED not in accept:
                 why = "; ".join(known.notes) or "its notes do not say why"
                 raise CatalogError(
                     f"{name} {version} is quarantined: {why}",
@@ -236,38 +334,49 @@ class Registration:
                     "`fumehood incident list`), then"
                     f" approve it with --accept {QUARANTINED}",
                 )
-            if known is not None and known.state == "pending":
+            if known.state == "pending":
                 findings = await asyncio.to_thread(self._examined, known.manifest)
                 await self._refuse_unaccepted(known.manifest, findings, accept, fields)
-            tool = await asyncio.to_thread(self.catalog.approve, name, version)
+            tool = await asyncio.to_thread(self.catalog.approve, name, version, by)
             await self.record("tool.approved", {**fields, **_tool(tool), "added_by": tool.added_by})
             log.info("tool approved", tool=name, version=version)
             return tool
 
-        return await self._whole(approve())
+        return await self._whole(self._in_turn(approve()))
 
-    async def remove(self, caller: Caller, name: str, version: str | None = None) -> RegisteredTool:
-        """Forget a tool, or one version that is not current; raises Unauthorized, CatalogError."""
+    async def remove(
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
+    ) -> RegisteredTool:
+        """Forget a tool, or one version that is not current, or what `by` submitted under one;
+        raises Unauthorized, CatalogError."""
         await self.operator_only(caller, "tool.remove_refused")
         fields: dict[str, Field] = {"caller": of_caller(caller), "all": version is None}
 
         async def remove() -> RegisteredTool:
-            tool = await asyncio.to_thread(self.catalog.remove, name, version)
-            await self.record("tool.removed", {**fields, **_tool(tool)})
+            tool = await asyncio.to_thread(self.catalog.remove, name, version, by)
+            more: dict[str, Field] = {"state": tool.state, "added_by": tool.added_by}
+            await self.record("tool.removed", {**fields, **_tool(tool), **more})
             log.info("tool removed", tool=name, version=version or "all")
             return tool
 
-        return await self._whole(remove())
+        return await self._whole(self._in_turn(remove()))
 
-    async def known(self, caller: Caller, name: str, version: str | None = None) -> RegisteredTool:
-        """A tool that `caller` may know of; raises UnknownTool, also for one of others."""
+    async def known(
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
+    ) -> RegisteredTool:
+        """A tool that `caller` may know of; raises UnknownTool, also for one of others.
+
+        by: for operators, whose submission under the version. Raises CatalogError when several
+        submitted it, and none is named.
+        """
         authorizer, catalog = self.admission.authorizer, self.catalog
-        tool = catalog.version(name, version) if version else catalog.get(name)
-        if tool is None and version is None and authorizer.is_operator(caller):
+        operator = authorizer.is_operator(caller)
+        tool = catalog.version(name, version, by) if version else catalog.get(name)
+        if tool is None and version is None and operator:
             tool = next((one for one in catalog.all() if one.manifest.name == name), None)
-        if tool is not None and (
-            authorizer.is_operator(caller) or authorizer.may_call(caller, tool)
-        ):
+        if tool is not None and operator:
+            return catalog.one_of(name, version, by) if version else tool
+        if tool is not None and authorizer.may_call(caller, tool):
             return tool
         error = UnknownTool(f"no tool {name[:64]!r}", "`fumehood tool list` shows the tools")
         fields: dict[str, Field] = {"tool": name[:128], "exists": tool is not None}
@@ -280,9 +389,16 @@ class Registration:
         return self.catalog.all()
 
     async def diff(
-        self, caller: Caller, name: str, old: str | None = None, new: str | None = None
+        self,
+        caller: Caller,
+        name: str,
+        old: str | None = None,
+        new: str | None = None,
+        by: str | None = None,
     ) -> Diff:
         """What `new` (the newest that is not current) changes against `old` (the current one).
+
+        by: who submitted `new`, where several did.
 
         Raises:
             Unauthorized: only operators may look. UnknownTool: there is no such version.
@@ -290,21 +406,25 @@ class Registration:
         await self.operator_only(caller, "tool.diff_refused")
         versions = [tool for tool in self.catalog.all() if tool.manifest.name == name]
         current = self.catalog.get(name)
-        others = [tool for tool in versions if tool != current]
+        others = [tool for tool in versions if tool != current and by in (None, tool.added_by)]
         one = self.catalog.version(name, old) if old else current
-        two = self.catalog.version(name, new) if new else (others[-1] if others else None)
+        two = self.catalog.version(name, new, by) if new else (others[-1] if others else None)
         if one is None or two is None:
             raise UnknownTool(
                 f"there are no two versions of {name[:64]!r} to compare",
                 "`fumehood tool list --all` shows the versions there are",
             )
+        if new and two.state == "pending":
+            two = self.catalog.one_of(name, new, by)
         listings = self.catalog.listing(one), self.catalog.listing(two)
         return Diff(one, two, compare(one.manifest, two.manifest, *listings))
 
-    async def files(self, caller: Caller, name: str, version: str | None = None) -> Files:
+    async def files(
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
+    ) -> Files:
         """What a version's files are; raises Unauthorized, UnknownTool, CatalogError."""
         await self.operator_only(caller, "tool.files_refused")
-        tool = await self.known(caller, name, version)
+        tool = await self.known(caller, name, version, by)
         listing = self.catalog.listing(tool)
         if listing is None:  # stored by a version that kept no listing
             raise CatalogError(
@@ -346,7 +466,7 @@ class Registration:
 
     def _was_quarantined(self, manifest: Manifest) -> tuple[str, ...]:
         """Registering it again is no review: it stays so until somebody approves it."""
-        known = self.catalog.version(manifest.name, manifest.version)
+        known = self.catalog.agreed_version(manifest.name, manifest.version)
         if known is None or known.state != "quarantined":
             return ()
         return ("registered again, which is no review",)
@@ -381,10 +501,6 @@ def _check_accepted(accept: Sequence[str]) -> None:
         if name not in poisoning.RULES and name not in (CHANGES, QUARANTINED):
             known = ", ".join([CHANGES, QUARANTINED, *poisoning.RULES])
             raise UsageError(f"there is no rule {name[:40]!r} to accept", f"known here: {known}")
-
-
-def _added_by(principal: Principal) -> str:
-    return f"added by {principal.name}, who is no operator"
 
 
 def _tool(tool: RegisteredTool) -> dict[str, Field]:

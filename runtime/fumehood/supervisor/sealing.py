@@ -27,11 +27,12 @@ class Sealer:
 
     start: Callable[[socket.socket], None]
 
-    def seal(self, files: Mapping[str, ToolFile]) -> str:
-        """Store a tree; its digest, as it was written. Raises CatalogError, OSError."""
+    def seal(self, files: Mapping[str, ToolFile], *, replace: bool) -> str:
+        """Store a tree; its digest, as it was written. replace: in place of what stands under it.
+        Raises CatalogError, OSError."""
         fd = words.packed(files)
         try:
-            (digest,) = self._errand([(words.Seal(), (fd,))])
+            (digest,) = self._errand([(words.Seal(replace), (fd,))])
         finally:
             os.close(fd)
         return digest

@@ -111,7 +111,7 @@ class Supervisor:
         self.approvals = self._approvals.pending
         self.answer_approval = self._approvals.answer
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
-        self._tidying = Tidying(rooms.catalog, self._mounted, self._workers)
+        self._tidying = Tidying(rooms.catalog, self._mounted)
         self._registration = Registration(
             rooms.catalog, rooms.admission, self._record, operator_only, self._attempts,
             self._catalog_changed, rooms.find,
@@ -507,9 +507,9 @@ class Supervisor:
         return [tool for tool in self._rooms.catalog.list() if may(caller, tool)]
 
     async def show_tool(
-        self, caller: Caller, name: str, version: str | None = None
+        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
     ) -> RegisteredTool:
-        tool = await self._registration.known(caller, name, version)
+        tool = await self._registration.known(caller, name, version, by)
         unfit = self._rooms.pool.unfit(tool.digest)
         notes: tuple[str, ...] = (f"not started ahead of calls: {unfit}",) if unfit else ()
         if self._rooms.admission.authorizer.is_operator(

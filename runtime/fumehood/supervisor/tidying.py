@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,11 +19,10 @@ TIDY_SECONDS: Final = 90.0
 
 @dataclass(slots=True)
 class Tidying:
-    """in_use: digests of the trees that sandboxes still have mounted. workers: who deletes."""
+    """in_use: digests of the trees that sandboxes still have mounted."""
 
     catalog: Catalog
     in_use: Callable[[], set[str]]
-    workers: Executor
     _timer: asyncio.TimerHandle | None = field(default=None)
 
     def later(self) -> None:
@@ -40,7 +38,8 @@ class Tidying:
         in_use = self.in_use()
         current = {tool.files for tool in self.catalog.all()}
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self.workers, self.catalog.collect, in_use)
+        # Not one of the threads that calls wait for: a disk may be stuck.
+        work = loop.run_in_executor(None, self.catalog.collect, in_use)
         work.add_done_callback(_tidied)
         if in_use - current:
             self.later()

@@ -13,11 +13,11 @@ import pytest
 
 from fumehood.catalog import store
 from fumehood.catalog.pins import tool_digest
-from fumehood.catalog.store import Catalog, ToolFile
+from fumehood.catalog.store import ToolFile
 from fumehood.errors import CatalogError
 from fumehood.model.manifest import canonical
 from fumehood.model.tree import tree_digest
-from support.catalog import catalog_in
+from support.catalog import Filled, Here, catalog_in
 from support.manifests import FIRST_ACCOUNT, manifest
 
 RANGE = (FIRST_ACCOUNT, 4)
@@ -28,22 +28,22 @@ FILES = {
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
+def catalog(tmp_path: Path) -> Iterator[Filled]:
     made = catalog_in(tmp_path, RANGE, own_uid=0)
     yield made
     made.close()
 
 
-def states(catalog: Catalog) -> dict[str, str]:
+def states(catalog: Filled) -> dict[str, str]:
     return {tool.manifest.version: tool.state for tool in catalog.all()}
 
 
 def test_a_pending_version_stands_beside_the_current_one_until_approved(
-    catalog: Catalog, tmp_path: Path
+    catalog: Filled, tmp_path: Path
 ) -> None:
-    one = catalog.add(manifest(), FILES)
-    two = catalog.add(
-        manifest(version="2.0.0"), FILES, by="uid:7", pending=True, notes=["description changed"]
+    one = catalog.put(manifest(), FILES)
+    two = catalog.propose(
+        manifest(version="2.0.0"), FILES, by="uid:7", notes=["description changed"]
     )
     assert (two.state, two.account, two.added_by, two.notes) == (
         "pending", store.NO_ACCOUNT, "uid:7", ("description changed",),
@@ -59,31 +59,31 @@ def test_a_pending_version_stands_beside_the_current_one_until_approved(
     again.close()
 
 
-def test_a_tool_that_was_never_approved_has_no_account_and_cannot_be_got(catalog: Catalog) -> None:
+def test_a_tool_that_was_never_approved_has_no_account_and_cannot_be_got(catalog: Filled) -> None:
     for number in range(5):
-        catalog.add(manifest(name=f"new-{number}"), FILES, pending=True, by=str(number))
+        catalog.propose(manifest(name=f"new-{number}"), FILES, by=str(number))
     assert catalog.list() == []
     assert catalog.get("new-0") is None
     for number in range(4):  # all accounts of the range are still there
         assert catalog.approve(f"new-{number}", "1.0.0").account == FIRST_ACCOUNT + number
 
 
-def test_going_back_to_an_earlier_version_and_forth(catalog: Catalog) -> None:
-    catalog.add(manifest(), FILES)
-    catalog.add(manifest(version="2.0.0"), FILES)
+def test_going_back_to_an_earlier_version_and_forth(catalog: Filled) -> None:
+    catalog.put(manifest(), FILES)
+    catalog.put(manifest(version="2.0.0"), FILES)
     assert catalog.approve("word-count", "1.0.0").state == "active"
     assert states(catalog) == {"1.0.0": "active", "2.0.0": "superseded"}
-    assert catalog.add(manifest(version="2.0.0"), FILES).state == "active"
+    assert catalog.put(manifest(version="2.0.0"), FILES).state == "active"
     assert states(catalog) == {"1.0.0": "superseded", "2.0.0": "active"}
     with pytest.raises(CatalogError, match="no word-count 9"):
         catalog.approve("word-count", "9.0.0")
 
 
 def test_a_version_of_an_older_fumehood_survives_being_superseded(
-    catalog: Catalog, tmp_path: Path
+    catalog: Filled, tmp_path: Path
 ) -> None:
     """Its stored text has fewer defaults written out than ours would have."""
-    tool = catalog.add(manifest(), FILES)
+    tool = catalog.put(manifest(), FILES)
     catalog.close()
     shorter = canonical(manifest()).replace(b'"seccomp":"compute",', b"")
     with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
@@ -91,7 +91,7 @@ def test_a_version_of_an_older_fumehood_survives_being_superseded(
         db.execute("UPDATE tools SET manifest = ?, digest = ?", (shorter, digest))
     db.close()
     newer = catalog_in(tmp_path, RANGE, own_uid=0)
-    newer.add(manifest(version="2.0.0"), FILES)
+    newer.put(manifest(version="2.0.0"), FILES)
     newer.approve("word-count", "1.0.0")
     newer.close()
     again = catalog_in(tmp_path, RANGE, own_uid=0)
@@ -99,47 +99,136 @@ def test_a_version_of_an_older_fumehood_survives_being_superseded(
     again.close()
 
 
-def test_old_versions_are_bounded_and_their_content_stays_known(catalog: Catalog) -> None:
+def test_old_versions_are_bounded_and_their_content_stays_known(catalog: Filled) -> None:
     for number in range(store.MAX_VERSIONS + 4):
-        catalog.add(manifest(version=f"{number}.0.0"), {"main.py": ToolFile(b"%d" % number, False)})
+        catalog.put(manifest(version=f"{number}.0.0"), {"main.py": ToolFile(b"%d" % number, False)})
     kept = states(catalog)
     assert len(kept) == store.MAX_VERSIONS
     assert "0.0.0" not in kept
     with pytest.raises(CatalogError, match="other content"):
-        catalog.add(manifest(version="0.0.0"), FILES)
+        catalog.put(manifest(version="0.0.0"), FILES)
 
 
-def test_pending_tools_are_bounded_for_each_and_in_all(catalog: Catalog) -> None:
+def test_pending_tools_are_bounded_for_each_and_in_all(catalog: Filled) -> None:
     for number in range(store.MAX_PENDING_EACH):
-        catalog.add(manifest(name=f"t-{number}"), FILES, pending=True, by="uid:7")
+        catalog.propose(manifest(name=f"t-{number}"), FILES, by="uid:7")
     with pytest.raises(CatalogError, match="8 tools of yours are pending"):
-        catalog.add(manifest(name="more"), FILES, pending=True, by="uid:7")
-    catalog.add(manifest(name="more"), FILES, pending=True, by="uid:8")
+        catalog.propose(manifest(name="more"), FILES, by="uid:7")
+    catalog.propose(manifest(name="more"), FILES, by="uid:8")
     catalog.remove("t-0")
-    catalog.add(manifest(name="again"), FILES, pending=True, by="uid:7")
+    catalog.propose(manifest(name="again"), FILES, by="uid:7")
 
 
-def test_a_pending_version_occupies_nothing(catalog: Catalog) -> None:
-    catalog.add(manifest(), FILES, pending=True, by="uid:7")
+def test_a_pending_version_occupies_nothing(catalog: Filled) -> None:
+    catalog.propose(manifest(), FILES, by="uid:7")
     other = {"main.py": ToolFile(b"other", executable=False)}
-    with pytest.raises(CatalogError, match="other content"):
-        catalog.add(manifest(), other, pending=True, by="uid:8")
-    asked = catalog.add(manifest(), other, pending=True, by="uid:0", operator=True)
+    assert catalog.propose(manifest(), other, by="uid:8").state == "pending"
+    asked = catalog.propose(manifest(), other, by="uid:0")
     assert (asked.state, asked.added_by) == ("pending", "uid:0")
-    assert catalog.add(manifest(), FILES).state == "active"
+    assert catalog.put(manifest(), FILES).state == "active"
     with pytest.raises(CatalogError, match="other content"):
-        catalog.add(manifest(), other, operator=True)
+        catalog.put(manifest(), other)
 
 
-def test_one_version_is_removed_or_all(catalog: Catalog) -> None:
-    catalog.add(manifest(), FILES)
-    catalog.add(manifest(version="2.0.0"), FILES)
+OTHER = {"main.py": ToolFile(b"other", executable=False)}
+
+
+@pytest.mark.parametrize("files", [FILES, OTHER], ids=["the same content", "other content"])
+@pytest.mark.parametrize("state", ["active", "superseded", "quarantined", "pending"])
+def test_a_submission_takes_its_place_whatever_stands_under_its_name(
+    catalog: Filled, tmp_path: Path, files: dict[str, ToolFile], state: str
+) -> None:
+    """And whatever it is, the disk has to write as much."""
+    if state == "pending":
+        catalog.propose(manifest(), FILES, by="uid:8")
+    else:
+        tool = catalog.put(manifest(), FILES)
+    if state == "superseded":
+        catalog.put(manifest(version="2.0.0"), FILES)
+    elif state == "quarantined":
+        catalog.quarantine("word-count", None, "for a test")
+    before = states(catalog)
+    here = catalog._shelves._sealer
+    assert isinstance(here, Here)
+    sealed = here.sealed
+    told = catalog.propose(manifest(), files, by="uid:7")
+    assert (told.state, told.added_by, told.notes) == ("pending", "uid:7", ())
+    assert here.sealed == sealed + 1
+    for number in range(store.MAX_PENDING_EACH - 1):
+        catalog.propose(manifest(name=f"free-{number}"), FILES, by="uid:7")
+    with pytest.raises(CatalogError, match="8 tools of yours are pending"):
+        catalog.propose(manifest(name="one-more"), FILES, by="uid:7")
+    if state != "pending":
+        known = catalog.agreed_version("word-count", "1.0.0")
+        assert known is not None
+        assert (known.state, known.digest) == (before["1.0.0"], tool.digest)
+    catalog.close()
+    again = catalog_in(tmp_path, RANGE, own_uid=0)
+    assert [one.added_by for one in again.submitted("word-count", "1.0.0")][-1] == "uid:7"
+    again.close()
+
+
+def test_a_submission_that_is_in_the_way_of_what_was_agreed_to_is_never_approved(
+    catalog: Filled,
+) -> None:
+    catalog.put(manifest(), FILES)
+    catalog.propose(manifest(), OTHER, by="uid:7")
+    assert catalog.approve("word-count", "1.0.0").state == "active", "what was agreed to is meant"
+    with pytest.raises(CatalogError, match="registered with other content"):
+        catalog.approve("word-count", "1.0.0", "uid:7")
+    catalog.quarantine("word-count", None, "for a test")
+    catalog.propose(manifest(), FILES, by="uid:8")
+    with pytest.raises(CatalogError, match="with this content already"):
+        catalog.approve("word-count", "1.0.0", "uid:8")
+    known = catalog.get("word-count")
+    assert known is not None
+    assert (known.state, known.notes) == ("quarantined", ("for a test",)), "nothing is washed off"
+    assert catalog.remove("word-count", "1.0.0", "uid:7").added_by == "uid:7"
+    assert catalog.submitted("word-count", "1.0.0", "uid:7") == []
+    with pytest.raises(CatalogError, match="which version"):
+        catalog.remove("word-count", None, "uid:8")
+
+
+def test_of_several_submissions_an_operator_says_which(catalog: Filled) -> None:
+    catalog.propose(manifest(), FILES, by="uid:7")
+    catalog.propose(manifest(), OTHER, by="uid:8")
+    for act in (catalog.approve, catalog.remove):
+        with pytest.raises(CatalogError, match="submitted by uid:7, uid:8") as refused:
+            act("word-count", "1.0.0")
+        assert "--by" in refused.value.remedy
+    approved = catalog.approve("word-count", "1.0.0", "uid:8")
+    assert (approved.state, approved.files) == ("active", tree_digest(OTHER))
+    assert [one.added_by for one in catalog.submitted("word-count", "1.0.0")] == ["uid:7"]
+
+
+def test_what_was_submitted_does_not_change_while_an_operator_reads_it(catalog: Filled) -> None:
+    catalog.propose(manifest(), FILES, by="uid:7")
+    assert catalog.propose(manifest(), FILES, by="uid:7").files == tree_digest(FILES)
+    with pytest.raises(CatalogError, match="other content of yours is pending"):
+        catalog.propose(manifest(), OTHER, by="uid:7")
+    mine = catalog.propose(manifest(), OTHER, by="uid:7", replacing=True)
+    assert mine.files == tree_digest(OTHER)
+    assert len(catalog.submitted("word-count", "1.0.0")) == 1
+
+
+def test_a_submission_is_over_once_its_content_is_agreed_to(catalog: Filled) -> None:
+    catalog.propose(manifest(), FILES, by="uid:7")
+    catalog.propose(manifest(), OTHER, by="uid:8")
+    catalog.put(manifest(), FILES)
+    assert [one.added_by for one in catalog.submitted("word-count", "1.0.0")] == ["uid:8"]
+
+
+def test_one_version_is_removed_or_all(catalog: Filled) -> None:
+    catalog.put(manifest(), FILES)
+    catalog.put(manifest(version="2.0.0"), FILES)
     catalog.remove("word-count", "1.0.0")
     assert states(catalog) == {"2.0.0": "active"}
     for version in ("1.0.0", "3.0.0"):
-        with pytest.raises(CatalogError, match="there is no tool"):
+        with pytest.raises(CatalogError, match="there is no word-count"):
             catalog.remove("word-count", version)
-    catalog.remove("word-count", "2.0.0")
+    with pytest.raises(CatalogError, match="is the version that is called"):
+        catalog.remove("word-count", "2.0.0")
+    catalog.remove("word-count")
     assert states(catalog) == {}
 
 
@@ -154,9 +243,9 @@ def test_one_version_is_removed_or_all(catalog: Catalog) -> None:
     ],
 )
 def test_what_changed_is_seen_before_a_call_and_named(
-    catalog: Catalog, tmp_path: Path, tamper: object, said: str
+    catalog: Filled, tmp_path: Path, tamper: object, said: str
 ) -> None:
-    tool = catalog.add(manifest(), FILES)
+    tool = catalog.put(manifest(), FILES)
     assert catalog.looks_sound(tool)
     tree = tmp_path / "store" / (tool.files or "").removeprefix("sha384:")
     assert callable(tamper)
@@ -168,12 +257,12 @@ def test_what_changed_is_seen_before_a_call_and_named(
     assert re.search(said, bad.notes[0])
     got = catalog.get("word-count")
     assert got == bad
-    assert catalog.add(manifest(), FILES).state == "active"
-    assert catalog.looks_sound(catalog.add(manifest(), FILES))
+    assert catalog.put(manifest(), FILES).state == "active"
+    assert catalog.looks_sound(catalog.put(manifest(), FILES))
 
 
-def test_a_change_that_keeps_size_and_time_is_seen(catalog: Catalog, tmp_path: Path) -> None:
-    tool = catalog.add(manifest(), FILES)
+def test_a_change_that_keeps_size_and_time_is_seen(catalog: Filled, tmp_path: Path) -> None:
+    tool = catalog.put(manifest(), FILES)
     path = tmp_path / "store" / (tool.files or "").removeprefix("sha384:") / "main.py"
     before = path.stat()
     path.write_bytes(b"PRINT()")
@@ -183,9 +272,9 @@ def test_a_change_that_keeps_size_and_time_is_seen(catalog: Catalog, tmp_path: P
 
 
 def test_a_touched_tree_that_is_the_same_is_read_once_more_and_goes_on(
-    catalog: Catalog, tmp_path: Path
+    catalog: Filled, tmp_path: Path
 ) -> None:
-    tool = catalog.add(manifest(), FILES)
+    tool = catalog.put(manifest(), FILES)
     tree = tmp_path / "store" / (tool.files or "").removeprefix("sha384:")
     os.utime(tree / "main.py")
     assert not catalog.looks_sound(tool)
@@ -193,8 +282,8 @@ def test_a_touched_tree_that_is_the_same_is_read_once_more_and_goes_on(
     assert catalog.looks_sound(tool)
 
 
-def test_an_approval_of_changed_files_is_refused(catalog: Catalog, tmp_path: Path) -> None:
-    tool = catalog.add(manifest(), FILES, pending=True)
+def test_an_approval_of_changed_files_is_refused(catalog: Filled, tmp_path: Path) -> None:
+    tool = catalog.propose(manifest(), FILES)
     tree = tmp_path / "store" / (tool.files or "").removeprefix("sha384:")
     (tree / "main.py").write_bytes(b"evil")
     with pytest.raises(CatalogError, match="not what was registered"):
@@ -216,7 +305,7 @@ INSERT INTO meta VALUES ('schema', '1');
 """
 
 
-def test_a_catalog_of_the_first_schema_is_taken_over(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_catalog_of_the_first_schema_is_taken_over(catalog: Filled, tmp_path: Path) -> None:
     old = tmp_path / "old"
     old.mkdir()
     made = manifest(run__files=None, run__command=["cat"])
@@ -235,8 +324,27 @@ def test_a_catalog_of_the_first_schema_is_taken_over(catalog: Catalog, tmp_path:
     taken.close()
 
 
-def test_files_of_a_version_are_known_by_their_digests(catalog: Catalog) -> None:
-    tool = catalog.add(manifest(), FILES)
+def test_what_was_pending_in_the_third_schema_stands_apart_from_then_on(
+    catalog: Filled, tmp_path: Path
+) -> None:
+    catalog.put(manifest(), FILES)
+    catalog.propose(manifest(version="2.0.0"), OTHER, by="uid:7")
+    catalog.close()
+    with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
+        db.execute("INSERT INTO tools SELECT * FROM submissions")
+        db.execute("INSERT INTO versions SELECT name, version, digest FROM submissions")
+        db.execute("DROP TABLE submissions")
+        db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
+    db.close()
+    taken = catalog_in(tmp_path, RANGE, own_uid=0)
+    assert states(taken) == {"1.0.0": "active", "2.0.0": "pending"}
+    assert taken.put(manifest(version="2.0.0"), FILES).state == "active", "it occupied nothing"
+    assert [one.added_by for one in taken.submitted("word-count", "2.0.0")] == ["uid:7"]
+    taken.close()
+
+
+def test_files_of_a_version_are_known_by_their_digests(catalog: Filled) -> None:
+    tool = catalog.put(manifest(), FILES)
     listing = catalog.listing(tool)
     assert listing is not None
     assert {path: entry[0] for path, entry in listing.items()} == {
@@ -251,12 +359,12 @@ def test_a_profile_that_became_another_one_quarantines_what_was_agreed_to_with_i
 ) -> None:
     profiles = {"compute": "sha384:" + "a" * 96}
 
-    def opened() -> Catalog:
+    def opened() -> Filled:
         return catalog_in(tmp_path, RANGE, profile=lambda name: profiles.get(name, ""))
 
     made = opened()
-    tool = made.add(manifest(), FILES)
-    made.add(manifest(name="other"), FILES)
+    tool = made.put(manifest(), FILES)
+    made.put(manifest(name="other"), FILES)
     made.close()
     made = opened()
     assert made.verify() == ()
@@ -281,9 +389,9 @@ def test_a_profile_that_became_another_one_quarantines_what_was_agreed_to_with_i
 
 
 def test_what_was_registered_before_profiles_were_pinned_is_pinned_at_the_next_start(
-    catalog: Catalog, tmp_path: Path
+    catalog: Filled, tmp_path: Path
 ) -> None:
-    catalog.add(manifest(), FILES)
+    catalog.put(manifest(), FILES)
     catalog.close()
     with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
         db.execute("DROP TABLE profile_pins")

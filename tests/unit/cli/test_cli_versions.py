@@ -41,3 +41,17 @@ def test_an_approval_accepts_findings_by_name(cli: Cli, supervisor: FakeSupervis
     assert ended.out.startswith("approved echo 1.0.0")
     assert json.loads(cli("tool", "approve", "echo", "1.0.0", "--json").out)["digest"]
     assert cli("tool", "approve", "nosuch", "1.0.0").status == 3
+
+
+def test_of_several_submissions_one_is_meant(cli: Cli, supervisor: FakeSupervisor) -> None:
+    for words in (
+        ("show", "echo", "--version", "1.0.0"),
+        ("diff", "echo"),
+        ("approve", "echo", "1.0.0"),
+        ("remove", "echo", "--version", "1.0.0"),
+    ):
+        supervisor.meant = None
+        assert cli("tool", *words, "--by", "uid:7").status == 0, words
+        assert supervisor.meant == "uid:7", words
+    refused = cli("tool", "remove", "echo", "--by", "uid:7")
+    assert (refused.status, "--version" in refused.err) == (2, True)

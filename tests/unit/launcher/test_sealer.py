@@ -37,6 +37,7 @@ FILES = {
     "main.py": ToolFile(b"print()", executable=False),
     "a/b/run.sh": ToolFile(b"#!/bin/sh\n" * 300_000, executable=True),
 }
+SEAL = b'{"type":"Seal","replace":true}'
 HEAD = struct.Struct("<HBQ")
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -88,6 +89,19 @@ def test_what_stands_there_already_is_replaced_whole(store: Path) -> None:
     assert keep(store, sealing.packed(FILES)) == digest
     assert stored_digest(program.parent) == digest
     assert len(list(store.iterdir())) == 1
+
+
+def test_what_stands_there_already_may_have_to_stay(store: Path) -> None:
+    """Sandboxes have it mounted; and the disk writes as much as for a new one."""
+    digest = keep(store, sealing.packed(FILES))
+    tree = store / digest.removeprefix("sha384:")
+    before = tree.stat().st_ino
+    fd = sealing.packed(FILES)
+    try:
+        assert vault(store).keep(fd, replace=False) == digest
+    finally:
+        os.close(fd)
+    assert (tree.stat().st_ino, len(list(store.iterdir()))) == (before, 1)
 
 
 HOSTILE = {
@@ -240,7 +254,7 @@ def test_nothing_is_left_when_who_asked_is_gone_and_what_a_killed_one_left_is_cl
     (store / ".old-0123456789abcdef").mkdir()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     fd = sealing.packed(FILES)
-    sealing.send(ours, sealing.Seal(), fd)
+    sealing.send(ours, sealing.Seal(replace=True), fd)
     ours.close()
     sealer.serve(theirs, vault(store))
     theirs.close()
@@ -325,9 +339,11 @@ def test_words_that_it_does_not_know_are_refused_and_it_goes_on(
         (b"\0", ()),
         (b"[" * 10_000, ()),
         (b'{"type":"Open"}', ()),
-        (b'{"type":"Seal","path":"/etc"}', (memory_fd,)),
-        (b'{"type":"Seal"}', ()),
-        (b'{"type":"Seal"}', (memory_fd, memory_fd)),
+        (b'{"type":"Seal","replace":true,"path":"/etc"}', (memory_fd,)),
+        (b'{"type":"Seal"}', (memory_fd,)),
+        (b'{"type":"Seal","replace":1}', (memory_fd,)),
+        (SEAL, ()),
+        (SEAL, (memory_fd, memory_fd)),
         (b'{"type":"Discard","name":"../x"}', ()),
         (b'{"type":"Discard","name":"x"}', (memory_fd,)),
         (b'{"type":"Discard","name":"\\ud800"}', ()),
@@ -336,7 +352,7 @@ def test_words_that_it_does_not_know_are_refused_and_it_goes_on(
     for data, fds in hostile:
         assert asked(channel, data, *fds)["type"] == "Refused", data[:40]
     before = len(os.listdir("/proc/self/fd"))
-    assert asked(channel, b'{"type":"Seal"}', memory_fd)["digest"] == tree_digest(FILES)
+    assert asked(channel, SEAL, memory_fd)["digest"] == tree_digest(FILES)
     assert len(os.listdir("/proc/self/fd")) == before
     os.close(memory_fd)
     assert len(list(store.iterdir())) == 1
@@ -350,7 +366,7 @@ def test_a_sealer_that_ends_or_was_not_started_is_an_error_that_says_to_try_agai
         assert channel
 
     with pytest.raises(CatalogError, match="just now"):
-        Sealer(dies).seal(FILES)
+        Sealer(dies).seal(FILES, replace=False)
 
     def lies(channel: socket.socket) -> None:
         mine = channel.dup()
@@ -358,7 +374,7 @@ def test_a_sealer_that_ends_or_was_not_started_is_an_error_that_says_to_try_agai
         mine.close()
 
     with pytest.raises(CatalogError, match="just now"):
-        Sealer(lies).seal(FILES)
+        Sealer(lies).seal(FILES, replace=False)
 
 
 def test_the_longest_name_fits() -> None:

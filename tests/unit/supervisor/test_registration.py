@@ -1,0 +1,149 @@
+"""Registrations beside each other: what one waits for, and what it tells of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fumehood.catalog.store import ToolFile
+from fumehood.errors import CatalogError
+from fumehood.model.request import Caller, RegisteredTool
+from support.catalog import Filled, Stuck, catalog_in
+from support.house import ANN, MALLORY, OPERATOR, House
+from support.manifests import document
+
+FILES = {"main.py": ToolFile(b"print()", executable=False)}
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Filled]:
+    made = catalog_in(tmp_path, (200_000, 80), own_uid=0)
+    yield made
+    made.close()
+
+
+async def add(
+    house: House, who: Caller, files: dict[str, ToolFile] | None = None, **changes: object
+) -> RegisteredTool:
+    files = FILES if files is None else files
+    text = json.dumps(document(run__command=["cat"], **changes))
+    return await house.registration.add(who, text, files)
+
+
+def test_a_disk_that_is_stuck_holds_up_whoever_stores_and_nobody_else(
+    catalog: Filled, tmp_path: Path
+) -> None:
+    """Neither another caller's registration, nor approvals, nor what calls ask of the catalog."""
+
+    async def test() -> None:
+        house = House(catalog)
+        disk = Stuck(tmp_path / "store")
+        await add(house, ANN, name="waiting")
+        free, catalog._shelves._sealer = catalog._shelves._sealer, disk
+        stuck = asyncio.create_task(add(house, MALLORY, name="mine"))
+        assert await asyncio.to_thread(disk.asked.wait, 30)
+        catalog._shelves._sealer = free
+        assert (await add(house, OPERATOR, name="other")).state == "active"
+        approved = await house.registration.approve(OPERATOR, "waiting", "1.0.0")
+        assert approved.state == "active"
+        await house.registration.remove(OPERATOR, "other")
+        assert catalog.recheck(approved) is None
+        assert not stuck.done()
+        disk.answer.set()
+        assert (await stuck).state == "pending"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def told(tool: RegisteredTool) -> tuple[object, ...]:
+    return tool.state, tool.account, tool.notes, tool.added_by, tool.signer, tool.sealed
+
+
+@pytest.mark.parametrize(
+    "there",
+    ["nothing", "the same", "other content", "quarantined", "pending of another", "look-alike"],
+)
+def test_what_is_hidden_changes_nothing_of_what_a_submission_is_told_or_takes(
+    catalog: Filled, there: str
+) -> None:
+    async def test() -> tuple[Any, ...]:
+        house = House(catalog)
+        other = {"main.py": ToolFile(b"other", executable=False)}
+        if there == "pending of another":
+            await add(house, ANN, other)
+        elif there == "look-alike":
+            await add(house, OPERATOR, name="w0rd-count")
+        elif there != "nothing":
+            files = other if there == "other content" else FILES
+            await add(house, OPERATOR, files)
+        if there == "quarantined":
+            catalog.quarantine("word-count", None, "for a test")
+        said = [told(await add(house, MALLORY)), told(await add(house, MALLORY))]
+        for number in range(7):
+            await add(house, MALLORY, name=f"free-{number}")
+        with pytest.raises(CatalogError) as full:
+            await add(house, MALLORY, name="one-more")
+        return said, str(full.value), catalog._shelves.listed() != []
+
+    found = asyncio.run(asyncio.wait_for(test(), 60))
+    assert found == (
+        [("pending", -1, ("added by uid:1000, who is no operator",), "uid:1000", "", "")] * 2,
+        "8 tools of yours are pending (have an operator look at them first)",
+        True,
+    )
+
+
+def test_how_full_the_store_is_is_not_for_who_is_no_operator(tmp_path: Path) -> None:
+    catalog = catalog_in(tmp_path, (200_000, 8), own_uid=0, most_bytes=100_000)
+    house = House(catalog)
+
+    async def big(who: Caller, name: str) -> str:
+        files = {"main.py": ToolFile(name.encode() * 9_000, executable=False)}
+        with pytest.raises(CatalogError) as refused:
+            await add(house, who, files, name=name)
+        return str(refused.value)
+
+    async def test() -> None:
+        await add(house, OPERATOR, {"main.py": ToolFile(b"x" * 50_000, False)}, name="first")
+        assert "storage.tools" in await big(OPERATOR, "operators")
+        heard = await big(MALLORY, "mallorys")
+        assert "no room" in heard
+        assert not any(character.isdecimal() for character in heard)
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+    catalog.close()
+
+
+def test_an_approval_is_of_what_was_looked_at(catalog: Filled) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, MALLORY)
+        shown = await house.registration.known(OPERATOR, "word-count", "1.0.0")
+        await house.registration.remove(OPERATOR, "word-count", "1.0.0")
+        await add(house, MALLORY, {"main.py": ToolFile(b"evil", executable=False)})
+        approve = house.registration.approve
+        with pytest.raises(CatalogError, match="not what was looked at"):
+            await approve(OPERATOR, "word-count", "1.0.0", digest=shown.digest)
+        again = await house.registration.known(OPERATOR, "word-count", "1.0.0")
+        assert (await approve(OPERATOR, "word-count", "1.0.0", digest=again.digest)).state == (
+            "active"
+        )
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_who_may_call_a_tool_is_told_openly_that_its_version_is_taken(catalog: Filled) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR)
+        assert (await add(house, ANN)).state == "active"
+        with pytest.raises(CatalogError, match="registered with other content"):
+            await add(house, ANN, {"main.py": ToolFile(b"other", executable=False)})
+        assert [event for event, _ in house.book.records][-1] == "tool.add_refused"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
