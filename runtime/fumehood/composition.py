@@ -129,7 +129,7 @@ def compose(
             per_caller=config.per_caller,
             per_session=config.per_session,
             rates=config.rates,
-            conduct=Conduct(time.monotonic, enabled=config.adaptive),
+            conduct=Conduct(time.monotonic, enabled=config.adaptive, tighten_at=config.tighten_at),
         ),
         budgets=Budgets(config.budgets, Usage(state / "usage.sqlite3"), steady_utc()),
         sessions=Sessions(config.sessions.lifetime, config.sessions.per_caller, time.monotonic),

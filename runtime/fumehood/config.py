@@ -396,6 +396,9 @@ class Config(_Strict):
     adaptive: bool = Field(
         default=True, description="tighten for a while what a caller may do that is often refused"
     )
+    tighten_at: Annotated[int, *whole(5, 100_000)] = Field(
+        default=20, description="points at which `adaptive` begins; a refusal is one point"
+    )
     accounts: Accounts = Field(default_factory=Accounts)
     ceilings: CeilingsSpec = Field(default_factory=CeilingsSpec)
     accept_unenforced: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = Field(

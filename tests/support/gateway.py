@@ -348,7 +348,13 @@ class FakeSupervisor:
                 "roles": ["*", "callers"],
                 "at_once": {"used": 1, "of": 80},
                 "rates": [{"limit": "rates.caller", "of": 10, "seconds": 60.0, "left": 4}],
-                "conduct": {"level": 1, "factor": 0.5, "points": 21.0, "signs": {"rejected": 3}},
+                "conduct": {
+                    "level": 1,
+                    "factor": 0.5,
+                    "points": 21.0,
+                    "tighten_at": 20,
+                    "signs": {"rejected": 3, "guessed": 2},
+                },
                 "budgets": [budget],
                 "sessions": [{"session": "ab", "expires_seconds": 5.0}],
             }

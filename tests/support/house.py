@@ -10,6 +10,7 @@ from typing import Any
 
 from fumehood.admission.admit import Admission
 from fumehood.admission.authorize import Authorizer
+from fumehood.admission.conduct import Conduct
 from fumehood.admission.quota import Quota
 from fumehood.catalog.store import Catalog
 from fumehood.config import Config
@@ -69,7 +70,7 @@ class House:
         admission = Admission(
             catalog.get,
             authorizer=Authorizer(config, own_uid=None),
-            quota=Quota(per_caller=9),
+            quota=Quota(per_caller=9, conduct=Conduct(lambda: self.book.now)),
             lint=lambda _: None,
         )
 
@@ -77,11 +78,8 @@ class House:
             if caller.uid != 0:
                 raise Unauthorized(event)
 
-        def append(_event: str, _fields: Mapping[str, Any]) -> Future[Any]:
-            raise AssertionError("nobody is tightened here")
-
         self.callers = Callers(
-            admission, append, self.book.record, operator_only, self.book.attempts
+            admission, self.book.append, self.book.record, operator_only, self.book.attempts
         )
         self.registration = Registration(
             catalog, admission, self.book.record, operator_only, self.book.attempts, lambda: None,

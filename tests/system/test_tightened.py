@@ -11,9 +11,9 @@ from support import ledger
 from support.hood import Hood, eventually, hood
 from support.stranger import GROUP, Stranger
 
-KILLED, SURVIVING, INJECTED, PRESSING = 64_371, 64_372, 64_373, 64_374
+KILLED, SURVIVING, INJECTED, PRESSING, GUESSING = 64_371, 64_372, 64_373, 64_374, 64_375
 EACH = {KILLED: "syscall_killed", SURVIVING: "syscall_killed", INJECTED: "injection",
-        PRESSING: "over_quota"}  # fmt: skip
+        PRESSING: "over_quota", GUESSING: "guessed"}  # fmt: skip
 CONFIG = {
     "socket_group": GROUP,
     "accounts": {"first": 1_956_000_000, "count": 400},
@@ -44,6 +44,7 @@ def test_each_sign_tightens_is_on_record_and_is_given_back() -> None:
             SURVIVING: lambda who: who.call("forks"),
             INJECTED: lambda who: who.call("speaks"),
             PRESSING: lambda who: who.call("echo"),
+            GUESSING: lambda who: who.ask("fumehood/sessions/close", session="x" * 43),
         }
         for uid, attempt in attempts.items():
             who = Stranger(daemon.socket, uid)

@@ -147,6 +147,7 @@ sessions: {lifetime: 2m, per_caller: 5}
 rates: {caller: 600/m, session: 10/s, tool: 9/h, all: 100/s}
 budgets: [{per: tool, window: day, cpu: 2h, output: 1GiB, invocations: 5}]
 adaptive: false
+tighten_at: 40
 publishers: {acme: {keys: [{key: "-----BEGIN PUBLIC KEY-----", until: 2027-01-01}]}}
 revoked_keys: [0123456789abcdef0123456789abcdef]
 require_signature: true

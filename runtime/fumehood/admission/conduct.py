@@ -11,14 +11,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Sign = Literal["rejected", "over_quota", "syscall_killed", "injection"]
-POINTS: Final = {"rejected": 1.0, "over_quota": 0.5, "syscall_killed": 5.0, "injection": 5.0}
+Sign = Literal["rejected", "guessed", "over_quota", "syscall_killed", "injection"]
+POINTS: Final = {
+    "rejected": 1.0,
+    "guessed": 1.0,
+    "over_quota": 0.5,
+    "syscall_killed": 5.0,
+    "injection": 5.0,
+}
+"""guessed: a session, tool, invocation or approval that is not the caller's, or an operator's
+doing, outside of calls."""
 DRAIN_SECONDS: Final = 3.0
 """One point goes in so many seconds: a mistake every three seconds is nobody's attack."""
-LEVELS: Final = ((20.0, 1), (40.0, 2), (80.0, 3))
-"""From so many points on a caller is at this level."""
-MOST_POINTS: Final = 120.0
-"""Whatever was done, everything is given back within six minutes."""
+TIGHTEN_AT: Final = 20
+"""Points from which on a caller is tightened, unless the operator says otherwise."""
+LEVELS: Final = ((1, 1), (2, 2), (4, 3))
+"""From so many times these points on a caller is at this level."""
+MOST: Final = 6
+"""Times these points: whatever was done, with 20 all is given back within six minutes."""
 EASE_BELOW: Final = 0.5
 """A level is left at half the points at which it was entered, so that it does not flicker."""
 MAX_CALLERS: Final = 16_384
@@ -43,12 +53,20 @@ class _State:
 
 
 class Conduct:
-    """clock: seconds, monotonic. enabled: False notes nothing and tightens nobody."""
+    """clock: seconds, monotonic. enabled: False notes nothing and tightens nobody. tighten_at:
+    points at which the first level is entered."""
 
-    def __init__(self, clock: Callable[[], float], *, enabled: bool = True) -> None:
+    def __init__(
+        self, clock: Callable[[], float], *, enabled: bool = True, tighten_at: int = TIGHTEN_AT
+    ) -> None:
         self._clock = clock
-        self.enabled = enabled
+        self.adopt(enabled=enabled, tighten_at=tighten_at)
         self._states: dict[str, _State] = {}
+
+    def adopt(self, *, enabled: bool, tighten_at: int) -> None:
+        """Judge by these from now on; what was noted stays noted."""
+        self.enabled = enabled
+        self._tighten_at = tighten_at
 
     def note(self, principal: str, sign: Sign, count: int = 1) -> Change | None:
         """Something that counts against a caller; what that changes, if anything."""
@@ -59,7 +77,7 @@ class Conduct:
             self._make_room()
             state = self._states[principal] = _State(0.0, self._clock())
         self._drain(state)
-        state.points = min(state.points + POINTS[sign] * count, MOST_POINTS)
+        state.points = min(state.points + POINTS[sign] * count, MOST * self._tighten_at)
         state.signs[sign] += count
         return self._changed(principal, state)
 
@@ -89,7 +107,7 @@ class Conduct:
         for state in self._states.values():
             if state.level:
                 self._drain(state)
-                until = state.points - _least(state.level) * EASE_BELOW
+                until = state.points - self._least(state.level) * EASE_BELOW
                 waits.append(max(until * DRAIN_SECONDS, 0.0) + 0.05)
         return min(waits, default=None)
 
@@ -101,6 +119,7 @@ class Conduct:
             "level": state.level if state else 0,
             "factor": self.factor(principal),
             "points": round(state.points, 1) if state else 0.0,
+            "tighten_at": self._tighten_at,
             "signs": dict(state.signs) if state else {},
         }
 
@@ -111,8 +130,10 @@ class Conduct:
 
     def _changed(self, principal: str, state: _State) -> Change | None:
         before = state.level
-        entered = max((level for least, level in LEVELS if state.points >= least), default=0)
-        while state.level > entered and state.points <= _least(state.level) * EASE_BELOW:
+        entered = max(
+            (level for _, level in LEVELS if state.points >= self._least(level)), default=0
+        )
+        while state.level > entered and state.points <= self._least(state.level) * EASE_BELOW:
             state.level -= 1
         state.level = max(state.level, entered)
         if state.level == before:
@@ -129,6 +150,5 @@ class Conduct:
             ]:
                 del self._states[principal]
 
-
-def _least(level: int) -> float:
-    return next(least for least, number in LEVELS if number == level)
+    def _least(self, level: int) -> float:
+        return self._tighten_at * next(times for times, number in LEVELS if number == level)

@@ -47,7 +47,9 @@ def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     conduct = found["conduct"]
     signs = ", ".join(f"{count} {sign}" for sign, count in conduct["signs"].items())
     level = f"level {conduct['level']}: limits times {conduct['factor']:g}"
-    yield "conduct", (level if conduct["level"] else "fine") + (f" ({signs})" if signs else "")
+    points = f"{conduct['points']:g} points, tightened at {conduct['tighten_at']}"
+    told = "; ".join(filter(None, (points, signs)))
+    yield "conduct", f"{level if conduct['level'] else 'fine'} ({told})"
     for budget in found["budgets"]:
         yield f"budget per {budget['window']}", _budget(budget)
     for session in found["sessions"]:

@@ -18,7 +18,14 @@ import structlog
 
 from fumehood.admission.buckets import Buckets, Want
 from fumehood.audit.record import Field
-from fumehood.errors import FumehoodError, Unauthorized, UnknownInvocation
+from fumehood.errors import (
+    FumehoodError,
+    Unauthorized,
+    UnknownApproval,
+    UnknownInvocation,
+    UnknownSession,
+    UnknownTool,
+)
 from fumehood.model.principal import Principal
 from fumehood.model.request import Caller
 from fumehood.supervisor.fields import of_caller
@@ -35,6 +42,9 @@ MAX_COUNTED: Final = 4_096
 MAX_TOLD: Final = 50
 """Of what was only counted, so many kinds by name in one record; the rest as a sum."""
 TELL_SECONDS: Final = 60.0
+GUESSES: Final = (Unauthorized, UnknownApproval, UnknownInvocation, UnknownSession, UnknownTool)
+"""What is refused to somebody who tries what is not theirs, or that there is not: nobody can tell
+these apart, and neither do we."""
 _CAUSE: Final = 400
 _ASKED: Final = 64
 
@@ -42,12 +52,14 @@ _ASKED: Final = 64
 @dataclass(slots=True)
 class Attempts:
     """principal: who a caller counts as. record: returns once it is on disk. append: the same,
-    without waiting. clock: seconds, monotonic."""
+    without waiting. clock: seconds, monotonic. guessed: is told who tried what is not theirs, each
+    time."""
 
     principal: Callable[[Caller], Principal]
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     append: Callable[[str, Mapping[str, Field]], Future[Any]]
     clock: Callable[[], float]
+    guessed: Callable[[Principal], None] = lambda _: None
     _buckets: Buckets = field(init=False)
     _unrecorded: dict[tuple[str, str], int] = field(default_factory=dict)
     _timer: asyncio.TimerHandle | None = field(default=None)
@@ -56,16 +68,22 @@ class Attempts:
         self._buckets = Buckets(self.clock)
 
     def noting(
-        self, event: str, work: Callable[[Caller, str], Awaitable[T]]
+        self,
+        event: str,
+        work: Callable[[Caller, str], Awaitable[T]],
+        own: Callable[[Caller, str], bool] = lambda _caller, _invocation: False,
     ) -> Callable[[Caller, str], Coroutine[Any, Any, T]]:
         """The same, with a record of those who asked for an invocation that is not theirs, or
-        that there is not: to them it is one and the same."""
+        that there is not: to them it is one and the same. own: whether it was theirs, which is no
+        guess; it may have ended just now."""
 
         async def noted(caller: Caller, invocation: str) -> T:
             try:
                 return await work(caller, invocation)
             except UnknownInvocation as error:
-                await self.refused(caller, event, error, {"asked_for": invocation[:_ASKED]})
+                guess = not own(caller, invocation)
+                asked: dict[str, Field] = {"asked_for": invocation[:_ASKED]}
+                await self.refused(caller, event, error, asked, guess=guess)
                 raise
 
         return noted
@@ -76,12 +94,19 @@ class Attempts:
         event: str,
         error: FumehoodError,
         fields: Mapping[str, Field] | None = None,
+        *,
+        guess: bool = True,
     ) -> None:
         """Record a refusal, or count it where this caller had its share of records.
 
-        fields: what more is known, bounded by whoever gives it.
+        Args:
+            fields: what more is known, bounded by whoever gives it.
+            guess: whether one of `GUESSES` counts against the caller.
         """
-        name = self.principal(caller).name
+        principal = self.principal(caller)
+        name = principal.name
+        if guess and isinstance(error, GUESSES):
+            self.guessed(principal)
         key = (name, event)
         wants = (Want(key, EACH, 60.0, "attempts"), Want("all", ALL, 60.0, "attempts", shared=True))
         if self._buckets.take(wants) is not None:

@@ -49,6 +49,9 @@ class Callers:
     attempts: Attempts
     _easing: asyncio.TimerHandle | None = field(default=None)
 
+    def __post_init__(self) -> None:
+        self.attempts.guessed = self._guessed
+
     # --- conduct
 
     def refused(self, principal: Principal, error: Rejected) -> None:
@@ -57,6 +60,10 @@ class Callers:
             self._note(principal, "rejected")
         elif isinstance(error, OverQuota) and error.limit:
             self._note(principal, "over_quota")
+
+    def _guessed(self, principal: Principal) -> None:
+        """Somebody tried, outside of a call, what is not theirs or that there is not."""
+        self._note(principal, "guessed")
 
     def ended(self, principal: Principal, result: Result) -> None:
         """A call has ended; what its tool attempted counts against who called it, each sign once:

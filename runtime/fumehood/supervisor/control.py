@@ -162,6 +162,11 @@ class Control:
             return Logs(_from_records(invocation, found), None, found)
         raise unknown("is known", "what ended some time ago only an operator can look up")
 
+    def owned(self, caller: Caller, invocation: str) -> bool:
+        """Whether it is one of this caller's that ended a while ago."""
+        ended = self.registry.ended(invocation)
+        return ended is not None and _owns(caller, ended)
+
     async def _off_loop(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reader, partial(work, *args, **kwargs))

@@ -27,7 +27,7 @@ AT_ONCE: Final = frozenset(
     {
         "callers", "operators", "roles", "rules", "publishers", "revoked_keys",
         "require_signature", "approvals", "sessions", "rates", "budgets",
-        "adaptive", "per_caller", "per_session",
+        "adaptive", "tighten_at", "per_caller", "per_session",
     }
 )  # fmt: skip
 """Keys that take effect with a reload."""
@@ -138,7 +138,7 @@ class Reloading:
         admission.quota.adopt(
             per_caller=new.per_caller, per_session=new.per_session, rates=new.rates
         )
-        admission.quota.conduct.enabled = new.adaptive
+        admission.quota.conduct.adopt(enabled=new.adaptive, tighten_at=new.tighten_at)
         admission.budgets.adopt(new.budgets)
         admission.sessions.adopt(new.sessions.lifetime, new.sessions.per_caller)
         if self.approvals is not None:

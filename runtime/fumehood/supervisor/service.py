@@ -133,9 +133,10 @@ class Supervisor:
         self.review_policy = self._governing.review
         self.invocations = self._control.invocations
         noting = self._attempts.noting
-        self.cancel = noting("invocation.cancel_refused", self._control.cancel)
-        self.logs = noting("invocation.logs_refused", self._control.logs)
-        self.receipt = noting("invocation.receipt_refused", rooms.receipts.receipt)
+        owned = self._control.owned
+        self.cancel = noting("invocation.cancel_refused", self._control.cancel, owned)
+        self.logs = noting("invocation.logs_refused", self._control.logs, owned)
+        self.receipt = noting("invocation.receipt_refused", rooms.receipts.receipt, owned)
         self.metrics: Metrics | None = None
         self.telemetry: Telemetry | None = None
         self.reporting = Reporting(rooms, version, self._approvals, self.reloading)

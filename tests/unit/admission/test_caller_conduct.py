@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fumehood.admission import conduct as module
-from fumehood.admission.conduct import DRAIN_SECONDS, MOST_POINTS, Change, Conduct, Sign
+from fumehood.admission.conduct import DRAIN_SECONDS, MOST, TIGHTEN_AT, Change, Conduct, Sign
 from fumehood.admission.quota import Quota
 from fumehood.errors import OverQuota
 from fumehood.model.quotas import Rates
@@ -39,7 +39,22 @@ def test_many_rejections_tighten_step_by_step_and_time_gives_back() -> None:
     assert levels == [(3, 2), (2, 1), (1, 0)]
     clock.now += 60
     watched.ease()
-    assert watched.to_json("a") == {"level": 0, "factor": 1.0, "points": 0.0, "signs": {}}
+    assert watched.to_json("a") == {
+        "level": 0, "factor": 1.0, "points": 0.0, "tighten_at": TIGHTEN_AT, "signs": {},
+    }  # fmt: skip
+
+
+def test_the_operator_says_from_when_also_while_it_runs() -> None:
+    clock = Clock()
+    watched = Conduct(clock, tighten_at=100)
+    assert [watched.note("a", "guessed") for _ in range(99)] == [None] * 99
+    assert watched.note("a", "guessed") == Change("a", 0, 1, {"guessed": 100})
+    watched.adopt(enabled=True, tighten_at=25)
+    change = watched.note("a", "guessed")
+    assert change is not None
+    assert change.level == 3
+    clock.now += (100 + MOST) * DRAIN_SECONDS
+    assert [(change.before, change.level) for change in watched.ease()] == [(3, 0)]
 
 
 def test_an_honest_caller_with_a_mistake_now_and_then_is_left_alone() -> None:
@@ -94,6 +109,6 @@ def test_everything_is_given_back_in_the_end(noted: list[tuple[Sign, int, float]
         clock.now += step
         watched.note("a", sign, count)
         assert 0.125 <= watched.factor("a") <= 1.0
-    clock.now += MOST_POINTS * DRAIN_SECONDS
+    clock.now += MOST * TIGHTEN_AT * DRAIN_SECONDS
     watched.ease()
     assert watched.factor("a") == 1.0

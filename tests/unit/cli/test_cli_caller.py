@@ -14,7 +14,7 @@ def test_a_caller_sees_what_is_left(cli: Cli, supervisor: FakeSupervisor) -> Non
         "uid:7",
         "1 of 80",
         "4 of 10 left, full in 60 s",
-        "level 1: limits times 0.5 (3 rejected)",
+        "level 1: limits times 0.5 (21 points, tightened at 20; 3 rejected, 2 guessed)",
         "3 of 9 invocations, 1.5 of 60 s of CPU time, new in 1m00s",
         "ab, ends in 5.0s",
     ):

@@ -17,6 +17,7 @@ from fumehood.errors import (
     FumehoodError,
     ManifestError,
     Unauthorized,
+    UnknownInvocation,
     UnknownSession,
     UnknownTool,
     UsageError,
@@ -119,6 +120,63 @@ def test_closing_anothers_or_a_forged_session_is_on_record_without_the_handle(
         assert handle not in str(house.book.records)
     asyncio.run(house.callers.close_session(ANN, opened["session"]))
     assert house.last[0] == "session.closed"
+
+
+# --- guessing
+
+
+def test_what_is_guessed_counts_each_time_tightens_and_is_given_back(house: House) -> None:
+    """Also what is only counted, and not recorded one by one."""
+
+    async def guess() -> dict[str, Any]:
+        async def unknown(_caller: Caller, _invocation: str) -> None:
+            raise UnknownInvocation("no such invocation")
+
+        look = house.book.attempts.noting("invocation.logs_refused", unknown)
+        for _ in range(7):
+            with pytest.raises(UnknownSession):
+                await house.callers.close_session(MALLORY, "x" * 43)
+            with pytest.raises(UnknownTool):
+                await house.registration.known(MALLORY, "no-such")
+            with pytest.raises(UnknownInvocation):
+                await look(MALLORY, "019aa7c5-3c1e-7d52-9a51-0f6f0e3d2b11")
+        shown = (await house.callers.show(MALLORY, None)).to_json()["conduct"]
+        house.book.now += 1_000
+        house.callers._ease()
+        eased = (await house.callers.show(MALLORY, None)).to_json()["conduct"]
+        house.callers.close()
+        return {"then": shown, "later": eased}
+
+    said = asyncio.run(guess())
+    assert (said["then"]["level"], said["then"]["factor"]) == (1, 0.5)
+    assert (said["then"]["points"], said["then"]["signs"]) == (21.0, {"guessed": 1})
+    assert (said["later"]["level"], said["later"]["points"]) == (0, 0.0)
+    changes = [one for one in house.book.records if one[0].startswith("caller.")]
+    assert [(event, fields["level"], fields["signs"]) for event, fields in changes] == [
+        ("caller.tightened", 1, {"guessed": 20}),
+        ("caller.eased", 0, {"guessed": 1}),
+    ]
+
+
+def test_a_few_typos_and_ones_own_invocation_that_has_ended_tighten_nobody(house: House) -> None:
+    async def unknown(_caller: Caller, _invocation: str) -> None:
+        raise UnknownInvocation("no such invocation")
+
+    async def test() -> dict[str, Any]:
+        cancel = house.book.attempts.noting(
+            "invocation.cancel_refused", unknown, lambda _caller, _invocation: True
+        )
+        for _ in range(100):
+            with pytest.raises(UnknownInvocation):
+                await cancel(ANN, "019aa7c5-3c1e-7d52-9a51-0f6f0e3d2b11")
+        for name in ("wrd-count", "word-cuont"):
+            with pytest.raises(UnknownTool):
+                await house.registration.known(ANN, name)
+        return (await house.callers.show(ANN, None)).to_json()
+
+    shown = asyncio.run(test())
+    assert (shown["conduct"]["level"], shown["conduct"]["points"]) == (0, 2.0)
+    assert shown["at_once"]["of"] == 9
 
 
 # --- looking
