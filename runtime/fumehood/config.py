@@ -14,9 +14,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -35,9 +33,10 @@ from fumehood.model.published import published_schema
 from fumehood.model.quotas import Approvals, Budget, Rates, Sessions, check_budgets
 from fumehood.model.rules import MAX_RULES, Rule, check_rules, role_name
 from fumehood.model.scan_policy import ScanSpec
+from fumehood.model.strict import Strict, listed
 from fumehood.model.telemetry import TelemetrySpec
 from fumehood.model.trust import KeyId, Publisher, PublisherName
-from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
+from fumehood.model.units import FieldError, Seconds, Size, format_seconds, format_size
 from fumehood.places import Places as Places
 from fumehood.places import places as places
 from fumehood.trusted import read_trusted
@@ -88,22 +87,12 @@ _TOOL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _ACCOUNT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", re.ASCII)
 
 
-def _listed(value: object) -> object:
-    if not isinstance(value, list | tuple):
-        raise FieldError(f"expected a list, got {shown(value)}")
-    return tuple(value)
-
-
 def _account(value: object) -> str | int:
     if type(value) is int and 0 <= value <= MAX_UID:
         return value
     if isinstance(value, str) and _ACCOUNT_NAME.fullmatch(value):
         return value
     raise FieldError(f"{shown(value)} is no account", "write a name or a number")
-
-
-def _show_seconds(seconds: float) -> str:
-    return format_duration(round(seconds * 1000))
 
 
 Account = Annotated[
@@ -118,22 +107,18 @@ AccountName = Annotated[
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class Principals(_Strict):
+class Principals(Strict):
     """Local accounts, by name or number. Two empty lists mean nobody."""
 
-    users: Annotated[tuple[Account, ...], BeforeValidator(_listed)] = Field(
+    users: Annotated[tuple[Account, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=4096, description="users, by name or UID"
     )
-    groups: Annotated[tuple[Account, ...], BeforeValidator(_listed)] = Field(
+    groups: Annotated[tuple[Account, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=4096, description="groups, by name or GID"
     )
 
 
-class Accounts(_Strict):
+class Accounts(Strict):
     """The range of host UIDs (and equal GIDs) that tools run as, and one more behind it; nobody
     else may use them."""
 
@@ -181,25 +166,25 @@ def _socket_path(path: str) -> str:
     return path
 
 
-class DockerEngine(_Strict):
+class DockerEngine(Strict):
     """Which Docker Engine the engine `docker` uses, and with which of its runtimes."""
 
     socket: Annotated[str, AfterValidator(_socket_path)] = Field(
         default="/var/run/docker.sock", description="the daemon's Unix socket"
     )
-    runtimes: Annotated[
-        tuple[Runtime, ...], AfterValidator(_distinct), BeforeValidator(_listed)
-    ] = Field(
-        default=("runc",),
-        min_length=1,
-        description="runtimes that tools may name under run.runtime",
+    runtimes: Annotated[tuple[Runtime, ...], AfterValidator(_distinct), BeforeValidator(listed)] = (
+        Field(
+            default=("runc",),
+            min_length=1,
+            description="runtimes that tools may name under run.runtime",
+        )
     )
 
 
 Percent = Annotated[int, *whole(1, 100)]
 
 
-class Pressure(_Strict):
+class Pressure(Strict):
     """What of the host must stay free for calls to be taken. See docs/operations.md."""
 
     memory_commit: Annotated[int, *whole(1, 1_000)] = Field(
@@ -220,7 +205,7 @@ class Pressure(_Strict):
     )
 
 
-class Storage(_Strict):
+class Storage(Strict):
     """What the state directory may hold, and what its disk must keep free."""
 
     free: Annotated[Size, bounds(64 * KIB, 1024 * GIB, format_size)] = Field(
@@ -250,7 +235,7 @@ def _rules(rules: tuple[Rule, ...] | None, info: ValidationInfo) -> tuple[Rule, 
     return rules
 
 
-class Behaviour(_Strict):
+class Behaviour(Strict):
     """What counts as abnormal for a tool, and which of it ends a call. See docs/operations.md."""
 
     samples: Annotated[int, *whole(5, 64)] = Field(
@@ -259,7 +244,7 @@ class Behaviour(_Strict):
     deviations: Annotated[int, *whole(2, 1_000)] = Field(
         default=8, description="how many (robust) deviations above the median are unusual"
     )
-    spinning: Annotated[Seconds, bounds(1, 3_600, _show_seconds)] = Field(
+    spinning: Annotated[Seconds, bounds(1, 3_600, format_seconds)] = Field(
         default=30.0, description="half its CPU or more used and nothing written for so long"
     )
     fork_storm: Annotated[int, *whole(1, 1_000_000)] = Field(
@@ -272,7 +257,7 @@ class Behaviour(_Strict):
         tuple[str, ...],
         AfterValidator(_tools_or_all),
         AfterValidator(_distinct),
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
     ] = Field(
         default=(),
         description="tools whose calls that are answered with an error are told too; * is all",
@@ -280,15 +265,15 @@ class Behaviour(_Strict):
     output_flood: Annotated[Size, bounds(4 * KIB, 64 * GIB, format_size)] = Field(
         default=16 * MIB, description="bytes written in a second, for two seconds"
     )
-    kill: Annotated[tuple[Sign, ...], AfterValidator(_distinct), BeforeValidator(_listed)] = Field(
+    kill: Annotated[tuple[Sign, ...], AfterValidator(_distinct), BeforeValidator(listed)] = Field(
         default=(), description="which of these end a call; the others are only told"
     )
 
 
-class Shutdown(_Strict):
+class Shutdown(Strict):
     """How the daemon ends."""
 
-    grace: Annotated[Seconds, bounds(0.01, 3_600, _show_seconds)] = Field(
+    grace: Annotated[Seconds, bounds(0.01, 3_600, format_seconds)] = Field(
         default=10.0, description="running calls may end within this time; then they are cancelled"
     )
 
@@ -299,7 +284,7 @@ def _absolute(path: str) -> str:
     return path
 
 
-class Keys(_Strict):
+class Keys(Strict):
     """Where the master key comes from, and how long keys of the ring are used."""
 
     master_file: Annotated[str, AfterValidator(_absolute)] | None = Field(
@@ -308,7 +293,7 @@ class Keys(_Strict):
     master_credential: str | None = Field(
         default=None, max_length=255, description="name of a systemd credential"
     )
-    master_command: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = Field(
+    master_command: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = Field(
         default=None, min_length=1, max_length=64, description="program that prints the key"
     )
     active_days: Annotated[int, *whole(1, 3_650)] = Field(
@@ -331,17 +316,15 @@ class Keys(_Strict):
         return self
 
 
-class AuditSpec(_Strict):
+class AuditSpec(Strict):
     """What records keep besides digests."""
 
-    content: Annotated[tuple[str, ...], AfterValidator(_distinct), BeforeValidator(_listed)] = (
-        Field(
-            default=(), max_length=1000, description="tools of which arguments and output are kept"
-        )
+    content: Annotated[tuple[str, ...], AfterValidator(_distinct), BeforeValidator(listed)] = Field(
+        default=(), max_length=1000, description="tools of which arguments and output are kept"
     )
 
 
-class MetricsSpec(_Strict):
+class MetricsSpec(Strict):
     """Where Prometheus reads."""
 
     listen: str = Field(
@@ -349,7 +332,7 @@ class MetricsSpec(_Strict):
     )
 
 
-class Config(_Strict):
+class Config(Strict):
     """What the operator decides. See docs/configuration.md."""
 
     socket_group: AccountName = Field(
@@ -372,7 +355,7 @@ class Config(_Strict):
     publishers: dict[PublisherName, Publisher] = Field(
         default_factory=dict, max_length=64, description="whose signatures on tools are believed"
     )
-    revoked_keys: Annotated[tuple[KeyId, ...], BeforeValidator(_listed)] = Field(
+    revoked_keys: Annotated[tuple[KeyId, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=1024, description="ids of keys that are not believed any more"
     )
     require_signature: bool = Field(
@@ -381,7 +364,7 @@ class Config(_Strict):
     rules: Annotated[
         tuple[Rule, ...] | None,
         AfterValidator(_rules),
-        BeforeValidator(lambda value: value if value is None else _listed(value)),
+        BeforeValidator(lambda value: value if value is None else listed(value)),
     ] = Field(
         default=None,
         max_length=MAX_RULES,
@@ -390,7 +373,7 @@ class Config(_Strict):
     approvals: Approvals = Field(default_factory=Approvals)
     sessions: Sessions = Field(default_factory=Sessions)
     rates: Rates = Field(default_factory=Rates)
-    budgets: Annotated[tuple[Budget, ...], AfterValidator(_budgets), BeforeValidator(_listed)] = (
+    budgets: Annotated[tuple[Budget, ...], AfterValidator(_budgets), BeforeValidator(listed)] = (
         Field(default=(), max_length=64, description="what calls may use in an hour or a day")
     )
     adaptive: bool = Field(
@@ -401,10 +384,10 @@ class Config(_Strict):
     )
     accounts: Accounts = Field(default_factory=Accounts)
     ceilings: CeilingsSpec = Field(default_factory=CeilingsSpec)
-    accept_unenforced: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = Field(
+    accept_unenforced: Annotated[tuple[Control, ...], BeforeValidator(listed)] = Field(
         default=(), description="controls that may be missing on this host, by name"
     )
-    engines: Annotated[tuple[Engine, ...], AfterValidator(_distinct), BeforeValidator(_listed)] = (
+    engines: Annotated[tuple[Engine, ...], AfterValidator(_distinct), BeforeValidator(listed)] = (
         Field(
             default=("bubblewrap",),
             min_length=1,
@@ -422,7 +405,7 @@ class Config(_Strict):
     queue: Annotated[int, *whole(0, 65_536)] = Field(
         default=256, description="invocations that wait for a sandbox"
     )
-    queue_timeout: Annotated[Seconds, bounds(1, 3_600, _show_seconds)] = Field(
+    queue_timeout: Annotated[Seconds, bounds(1, 3_600, format_seconds)] = Field(
         default=30.0, description="longest wait for a sandbox"
     )
     per_caller: Annotated[int, *whole(1, 65_536)] = Field(
@@ -454,7 +437,7 @@ class Config(_Strict):
     in_flight_per_connection: Annotated[int, *whole(1, 4_096)] = Field(
         default=64, description="unanswered requests of one connection"
     )
-    idle_frame_timeout: Annotated[Seconds, bounds(1, 600, _show_seconds)] = Field(
+    idle_frame_timeout: Annotated[Seconds, bounds(1, 600, format_seconds)] = Field(
         default=30.0, description="a message that has begun must be complete by then"
     )
 

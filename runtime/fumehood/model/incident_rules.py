@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fumehood.model.document import shown
 from fumehood.model.forward import check_http
 from fumehood.model.limits import bounds, whole
-from fumehood.model.units import FieldError, Seconds, format_duration
+from fumehood.model.strict import Strict, listed
+from fumehood.model.units import FieldError, Seconds, format_seconds
 
 MAX_RULES: Final = 64
 
@@ -33,37 +34,23 @@ OF_A_CALL: Final = frozenset({"kill", "suspend_caller"})
 OF_A_TOOL: Final = frozenset({"stop_tool", "quarantine_tool", "quarantine_version"})
 
 
-def _listed(value: object) -> object:
-    if not isinstance(value, list | tuple):
-        raise FieldError(f"expected a list, got {shown(value)}")
-    return tuple(value)
-
-
 def _program(argv: tuple[str, ...]) -> tuple[str, ...]:
     if argv and not argv[0].startswith("/"):
         raise FieldError(f"{shown(argv[0])} is no absolute path", "name the program in full")
     return argv
 
 
-def _show_seconds(seconds: float) -> str:
-    return format_duration(round(seconds * 1000))
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class IncidentRule(_Strict):
+class IncidentRule(Strict):
     """When a signal comes so often from one tool and caller, an incident is opened."""
 
     signal: RuleSignal = Field(description="what was seen")
     count: Annotated[int, *whole(1, 10_000)] = Field(
         default=1, description="how often, of one tool and caller"
     )
-    within: Annotated[Seconds, bounds(1, 86_400, _show_seconds)] = Field(
+    within: Annotated[Seconds, bounds(1, 86_400, format_seconds)] = Field(
         default=3_600.0, description="within this time"
     )
-    actions: Annotated[tuple[Action, ...], BeforeValidator(_listed)] = Field(
+    actions: Annotated[tuple[Action, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=7, description="what is done besides opening the incident"
     )
 
@@ -90,13 +77,13 @@ DEFAULT_RULES: Final = (
 )
 
 
-class IncidentSpec(_Strict):
+class IncidentSpec(Strict):
     """What becomes an incident, and what is done then."""
 
-    rules: Annotated[tuple[IncidentRule, ...], BeforeValidator(_listed)] = Field(
+    rules: Annotated[tuple[IncidentRule, ...], BeforeValidator(listed)] = Field(
         default=DEFAULT_RULES, max_length=MAX_RULES, description="which signals, and what is done"
     )
-    notify: Annotated[tuple[str, ...], AfterValidator(_program), BeforeValidator(_listed)] = Field(
+    notify: Annotated[tuple[str, ...], AfterValidator(_program), BeforeValidator(listed)] = Field(
         default=(), max_length=64, description="program that gets the incident as JSON on stdin"
     )
     webhook: str = Field(

@@ -13,9 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     WithJsonSchema,
@@ -28,6 +26,7 @@ from fumehood.model.faults import explain
 from fumehood.model.limits import LimitsSpec
 from fumehood.model.published import published_schema
 from fumehood.model.rules import Labels
+from fumehood.model.strict import Strict, listed
 from fumehood.model.text import hidden_character, relative_path_fault
 from fumehood.model.units import FieldError
 
@@ -105,12 +104,6 @@ def _matching(pattern: str, what: str, *, most: int = 256) -> tuple[AfterValidat
     return AfterValidator(check), WithJsonSchema(schema)
 
 
-def _listed(value: object) -> object:
-    if not isinstance(value, list | tuple):
-        raise FieldError(f"expected a list, got {shown(value)}")
-    return tuple(value)
-
-
 def _argument(text: str) -> str:
     if (size := len(text.encode())) > MAX_ARGUMENT_BYTES:
         raise FieldError(f"has {size} bytes; at most {MAX_ARGUMENT_BYTES} are allowed")
@@ -183,11 +176,7 @@ ObjectSchema = Annotated[
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class ToolAnnotations(_Strict):
+class ToolAnnotations(Strict):
     """MCP's hints about a tool. Hints: Fumehood enforces none of them and trusts none."""
 
     title: Annotated[str, _text(200, allow="")] | None = None
@@ -200,7 +189,7 @@ class ToolAnnotations(_Strict):
 Warm = Literal["auto", "none", "opened", "started"]
 
 
-class Run(_Strict):
+class Run(Strict):
     """How the tool is started. `command[0]` is a name on the sandbox's PATH or absolute."""
 
     image: ImageReference = Field(
@@ -214,7 +203,7 @@ class Run(_Strict):
     command: Annotated[
         tuple[Annotated[str, AfterValidator(_argument)], ...],
         AfterValidator(_command),
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
     ] = Field(
         description="the program and its fixed arguments; no shell reads them",
         json_schema_extra={"minItems": 1, "maxItems": MAX_COMMAND},
@@ -251,7 +240,7 @@ class Run(_Strict):
         return self.image.rpartition("@")[2]
 
 
-class Manifest(_Strict):
+class Manifest(Strict):
     """A tool's declaration. Keys that MCP has carry MCP's names."""
 
     name: Name = Field(description="unique in the catalog")

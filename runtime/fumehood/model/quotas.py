@@ -8,19 +8,13 @@ import re
 from collections.abc import Collection
 from typing import Annotated, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from fumehood.model.document import shown
 from fumehood.model.limits import GIB, KIB, bounds, whole
 from fumehood.model.rules import EVERYBODY, Roles, ToolPatterns, known_role
-from fumehood.model.units import FieldError, Seconds, Size, format_duration, format_size
+from fumehood.model.strict import Strict
+from fumehood.model.units import FieldError, Seconds, Size, format_seconds, format_size
 
 SECONDS_OF: Final = {"s": 1, "m": 60, "h": 3600}
 WINDOWS: Final = {"hour": 3600, "day": 86_400}
@@ -47,18 +41,10 @@ def parse_rate(rate: str) -> tuple[int, int]:
     return int(found[1]), SECONDS_OF[found[2]]
 
 
-def _show_seconds(seconds: float) -> str:
-    return format_duration(round(seconds * 1000))
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class Approvals(_Strict):
+class Approvals(Strict):
     """Calls that a rule with `ask` holds until an operator approves them."""
 
-    wait: Annotated[Seconds, bounds(0.1, 86_400, _show_seconds)] = Field(
+    wait: Annotated[Seconds, bounds(0.1, 86_400, format_seconds)] = Field(
         default=300.0, description="unanswered by then, a call is refused"
     )
     pending: Annotated[int, *whole(1, 4_096)] = Field(
@@ -69,10 +55,10 @@ class Approvals(_Strict):
     )
 
 
-class Sessions(_Strict):
+class Sessions(Strict):
     """Handles by which a caller tells its own agents or conversations apart."""
 
-    lifetime: Annotated[Seconds, bounds(1, 86_400, _show_seconds)] = Field(
+    lifetime: Annotated[Seconds, bounds(1, 86_400, format_seconds)] = Field(
         default=3_600.0, description="a session ends so long after it was opened"
     )
     per_caller: Annotated[int, *whole(1, 4_096)] = Field(
@@ -80,7 +66,7 @@ class Sessions(_Strict):
     )
 
 
-class Rates(_Strict):
+class Rates(Strict):
     """How often calls may arrive. Unset: as often as they like."""
 
     caller: Rate | None = Field(default=None, description="calls of one caller, such as 600/m")
@@ -92,7 +78,7 @@ class Rates(_Strict):
 _DAYS: Final = 30 * 86_400
 
 
-class Budget(_Strict):
+class Budget(Strict):
     """What calls may use within one hour or day, of UTC.
 
     per: what is counted together: the calls of one caller, of one tool, of one caller to one tool.
@@ -104,7 +90,7 @@ class Budget(_Strict):
     who: Roles = (EVERYBODY,)
     tools: ToolPatterns = ("*",)
     invocations: Annotated[int, *whole(1, 1_000_000_000)] | None = None
-    cpu: Annotated[Seconds, bounds(1, _DAYS, _show_seconds)] | None = None
+    cpu: Annotated[Seconds, bounds(1, _DAYS, format_seconds)] | None = None
     output: Annotated[Size, bounds(KIB, 1024 * 1024 * GIB, format_size)] | None = None
 
     @model_validator(mode="after")

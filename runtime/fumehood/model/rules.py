@@ -9,18 +9,12 @@ import re
 from collections.abc import Collection
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from fumehood.errors import ManifestError
 from fumehood.model.document import shown
 from fumehood.model.schema import check_schema
+from fumehood.model.strict import listed
 from fumehood.model.trust import PublisherName
 from fumehood.model.units import FieldError
 
@@ -39,12 +33,6 @@ _ROLE = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
 _TOOLS = re.compile(r"[a-z0-9*-]{1,64}", re.ASCII)
 _VERSIONS = re.compile(r"[0-9A-Za-z.+*-]{1,64}", re.ASCII)
-
-
-def _listed(value: object) -> object:
-    if not isinstance(value, list | tuple):
-        raise FieldError(f"expected a list, got {shown(value)}", "write it in brackets: [a, b]")
-    return tuple(value)
 
 
 def _role(name: str) -> str:
@@ -114,13 +102,13 @@ def glob(pattern: str, text: str) -> bool:
 Roles = Annotated[
     tuple[Annotated[str, AfterValidator(_role)], ...],
     AfterValidator(_not_empty),
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     Field(max_length=64),
 ]
 ToolPatterns = Annotated[
     tuple[Annotated[str, _globbing(_TOOLS, "tools")], ...],
     AfterValidator(_not_empty),
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     Field(max_length=256),
 ]
 Labels = Annotated[
@@ -146,14 +134,14 @@ class Rule(BaseModel):
     versions: Annotated[
         tuple[Annotated[str, _globbing(_VERSIONS, "versions")], ...],
         AfterValidator(_not_empty),
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
     ] = Field(default=("*",), max_length=64, description="versions, such as 1.4.2 or 1.*")
     labels: Labels = Field(default_factory=dict, description="labels that a tool must have")
     annotations: dict[Hint, bool] = Field(
         default_factory=dict, description="MCP hints of the tool, unset ones at MCP's defaults"
     )
     publishers: (
-        Annotated[tuple[PublisherName, ...], AfterValidator(_not_empty), BeforeValidator(_listed)]
+        Annotated[tuple[PublisherName, ...], AfterValidator(_not_empty), BeforeValidator(listed)]
         | None
     ) = Field(
         default=None, max_length=64, description="publishers one of whom must have signed the tool"

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from fumehood.model.classifier import ClassifierSpec
 from fumehood.model.document import shown
 from fumehood.model.limits import GIB, MIB, bounds
+from fumehood.model.strict import Strict, listed
 from fumehood.model.units import FieldError, Size, format_size
 
 MAX_RULES: Final = 256
@@ -21,12 +22,6 @@ Level = Literal["low", "medium", "high"]
 Decided = Literal["pass", "flag", "redact", "withhold"]
 Mark = Literal["none", "delimit", "datamark", "base64"]
 DecidedKind = Literal["secret", "personal_data", "hidden_text", "injection", "payload"]
-
-
-def _listed(value: object) -> object:
-    if not isinstance(value, list | tuple):
-        raise FieldError(f"expected a list, got {shown(value)}")
-    return tuple(value)
 
 
 def _pattern(text: str) -> str:
@@ -43,11 +38,7 @@ def _pattern(text: str) -> str:
     return text
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class PolicyRule(_Strict):
+class PolicyRule(Strict):
     """What is done with findings that fit all that this rule names. The first that fits counts."""
 
     kind: DecidedKind | None = Field(default=None, description="class of findings; unset: any")
@@ -65,7 +56,7 @@ class PolicyRule(_Strict):
         return self
 
 
-class Allow(_Strict):
+class Allow(Strict):
     """A finding that is none: everything named must fit, and one of the last four must be named."""
 
     kind: DecidedKind | None = Field(default=None, description="class of findings; unset: any")
@@ -92,11 +83,11 @@ class Allow(_Strict):
         return self
 
 
-PolicyRules = Annotated[tuple[PolicyRule, ...], BeforeValidator(_listed)]
-Allowed = Annotated[tuple[Allow, ...], BeforeValidator(_listed)]
+PolicyRules = Annotated[tuple[PolicyRule, ...], BeforeValidator(listed)]
+Allowed = Annotated[tuple[Allow, ...], BeforeValidator(listed)]
 
 
-class ToolScan(_Strict):
+class ToolScan(Strict):
     """What holds for one tool, before what holds for all."""
 
     policy: PolicyRules = Field(
@@ -110,7 +101,7 @@ class ToolScan(_Strict):
     )
 
 
-class ScanSpec(_Strict):
+class ScanSpec(Strict):
     """How output is scanned. See docs/scanning.md."""
 
     policy: PolicyRules = Field(
@@ -119,13 +110,13 @@ class ScanSpec(_Strict):
     allow: Allowed = Field(
         default=(), max_length=MAX_RULES, description="findings that are none, for all tools"
     )
-    canaries: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    canaries: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=MAX_RULES, description="texts of yours that no output may hold"
     )
-    rules: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    rules: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=64, description="files of your own rules: .toml, .yar or .yara"
     )
-    secrets: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    secrets: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         default=(), max_length=64, description="files whose contents no output may hold"
     )
     mark: Mark = Field(default="none", description="how text is marked as untrusted for a model")

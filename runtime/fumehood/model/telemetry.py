@@ -8,11 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fumehood.model.forward import check_http
 from fumehood.model.limits import bounds
-from fumehood.model.units import Seconds, format_duration
-
-
-def _show_seconds(seconds: float) -> str:
-    return format_duration(round(seconds * 1000))
+from fumehood.model.units import Seconds, format_seconds
 
 
 class TelemetrySpec(BaseModel):
@@ -26,7 +22,7 @@ class TelemetrySpec(BaseModel):
         description="https://HOST:PORT, below which lie /v1/traces and /v1/metrics; http:// to"
         " loopback only",
     )
-    interval: Annotated[Seconds, bounds(1, 3_600, _show_seconds)] = Field(
+    interval: Annotated[Seconds, bounds(1, 3_600, format_seconds)] = Field(
         default=60.0, description="how often metrics are sent"
     )
     ca: str = Field(

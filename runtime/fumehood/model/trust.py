@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from fumehood.model.document import shown
+from fumehood.model.strict import Strict, listed
 from fumehood.model.units import FieldError
 
 _DAY = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", re.ASCII)
@@ -16,12 +17,6 @@ _KEY_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 LONGEST_PEM: Final = 4_096
 FIRST_DAY: Final = "0000-01-01"
 LAST_DAY: Final = "9999-12-31"
-
-
-def _listed(value: object) -> object:
-    if not isinstance(value, list | tuple):
-        raise FieldError(f"expected a list, got {shown(value)}", "write it in brackets: [a, b]")
-    return tuple(value)
 
 
 def _day(text: str) -> str:
@@ -55,11 +50,7 @@ PublisherName = Annotated[str, AfterValidator(publisher_name)]
 KeyId = Annotated[str, AfterValidator(key_id)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class PublisherKey(_Strict):
+class PublisherKey(Strict):
     """One key. What was signed outside its period is not believed; both days belong to it."""
 
     key: Annotated[str, AfterValidator(_pem)]
@@ -67,9 +58,9 @@ class PublisherKey(_Strict):
     until: Day = LAST_DAY
 
 
-class Publisher(_Strict):
+class Publisher(Strict):
     """Who signs tools."""
 
-    keys: Annotated[tuple[PublisherKey, ...], BeforeValidator(_listed)] = Field(
+    keys: Annotated[tuple[PublisherKey, ...], BeforeValidator(listed)] = Field(
         min_length=1, max_length=16
     )

@@ -59,6 +59,11 @@ def format_duration(milliseconds: int) -> str:
     return _format(milliseconds, MILLISECONDS)
 
 
+def format_seconds(seconds: float) -> str:
+    """The same of what is held as seconds: 1.5 is `1500ms`."""
+    return format_duration(round(seconds * 1000))
+
+
 def format_size(size: int) -> str:
     """The shortest exact form: 1048576 is `1MiB`, 1000 is `1000B`."""
     return _format(size, BYTES)
@@ -103,7 +108,7 @@ Milliseconds = Annotated[
 Seconds = Annotated[
     float,
     BeforeValidator(_seconds),
-    PlainSerializer(lambda value: format_duration(round(value * 1000))),
+    PlainSerializer(format_seconds),
     _schema(_DURATION, "a whole number and ms, s, m or h"),
 ]
 """Written `10s`, held as seconds."""
