@@ -10,7 +10,8 @@ from typing import ClassVar
 
 
 class ExitStatus:
-    """Exit statuses of `fumehood call` and `fumehood run`; other commands use OK, USAGE, FAILED."""
+    """Exit statuses of `fumehood call` and `fumehood run`; other commands use OK, FAILED, USAGE,
+    REJECTED when the daemon refused, and ENGINE without a daemon or a log to ask."""
 
     OK = 0
     TOOL_ERROR = 1

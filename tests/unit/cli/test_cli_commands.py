@@ -106,8 +106,15 @@ def test_an_error_of_the_daemon_keeps_its_words(cli: Cli, supervisor: FakeSuperv
     assert (ended.status, ended.err) == (3, "error: you may not call it\nremedy: ask\n")
 
 
-def test_without_a_daemon_the_error_says_how_to_start_one(cli: Cli, tmp_path: Path) -> None:
-    ended = cli("call", "echo", "--socket", str(tmp_path / "none.sock"))
+@pytest.mark.parametrize(
+    "line",
+    ["call echo", "ps", "status", "reload", "tool list", "tool show echo", "approvals",
+     "caller show", "incident list", "stop echo", "sbom echo", "policy explain root echo"],
+)  # fmt: skip
+def test_without_a_daemon_the_error_says_how_to_start_one(
+    cli: Cli, tmp_path: Path, line: str
+) -> None:
+    ended = cli(*line.split(), "--socket", str(tmp_path / "none.sock"))
     assert ended.status == 6
     assert "none.sock" in ended.err
     assert "fumehood serve" in ended.err
