@@ -59,6 +59,8 @@ def _run(options: argparse.Namespace) -> list[str]:
     verdicts: list[Verdict] = []
     plots: dict[str, str] = {}
     with place(docker=not options.no_docker) as where:
+        facts["docker engine"] = machine.docker_engine(where.docker)
+        print(f"{'docker engine':<14} {facts['docker engine']}")
         for name, section in SECTIONS.items():
             since = time.monotonic()
             try:
@@ -72,7 +74,9 @@ def _run(options: argparse.Namespace) -> list[str]:
             plots |= found.plots
             print(f"[{name}: {data[name]['seconds']:.0f} s]", flush=True)
     seconds = time.monotonic() - begin
-    facts["stolen by the hypervisor"] = f"{machine.steal_and_busy()[0] - stolen:.1f} s of CPU"
+    stolen = machine.steal_and_busy()[0] - stolen
+    facts["stolen by the hypervisor"] = f"{stolen:.1f} s of CPU"
+    print(f"\n{stolen:.1f} s of CPU stolen by the hypervisor in the whole run")
     print(report.verdict_table(verdicts))
     report.save(data, verdicts, seconds, facts, options.rounds)
     plot.save(report.RESULTS, plots)

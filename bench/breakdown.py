@@ -21,6 +21,7 @@ from bench.latency import WORK
 from bench.marks import PREFIX
 from bench.peers.base import PeerFailed, Place
 from bench.section import Findings, Scale, alone
+from bench.stats import spread
 
 CALLS = 30
 GAP_SECONDS = 0.2
@@ -137,14 +138,16 @@ def _fold(
 def _table(found: Mapping[str, Timeline]) -> str:
     def cell(kind: str, label: str) -> str:
         values = found[kind].steps.get(label)
-        return f"{statistics.median(values):.2f}" if values else "-"
+        return spread(values, 2) if values else "-"
 
     rows = [[what, *(cell(kind, label) for kind in found)] for label, what in STEPS]
-    totals = [f"{statistics.median(timeline.totals):.2f}" for timeline in found.values()]
+    totals = [spread(timeline.totals, 2) for timeline in found.values()]
     rows.append(["the whole call, as the client sees it", *totals])
     least = [f"{min(timeline.totals):.2f}" for timeline in found.values()]
     rows.append(["the shortest", *least])
-    title = f"5. Where the time goes, {GAP_SECONDS:g} s between calls: ms, medians"
+    calls = min(len(timeline.totals) for timeline in found.values())
+    of = f"median ± MAD of {calls} calls"
+    title = f"5. Where the time goes, {GAP_SECONDS:g} s between calls: ms, {of}"
     notes = [
         f"{kind}: no longer found in the code, so part of the next step: {label}"
         for kind, timeline in found.items()

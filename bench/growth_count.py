@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from bench.latency import WORK
 from bench.load import connect
 from bench.peers.base import Place
 from bench.section import Findings, Scale, alone
-from bench.stats import slope, summarise
+from bench.stats import slope, spread, summarise
 from bench.targets import Verdict
 
 COUNTS = (1, 10, 100, 1000)
@@ -35,13 +36,19 @@ DESCRIPTORS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """ms: median of a call; listed_ms: of tools/list; rss: the supervisor's, in bytes."""
+    """calls, listed: milliseconds of each tools/call and tools/list; rss: the supervisor's, in
+    bytes."""
 
     count: int
-    ms: float
-    listed_ms: float
-    rss: int
+    calls: Sequence[float] = ()
+    listed: Sequence[float] = ()
+    rss: int = 0
     failed: str = ""
+
+    @property
+    def ms(self) -> float:
+        """Median of a call."""
+        return statistics.median(self.calls)
 
 
 def run(place: Place, scale: Scale) -> Findings:
@@ -124,7 +131,7 @@ def _clients(ours: Daemon, scale: Scale) -> list[Point]:
                     for one in made:
                         stack.enter_context(one)
             except OSError as error:
-                points.append(Point(count, 0.0, 0.0, 0, f"no connection: {error}"))
+                points.append(Point(count, failed=f"no connection: {error}"))
                 break
             points.append(_point(ours, count, "echo", scale))
     return points
@@ -152,23 +159,24 @@ def _point(ours: Daemon, count: int, tool: str, scale: Scale) -> Point:
             for number in range(scale.of(20, 3)):
                 begin = time.perf_counter()
                 client.call(tool, WORK.arguments, timeout=60)
-                calls.append(time.perf_counter() - begin)
+                calls.append((time.perf_counter() - begin) * 1000)
                 if number % 4 == 0:
                     begin = time.perf_counter()
                     client.tools()
-                    listed.append(time.perf_counter() - begin)
+                    listed.append((time.perf_counter() - begin) * 1000)
         rss = process.rss(ours.supervisor())
     except Exception as error:  # noqa: BLE001  (recorded in the table)
-        return Point(count, 0.0, 0.0, 0, f"{type(error).__name__}: {error}")
-    return Point(count, summarise(calls).p50, summarise(listed).p50, rss)
+        return Point(count, failed=f"{type(error).__name__}: {error}")
+    return Point(count, calls, listed, rss)
 
 
 def _ready(place: Place) -> dict[str, int | str]:
     """Unshared bytes of all processes of one sandbox that waits, by level."""
     found: dict[str, int | str] = {}
-    with contextlib.ExitStack() as stack:
-        levels = Levels(stack, place)
-        for level in LEVELS[1:]:
+    for level in LEVELS[1:]:
+        # A daemon for each: what waits ready is of one level only.
+        with contextlib.ExitStack() as stack:
+            levels = Levels(stack, place)
             row = levels.offer(WORK, level)
             found[level] = row if isinstance(row, str) else _unshared(levels, row.options["tool"])
     return found
@@ -188,19 +196,33 @@ def _unshared(levels: Levels, tool: str) -> int | str:
 
 
 def _table(name: str, points: Sequence[Point]) -> str:
-    head = [name, "ms for one call", "ms for tools/list", "supervisor, MB"]
+    head = [name, "ms for one call", "ms for tools/list", "calls", "supervisor, MB"]
     rows = [
-        [f"{p.count:,}", p.failed, "", ""]
+        [f"{p.count:,}", p.failed, "", "", ""]
         if p.failed
-        else [f"{p.count:,}", f"{p.ms:.2f}", f"{p.listed_ms:.2f}", f"{p.rss / MB:.0f}"]
+        else [
+            f"{p.count:,}",
+            spread(p.calls, 2),
+            spread(p.listed, 2),
+            str(len(p.calls)),
+            f"{p.rss / MB:.0f}",
+        ]
         for p in points
     ]
     good = [p for p in points if not p.failed]
     each = slope([(p.count, p.rss) for p in good])
-    late = slope([(p.count, p.ms * 1000) for p in good])
-    return report.table(f"4. Growing {name}", head, rows) + (
-        f"\nslope: {late:.2f} µs for a call and {each / 1000:.1f} KB of memory with each one more"
+    return report.table(f"4. Growing {name}, median ± MAD", head, rows) + (
+        f"\nslope: {_late(good)} and {each / 1000:.1f} KB of memory with each one more"
     )
+
+
+def _late(points: Sequence[Point]) -> str:
+    """What each one more adds to a call; nothing that the spread of the calls could be."""
+    late = slope([(p.count, p.ms * 1000) for p in points])
+    noise = max((summarise([ms / 1000 for ms in p.calls]).mad for p in points), default=0.0)
+    if points and abs(late) * points[-1].count <= noise * 1000:
+        return "nothing beyond the spread of a call"
+    return f"{late:.2f} µs for a call"
 
 
 def _ready_table(ready: dict[str, int | str]) -> str:
@@ -216,8 +238,8 @@ def _json(point: Point) -> dict[str, object]:
         return {"count": point.count, "failed": point.failed}
     return {
         "count": point.count,
-        "ms": round(point.ms, 3),
-        "listed_ms": round(point.listed_ms, 3),
+        "call": summarise([ms / 1000 for ms in point.calls]).to_json(),
+        "tools/list": summarise([ms / 1000 for ms in point.listed]).to_json(),
         "supervisor_rss": point.rss,
     }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from bench import plot, process, report
 from bench.daemon import Daemon, daemon
 from bench.peers.base import Place, Work
 from bench.section import Findings, Scale, alone
-from bench.stats import exponent, slope, summarise
+from bench.stats import exponent, slope, spread, summarise
 from fumehood.errors import FumehoodError
 
 KB, MB = 1000, 1_000_000
@@ -25,12 +26,17 @@ CONFIG = {"frame_bytes": "64MiB", "ceilings": {"output": "256MiB"}}
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Calls of one size; ms is their median, peak the supervisor's memory in bytes."""
+    """Calls of one size: milliseconds of each; peak is the supervisor's memory in bytes."""
 
     size: int
-    ms: float
-    peak: int
+    calls: Sequence[float] = ()
+    peak: int = 0
     failed: str = ""
+
+    @property
+    def ms(self) -> float:
+        """Median of a call."""
+        return statistics.median(self.calls)
 
 
 def run(place: Place, scale: Scale) -> Findings:
@@ -81,8 +87,8 @@ def _arguments(ours: Daemon, size: int, scale: Scale) -> Point:
 
 def _point(ours: Daemon, size: int, scale: Scale, call: Callable[[Any], dict[str, Any]]) -> Point:
     supervisor = ours.supervisor()
-    calls = min(scale.of(10, 2), max(2, 200 * MB // size))
-    seconds = []
+    calls = min(scale.of(10, 3), max(3, 200 * MB // size))
+    milliseconds = []
     try:
         with ours.client() as client:
             call(client)
@@ -90,12 +96,12 @@ def _point(ours: Daemon, size: int, scale: Scale, call: Callable[[Any], dict[str
             for _ in range(calls):
                 begin = time.perf_counter()
                 result = call(client)
-                seconds.append(time.perf_counter() - begin)
+                milliseconds.append((time.perf_counter() - begin) * 1000)
                 if result["status"] != "ok":
-                    return Point(size, 0.0, 0, f"status {result['status']}")
+                    return Point(size, failed=f"status {result['status']}")
     except (FumehoodError, OSError) as error:
-        return Point(size, 0.0, 0, str(error))
-    return Point(size, summarise(seconds).p50, process.peak(supervisor))
+        return Point(size, failed=str(error))
+    return Point(size, milliseconds, process.peak(supervisor))
 
 
 def _slopes(points: list[Point]) -> dict[str, float]:
@@ -110,15 +116,19 @@ def _slopes(points: list[Point]) -> dict[str, float]:
 
 def _table(name: str, points: list[Point]) -> str:
     rows = [
-        [f"{p.size:,}", p.failed, ""]
+        [f"{p.size:,}", p.failed, "", ""]
         if p.failed
-        else [f"{p.size:,}", f"{p.ms:.1f}", f"{p.peak / process.MIB:.0f}"]
+        else [
+            f"{p.size:,}",
+            spread(p.calls),
+            str(len(p.calls)),
+            f"{p.peak / process.MIB:.0f}",
+        ]
         for p in points
     ]
     found = _slopes(points)
-    return report.table(
-        f"4. Growing {name}", ["bytes", "ms for one call", "supervisor at most, MiB"], rows
-    ) + (
+    head = ["bytes", "ms for one call", "calls", "supervisor at most, MiB"]
+    return report.table(f"4. Growing {name}, median ± MAD", head, rows) + (
         f"\nslope from {LINEAR_FROM:,} bytes: {found['ms_per_mb']:g} ms for each MB, "
         f"{found['memory_per_byte']:g} bytes of memory for each byte; "
         f"time grows as size^{found['exponent']:g} from 1 MB"
@@ -128,7 +138,11 @@ def _table(name: str, points: list[Point]) -> str:
 def _json(point: Point) -> dict[str, object]:
     if point.failed:
         return {"bytes": point.size, "failed": point.failed}
-    return {"bytes": point.size, "ms": round(point.ms, 3), "supervisor_peak": point.peak}
+    return {
+        "bytes": point.size,
+        "call": summarise([ms / 1000 for ms in point.calls]).to_json(),
+        "supervisor_peak": point.peak,
+    }
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def run(place: Place, scale: Scale) -> Findings:
 
 
 def _verdict(measured: float | None) -> Verdict:
-    bound = "the call itself, of which pandas takes a part: started costs hardly more than for echo"
+    bound = "the call itself: an echo's cost, the tool's work with pandas, the end of its process"
     return Verdict("pandas tool: started ÷ none, p50", most=0.03, measured=measured, bound=bound)
 
 

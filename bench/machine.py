@@ -19,7 +19,7 @@ _COMMANDS = {
     "bubblewrap": ["bwrap", "--version"],
     "runc": ["runc", "--version"],
     "runsc": ["runsc", "--version"],
-    "docker": ["docker", "--version"],
+    "docker client": ["docker", "--version"],
 }
 _CGROUPS = tuple(map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/memory")))
 ATTACHES, IDLE_SECONDS = 9, 0.05
@@ -29,7 +29,7 @@ _PACKAGES = {
     "llm-sandbox": "llm-sandbox",
     "docker SDK": "docker",
 }
-"""Of Python, by the name of their row: Docker's SDK is a package of the engine's name."""
+"""Of Python, by the name of their row."""
 
 
 def facts() -> dict[str, str]:
@@ -53,8 +53,17 @@ def facts() -> dict[str, str]:
         try:
             found[name] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found.setdefault(name, "not installed")
+            found[name] = "not installed"
     return found
+
+
+def docker_engine(socket: str) -> str:
+    """The version of the engine behind `socket`, which runs the containers: its client's is
+    another."""
+    if not socket:
+        return "not running"
+    ask = ["version", "--format", "{{.Server.Version}}"]
+    return _output(["docker", "-H", f"unix://{socket}", *ask])
 
 
 def steal_and_busy() -> tuple[float, float]:

@@ -14,6 +14,8 @@ from bench.targets import Verdict
 RESULTS = ROOT / "bench" / "results"
 LATEST = RESULTS / "latest.json"
 TRANSCRIPT = RESULTS / "latest.txt"
+LEAST_FOR_P99 = 100
+"""Of fewer calls the 99th percentile is the slowest one."""
 
 
 class Tee:
@@ -71,7 +73,8 @@ def latency_table(title: str, rows: Sequence[Row], base: str) -> str:
             continue
         it = found[name]
         against = f"{it.p50 / reference:.2f}" if reference else "-"
-        cells = [f"{value:.2f}" for value in (it.p50, it.p90, it.p99, it.mad)]
+        p99 = f"{it.p99:.2f}" if it.n >= LEAST_FOR_P99 else "-"
+        cells = [f"{it.p50:.2f}", f"{it.p90:.2f}", p99, f"{it.mad:.2f}"]
         lines.append([name, *cells, str(it.n), against])
     head = ["ms for one call", "p50", "p90", "p99", "MAD", "calls", f"÷ {base}"]
     return "\n".join([table(title, head, lines), *notes])

@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -88,6 +88,20 @@ class Worker:
             self._process.wait()
 
 
+def round_of(
+    field: Sequence[Competitor],
+    number: int,
+    shuffled: random.Random,
+    every: Callable[[Competitor], int] = lambda it: it.every,
+) -> list[int]:
+    """Who takes part in round `number`, in an order of its own: indices into `field`."""
+    found = [
+        index for index, it in enumerate(field) if (often := every(it)) and number % often == 0
+    ]
+    shuffled.shuffle(found)
+    return found
+
+
 class Field:
     """All competitors for one piece of work."""
 
@@ -109,10 +123,17 @@ class Field:
                 worker.turn(2, record=False)
 
     def play(
-        self, rounds: int, *, burst: int, gap: float, most: float = math.inf, seed: int = 1
+        self,
+        rounds: int,
+        *,
+        burst: int,
+        gap: float,
+        most: float = math.inf,
+        seed: int = 1,
+        every: Callable[[Competitor], int] = lambda it: it.every,
     ) -> list[Row]:
         """`rounds` rounds, or as many as fit into `most` seconds; a turn is `burst` calls in a
-        row, `gap` seconds after the last."""
+        row, `gap` seconds after the last. every: who takes part in which rounds, 0 in none."""
         shuffled = random.Random(seed)
         until = time.monotonic() + most
         turns = restless = 0
@@ -120,9 +141,9 @@ class Field:
             if time.monotonic() > until:
                 print(f"{number} of {rounds} rounds fitted into {most:.0f} s")
                 break
-            turn = [w for w in self.workers if number % w.row.competitor.every == 0]
-            shuffled.shuffle(turn)
-            for worker in turn:
+            field = [worker.row.competitor for worker in self.workers]
+            for index in round_of(field, number, shuffled, every):
+                worker = self.workers[index]
                 if not worker.row.unavailable:
                     time.sleep(gap)
                     worker.turn(burst if worker.row.competitor.every == 1 else 1)

@@ -42,6 +42,13 @@ def summarise(seconds: Sequence[float]) -> Summary:
     )
 
 
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Median ± median absolute deviation of at least one value, as tables print it."""
+    middle = statistics.median(values)
+    mad = statistics.median(abs(value - middle) for value in values)
+    return f"{middle:.{digits}f} ±{mad:.{digits}f}"
+
+
 def slope(points: Sequence[tuple[float, float]]) -> float:
     """Least squares, y for each x; nan for fewer than two different x."""
     if len({x for x, _ in points}) < 2:

@@ -22,17 +22,29 @@ from bench.peers.base import Place
 from bench.peers.commands import bwrap_argv
 from bench.section import Findings, Scale, alone
 from bench.spawn import ENVIRONMENT
+from bench.stats import spread
 from bench.targets import Verdict, ratio
 
 CALLERS = (1, 2, 4, 8, 16, 32, 64)
-WINDOW_SECONDS = 1.5
-REPEATS = 2
-LOOP_CALLS = 300
+"""The promise is judged by the worst of them."""
+WINDOW_SECONDS = 0.9
+BEFORE_SECONDS = 0.3
+"""Calls of ours that do not count: the pool learns the new rate."""
+REPEATS = 3
+LOOP_CALLS = 240
 """Calls of all shell loops together in one measurement."""
-JUDGED_AT = (2, 4, 8, 16)
-"""Parallelism at which the promise is judged, by the worst of them: more than one a core, and not
-yet a queue."""
 LOOP = "bwrap loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was done in one measurement. cpu: seconds of the whole machine in it."""
+
+    calls: int
+    seconds: float
+    cpu: float
+    failures: int = 0
+    first_failure: str = ""
 
 
 @dataclass(slots=True)
@@ -51,7 +63,7 @@ def run(place: Place, scale: Scale) -> Findings:
     missing = []
     with contextlib.ExitStack() as stack:
         levels = Levels(stack, place)
-        measures: dict[str, Callable[[int], tuple[int, float, int, str]]] = {
+        measures: dict[str, Callable[[int], Window]] = {
             LOOP: lambda callers: _bwrap(place, callers, loop_calls)
         }
         for level in LEVELS:
@@ -62,7 +74,7 @@ def run(place: Place, scale: Scale) -> Findings:
                 measures[row.name] = _ours(row, seconds)
         cells = {(name, callers): Cell() for name in measures for callers in CALLERS}
         shuffled = random.Random(1)
-        for _ in range(scale.of(REPEATS)):
+        for _ in range(scale.of(REPEATS, REPEATS)):
             order = list(cells)
             shuffled.shuffle(order)
             for name, callers in order:
@@ -73,57 +85,59 @@ def run(place: Place, scale: Scale) -> Findings:
     return Findings(_data(cells), [_verdict(name, cells) for name in names[1:]], _plots(cells))
 
 
-def _measure(
-    cell: Cell, measure: Callable[[int], tuple[int, float, int, str]], callers: int
-) -> None:
+def _measure(cell: Cell, measure: Callable[[int], Window], callers: int) -> None:
     time.sleep(0.2)
-    _, busy = machine.steal_and_busy()
-    calls, seconds, failures, first = measure(callers)
-    used = machine.steal_and_busy()[1] - busy
-    cell.failures += failures
-    cell.first_failure = cell.first_failure or first
-    if calls:
-        cell.rates.append(calls / seconds)
-        cell.cpu_ms.append(used / calls * 1000)
+    window = measure(callers)
+    cell.failures += window.failures
+    cell.first_failure = cell.first_failure or window.first_failure
+    if window.calls:
+        cell.rates.append(window.calls / window.seconds)
+        cell.cpu_ms.append(window.cpu / window.calls * 1000)
 
 
-def _ours(row: Competitor, seconds: float) -> Callable[[int], tuple[int, float, int, str]]:
+def _ours(row: Competitor, seconds: float) -> Callable[[int], Window]:
     socket = Path(row.options["socket"])
     data = frame(row.options["tool"], WORK.arguments)
 
-    def measure(callers: int) -> tuple[int, float, int, str]:
-        drive(socket, data, callers, 0.3)
+    def measure(callers: int) -> Window:
+        drive(socket, data, callers, BEFORE_SECONDS)
+        busy = machine.steal_and_busy()[1]
         load = drive(socket, data, callers, seconds)
-        return load.calls, load.seconds, load.failures, load.first_failure
+        used = machine.steal_and_busy()[1] - busy
+        return Window(load.calls, load.seconds, used, load.failures, load.first_failure)
 
     return measure
 
 
-def _bwrap(place: Place, callers: int, calls: int) -> tuple[int, float, int, str]:
+def _bwrap(place: Place, callers: int, calls: int) -> Window:
     given = place.path / "stdin"
     given.write_bytes(WORK.stdin)
     each = max(2, calls // callers)
     command = f"{shlex.join(bwrap_argv(WORK))} <{shlex.quote(str(given))} >/dev/null"
     script = f"i=0; while [ $i -lt {each} ]; do {command} || exit 1; i=$((i+1)); done"
+    busy = machine.steal_and_busy()[1]
     begin = time.perf_counter()
     loops = [
         subprocess.Popen(["/bin/sh", "-c", script], env=ENVIRONMENT, stdin=subprocess.DEVNULL)
         for _ in range(callers)
     ]
     failed = sum(loop.wait() != 0 for loop in loops)
-    return each * callers, time.perf_counter() - begin, failed, "a loop failed" if failed else ""
+    seconds, used = time.perf_counter() - begin, machine.steal_and_busy()[1] - busy
+    return Window(each * callers, seconds, used, failed, "a loop failed" if failed else "")
 
 
 def _tables(names: list[str], cells: dict[tuple[str, int], Cell]) -> str:
     def row(callers: int, pick: Callable[[Cell], list[float]]) -> list[str]:
         picked = [pick(cells[name, callers]) for name in names]
-        return [str(callers), *(f"{statistics.median(v):.1f}" if v else "-" for v in picked)]
+        return [str(callers), *(spread(v) if v else "-" for v in picked)]
 
     rates = [row(callers, lambda cell: cell.rates) for callers in CALLERS]
     cpu = [row(callers, lambda cell: cell.cpu_ms) for callers in CALLERS]
-    title = "3. Throughput, a fresh sandbox for each call: calls a second"
+    windows = max(len(cell.rates) for cell in cells.values())
+    of = f"median ± MAD of {windows} windows"
+    title = f"3. Throughput, a fresh sandbox for each call: calls a second, {of}"
     text = [report.table(title, ["callers", *names], rates)]
-    title = "CPU for one call, of the whole machine with the load generator: ms"
+    title = f"CPU for one call, of the whole machine with the load generator: ms, {of}"
     text.append(report.table(title, ["callers", *names], cpu))
     text += [
         f"{name}, {callers} callers: {cell.failures} calls failed, first: {cell.first_failure}"
@@ -150,22 +164,23 @@ def _data(cells: dict[tuple[str, int], Cell]) -> dict[str, object]:
 
 def _verdict(name: str, cells: dict[tuple[str, int], Cell]) -> Verdict:
     ratios = []
-    for callers in JUDGED_AT:
+    for callers in CALLERS:
         ours, theirs = cells[name, callers].rates, cells[LOOP, callers].rates
         one = ratio(
             statistics.median(ours) if ours else None, statistics.median(theirs) if theirs else None
         )
         ratios += [one] if one is not None else []
-    text = f"throughput: {name.removeprefix('fumehood ')} ÷ {LOOP}, worst of {JUDGED_AT} callers"
+    level = name.removeprefix("fumehood ")
+    text = f"throughput: {level} ÷ {LOOP}, worst of {CALLERS[0]} to {CALLERS[-1]} callers"
     return Verdict(
         text, least=0.6, measured=min(ratios) if ratios else None, bound=_bound(name, cells)
     )
 
 
 def _bound(name: str, cells: dict[tuple[str, int], Cell]) -> str:
-    """CPU of one call, ours and theirs, over the parallelisms that are judged."""
+    """CPU of one call, ours and theirs, over all parallelisms."""
     ours, theirs = (
-        [value for callers in JUDGED_AT for value in cells[one, callers].cpu_ms]
+        [value for callers in CALLERS for value in cells[one, callers].cpu_ms]
         for one in (name, LOOP)
     )
     if not ours or not theirs:
