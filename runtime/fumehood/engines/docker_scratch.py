@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fumehood.kernel import libc, proc, rootfs
+from fumehood.kernel.held import is_held
 from fumehood.model.plan import Plan
 
 BASE: Final = "/run/fumehood-docker"
@@ -88,17 +89,7 @@ class ScratchSpaces:
 
 def is_alive(instance: str) -> bool:
     """Whether the launcher behind an instance's name still lives."""
-    try:
-        fd = os.open(f"{BASE}/{instance}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return is_held(f"{BASE}/{instance}")
 
 
 def sweep() -> int:

@@ -5,12 +5,11 @@ Standard library only. Must never touch the instance of a launcher that lives.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from pathlib import Path
 
 from fumehood.kernel import proc
 from fumehood.kernel.cgroup import PREFIX, Layout, parent_in_unified, remove_tree
+from fumehood.kernel.held import is_held
 
 
 def sweep(layout: Layout) -> int:
@@ -32,7 +31,7 @@ def sweep(layout: Layout) -> int:
     removed = 0
     for name in sorted(names):
         paths = [path for parent in parents if (path := parent / name).is_dir()]
-        if not (_owner_lives(name) or any(_locked(path) for path in paths)):
+        if not (_owner_lives(name) or any(is_held(path) for path in paths)):
             for path in paths:
                 remove_tree(path)
             removed += 1
@@ -57,17 +56,3 @@ def _owner_lives(name: str) -> bool:
         return proc.start_time(int(words[0])) == int(words[1])
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def _locked(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
