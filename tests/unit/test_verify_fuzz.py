@@ -52,7 +52,7 @@ odd = st.recursive(
     max_leaves=6,
 )
 few = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -247,7 +247,7 @@ def claims(kind: str) -> list[bytes]:
     return [json.dumps(dsse.envelope(kind, value, [("", b"")])).encode() for value in values]
 
 
-@settings(parent=few, max_examples=100)
+@settings(parent=few)
 @given(st.data())
 def test_any_bytes_in_any_file_of_a_log(log: Path, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -261,9 +261,11 @@ def test_any_bytes_in_any_file_of_a_log(log: Path, data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(before)))
         to = data.draw(st.sampled_from([0, at, min(at + 9, len(before)), len(before)]))
         path.write_bytes(before[:at] + new + before[max(to, at) :])
+        # As a power cut leaves it, and told as a note: a last line that is not finished.
+        torn = path == max(copy.glob("segment-*.jsonl")) and at == len(before) and b"\n" not in new
         for trust in (pems, []):
-            whole = checked(copy, trust)
-            assert not whole or trust == [] or path.read_bytes() == before or path.name in OPEN
+            passes = not trust or path.read_bytes() == before or path.name in OPEN or torn
+            assert not checked(copy, trust) or passes
 
 
 OPEN = {"first.key", "lock", "head"}
