@@ -112,8 +112,10 @@ class Forwarder:
     def status(self) -> Status:
         behind = 0
         for segment in list_segments(self._directory):
-            if segment.first and segment.first >= self._place.segment:
-                behind += segment.path.stat().st_size
+            if segment.first < self._place.segment:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # retention removed it just now
+                behind += segment.path.lstat().st_size
                 behind -= self._place.offset if segment.first == self._place.segment else 0
         return Status(self._sent, behind, self._failing)
 
@@ -138,7 +140,6 @@ class Forwarder:
     def _step(self) -> bool:
         """Send what is next; whether there was anything."""
         self._look_for_a_gap()
-        # Records count from 1: whatever calls itself segment 0 is nobody's.
         start = self._place if self._place.segment else Place(1, 0)
         lines, place = read_on(self._directory, start)
         if not lines:
@@ -160,7 +161,7 @@ class Forwarder:
         return True
 
     def _look_for_a_gap(self) -> None:
-        firsts = [s.first for s in list_segments(self._directory) if s.first]
+        firsts = [s.first for s in list_segments(self._directory)]
         if not self._place.segment or not firsts or self._place.segment >= firsts[0]:
             return
         log.error("records were removed before they were forwarded", up_to=firsts[0] - 1)

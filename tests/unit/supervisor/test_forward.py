@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import ipaddress
 import json
+import os
 import socket
 import ssl
 import threading
@@ -152,6 +153,20 @@ def test_a_line_that_is_no_record_is_told_and_nothing_behind_it_is_sent(
     running.close()
     assert receiver.seqs == [1, 2, 3, 4]
     assert running.status().failing == ""
+
+
+def test_a_pipe_in_place_of_a_segment_is_told_and_holds_nothing(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(3)
+    (segment,) = (tmp_path / "audit").glob("segment-*.jsonl")
+    segment.unlink()
+    os.mkfifo(segment)
+    running = place.forwarder()
+    eventually(lambda: "not a plain file" in running.status().failing, WAIT, "it is told")
+    running.close()
+    assert receiver.seqs == []
 
 
 def test_a_segment_that_no_log_has_is_not_sent(tmp_path: Path, receiver: Receiver) -> None:
