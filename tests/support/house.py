@@ -57,17 +57,18 @@ class Book:
 class House:
     """Callers and Registration over a real catalog."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, **config_keys: object) -> None:
         config = Config.model_validate(
             {
                 "callers": {"users": [1000, 1001]},
                 "operators": {"users": [0]},
                 "rules": [{"effect": "allow", "who": ["ann"]}],
                 "roles": {"ann": {"users": [1001]}},
+                **config_keys,
             }
         )
         self.book = Book()
-        admission = Admission(
+        self.admission = admission = Admission(
             catalog.get,
             authorizer=Authorizer(config, own_uid=None),
             quota=Quota(per_caller=9, conduct=Conduct(lambda: self.book.now)),

@@ -15,7 +15,7 @@ from fumehood.admission.policy import Policy
 from fumehood.catalog.pins import signed_digests
 from fumehood.config import Config
 from fumehood.crypto.signing import SigningKey
-from fumehood.crypto.trust import Signer, Subject, TrustRoots, sign
+from fumehood.crypto.trust import Signer, Subject, TrustRoots, UnknownKey, sign
 from fumehood.errors import ConfigError, KeyringError
 from fumehood.model.rules import Rule
 from fumehood.model.tree import ToolFile
@@ -82,22 +82,57 @@ def test_spacing_and_order_of_a_manifest_do_not_matter_its_content_does() -> Non
             roots().verify(envelope(), other)
 
 
-def test_unknown_revoked_and_forged_signatures_are_exactly_that() -> None:
-    with pytest.raises(KeyringError, match="no trusted key"):
-        roots().verify(envelope(OTHER), subject())
-    with pytest.raises(KeyringError, match="no trusted key"):
-        roots(revoked=(KEY.id,)).verify(envelope(), subject())
-    with pytest.raises(KeyringError, match="no trusted key"):
-        TrustRoots({}).verify(envelope(), subject())
-    forged = copy.deepcopy(envelope(OTHER))
-    forged["signatures"][0]["keyid"] = KEY.id
-    with pytest.raises(KeyringError):
-        roots().verify(forged, subject())
-    changed = copy.deepcopy(envelope())
-    payload = base64.b64decode(changed["payload"]).replace(b"word-count", b"word-sword")
-    changed["payload"] = base64.b64encode(payload).decode()
-    with pytest.raises(KeyringError):
-        roots().verify(changed, subject())
+def named(value: dict[str, Any], key_id: str) -> dict[str, Any]:
+    """The same, as if another key had signed it."""
+    forged = copy.deepcopy(value)
+    forged["signatures"][0]["keyid"] = key_id
+    return forged
+
+
+def changed(value: dict[str, Any]) -> dict[str, Any]:
+    """The same with another tool's name in what was signed."""
+    other = copy.deepcopy(value)
+    payload = base64.b64decode(other["payload"]).replace(b"word-count", b"word-sword")
+    other["payload"] = base64.b64encode(payload).decode()
+    return other
+
+
+def test_an_unknown_key_is_exactly_that() -> None:
+    for trusted, key in ((roots(), OTHER), (TrustRoots({}), KEY)):
+        with pytest.raises(UnknownKey, match="no key of a publisher here") as unknown:
+            trusted.verify(envelope(key), subject())
+        assert unknown.value.key_id == key.id
+    with pytest.raises(UnknownKey) as unknown:
+        roots().verify(named(envelope(OTHER), "\x1b[2J\u202e"), subject())
+    assert unknown.value.key_id == "?", "what is no id is not shown"
+    assert roots(key=OTHER).publisher_of(f":{OTHER.id}") == "", "also when it is listed later"
+
+
+@pytest.mark.parametrize(
+    ("envelope", "why"),
+    [
+        (named(envelope(OTHER), KEY.id), f"no signature of the key {KEY.id} of acme"),
+        (changed(envelope()), f"no signature of the key {KEY.id} of acme"),
+        (changed(envelope(OTHER)), "another tool or other content"),
+        ({"payload": "", "payloadType": "x", "signatures": []}, "no signed envelope"),
+    ],
+)
+def test_a_signature_that_is_bad_for_the_content_is_no_unknown_key(
+    envelope: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(KeyringError, match=why) as bad:
+        roots().verify(envelope, subject())
+    assert not isinstance(bad.value, UnknownKey)
+
+
+def test_a_revoked_key_is_no_unknown_key_whatever_it_calls_itself() -> None:
+    for trusted, value in (
+        (roots(revoked=(KEY.id,)), envelope()),
+        (roots(revoked=(KEY.id,)), named(envelope(), OTHER.id)),
+        (TrustRoots({}, (KEY.id,)), envelope()),
+    ):
+        with pytest.raises(KeyringError, match=f"the key {KEY.id} is revoked"):
+            trusted.verify(value, subject())
 
 
 @pytest.mark.parametrize(

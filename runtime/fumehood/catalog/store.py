@@ -210,7 +210,7 @@ class Catalog:
             self.check_place(manifest, by)
             mine = next(iter(self.submitted(manifest.name, manifest.version, by)), None)
             if mine is not None and (mine.manifest, mine.files) == (manifest, tree):
-                tool = replace(mine, signer=signer or mine.signer)
+                tool = replace(mine, signer=_better(mine.signer, signer))
             elif mine is not None and not replacing:
                 raise CatalogError(
                     f"other content of yours is pending as {manifest.name} {manifest.version}",
@@ -502,7 +502,7 @@ class Catalog:
 
     def _signed(self, tool: RegisteredTool, signer: str) -> RegisteredTool:
         """A version whose signature came later, or is another one's."""
-        if not signer or signer == tool.signer:
+        if _better(tool.signer, signer) == tool.signer:
             return tool
         with self._transaction():
             self._rows.set(tool, signer=signer)
@@ -553,6 +553,11 @@ def as_pending(
     return RegisteredTool(
         manifest, digest, tree, NO_ACCOUNT, PENDING, _now(), tuple(notes), by, signer
     )
+
+
+def _better(known: str, signer: str) -> str:
+    """Of two signers the one that counts: a key that nobody knows takes no publisher's place."""
+    return known if not signer or (known and signer.startswith(":")) else signer
 
 
 def _now() -> str:

@@ -141,7 +141,8 @@ def list_(
     with Client.connect(chosen(socket).socket) as client:
         tools = client.all_tools() if every else client.tools()
     if every and not as_json:
-        table(("NAME", "VERSION", "STATE", "ADDED", "BY"), list(map(_version_row, tools)))
+        columns = ("NAME", "VERSION", "STATE", "ADDED", "BY", "SIGNER")
+        table(columns, list(map(_version_row, tools)))
     elif as_json:
         out_json(tools)
     elif tools:
@@ -157,7 +158,14 @@ def list_(
 def _version_row(entry: Entry) -> tuple[str, ...]:
     manifest = entry["manifest"]
     added = str(entry["added"])[:19].replace("T", " ")
-    return manifest["name"], manifest["version"], entry["state"], added, entry["added_by"] or "-"
+    by, signer = entry["added_by"] or "-", _signer(entry)
+    return manifest["name"], manifest["version"], entry["state"], added, by, signer
+
+
+def _signer(entry: Entry) -> str:
+    """Who signed a tool, and whether that is anybody."""
+    publisher, _, key = str(entry["signer"]).partition(":")
+    return entry["signer"] if publisher else f"nobody (unknown key {key})" if key else "nobody"
 
 
 def _first_line(tool: Entry) -> str:
@@ -205,7 +213,7 @@ def _rows(entry: Entry) -> list[tuple[str, str]]:
         ("digest", entry["digest"]),
         ("files", entry["files"] or "none"),
         ("sealed", SEALED.get(entry["sealed"], entry["sealed"])),
-        ("signer", entry["signer"] or "nobody"),
+        ("signer", _signer(entry)),
         *(("note", note) for note in entry["notes"]),
     ]
     return [(key, value) for key, value in rows if value]

@@ -72,6 +72,12 @@ def verify(
     )
 
 
+def key_ids(value: object) -> list[str]:
+    """The keys that an envelope says it was signed with: a hint that anybody can write; raises
+    KeyringError."""
+    return [name for name, _ in _opened(value)[2]]
+
+
 def claimed(value: object, *, payload_type: str) -> bytes:
     """The payload without a look at who signed it: only for what is believed on other grounds.
 

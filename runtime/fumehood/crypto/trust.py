@@ -6,6 +6,7 @@ never take an unknown key for a known one, nor a signature over something else f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -22,6 +23,10 @@ PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "urn:fumehood:tool:1"
 ALGORITHM: Final = "ECDSA-P384-SHA384"
+UNBELIEVED: Final = ":"
+"""In place of a publisher's name: the key that follows is nobody's whom this configuration knows,
+and is only claimed to have signed. `?` stands for one that is no key's id."""
+_KEY_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
 
 
@@ -45,6 +50,18 @@ class Signer:
 
     def __str__(self) -> str:
         return f"{self.publisher}:{self.key_id}"
+
+
+class UnknownKey(KeyringError):
+    """Nobody whom the configuration knows signed it, and nothing in it contradicts the tool: it is
+    as good as not signed. key_id: as the envelope claims."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"no key of a publisher here signed this (it names {key_id})",
+            "have its public key listed under `publishers`, once you got it by a way you trust",
+        )
+        self.key_id = key_id
 
 
 def sign(subject: Subject, key: SigningKey, *, signed: str) -> dict[str, Any]:
@@ -101,11 +118,16 @@ class TrustRoots:
         """Who signed exactly this tool.
 
         Raises:
-            KeyringError: nobody that is believed did, or it was something else.
+            UnknownKey: somebody did of whom the configuration says nothing.
+            KeyringError: somebody whose key is revoked or out of its period, or it was something
+                else.
         """
         # 1. a key that is believed and not revoked signed the payload
         keys = [key for _, _, key in self._known.values() if key.id not in self._revoked]
-        payload, key = dsse.verify(envelope, keys, payload_type=PAYLOAD_TYPE)
+        try:
+            payload, key = dsse.verify(envelope, keys, payload_type=PAYLOAD_TYPE)
+        except KeyringError:
+            raise self._why_not(envelope, subject) from None
         name, entry, _ = self._known[key.id]
         # 2. the payload is a statement about a tool
         predicate, digests = _statement(payload)
@@ -121,18 +143,31 @@ class TrustRoots:
         if day > self._today():
             raise KeyringError("this says it was signed in the future", "look at the clocks")
         # 4. it is about this tool, all of it
-        said = predicate.get("name"), predicate.get("version")
-        if said != (subject.name, subject.version) or digests != dict(subject.digests):
-            differ = sorted(
-                part
-                for part in {*digests, *subject.digests}
-                if digests.get(part) != subject.digests.get(part)
-            )
-            raise KeyringError(
-                f"the signature is of another tool or other content: {', '.join(differ) or 'name'}",
-                "get the files that were signed, or sign these",
-            )
+        _check_about(predicate, digests, subject)
         return Signer(name, key.id, signed)
+
+    def _why_not(self, envelope: object, subject: Subject) -> KeyringError:
+        """Why no key that is believed signed an envelope. Raises KeyringError where it is broken,
+        or about something else."""
+        named = dsse.key_ids(envelope)
+        revoked = [key for _, _, key in self._known.values() if key.id in self._revoked]
+        with contextlib.suppress(KeyringError):
+            _, key = dsse.verify(envelope, revoked, payload_type=PAYLOAD_TYPE)
+            named.append(key.id)  # whatever it says
+        if bad := sorted(self._revoked.intersection(named)):
+            return KeyringError(
+                f"the key {bad[0]} is revoked", "have the publisher sign it with another key"
+            )
+        if known := sorted(self._known.keys() & set(named)):
+            name = self._known[known[0]][0]
+            return KeyringError(
+                f"this is no signature of the key {known[0]} of {name}, which it names",
+                "it was changed since: get it again from the publisher",
+            )
+        predicate, digests = _statement(dsse.claimed(envelope, payload_type=PAYLOAD_TYPE))
+        _check_about(predicate, digests, subject)
+        ids = [one for one in named if _KEY_ID.fullmatch(one)]
+        return UnknownKey(ids[0] if ids else "?")
 
     def publisher_of(self, signer: str) -> str:
         """The publisher of a registered tool by what was recorded of its signer; empty when it was
@@ -142,6 +177,23 @@ class TrustRoots:
         if known is None or known[0] != name or key_id in self._revoked:
             return ""
         return name
+
+
+def _check_about(
+    predicate: Mapping[str, Any], digests: Mapping[str, str], subject: Subject
+) -> None:
+    """Raise KeyringError where a statement is not about this tool, all of it."""
+    said = predicate.get("name"), predicate.get("version")
+    if said != (subject.name, subject.version) or digests != dict(subject.digests):
+        differ = sorted(
+            part
+            for part in {*digests, *subject.digests}
+            if digests.get(part) != subject.digests.get(part)
+        )
+        raise KeyringError(
+            f"the signature is of another tool or other content: {', '.join(differ) or 'name'}",
+            "get the files that were signed, or sign these",
+        )
 
 
 def _statement(payload: bytes) -> tuple[Mapping[str, Any], dict[str, str]]:

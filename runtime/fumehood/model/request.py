@@ -52,7 +52,8 @@ class RegisteredTool:
     digest: `sha384:<hex>` over the canonical manifest and the file tree's digest.
     files: `sha384:<hex>` of the tool's file tree in the store, or None when it has none.
     notes: what an operator should know of it, in words. added_by: the principal who did.
-    signer: `<publisher>:<key id>` of who signed it, empty for nobody.
+    signer: `<publisher>:<key id>` of who signed it, empty for nobody; `:<key id>` where a key is
+        named that no publisher is known to have.
     state: `active`, `pending` until an operator approves it, `superseded` by another version, or
         `quarantined`.
     account: host UID (= GID) of the tool's service account.

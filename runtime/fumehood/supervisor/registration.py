@@ -20,7 +20,7 @@ from fumehood.catalog import poisoning
 from fumehood.catalog.changes import Change, compare, reasons
 from fumehood.catalog.pins import signed_digests
 from fumehood.catalog.store import Catalog, ToolFile, as_pending
-from fumehood.crypto.trust import Subject
+from fumehood.crypto.trust import UNBELIEVED, Subject, UnknownKey
 from fumehood.errors import CatalogError, FumehoodError, KeyringError, UnknownTool, UsageError
 from fumehood.model.manifest import Manifest
 from fumehood.model.principal import Principal
@@ -238,6 +238,8 @@ class Registration:
         async with self._attempt(one.caller, manifest):
             findings = await asyncio.to_thread(self._examined, manifest)
         found = [str(finding) for finding in findings]
+        unbelieved = _unbelieved(one.signer)
+        found += unbelieved
         if principal.operates:
             await self._refuse_unaccepted(manifest, findings, one.accept, one.fields)
             review = () if CHANGES in one.accept else self._review(manifest)
@@ -246,7 +248,7 @@ class Registration:
         own = [str(finding) for finding in findings if finding.rule not in poisoning.OF_OTHERS]
         added = f"added by {principal.name}, who is no operator"
         said = [*found, added, *self._review(manifest), *self._in_the_way(manifest, tree)]
-        return _Looked(True, said, [*own, added])
+        return _Looked(True, said, [*own, *unbelieved, added])
 
     def _in_the_way(self, manifest: Manifest, tree: str | None) -> tuple[str, ...]:
         """Why a submission cannot be approved as it is."""
@@ -440,7 +442,12 @@ class Registration:
         files: Mapping[str, ToolFile],
         signature: Mapping[str, Any] | None,
     ) -> str:
-        """Who signed it, as it is recorded; empty for nobody. Raises CatalogError."""
+        """Who signed it, as it is recorded; empty for nobody. A key of nobody who is known is as
+        good as none, and is recorded as what it is.
+
+        Raises CatalogError: it is of another tool, of a key that is revoked or not in use, or none
+        of a publisher although it has to be one.
+        """
         authorizer = self.admission.authorizer
         try:
             if signature is not None:
@@ -453,6 +460,10 @@ class Registration:
                 "the tool is not signed, and the configuration requires it",
                 "have a publisher sign it with `fumehood tool sign`",
             )
+        except UnknownKey as error:
+            if not authorizer.require_signature:
+                return f"{UNBELIEVED}{error.key_id}"
+            problem = error
         except KeyringError as error:
             problem = error
         refusal = CatalogError(problem.cause, problem.remedy)
@@ -501,6 +512,13 @@ def _check_accepted(accept: Sequence[str]) -> None:
         if name not in poisoning.RULES and name not in (CHANGES, QUARANTINED):
             known = ", ".join([CHANGES, QUARANTINED, *poisoning.RULES])
             raise UsageError(f"there is no rule {name[:40]!r} to accept", f"known here: {known}")
+
+
+def _unbelieved(signer: str) -> list[str]:
+    if not signer.startswith(UNBELIEVED):
+        return []
+    key = signer.removeprefix(UNBELIEVED)
+    return [f"its signature names the key {key}, of no publisher here: taken as not signed"]
 
 
 def _tool(tool: RegisteredTool) -> dict[str, Field]:

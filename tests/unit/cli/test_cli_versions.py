@@ -12,11 +12,9 @@ from support.gateway import FakeSupervisor, registered
 def test_every_version_is_listed_with_its_state(cli: Cli, supervisor: FakeSupervisor) -> None:
     supervisor.catalog["echo"] = replace(registered("echo"), state="pending", added_by="uid:7")
     shown = cli("tool", "list", "--all").out.splitlines()
-    assert shown[0].split() == ["NAME", "VERSION", "STATE", "ADDED", "BY"]
-    assert next(line for line in shown if line.startswith("echo")).split()[2::3] == [
-        "pending",
-        "uid:7",
-    ]
+    assert shown[0].split() == ["NAME", "VERSION", "STATE", "ADDED", "BY", "SIGNER"]
+    row = next(line for line in shown if line.startswith("echo")).split()
+    assert (row[2], row[5], row[6]) == ("pending", "uid:7", "nobody")
     assert {entry["state"] for entry in json.loads(cli("tool", "list", "--all", "--json").out)} == {
         "pending",
         "active",
@@ -41,6 +39,17 @@ def test_an_approval_accepts_findings_by_name(cli: Cli, supervisor: FakeSupervis
     assert ended.out.startswith("approved echo 1.0.0")
     assert json.loads(cli("tool", "approve", "echo", "1.0.0", "--json").out)["digest"]
     assert cli("tool", "approve", "nosuch", "1.0.0").status == 3
+
+
+def test_a_signature_of_nobody_who_is_known_is_shown_as_that(
+    cli: Cli, supervisor: FakeSupervisor
+) -> None:
+    key = "ab" * 16
+    supervisor.catalog["echo"] = replace(registered("echo"), signer=f":{key}")
+    assert f"nobody (unknown key {key})" in cli("tool", "list", "--all").out
+    assert f"nobody (unknown key {key})" in cli("tool", "show", "echo").out
+    supervisor.catalog["echo"] = replace(registered("echo"), signer=f"acme:{key}")
+    assert f"acme:{key}" in cli("tool", "list", "--all").out
 
 
 def test_of_several_submissions_one_is_meant(cli: Cli, supervisor: FakeSupervisor) -> None:

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from fumehood.catalog.pins import signed_digests
 from fumehood.catalog.store import ToolFile
+from fumehood.crypto.signing import SigningKey
+from fumehood.crypto.trust import Subject, sign
 from fumehood.errors import CatalogError
 from fumehood.model.request import Caller, RegisteredTool
 from support.catalog import Filled, Stuck, catalog_in
@@ -145,5 +148,59 @@ def test_who_may_call_a_tool_is_told_openly_that_its_version_is_taken(catalog: F
         with pytest.raises(CatalogError, match="registered with other content"):
             await add(house, ANN, {"main.py": ToolFile(b"other", executable=False)})
         assert [event for event, _ in house.book.records][-1] == "tool.add_refused"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def signed(key: SigningKey, files: dict[str, ToolFile], **changes: object) -> dict[str, Any]:
+    made = document(run__command=["cat"], **changes)
+    subject = Subject(made["name"], made["version"], signed_digests(json.dumps(made), files))
+    return sign(subject, key, signed="2026-11-26T12:00:00Z")
+
+
+def test_a_tool_with_a_signature_of_an_unknown_key_is_one_that_is_not_signed(
+    catalog: Filled,
+) -> None:
+    """Where none is required; and said so to whoever adds it, and on record."""
+    key, known = SigningKey.generate(), SigningKey.generate()
+    acme = {"acme": {"keys": [{"key": known.public.pem}]}}
+
+    async def test() -> None:
+        house = House(catalog, publishers=acme)
+        text = json.dumps(document(run__command=["cat"]))
+        register = house.registration.add
+        tool = await register(OPERATOR, text, FILES, (), signed(key, FILES))
+        note = f"its signature names the key {key.id}, of no publisher here: taken as not signed"
+        assert (tool.state, tool.signer, tool.notes) == ("active", f":{key.id}", (note,))
+        assert house.last[0] == "tool.added"
+        assert (house.last[1]["signer"], house.last[1]["notes"]) == (f":{key.id}", (note,))
+        assert house.admission.authorizer.roots.publisher_of(tool.signer) == ""
+        other = {"main.py": ToolFile(b"evil", executable=False)}
+        text = json.dumps(document(run__command=["cat"], name="mine"))
+        for bad in (signed(key, other, name="mine"), signed(known, other, name="mine")):
+            with pytest.raises(CatalogError, match="other content"):
+                await register(OPERATOR, text, FILES, (), bad)
+        mine = await register(MALLORY, text, FILES, (), signed(key, FILES, name="mine"))
+        assert (mine.state, mine.signer, mine.notes[0]) == ("pending", f":{key.id}", note)
+        # the publisher's own counts from then on, and is not taken away by another one
+        text = json.dumps(document(run__command=["cat"]))
+        for one in (known, key):
+            tool = await register(OPERATOR, text, FILES, (), signed(one, FILES))
+            assert tool.signer == f"acme:{known.id}"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_where_a_signature_is_required_an_unknown_key_is_refused(catalog: Filled) -> None:
+    key = SigningKey.generate()
+
+    async def test() -> None:
+        house = House(catalog, require_signature=True)
+        text = json.dumps(document(run__command=["cat"]))
+        for envelope, why in ((signed(key, FILES), "no key of a publisher"), (None, "not signed")):
+            with pytest.raises(CatalogError, match=why):
+                await house.registration.add(OPERATOR, text, FILES, (), envelope)
+            assert house.last[0] == "tool.signature_refused"
+        assert catalog.all() == []
 
     asyncio.run(asyncio.wait_for(test(), 60))
