@@ -168,6 +168,8 @@ class BubblewrapSandbox:
     _deadline: float = 0.0
     _failure: Failed | None = None
     _seccomp_proven: bool = False
+    _left: tuple[int, ...] = ()
+    """Of a dying sandbox: its processes that had not ended when they were last looked at."""
     _monitor_exit: int | None = None
     _switches: int | None = None
     _switches_before: int = 0
@@ -253,6 +255,12 @@ class BubblewrapSandbox:
         return f"{self._scratch}.tool"
 
     @property
+    def _mounted(self) -> tuple[str, ...]:
+        """Where something of this sandbox is mounted in the launcher's own namespace."""
+        has_files = any(mount.kind == "tool" for mount in self.plan.mounts)
+        return (self._scratch, self._tool_files) if has_files else (self._scratch,)
+
+    @property
     def _root(self) -> str:
         if self.plan.image.startswith("sha256:"):
             return f"{self.engine.stage.images}/{self.plan.image.removeprefix('sha256:')}"
@@ -274,7 +282,6 @@ class BubblewrapSandbox:
             return self._fail("sandbox", "the sandbox could not be proven", repr(error))
 
     def _step(self) -> list[Event]:
-        self._read_status()
         if self.phase == "dying":
             return self._finish_dying()
         if self.phase == "over":
@@ -298,7 +305,7 @@ class BubblewrapSandbox:
         self._text += chunk
         self._report = {}
         for line in self._text.split(b"\n")[:-1]:
-            self._report |= json.loads(line)
+            self._report = {**json.loads(line), **self._report}
         if not chunk or len(self._text) > _MAX_STATUS:
             os.close(self._status)
             self._status = -1
@@ -308,6 +315,7 @@ class BubblewrapSandbox:
         return value if isinstance(value, int) else None
 
     def _try_open(self) -> list[Event]:
+        self._read_status()
         if self._init < 0:
             pid = self._reported("child-pid")
             if pid is None:
@@ -409,6 +417,7 @@ class BubblewrapSandbox:
             return
         self.phase = "dying"
         self._kill()
+        self._left = self._living()
 
     def _kill(self) -> None:
         self.group.kill()
@@ -428,7 +437,10 @@ class BubblewrapSandbox:
         return self._finish_dying()
 
     def _finish_dying(self) -> list[Event]:
-        if not self._all_dead():
+        # The death of a PID namespace's init is reported only once all its processes are dead
+        # (zap_pid_ns_processes), so these two descriptors speak for everything.
+        self._left = self._living()
+        if self._left:
             return []
         events: list[Event] = []
         self._read_status()  # what the monitor wrote last, between our last look and its end
@@ -451,11 +463,6 @@ class BubblewrapSandbox:
         events.append(self._failure or self._ended(executed=executed))
         self.phase = "over"
         return events
-
-    def _all_dead(self) -> bool:
-        """The death of a PID namespace's init is reported only once all its processes are dead
-        (zap_pid_ns_processes), so these two descriptors speak for everything."""
-        return not self._living()
 
     def _ended(self, *, executed: bool) -> Ended:
         code, ended_by = self._exit()
@@ -510,6 +517,7 @@ class BubblewrapSandbox:
             return []
         self.phase = "dying"
         self._kill()
+        self._left = self._living()
         return []
 
     def _switches_since(self) -> int | None:
@@ -543,7 +551,7 @@ class BubblewrapSandbox:
         self.release()
 
     def release(self) -> None:
-        for path in (self._scratch, self._tool_files):
+        for path in self._mounted:
             with contextlib.suppress(OSError):
                 libc.umount2(path, libc.MNT_DETACH)
             with contextlib.suppress(OSError):
@@ -564,7 +572,7 @@ class BubblewrapSandbox:
         if self.phase == "over":
             return ()
         if self.phase == "dying":  # the dead stay readable: watched, they would keep us spinning
-            return self._living()
+            return self._left
         # Its report is waited for while it opens; what it says at the end is read when it ended.
         status = self._status if self.phase == "opening" else -1
         return tuple(fd for fd in (status, self._pidfd, self._init_pidfd) if fd >= 0)
@@ -584,7 +592,7 @@ class BubblewrapSandbox:
             return self._deadline
         # Of a dying sandbox the descriptors tell, until only its cgroup is left to empty.
         waits = self.phase in ("opened", "running", "over") or (
-            self.phase == "dying" and self._living()
+            self.phase == "dying" and self._left
         )
         return NEVER if waits else NOW
 

@@ -31,6 +31,15 @@ def read(path: str | os.PathLike[str]) -> bytes:
     return b"".join(parts)
 
 
+def read_record(path: str) -> bytes:
+    """A file that the kernel makes as one record, which comes whole with one read (seq_file)."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _CHUNK)
+    finally:
+        os.close(fd)
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """Fields of /proc/PID/status (proc(5)). uids, gids: real, effective, saved, file system.
@@ -62,7 +71,7 @@ _FIELDS = re.compile(
 
 def read_status(pid: int) -> Status:
     """The status of a process or zombie; FileNotFoundError or ProcessLookupError: it is gone."""
-    fields = dict(_FIELDS.findall(read(f"/proc/{pid}/status")))
+    fields = dict(_FIELDS.findall(read_record(f"/proc/{pid}/status")))
     return Status(
         uids=_numbers(fields[b"Uid"]),
         gids=_numbers(fields[b"Gid"]),
@@ -160,7 +169,7 @@ def _parents() -> dict[int, int]:
 def cgroups(pid: int | str) -> dict[str, str]:
     """Path per controller list of /proc/PID/cgroup; the unified hierarchy has the key ''."""
     found = {}
-    for line in read(f"/proc/{pid}/cgroup").decode().split("\n")[:-1]:
+    for line in read_record(f"/proc/{pid}/cgroup").decode().split("\n")[:-1]:
         _, controllers, path = line.split(":", 2)
         found[controllers] = path
     return found

@@ -211,6 +211,9 @@ TO_LAUNCHER = frozenset({"Open", "Start", "Begin", "Stop", "Kill", "Capture"})
 FROM_LAUNCHER = frozenset(_TYPES) - TO_LAUNCHER
 
 
+_JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+
+
 def pack(message: ToLauncher | FromLauncher) -> bytes:
     """One packet.
 
@@ -218,7 +221,7 @@ def pack(message: ToLauncher | FromLauncher) -> bytes:
         ProtocolError: the message does not fit; nothing was sent.
     """
     body = {"type": type(message).__name__, **encode(message)}
-    data = json.dumps(body, separators=(",", ":")).encode()
+    data = _JSON.encode(body).encode()
     if len(data) > MAX_MESSAGE:
         raise ProtocolError(
             f"a message of {len(data)} bytes exceeds {MAX_MESSAGE}",
@@ -232,7 +235,7 @@ def unpack(data: bytes, allowed: frozenset[str]) -> ToLauncher | FromLauncher:
     if len(data) > MAX_MESSAGE:
         raise ProtocolError("the message is too long")
     try:
-        body = json.loads(data)
+        body = json.loads(str(data, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError("the message is no JSON") from error
     kind = body.pop("type", None) if isinstance(body, dict) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -32,14 +33,14 @@ def encode(value: object) -> Any:
     if kind in _PLAIN:
         return value
     if kind is tuple:
-        items: tuple[object, ...] = value  # type: ignore[assignment]  # narrowed by type()
-        return [item if type(item) in _PLAIN else encode(item) for item in items]
+        parts: tuple[object, ...] = value  # type: ignore[assignment]  # narrowed by type()
+        return [item if type(item) in _PLAIN else encode(item) for item in parts]
     if dataclasses.is_dataclass(kind):
-        encoded = {}
-        for name in _names(kind):
-            item = getattr(value, name)
-            encoded[name] = item if type(item) in _PLAIN else encode(item)
-        return encoded
+        names, take = _fields(kind)
+        items = take(value)
+        if not _PLAIN.issuperset(map(type, items)):
+            items = tuple(item if type(item) in _PLAIN else encode(item) for item in items)
+        return dict(zip(names, items, strict=True))
     if isinstance(value, tuple):
         return [encode(item) for item in value]
     if isinstance(value, str | int | float):
@@ -48,15 +49,28 @@ def encode(value: object) -> Any:
 
 
 @functools.cache
-def _names(cls: type[Any]) -> tuple[str, ...]:
-    return tuple(item.name for item in dataclasses.fields(cls))
+def _fields(cls: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The names of the fields, and what takes their values."""
+    names = tuple(item.name for item in dataclasses.fields(cls))
+    if len(names) > 1:
+        return names, operator.attrgetter(*names)
+    return names, lambda value: tuple(getattr(value, name) for name in names)
 
 
 def decode(cls: type[T], raw: object, path: str = "") -> T:
     """Build `cls` from parsed JSON, or raise ProtocolError naming the field.
 
-    Fields with defaults may be left out; no other leniency exists.
+    Fields with defaults may be left out; no other leniency exists. What is exactly as it was
+    encoded is built without a word for where it stands; all else by `_decode`, which alone decides
+    what is refused.
     """
+    try:
+        return typing.cast("T", _exact(typing.cast("Any", cls))(raw))
+    except (_Otherwise, KeyError):
+        return _decode(cls, raw, path)
+
+
+def _decode(cls: type[T], raw: object, path: str = "") -> T:
     if not isinstance(raw, dict):
         raise ProtocolError(f"{path or cls.__name__}: expected an object")
     readers, exact, required = _shape(cls)
@@ -96,7 +110,7 @@ def _shape(
 
 def _reader(hint: Any) -> _Reader:
     if dataclasses.is_dataclass(hint):
-        return functools.partial(decode, typing.cast("type[Any]", hint))
+        return functools.partial(_decode, typing.cast("type[Any]", hint))
     origin = typing.get_origin(hint)
     if origin is tuple:
         return _tuple(typing.get_args(hint))
@@ -158,5 +172,92 @@ def _list(one: _Reader) -> _Reader:
         if not isinstance(raw, list):
             raise ProtocolError(f"{path}: expected a list")
         return tuple(one(item, f"{path}[{i}]") for i, item in enumerate(raw))
+
+    return read
+
+
+# --- what is exactly as `encode` made it: the same values, and no words about any other
+
+
+class _Otherwise(Exception):
+    """Not exactly as it would have been encoded, which need not be wrong."""
+
+
+_STRINGS = frozenset({str})
+
+
+@functools.cache
+def _exact(hint: Any) -> Callable[[Any], Any]:
+    """Takes the parsed JSON; raises _Otherwise or KeyError."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _exact_object(typing.cast("type[Any]", hint))
+    if origin is tuple:
+        return _exact_list(args)
+    if origin is typing.Literal:
+        return _exact_literal(args)
+    if origin in (types.UnionType, typing.Union):
+        (inner,) = (_exact(arg) for arg in args if arg is not type(None))
+        nullable = type(None) in args
+        return lambda raw: None if raw is None and nullable else inner(raw)
+    return _exact_scalar(hint)
+
+
+def _exact_object(cls: type[Any]) -> Callable[[Any], Any]:
+    hints: dict[str, Any] = typing.get_type_hints(cls)
+    names = tuple(hints)
+    readers = [(name, _exact(hints[name])) for name in names]
+
+    def read(raw: Any) -> Any:
+        if type(raw) is not dict or len(raw) != len(readers):
+            raise _Otherwise
+        return cls(*[one(raw[name]) for name, one in readers])
+
+    if len(names) < 2 or any(hints[name] is not str for name in names):
+        return read
+    take = operator.itemgetter(*names)
+
+    def read_strings(raw: Any) -> Any:
+        if type(raw) is not dict or len(raw) != len(names):
+            raise _Otherwise
+        if not _STRINGS.issuperset(map(type, raw.values())):
+            raise _Otherwise
+        return cls(*take(raw))
+
+    return read_strings
+
+
+def _exact_list(args: tuple[Any, ...]) -> Callable[[Any], Any]:
+    readers = [_exact(arg) for arg in args if arg is not Ellipsis]
+
+    def read_any(raw: Any) -> Any:
+        if type(raw) is not list:
+            raise _Otherwise
+        return tuple(map(readers[0], raw))
+
+    def read(raw: Any) -> Any:
+        if type(raw) is not list or len(raw) != len(readers):
+            raise _Otherwise
+        return tuple([one(item) for one, item in zip(readers, raw, strict=True)])
+
+    return read_any if len(args) == 2 and args[1] is Ellipsis else read
+
+
+def _exact_literal(allowed: tuple[Any, ...]) -> Callable[[Any], Any]:
+    strings = frozenset(item for item in allowed if type(item) is str)
+
+    def read(raw: Any) -> Any:
+        if type(raw) is not str or raw not in strings:
+            raise _Otherwise
+        return raw
+
+    return read
+
+
+def _exact_scalar(hint: Any) -> Callable[[Any], Any]:
+    def read(raw: Any) -> Any:
+        if type(raw) is not hint or (hint is int and not -INT64 <= raw < INT64):
+            raise _Otherwise
+        return raw
 
     return read

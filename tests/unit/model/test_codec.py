@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fumehood.errors import ProtocolError
-from fumehood.model.codec import INT64, decode, encode
+from fumehood.model.codec import INT64, _decode, _exact, _Otherwise, decode, encode
 from fumehood.model.plan import Ceilings, Limits, Mount, Plan
 from support.refusals import refused
 
@@ -158,3 +158,29 @@ def test_a_whole_number_is_a_float_where_one_is_declared() -> None:
 def test_only_messages_are_encoded(value: object) -> None:
     with pytest.raises(TypeError):
         encode(value)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=5,
+)
+EDGES = st.sampled_from([INT64, -INT64 - 1, True, 1, "c", [1], [True], [{"flag": 1, "kind": "a"}]])
+FIELDS = st.sampled_from([*GOOD, "inners", "maybe", "inner", "unknown"])
+
+
+@given(outers, FIELDS, EDGES | anything)
+def test_what_is_built_at_once_is_what_the_strict_way_builds(
+    value: Outer, name: str, other: object
+) -> None:
+    raw = {**encode(value), name: other}
+    try:
+        built = _exact(Outer)(raw)
+    except (_Otherwise, KeyError):
+        return
+    assert repr(built) == repr(_decode(Outer, raw)), "NaN is not equal to itself"
+
+
+@given(outers)
+def test_what_was_encoded_is_built_at_once(value: Outer) -> None:
+    assert _exact(Outer)(json.loads(json.dumps(encode(value)))) == value
