@@ -23,17 +23,18 @@ from pydantic import (
 )
 
 from fumehood.errors import ConfigError
+from fumehood.model.behaviour import Behaviour
 from fumehood.model.document import MAX_BYTES, DocumentError, dotted, parse, shown
 from fumehood.model.faults import explain, nearest
 from fumehood.model.forward import ForwardSpec
+from fumehood.model.host import Pressure, Storage
 from fumehood.model.incident_rules import IncidentSpec
-from fumehood.model.limits import GIB, KIB, MIB, CeilingsSpec, bounds, whole
-from fumehood.model.live import Sign
+from fumehood.model.limits import KIB, MIB, CeilingsSpec, bounds, whole
 from fumehood.model.published import published_schema
 from fumehood.model.quotas import Approvals, Budget, Rates, Sessions, check_budgets
 from fumehood.model.rules import MAX_RULES, Rule, check_rules, role_name
 from fumehood.model.scan_policy import ScanSpec
-from fumehood.model.strict import Strict, listed
+from fumehood.model.strict import Strict, distinct, listed
 from fumehood.model.telemetry import TelemetrySpec
 from fumehood.model.trust import KeyId, Publisher, PublisherName
 from fumehood.model.units import FieldError, Seconds, Size, format_seconds, format_size
@@ -83,7 +84,6 @@ Control = Literal[
 ]
 
 # POSIX 3.437 User Name, with the $ that Debian allows at the end left out.
-_TOOL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _ACCOUNT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", re.ASCII)
 
 
@@ -146,19 +146,6 @@ class Accounts(Strict):
         return self
 
 
-def _distinct(items: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(items)) != len(items):
-        raise FieldError("names one twice", "write each once")
-    return items
-
-
-def _tools_or_all(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if name != "*" and not _TOOL_NAME.fullmatch(name):
-            raise FieldError(f"{shown(name)} is no name of a tool", "write names, or '*' for all")
-    return names
-
-
 def _socket_path(path: str) -> str:
     # sockaddr_un(7): 108 bytes, the last one a NUL
     if not path.startswith("/") or ".." in path.split("/") or not 1 < len(path.encode()) < 108:
@@ -172,56 +159,12 @@ class DockerEngine(Strict):
     socket: Annotated[str, AfterValidator(_socket_path)] = Field(
         default="/var/run/docker.sock", description="the daemon's Unix socket"
     )
-    runtimes: Annotated[tuple[Runtime, ...], AfterValidator(_distinct), BeforeValidator(listed)] = (
+    runtimes: Annotated[tuple[Runtime, ...], AfterValidator(distinct), BeforeValidator(listed)] = (
         Field(
             default=("runc",),
             min_length=1,
             description="runtimes that tools may name under run.runtime",
         )
-    )
-
-
-Percent = Annotated[int, *whole(1, 100)]
-
-
-class Pressure(Strict):
-    """What of the host must stay free for calls to be taken. See docs/operations.md."""
-
-    memory_commit: Annotated[int, *whole(1, 1_000)] = Field(
-        default=80,
-        description="percent of the host's memory that the limits of running sandboxes may sum to",
-    )
-    memory_free: Percent = Field(
-        default=5, description="percent of memory; with less available calls are refused"
-    )
-    memory_stall: Percent = Field(
-        default=40, description="percent of time that everything waited for memory (PSI full)"
-    )
-    io_stall: Percent = Field(
-        default=95, description="percent of time that everything waited for disks (PSI full)"
-    )
-    cpu_load: Annotated[int, *whole(1, 10_000)] = Field(
-        default=64, description="load average for each CPU"
-    )
-
-
-class Storage(Strict):
-    """What the state directory may hold, and what its disk must keep free."""
-
-    free: Annotated[Size, bounds(64 * KIB, 1024 * GIB, format_size)] = Field(
-        default=64 * MIB, description="with less free on the state's disk calls are refused"
-    )
-    audit: Annotated[Size, bounds(128 * MIB, 1024 * GIB, format_size)] = Field(
-        default=4 * GIB, description="audit log; its oldest segments of 64 MiB go first"
-    )
-    audit_days: Annotated[int, *whole(0, 36_500)] = Field(
-        default=0, description="older segments of the audit log go; 0: none for its age"
-    )
-    tools: Annotated[Size, bounds(1 * MIB, 1024 * GIB, format_size)] = Field(
-        default=4 * GIB, description="files of registered tools"
-    )
-    images: Annotated[Size, bounds(64 * MIB, 1024 * GIB, format_size)] = Field(
-        default=32 * GIB, description="root file systems of images"
     )
 
 
@@ -233,41 +176,6 @@ def _budgets(budgets: tuple[Budget, ...], info: ValidationInfo) -> tuple[Budget,
 def _rules(rules: tuple[Rule, ...] | None, info: ValidationInfo) -> tuple[Rule, ...] | None:
     check_rules(rules or (), info.data.get("roles", {}), info.data.get("publishers", {}))
     return rules
-
-
-class Behaviour(Strict):
-    """What counts as abnormal for a tool, and which of it ends a call. See docs/operations.md."""
-
-    samples: Annotated[int, *whole(5, 64)] = Field(
-        default=20, description="calls of a tool version to know before one is called unusual"
-    )
-    deviations: Annotated[int, *whole(2, 1_000)] = Field(
-        default=8, description="how many (robust) deviations above the median are unusual"
-    )
-    spinning: Annotated[Seconds, bounds(1, 3_600, format_seconds)] = Field(
-        default=30.0, description="half its CPU or more used and nothing written for so long"
-    )
-    fork_storm: Annotated[int, *whole(1, 1_000_000)] = Field(
-        default=100, description="processes and threads that the pids limit refused"
-    )
-    denials: Annotated[int, *whole(1, 1_000_000)] = Field(
-        default=100, description="system calls that were denied, as far as they are recorded"
-    )
-    log_denials: Annotated[
-        tuple[str, ...],
-        AfterValidator(_tools_or_all),
-        AfterValidator(_distinct),
-        BeforeValidator(listed),
-    ] = Field(
-        default=(),
-        description="tools whose calls that are answered with an error are told too; * is all",
-    )
-    output_flood: Annotated[Size, bounds(4 * KIB, 64 * GIB, format_size)] = Field(
-        default=16 * MIB, description="bytes written in a second, for two seconds"
-    )
-    kill: Annotated[tuple[Sign, ...], AfterValidator(_distinct), BeforeValidator(listed)] = Field(
-        default=(), description="which of these end a call; the others are only told"
-    )
 
 
 class Shutdown(Strict):
@@ -319,7 +227,7 @@ class Keys(Strict):
 class AuditSpec(Strict):
     """What records keep besides digests."""
 
-    content: Annotated[tuple[str, ...], AfterValidator(_distinct), BeforeValidator(listed)] = Field(
+    content: Annotated[tuple[str, ...], AfterValidator(distinct), BeforeValidator(listed)] = Field(
         default=(), max_length=1000, description="tools of which arguments and output are kept"
     )
 
@@ -387,7 +295,7 @@ class Config(Strict):
     accept_unenforced: Annotated[tuple[Control, ...], BeforeValidator(listed)] = Field(
         default=(), description="controls that may be missing on this host, by name"
     )
-    engines: Annotated[tuple[Engine, ...], AfterValidator(_distinct), BeforeValidator(listed)] = (
+    engines: Annotated[tuple[Engine, ...], AfterValidator(distinct), BeforeValidator(listed)] = (
         Field(
             default=("bubblewrap",),
             min_length=1,

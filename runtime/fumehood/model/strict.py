@@ -22,3 +22,10 @@ def listed(value: object) -> object:
     if not isinstance(value, list | tuple):
         raise FieldError(f"expected a list, got {shown(value)}", "write it in brackets: [a, b]")
     return tuple(value)
+
+
+def distinct(items: tuple[str, ...]) -> tuple[str, ...]:
+    """The same list; raises FieldError when it names one twice."""
+    if len(set(items)) != len(items):
+        raise FieldError("names one twice", "write each once")
+    return items

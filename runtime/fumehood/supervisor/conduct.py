@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from fumehood.config import Behaviour
 from fumehood.kernel.gauge import Reading
+from fumehood.model.behaviour import Behaviour
 from fumehood.model.live import Sign
 from fumehood.model.plan import Limits
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from fumehood.config import Behaviour
+from fumehood.model.behaviour import Behaviour
 from fumehood.model.incident_rules import Signal
 from fumehood.model.plan import Limits
 from fumehood.supervisor.conduct import Conduct, Observed, Seen

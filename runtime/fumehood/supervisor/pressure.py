@@ -18,9 +18,9 @@ import psutil
 import structlog
 
 from fumehood.audit.chain import AuditLog
-from fumehood.config import Pressure, Storage
 from fumehood.errors import AuditError, Unavailable
 from fumehood.kernel import cgroup, proc
+from fumehood.model.host import Pressure, Storage
 
 log = structlog.get_logger(__name__)
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from fumehood.config import Behaviour
 from fumehood.kernel.gauge import Reading
 from fumehood.launcher.messages import EndedMessage
+from fumehood.model.behaviour import Behaviour
 from fumehood.model.live import Sign
 from fumehood.model.outcome import Status, Usage
 from fumehood.supervisor import attribution

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fumehood.config import Behaviour
 from fumehood.kernel.gauge import Reading
+from fumehood.model.behaviour import Behaviour
 from fumehood.supervisor import lookout as module
 from fumehood.supervisor.lookout import Lookout
 from support.launcher import plan

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fumehood.audit.chain import AuditLog
-from fumehood.config import Pressure, Storage
 from fumehood.errors import Unavailable
+from fumehood.model.host import Pressure, Storage
 from fumehood.supervisor import pressure
 from fumehood.supervisor.pressure import Gate, Sample, look, memory_total, short_of
 from support.audit import KEYS
