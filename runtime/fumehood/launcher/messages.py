@@ -10,8 +10,9 @@ import array
 import json
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal, TypeVar
 
 from fumehood.errors import ProtocolError
 from fumehood.model.codec import decode, encode
@@ -188,15 +189,12 @@ FromLauncher = (
     | Refused
 )
 
-_TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
+TO_LAUNCHER: Final[Mapping[str, type[ToLauncher]]] = {
+    cls.__name__: cls for cls in (Open, Start, Begin, Stop, Kill, Capture)
+}
+FROM_LAUNCHER: Final[Mapping[str, type[FromLauncher]]] = {
     cls.__name__: cls
     for cls in (
-        Open,
-        Start,
-        Begin,
-        Stop,
-        Kill,
-        Capture,
         Hello,
         OpenedMessage,
         StartedMessage,
@@ -207,8 +205,7 @@ _TYPES: dict[str, type[ToLauncher] | type[FromLauncher]] = {
         Refused,
     )
 }
-TO_LAUNCHER = frozenset({"Open", "Start", "Begin", "Stop", "Kill", "Capture"})
-FROM_LAUNCHER = frozenset(_TYPES) - TO_LAUNCHER
+Word = TypeVar("Word")
 
 
 _JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False)
@@ -230,8 +227,8 @@ def pack(message: ToLauncher | FromLauncher) -> bytes:
     return data
 
 
-def unpack(data: bytes, allowed: frozenset[str]) -> ToLauncher | FromLauncher:
-    """Decode one packet of an allowed type, or raise ProtocolError."""
+def unpack(data: bytes, allowed: Mapping[str, type[Word]]) -> Word:
+    """Decode one packet of an allowed type, by name, or raise ProtocolError."""
     if len(data) > MAX_MESSAGE:
         raise ProtocolError("the message is too long")
     try:
@@ -241,7 +238,7 @@ def unpack(data: bytes, allowed: frozenset[str]) -> ToLauncher | FromLauncher:
     kind = body.pop("type", None) if isinstance(body, dict) else None
     if not isinstance(kind, str) or kind not in allowed:
         raise ProtocolError("the message has no type that is allowed here")
-    return decode(_TYPES[kind], body)
+    return decode(allowed[kind], body)
 
 
 def receive(channel: socket.socket) -> tuple[bytes, list[int]]:

@@ -309,7 +309,7 @@ def _answer(
     data: bytes, descriptors: list[int], vault: Vault, gone: Callable[[], bool]
 ) -> sealing.Done | sealing.Refused:
     try:
-        match sealing.unpack(data, sealing.TO_SEALER):
+        match m.unpack(data, sealing.TO_SEALER):
             case sealing.Seal(replace) if len(descriptors) == 1:
                 return sealing.Done(vault.keep(descriptors[0], gone, replace=replace))
             case sealing.Discard(name) if not descriptors:

@@ -16,9 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fumehood.errors import CatalogError, ProtocolError
-from fumehood.launcher import messages as m
-from fumehood.model.codec import decode, encode
+from fumehood.errors import CatalogError
+from fumehood.model.codec import encode
 from fumehood.model.tree import MAX_FILES, MAX_PATH_BYTES, MAX_TREE_BYTES, ToolFile
 
 _HEAD: Final = struct.Struct("<HBQ")
@@ -72,26 +71,14 @@ class Refused:
     detail: str
 
 
-TO_SEALER: Final = {"Seal": Seal, "Discard": Discard}
-FROM_SEALER: Final = {"Done": Done, "Refused": Refused}
+TO_SEALER: Final[Mapping[str, type[Seal | Discard]]] = {"Seal": Seal, "Discard": Discard}
+FROM_SEALER: Final[Mapping[str, type[Done | Refused]]] = {"Done": Done, "Refused": Refused}
+"""What `messages.unpack` takes on either side."""
 
 
 def send(channel: socket.socket, word: Seal | Discard | Done | Refused, *fds: int) -> None:
     body = {"type": type(word).__name__, **encode(word)}
     socket.send_fds(channel, [json.dumps(body).encode()], fds)
-
-
-def unpack(data: bytes, allowed: Mapping[str, type]) -> object:
-    """One word of those that are allowed; raises ProtocolError."""
-    try:
-        body = json.loads(data[: m.MAX_MESSAGE])
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError("the message is no JSON") from error
-    kind = body.pop("type", None) if isinstance(body, dict) else None
-    if not isinstance(kind, str) or kind not in allowed:
-        raise ProtocolError("the message has no type that is allowed here")
-    word: object = decode(allowed[kind], body)
-    return word
 
 
 # --- the files on their way
