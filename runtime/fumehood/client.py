@@ -338,9 +338,10 @@ class Client:
             "policy/explain", "explained", who=who, tool=tool, arguments=dict(arguments)
         )
 
-    def review_policy(self) -> list[dict[str, Any]]:
-        """For operators: remarks about the rules that hold."""
-        return self._listed("fumehood/policy/review", "remarks")
+    def review_policy(self, named: Sequence[str]) -> list[dict[str, Any]]:
+        """For operators: remarks about the rules that hold, and about what they lose with a file
+        that names these keys."""
+        return self._listed("fumehood/policy/review", "remarks", {"named": list(named)})
 
     def status(self) -> dict[str, Any]:
         """How the supervisor is: what it enforces on this host, what runs, what waits."""
@@ -360,8 +361,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _listed(self, method: str, key: str) -> list[dict[str, Any]]:
-        listed = self._request(method, {}, timeout=self._timeout).get(key)
+    def _listed(
+        self, method: str, key: str, params: Mapping[str, object] | None = None
+    ) -> list[dict[str, Any]]:
+        listed = self._request(method, params or {}, timeout=self._timeout).get(key)
         if not isinstance(listed, list):
             raise ProtocolError(f"the answer holds no {key}", "is this a supervisor?")
         return listed

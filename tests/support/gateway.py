@@ -372,7 +372,8 @@ class FakeSupervisor:
         self.sessions = ()
         return Said({"id": "ab"})
 
-    async def review_policy(self, caller: Caller) -> Said:
+    async def review_policy(self, caller: Caller, named: Sequence[str] | None = None) -> Said:
+        self.named = named
         return Said({"remarks": list(self.remarks)})
 
     def _known(self, invocation: str) -> str:

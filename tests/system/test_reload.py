@@ -51,6 +51,13 @@ def test_rules_change_while_the_daemon_runs_and_a_bad_file_changes_nothing(daemo
     assert own["problem"] == "refused", "its text is for operators"
 
     write(daemon)
+    lost = daemon.cli("reload")
+    assert (lost.returncode, "had `rules`, and names none any more" in lost.stderr) == (2, True)
+    assert ann.call("echo")["code"] == "unknown_tool"
+    checked = daemon.cli("policy", "check", "--config", str(path))
+    assert (checked.returncode, "lost_key" in checked.stdout) == (1, True)
+
+    write(daemon, rules=[{"effect": "allow"}])
     path.chmod(0o666)
     assert "can be written by others" in daemon.cli("reload").stderr
     assert ann.call("echo")["code"] == "unknown_tool"
@@ -65,7 +72,8 @@ def test_rules_change_while_the_daemon_runs_and_a_bad_file_changes_nothing(daemo
     assert "does not exist" in daemon.cli("reload").stderr
     events = [r["event"] for r in ledger.records(daemon.state) if r["event"].startswith("config.")]
     assert events == [
-        "config.reloaded", "config.refused", "config.refused", "config.reload_refused",
+        "config.reloaded", "config.refused", "config.refused", "config.refused",
+        "config.reload_refused",
         "config.reloaded", "config.refused",
     ]  # fmt: skip
 
@@ -82,7 +90,7 @@ run: {command: [cat]}
 def test_a_tool_runs_while_the_key_that_signed_it_is_believed(daemon: Hood, tmp_path: Path) -> None:
     manifest, ann = tmp_path / "tool.yaml", Stranger(daemon.socket, ANN)
     manifest.write_text(MANIFEST)
-    write(daemon, require_signature=True)
+    write(daemon, require_signature=True, rules=[{"effect": "allow"}])
     assert daemon.cli("reload", check=True).returncode == 0
     unsigned = daemon.cli("tool", "add", str(manifest))
     assert (unsigned.returncode, "is not signed" in unsigned.stderr) == (3, True)
@@ -91,7 +99,7 @@ def test_a_tool_runs_while_the_key_that_signed_it_is_believed(daemon: Hood, tmp_
     signed = daemon.cli("tool", "sign", str(manifest), "--config", str(empty), check=True)
     key_id = signed.stdout.split(" with ")[1].split()[0]
     unknown = daemon.cli("tool", "add", str(manifest))
-    assert (unknown.returncode, "no trusted key" in unknown.stderr) == (3, True)
+    assert (unknown.returncode, "no key of a publisher" in unknown.stderr) == (3, True)
 
     exported = daemon.cli("key", "export-public", "tool", "--config", str(empty), check=True)
     pem = exported.stdout[exported.stdout.index("-----BEGIN") :]

@@ -27,13 +27,13 @@ def check(
 
     It looks for rules that never decide or add nothing, roles that nobody has, and conditions that
     hold of more calls than they seem to. Where a daemon runs and you are an operator of it, it also
-    tells which tools nobody or everybody may call by the rules that hold. Exit status 1 when there
-    is a warning, 2 when the file is refused.
+    tells which tools nobody or everybody may call by the rules that hold, and what a reload would
+    lose. Exit status 1 when there is a warning, 2 when the file is refused.
     """
-    remarks, note = file_remarks(config), ""
+    (remarks, named), note = _looked_over(config), ""
     try:
         with Client.connect(chosen(socket).socket) as client:
-            remarks = _merged(remarks, client.review_policy())
+            remarks = _merged(remarks, client.review_policy(named))
     except (DaemonUnreachable, Unauthorized) as error:
         note = f"the tools were not looked at: {error.cause}"
     if as_json:
@@ -51,6 +51,11 @@ def check(
 
 def file_remarks(config: ConfigOption) -> list[Remark]:
     """What can be said of the file; raises ConfigError with its line for what is refused."""
+    return _looked_over(config)[0]
+
+
+def _looked_over(config: ConfigOption) -> tuple[list[Remark], list[str]]:
+    """The same, and which keys it names."""
     import os
 
     from fumehood.admission.review import review
@@ -58,7 +63,8 @@ def file_remarks(config: ConfigOption) -> list[Remark]:
 
     where = chosen(config=config)
     found = load(where.config, trusted_uid=os.geteuid(), required=where.config_named)
-    return [remark.to_json() for remark in review(found)]
+    named = [key for key in found.model_fields_set if getattr(found, key) is not None]
+    return [remark.to_json() for remark in review(found)], sorted(named)
 
 
 def _merged(first: Sequence[Remark], more: Sequence[Remark]) -> list[Remark]:

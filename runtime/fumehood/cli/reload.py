@@ -20,5 +20,7 @@ def command(as_json: JsonOption = False, socket: SocketOption = None) -> None:
         out_json(report)
         return
     out("reloaded\n")
+    if report["dropped"]:
+        say(f"not named any more, and at their defaults: {', '.join(report['dropped'])}")
     if report["restart"]:
         say(f"changed, and waiting for a restart: {', '.join(report['restart'])}")

@@ -177,8 +177,9 @@ class Supervisor(Protocol):
         """Which rule decides about a call. Raises Unauthorized, UnknownTool, UsageError."""
         ...
 
-    async def review_policy(self, caller: Caller) -> Report:
-        """Remarks about the rules that hold. Raises Unauthorized."""
+    async def review_policy(self, caller: Caller, named: Sequence[str] | None = None) -> Report:
+        """Remarks about the rules that hold. named: keys that a file names which may be loaded
+        next. Raises Unauthorized."""
         ...
 
     async def show_caller(self, caller: Caller, who: str | None) -> Report:

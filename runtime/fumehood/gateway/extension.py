@@ -24,6 +24,8 @@ MANIFEST_CHARACTERS: Final = 256 * 1024
 FILES: Final = 10_000
 _FILES_REMEDY: Final = "send {path: {data: base64, executable: true or false}}"
 NAMES: Final = 32
+KEYS: Final = 256
+"""Keys of a configuration."""
 
 
 def routes(supervisor: Supervisor) -> Mapping[str, Route]:
@@ -147,8 +149,9 @@ def _governing(supervisor: Supervisor) -> Mapping[str, Route]:
         return {"explained": explained.to_json(), "resultType": "complete"}
 
     async def review(arrival: Arrival) -> dict[str, Any]:
-        _params(arrival)
-        reviewed = await supervisor.review_policy(arrival.caller)
+        params = _params(arrival, "named")
+        named = _names(params, "named", KEYS) if "named" in params else None
+        reviewed = await supervisor.review_policy(arrival.caller, named)
         return {**reviewed.to_json(), "resultType": "complete"}
 
     async def caller(arrival: Arrival) -> dict[str, Any]:
@@ -229,14 +232,14 @@ def _version(arrival: Arrival) -> tuple[str, str | None, str | None]:
     return _text(params, "name", 64), _optional(params, "version"), _optional(params, "by")
 
 
-def _names(params: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _names(params: Mapping[str, Any], name: str, most: int = NAMES) -> tuple[str, ...]:
     value = params.get(name, [])
     if (
         not isinstance(value, list)
-        or len(value) > NAMES
+        or len(value) > most
         or not all(isinstance(item, str) for item in value)
     ):
-        raise UsageError(f"{name!r} must be a list of at most {NAMES} names", "list them")
+        raise UsageError(f"{name!r} must be a list of at most {most} names", "list them")
     return tuple(value)
 
 

@@ -4,7 +4,7 @@ leave open. It decides nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from fumehood.config import Config
 from fumehood.errors import InvalidArguments, UnknownTool, UsageError
 from fumehood.model.principal import Principal
 from fumehood.model.request import Caller
+from fumehood.supervisor.reloading import MUST_STAND, dropped, lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,23 @@ class Governing:
         traced = authorizer.policy.trace(principal, tool, arguments)
         return Explained(principal, decision, fault, traced)
 
-    async def review(self, caller: Caller) -> Reviewed:
-        """What the rules that hold leave open for the tools there are."""
+    async def review(self, caller: Caller, named: Collection[str] | None = None) -> Reviewed:
+        """What the rules that hold leave open for the tools there are.
+
+        named: keys that a file names which may be loaded next; what it would lose is told, too.
+        """
         await self.operator_only(caller, "policy.review_refused")
         config, policy = self.config(), self.admission.authorizer.policy
         found = coverage(config, policy, self.catalog.list())
-        return Reviewed([*review(config), *found])
+        return Reviewed([*_losses(config, named), *review(config), *found])
+
+
+def _losses(config: Config, named: Collection[str] | None) -> Iterator[Remark]:
+    if named is None:
+        return
+    for key in lost(config, named):
+        text = f"the daemon has `{key}` and the file names none: a reload refuses it; "
+        yield Remark("warning", "lost_key", 0, text + MUST_STAND[key])
+    for key in dropped(config, named):
+        text = f"the daemon has `{key}`; the file does not name it, so a reload takes the default"
+        yield Remark("warning", "dropped_key", 0, text)

@@ -7,7 +7,7 @@ told what waits for a restart. Must never apply half of a file: everything is ch
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -31,6 +31,13 @@ AT_ONCE: Final = frozenset(
     }
 )  # fmt: skip
 """Keys that take effect with a reload."""
+MUST_STAND: Final = {
+    "rules": "put them back; `rules: []` lets nobody call, `rules: [{effect: allow}]` every caller"
+    " every tool",
+    "callers": "put them back; `callers: {}` is nobody",
+}
+"""Keys that a reload must not lose, and what to do: without them more is allowed than with any, and
+a file that was cut short looks like this. Without them altogether a daemon has to be started."""
 OF_THE_START: Final = frozenset({"accept_unenforced"})
 """The command line may have added to it."""
 WAIT_SECONDS: Final = 10.0
@@ -39,18 +46,32 @@ WAIT_SECONDS: Final = 10.0
 @dataclass(frozen=True, slots=True)
 class Report:
     """What became of the last reload. problem: why the file was refused; restart: keys that have
-    changed and wait for a restart."""
+    changed and wait for a restart; dropped: those that the file does not name any more, so that
+    they are at their defaults."""
 
     loaded: str
     problem: str = ""
     remedy: str = ""
     restart: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "loaded": self.loaded, "problem": self.problem, "remedy": self.remedy,
-            "restart": list(self.restart),
+            "restart": list(self.restart), "dropped": list(self.dropped),
         }  # fmt: skip
+
+
+def lost(before: Config, named: Collection[str]) -> list[str]:
+    """Which of `MUST_STAND` hold and are not named any more."""
+    return [key for key in MUST_STAND if key not in named and getattr(before, key) is not None]
+
+
+def dropped(before: Config, named: Collection[str]) -> tuple[str, ...]:
+    """What took effect at once and goes back to its default because it is not named any more."""
+    plain = Config()
+    keys = AT_ONCE.difference(named, MUST_STAND)
+    return tuple(sorted(key for key in keys if getattr(before, key) != getattr(plain, key)))
 
 
 @dataclass(slots=True)
@@ -94,26 +115,33 @@ class Reloading:
     async def take(self, name: str, data: bytes | None, problem: ConfigError | None) -> None:
         """What the keeper read, or why it could not."""
         restart: tuple[str, ...] = ()
+        gone: tuple[str, ...] = ()
         if problem is None and data is None:
             # Its defaults may allow what the operator has forbidden.
             remedy = "put it back; a restart without it means all defaults"
             problem = ConfigError(f"{name} does not exist", remedy)
         if problem is None:
             try:
-                restart = self._apply(self._whole(name, data))
+                new = self._whole(name, data)
+                gone = dropped(self.config, new.model_fields_set)
+                restart = self._apply(new)
             except ConfigError as error:
                 problem = error
         if problem is not None:
             before = self.report
-            self.report = Report(before.loaded, problem.cause, problem.remedy, before.restart)
+            self.report = Report(
+                before.loaded, problem.cause, problem.remedy, before.restart, before.dropped
+            )
             log.error("configuration refused: the last good one holds", problem=str(problem))
             await self.record("config.refused", {"cause": problem.cause[:1_000]})
         else:
-            self.report = Report(_now(), restart=restart)
+            self.report = Report(_now(), restart=restart, dropped=gone)
             if self.applied is not None:
                 self.applied()
+            if gone:
+                log.warning("keys are not named any more, and at their defaults", keys=gone)
             log.info("configuration reloaded", restart=restart)
-            await self.record("config.reloaded", {"restart": restart})
+            await self.record("config.reloaded", {"restart": restart, "dropped": gone})
         for done in self._waiting:
             if not done.done():
                 done.set_result(self.report)
@@ -122,13 +150,17 @@ class Reloading:
     def _whole(self, name: str, data: bytes | None) -> Config:
         """What the file says; a file cut short reads like one that forbids nothing.
 
-        Raises ConfigError: also when it says nothing at all.
+        Raises ConfigError: also when it says nothing at all, or lost what it must not.
         """
         new = read_text(name, data)
         if not new.model_fields_set:
             raise ConfigError(
                 f"{name} is empty", "put its content back; a restart with it means all defaults"
             )
+        # `rules:` and no more is what is left where the rest was cut off.
+        named = {key for key in new.model_fields_set if getattr(new, key) is not None}
+        for key in lost(self.config, named):
+            raise ConfigError(f"{name} had `{key}`, and names none any more", MUST_STAND[key])
         return new
 
     def _apply(self, new: Config) -> tuple[str, ...]:

@@ -17,13 +17,15 @@ from fumehood.admission.authorize import Authorizer
 from fumehood.admission.quota import Quota
 from fumehood.config import Config
 from fumehood.errors import ConfigError, OverQuota, Unauthorized, Unavailable, UnknownTool
-from fumehood.model.request import Caller
+from fumehood.model.request import Caller, RegisteredTool
 from fumehood.supervisor.approvals import Approvals
 from fumehood.supervisor.attempts import Attempts
+from fumehood.supervisor.governing import Governing
 from fumehood.supervisor.reloading import Reloading
 from support.manifests import caller, request, tool
 
 OPERATOR, ANN = caller(0, 0), caller(1000)
+ALLOW = {"effect": "allow"}
 FIRST = {"callers": {"users": [1000]}, "operators": {"users": [0]}, "sandboxes": 4}
 
 
@@ -72,9 +74,9 @@ def test_rules_callers_rates_and_budgets_take_effect_at_once() -> None:
     with pytest.raises(UnknownTool):
         desk.call()
     assert desk.approvals.settings.wait == 1.0
-    desk.take({**FIRST, "callers": {}})
+    desk.take({**FIRST, "callers": {}, "rules": []})
     assert not may_connect(ANN)
-    desk.take({**FIRST, "rates": {"caller": "1/h"}, "sandboxes": 5})
+    desk.take({**FIRST, "rates": {"caller": "1/h"}, "sandboxes": 5, "rules": [ALLOW]})
     desk.call()
     with pytest.raises(OverQuota):
         desk.call()
@@ -94,6 +96,9 @@ def test_rules_callers_rates_and_budgets_take_effect_at_once() -> None:
         {"rules": [{"effect": "allow", "who": ["nosuch"]}]},
         {"callers": {"users": ["no-such-user-here"]}, "rules": []},
         None,
+        FIRST,
+        {**FIRST, "rules": None},
+        {"operators": {"users": [0]}, "rules": [ALLOW]},
     ],
 )
 def test_what_is_refused_leaves_the_last_good_one(bad: object) -> None:
@@ -103,8 +108,58 @@ def test_what_is_refused_leaves_the_last_good_one(bad: object) -> None:
     desk.call()
     assert desk.here.report.problem.startswith(("config.yaml", "callers.users"))
     assert desk.events[-1][0] == "config.refused"
-    desk.take(FIRST)
+    desk.take({**FIRST, "rules": [ALLOW]})
     assert desk.here.report.problem == ""
+
+
+def test_rules_and_callers_do_not_vanish_unless_it_is_written_that_nobody_calls() -> None:
+    """Without rules callers would call everything, without callers the socket's group would."""
+    desk = Desk()
+    desk.take({**FIRST, "rules": [{"effect": "allow", "tools": ["other"]}]})
+    for key in ("rules", "callers"):
+        kept = {"rules": [ALLOW], **FIRST}
+        desk.take({name: value for name, value in kept.items() if name != key})
+        assert f"had `{key}`, and names none any more" in desk.here.report.problem
+        assert f"`{key}: " in desk.here.report.remedy
+        with pytest.raises(UnknownTool):
+            desk.call()
+    desk.take({**FIRST, "rules": []})
+    assert desk.here.report.problem == ""
+    with pytest.raises(UnknownTool):
+        desk.call()
+    desk.take(FIRST)
+    assert desk.here.report.problem, "also what forbids everything"
+
+
+def test_what_a_file_does_not_name_any_more_is_told() -> None:
+    desk = Desk()
+    desk.take({**FIRST, "rates": {"caller": "1/h"}, "require_signature": True})
+    assert desk.here.report.dropped == ()
+    desk.take({**FIRST, "require_signature": False})
+    assert desk.here.report.to_json()["dropped"] == ["rates"]
+    assert desk.events[-1] == ("config.reloaded", {"restart": (), "dropped": ("rates",)})
+
+
+def test_a_review_tells_what_a_file_would_lose() -> None:
+    desk = Desk()
+    desk.take({**FIRST, "rules": [ALLOW], "rates": {"caller": "1/h"}})
+
+    class NoTools:
+        def list(self) -> list[RegisteredTool]:
+            return []
+
+    governing = Governing(
+        NoTools(),  # type: ignore[arg-type]  # of the catalog only this is asked
+        desk.admission, lambda: desk.here.config, desk._operator_only,
+    )  # fmt: skip
+
+    def checks(named: list[str] | None) -> list[str]:
+        found = asyncio.run(governing.review(OPERATOR, named)).to_json()["remarks"]
+        return [one["check"] for one in found if one["check"].endswith("_key")]
+
+    assert checks(["callers", "operators"]) == ["lost_key", "dropped_key"]
+    assert checks(["callers", "operators", "rules", "rates"]) == []
+    assert checks(None) == []
 
 
 def test_a_file_that_the_keeper_refuses_is_not_used() -> None:
