@@ -325,10 +325,37 @@ class Client:
         one's own for others."""
         return self._listed("fumehood/approvals/list", "approvals")
 
-    def answer_approval(self, approval: str, *, grant: bool) -> dict[str, Any]:
+    def answer_approval(
+        self, approval: str, *, grant: bool, digest: str | None = None
+    ) -> dict[str, Any]:
         """Let a call pass that waits for approval, or not; returns it as it was shown, with
-        `granted`. Raises Unauthorized, UnknownApproval."""
-        return self._extension("approvals/answer", "answered", approval=approval, grant=grant)
+        `granted`. Raises Unauthorized, UnknownApproval, UsageError.
+
+        Args:
+            digest: `arguments_digest` of what was seen; another one is refused, and so is none
+                where there are more arguments than `approvals` lists.
+        """
+        params = {"approval": approval, "grant": grant, **_given(digest=digest)}
+        return self._extension("approvals/answer", "answered", params)
+
+    def asked_arguments(self, approval: str) -> tuple[bytes, str]:
+        """All arguments of a call that waits, as its tool would read them, and their digest, which
+        is of exactly these bytes. Raises UnknownApproval, ProtocolError."""
+        import hashlib  # a millisecond that only this pays for
+
+        whole = b""
+        while True:
+            piece = self._extension(
+                "approvals/arguments", "piece", approval=approval, offset=len(whole)
+            )
+            data = base64.b64decode(piece["data"])
+            whole += data
+            if not data or len(whole) >= piece["arguments_bytes"]:
+                break
+        digest = "sha384:" + hashlib.sha384(whole).hexdigest()
+        if digest != piece["arguments_digest"]:
+            raise ProtocolError("the arguments are not those that wait", "ask again")
+        return whole, digest
 
     def explain_policy(
         self, who: str, tool: str, arguments: Mapping[str, object]

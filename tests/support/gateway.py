@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -296,6 +298,8 @@ class FakeSupervisor:
         return Said(dict(self.receipts[invocation]))
 
     asking: Mapping[str, Any] | None = None
+    arguments = b""
+    digest: str | None = None
     """A call that waits for approval."""
     answered: tuple[str, bool] | None = None
     remarks: Sequence[Mapping[str, Any]] = ()
@@ -303,7 +307,16 @@ class FakeSupervisor:
     def approvals(self, caller: Caller) -> Said:
         return Said({"approvals": [dict(self.asking)] if self.asking else []})
 
-    async def answer_approval(self, caller: Caller, approval: str, *, grant: bool) -> Said:
+    async def asked_arguments(self, caller: Caller, approval: str, offset: int) -> Said:
+        digest = "sha384:" + hashlib.sha384(self.arguments).hexdigest()
+        data = base64.b64encode(self.arguments[offset : offset + 1_000]).decode()
+        total = {"arguments_bytes": len(self.arguments), "arguments_digest": digest}
+        return Said({"offset": offset, "data": data, **total})
+
+    async def answer_approval(
+        self, caller: Caller, approval: str, *, grant: bool, digest: str | None = None
+    ) -> Said:
+        self.digest = digest
         if self.asking is None or approval != self.asking["approval"]:
             raise UnknownApproval("no such call waits for approval", "list them")
         self.answered = (approval, grant)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +14,7 @@ from fumehood.cli.complete import approvals as waiting
 from fumehood.cli.options import JsonOption, SocketOption, chosen
 from fumehood.cli.present import age, out, out_json, printable, say
 from fumehood.client import Client
+from fumehood.errors import UnknownApproval, UsageError
 
 IdArgument = Annotated[
     str,
@@ -23,13 +26,45 @@ IdArgument = Annotated[
 ]
 
 
-def list_(as_json: JsonOption = False, socket: SocketOption = None) -> None:
+def list_(
+    id_: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="One of them.", autocompletion=waiting),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="With ID: all of its arguments, and their digest.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="FILE",
+            help="With ID: its arguments, byte for byte, into a new file; prints their digest.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    socket: SocketOption = None,
+) -> None:  # fmt: skip
     """List the calls that wait for approval, with exactly what would run.
 
-    An operator sees all of them, others their own.
+    An operator sees all of them, others their own. Arguments of more than 64 KiB are listed in
+    part; `fumehood approve` then wants the digest that `--full` and `--output` print.
     """
+    if id_ is None and (full or output is not None):
+        raise UsageError("--full and --output are about one call", "give its ID")
     with Client.connect(chosen(socket).socket) as client:
         found = client.approvals()
+        if id_ is not None:
+            found = [item for item in found if item["approval"] == id_]
+            if not found:
+                raise UnknownApproval(
+                    "no such call waits for approval", "`fumehood approvals` lists them"
+                )
+        whole = client.asked_arguments(id_)[0] if id_ is not None and (full or output) else None
+    if output is not None and whole is not None:
+        _write_new(output, whole)
+    if whole is not None and full:
+        found = [{**found[0], "arguments": whole.decode()}]
     if as_json:
         out_json(found)
     elif found:
@@ -38,22 +73,46 @@ def list_(as_json: JsonOption = False, socket: SocketOption = None) -> None:
         say("no call waits for approval")
 
 
-def approve(id_: IdArgument, as_json: JsonOption = False, socket: SocketOption = None) -> None:
+def _write_new(path: Path, data: bytes) -> None:
+    """Raises UsageError: there is something already, or it cannot be written."""
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "choose another file") from None
+
+
+def approve(
+    id_: IdArgument,
+    digest: Annotated[
+        str | None,
+        typer.Option(
+            "--digest", metavar="DIGEST",
+            help="Of the arguments you saw; the call runs with no others.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    socket: SocketOption = None,
+) -> None:  # fmt: skip
     """Let a call run that waits for approval.
 
-    Only an operator may, and not for a call of their own.
+    Only an operator may, and not for a call of their own. Of more than 64 KiB of arguments
+    `--digest` says that you saw them: `fumehood approvals ID --full` or `--output FILE` prints it.
     """
-    _answer(id_, grant=True, as_json=as_json, socket=socket)
+    _answer(id_, grant=True, digest=digest, as_json=as_json, socket=socket)
 
 
 def deny(id_: IdArgument, as_json: JsonOption = False, socket: SocketOption = None) -> None:
     """Refuse a call that waits for approval."""
-    _answer(id_, grant=False, as_json=as_json, socket=socket)
+    _answer(id_, grant=False, digest=None, as_json=as_json, socket=socket)
 
 
-def _answer(id_: str, *, grant: bool, as_json: bool, socket: SocketOption) -> None:
+def _answer(
+    id_: str, *, grant: bool, digest: str | None, as_json: bool, socket: SocketOption
+) -> None:
     with Client.connect(chosen(socket).socket) as client:
-        answered = client.answer_approval(id_, grant=grant)
+        answered = client.answer_approval(id_, grant=grant, digest=digest)
     if as_json:
         out_json(answered)
     else:
@@ -61,10 +120,11 @@ def _answer(id_: str, *, grant: bool, as_json: bool, socket: SocketOption) -> No
 
 
 def described(item: Mapping[str, Any]) -> str:
-    """One call that waits, in full: nobody should approve what they have not seen."""
-    shown = item["arguments"]
-    if len(shown.encode()) < item["arguments_bytes"]:
-        shown += f" … ({item['arguments_bytes']} bytes in all)"
+    """One call that waits: nobody should approve what they have not seen."""
+    shown, count = item["arguments"], item["arguments_bytes"]
+    if len(shown.encode()) < count:
+        ways = f"`fumehood approvals {item['approval']} --full` or `--output FILE`"
+        shown += f" … ({count} bytes in all; to see them: {ways})"
     limits = ", ".join(f"{key} {value}" for key, value in item["limits"].items() if value)
     who = item["caller"]
     lines = [
@@ -75,6 +135,7 @@ def described(item: Mapping[str, Any]) -> str:
         f"  image      {item['image']}, network {item['network']}",
         f"  limits     {limits}",
         f"  arguments  {shown}",
+        f"  digest     {item['arguments_digest']} of the arguments",
     ]
     if "rule" in item:  # told to operators
         lines.append(f"  because    {item['rule']}: {item['reason']}")

@@ -167,8 +167,15 @@ class Supervisor(Protocol):
         """The calls that wait for an operator's approval, of those `caller` may know of."""
         ...
 
-    async def answer_approval(self, caller: Caller, approval: str, *, grant: bool) -> Report:
-        """Approve or deny one. Raises Unauthorized, UnknownApproval."""
+    async def asked_arguments(self, caller: Caller, approval: str, offset: int) -> Report:
+        """A piece of the arguments of one. Raises UnknownApproval."""
+        ...
+
+    async def answer_approval(
+        self, caller: Caller, approval: str, *, grant: bool, digest: str | None = None
+    ) -> Report:
+        """Approve or deny one. digest: of the arguments that were seen. Raises Unauthorized,
+        UnknownApproval, UsageError."""
         ...
 
     async def explain_policy(

@@ -132,12 +132,23 @@ def _governing(supervisor: Supervisor) -> Mapping[str, Route]:
         return {**supervisor.approvals(arrival.caller).to_json(), "resultType": "complete"}
 
     async def answer(arrival: Arrival) -> dict[str, Any]:
-        params = _params(arrival, "approval", "grant")
+        params = _params(arrival, "approval", "grant", "digest")
         approval, grant = _text(params, "approval", 64), params.get("grant")
+        digest = _optional(params, "digest", 128)
         if not isinstance(grant, bool):
             raise UsageError("'grant' must be true or false", "say which")
-        answered = await supervisor.answer_approval(arrival.caller, approval, grant=grant)
+        answered = await supervisor.answer_approval(
+            arrival.caller, approval, grant=grant, digest=digest
+        )
         return {"answered": answered.to_json(), "resultType": "complete"}
+
+    async def asked(arrival: Arrival) -> dict[str, Any]:
+        params = _params(arrival, "approval", "offset")
+        approval, offset = _text(params, "approval", 64), params.get("offset", 0)
+        if type(offset) is not int or not 0 <= offset < 1 << 40:
+            raise UsageError("'offset' must be a number of bytes, not below 0", "give one")
+        piece = await supervisor.asked_arguments(arrival.caller, approval, offset)
+        return {"piece": piece.to_json(), "resultType": "complete"}
 
     async def explain(arrival: Arrival) -> dict[str, Any]:
         params = _params(arrival, "who", "tool", "arguments")
@@ -182,6 +193,7 @@ def _governing(supervisor: Supervisor) -> Mapping[str, Route]:
         "fumehood/sessions/close": close_session,
         "fumehood/approvals/list": approvals,
         "fumehood/approvals/answer": answer,
+        "fumehood/approvals/arguments": asked,
         "fumehood/policy/explain": explain,
         "fumehood/policy/review": review,
     }

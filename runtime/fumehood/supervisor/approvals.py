@@ -1,12 +1,15 @@
 """Calls that wait for an operator's approval: asked, shown as they will run, answered once.
 
-Must never let a call pass that nobody approved, that its own caller approved, or whose approval is
-not on record. Everything here ends with the supervisor: an approval cannot outlive its call.
+Must never let a call pass that nobody approved, that its own caller approved, that could not be
+seen whole, or whose approval is not on record. Everything here ends with the supervisor: an
+approval cannot outlive its call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +24,7 @@ from fumehood.errors import (
     OverQuota,
     Unauthorized,
     UnknownApproval,
+    UsageError,
 )
 from fumehood.model.principal import Principal
 from fumehood.model.quotas import Approvals as Settings
@@ -30,7 +34,10 @@ from fumehood.supervisor.attempts import Attempts
 ID_BYTES: Final = 12
 """Nobody is let in by an id, but nobody should guess that one exists either."""
 SHOWN_BYTES: Final = 64 * 1024
-"""Of the arguments; a call with more is not asked about: nobody can agree to what is not shown."""
+"""Of the arguments, in a list. Who approves a call with more has to say by their digest that they
+were seen: nobody can agree to what is not shown."""
+PIECE_BYTES: Final = 1 << 20
+"""Of the arguments, in one answer of `arguments`."""
 
 Record = Callable[[str, Mapping[str, Field]], Awaitable[object]]
 
@@ -44,6 +51,8 @@ class _Pending:
     caller: Principal
     expires: float
     answer: asyncio.Future[Principal]
+    digest: str
+    """`sha384:<hex>` of the arguments, exactly as the tool would read them."""
     expiry: asyncio.TimerHandle | None = None
 
     def to_json(self, *, operator: bool) -> dict[str, Any]:
@@ -63,8 +72,10 @@ class _Pending:
             "image": run.image,
             "network": tool.manifest.network,
             "limits": tool.manifest.limits.model_dump(mode="json"),
-            "arguments": arguments[:SHOWN_BYTES].decode(errors="replace"),
+            # Cut between two characters: the whole is UTF-8.
+            "arguments": arguments[:SHOWN_BYTES].decode(errors="ignore"),
             "arguments_bytes": len(arguments),
+            "arguments_digest": self.digest,
             "expires_seconds": round(max(self.expires - time.monotonic(), 0.0), 1),
         }
 
@@ -77,6 +88,22 @@ class Waiting:
 
     def to_json(self) -> dict[str, Any]:
         return {"approvals": self.listed}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Of the arguments of a call that waits. total: bytes of all of them; digest: of these."""
+
+    offset: int
+    data: bytes
+    total: int
+    digest: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "offset": self.offset, "data": base64.b64encode(self.data).decode(),
+            "arguments_bytes": self.total, "arguments_digest": self.digest,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +137,6 @@ class Approvals:
 
         Raises:
             OverQuota: too many calls wait already.
-            NotApproved: it has more arguments than can be shown.
             NotApproved: it was denied, or nobody answered in time.
             Unauthorized, UnknownTool: it was approved, and may not run any more.
         """
@@ -139,16 +165,35 @@ class Approvals:
         seen = (p for p in self._pending.values() if principal.operates or p.caller == principal)
         return Waiting([one.to_json(operator=principal.operates) for one in seen])
 
-    async def answer(self, caller: Caller, approval: str, *, grant: bool) -> Answered:
+    async def arguments(self, caller: Caller, approval: str, offset: int) -> Piece:
+        """What would be fed to the tool, from `offset` on, as bytes; raises UnknownApproval, also
+        for a call of others."""
+        principal = self.admission.authorizer.principal(caller)
+        pending = self._pending.get(approval)
+        if pending is None or not (principal.operates or pending.caller == principal):
+            error = _unknown()
+            fields: dict[str, Field] = {"approval": approval[:64]}
+            await self.attempts.refused(caller, "approval.show_refused", error, fields)
+            raise error
+        whole = pending.asking.request.arguments_json
+        return Piece(offset, whole[offset : offset + PIECE_BYTES], len(whole), pending.digest)
+
+    async def answer(
+        self, caller: Caller, approval: str, *, grant: bool, digest: str | None = None
+    ) -> Answered:
         """Let a call pass, or not; each is answered once.
 
+        Args:
+            digest: of the arguments that were seen; needed to approve more than `SHOWN_BYTES`.
+
         Raises:
+            UsageError: that is missing, or of other arguments; the call goes on waiting.
             Unauthorized: who answers is no operator, or the call's own caller.
             UnknownApproval: none of that id waits.
         """
         by = self.admission.authorizer.principal(caller)
         pending = self._pending.get(approval)
-        refusal = _refusal(by, pending)
+        refusal = _refusal(by, pending) or _unseen(pending, digest, grant=grant)
         if pending is None or refusal is not None:
             error = refusal or _unknown()
             fields: dict[str, Field] = {"approval": approval[:64], "by": by.name}
@@ -161,7 +206,7 @@ class Approvals:
         word = "approval.granted" if grant else "approval.denied"
         recorded = False
         try:
-            await self._tell(word, pending, {"by": by.name})
+            await self._tell(word, pending, {"by": by.name, "bound": digest is not None})
             recorded = True
         finally:  # also when it cannot be recorded, or who answers is gone: nobody waits for ever
             if not pending.answer.done():
@@ -175,11 +220,6 @@ class Approvals:
         return Answered(shown, grant)
 
     def _enter(self, asking: Asking) -> _Pending:
-        if len(asking.request.arguments_json) > SHOWN_BYTES:
-            raise NotApproved(
-                f"its arguments are more than the {SHOWN_BYTES} bytes that an operator is shown",
-                "send fewer, or have an operator allow the call by a rule",
-            )
         caller = self.admission.authorizer.principal(asking.request.caller)
         own = sum(one.caller.name == caller.name for one in self._pending.values())
         if own >= self.settings.per_caller or len(self._pending) >= self.settings.pending:
@@ -193,7 +233,8 @@ class Approvals:
         loop = asyncio.get_running_loop()
         expires = time.monotonic() + self.settings.wait
         name = secrets.token_hex(ID_BYTES)
-        pending = _Pending(name, asking, caller, expires, loop.create_future())
+        seen = "sha384:" + hashlib.sha384(asking.request.arguments_json).hexdigest()
+        pending = _Pending(name, asking, caller, expires, loop.create_future(), seen)
         pending.expiry = loop.call_later(self.settings.wait, _expire, pending)
         self._pending[pending.approval] = pending
         return pending
@@ -228,6 +269,24 @@ def _refusal(by: Principal, pending: _Pending | None) -> FumehoodError | None:
     if pending is not None and pending.caller.name == by.name:
         return Unauthorized(
             "nobody approves a call of their own", "have another operator look at it"
+        )
+    return None
+
+
+def _unseen(pending: _Pending | None, digest: str | None, *, grant: bool) -> UsageError | None:
+    """Why what was seen is not what would run."""
+    if pending is None or not grant:
+        return None
+    if digest is None and len(pending.asking.request.arguments_json) > SHOWN_BYTES:
+        return UsageError(
+            f"its arguments are more than the {SHOWN_BYTES} bytes that are listed",
+            f"look at all of them (`fumehood approvals {pending.approval} --full`, or `--output "
+            "FILE`), and approve with the --digest that is shown there",
+        )
+    if digest not in (None, pending.digest):
+        return UsageError(
+            "its arguments have another digest",
+            f"look at them again: `fumehood approvals {pending.approval} --full`",
         )
     return None
 

@@ -110,6 +110,7 @@ class Supervisor:
         self.close_session = self._callers.close_session
         self.approvals = self._approvals.pending
         self.answer_approval = self._approvals.answer
+        self.asked_arguments = self._approvals.arguments
         self._workers = ThreadPoolExecutor(WORKER_THREADS, "worker")
         self._tidying = Tidying(rooms.catalog, self._mounted)
         self._registration = Registration(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ ASKING: dict[str, Any] = {
     "reason": "look\x1b[2J", "rule": "ask:2", "tool": "echo", "version": "1.0.0",
     "digest": "sha384:00", "command": ["cat", "-n"], "image": "host", "network": "none",
     "limits": {"timeout": "10s"}, "arguments": '{"a":"b"}', "arguments_bytes": 9,
-    "expires_seconds": 12.0,
+    "arguments_digest": "sha384:" + "ab" * 48, "expires_seconds": 12.0,
 }  # fmt: skip
 
 
@@ -37,8 +38,32 @@ def test_what_waits_is_shown_exactly_and_steers_no_terminal(
         assert part in shown
     assert "\x1b" not in shown
     supervisor.asking = {**ASKING, "arguments_bytes": 100_000}
-    assert '{"a":"b"} … (100000 bytes in all)' in cli("approvals").out
+    assert '{"a":"b"} … (100000 bytes in all; ' in cli("approvals").out
     assert json.loads(cli("approvals", "--json").out)[0]["approval"] == "ab12"
+
+
+def test_arguments_that_are_not_listed_whole_are_shown_or_saved_with_their_digest(
+    cli: Cli, supervisor: FakeSupervisor, tmp_path: Path
+) -> None:
+    whole = json.dumps({"a": "é\u202e" * 2_000}, ensure_ascii=False).encode()
+    digest = "sha384:" + hashlib.sha384(whole).hexdigest()
+    total = {"arguments_bytes": len(whole), "arguments_digest": digest}
+    supervisor.asking, supervisor.arguments = {**ASKING, **total}, whole
+    assert "fumehood approvals ab12 --full" in cli("approvals").out
+    shown = cli("approvals", "ab12", "--full").out
+    assert shown.count("é\\u202e") == 2_000, "all of it, and it steers no terminal"
+    assert digest in shown
+    file = tmp_path / "arguments.json"
+    saved = cli("approvals", "ab12", "--output", str(file))
+    assert (saved.status, file.read_bytes()) == (0, whole)
+    assert digest in saved.out
+    assert file.stat().st_mode & 0o7777 == 0o600
+    again = cli("approvals", "ab12", "--output", str(file))
+    assert (again.status, file.read_bytes()) == (2, whole)
+    assert cli("approvals", "--full").status == 2
+    assert cli("approvals", "other", "--full").status == 3
+    assert cli("approve", "ab12", "--digest", digest).status == 0
+    assert supervisor.digest == digest
 
 
 @pytest.mark.parametrize("word", ["approve", "deny"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,9 +25,11 @@ from fumehood.errors import (
     Unauthorized,
     UnknownApproval,
     UnknownTool,
+    UsageError,
 )
-from fumehood.model.request import Admitted, Asking, RegisteredTool
-from fumehood.supervisor.approvals import SHOWN_BYTES, Approvals
+from fumehood.model import strict_json
+from fumehood.model.request import Admitted, Asking, RegisteredTool, Request
+from fumehood.supervisor.approvals import PIECE_BYTES, SHOWN_BYTES, Approvals
 from fumehood.supervisor.attempts import Attempts
 from support.manifests import caller, request, tool
 
@@ -67,15 +71,15 @@ class Desk:
     def events(self) -> list[str]:
         return [event.removeprefix("approval.") for event, _ in self.records]
 
-    def asking(self, uid: int = 1000) -> Asking:
-        asking = self.admission.admit(request({"text": "x"}, uid=uid))
+    def asking(self, uid: int = 1000, text: str = "x") -> Asking:
+        asking = self.admission.admit(asked({"text": text}, uid=uid))
         assert isinstance(asking, Asking)
         return asking
 
-    async def begin(self, uid: int = 1000) -> tuple[asyncio.Task[Admitted], str]:
+    async def begin(self, uid: int = 1000, text: str = "x") -> tuple[asyncio.Task[Admitted], str]:
         """A call that waits, and its id."""
         known = {one["approval"] for one in self.desk.pending(OPERATOR).listed}
-        task = asyncio.create_task(self.desk.wait(self.asking(uid)))
+        task = asyncio.create_task(self.desk.wait(self.asking(uid, text)))
         while True:
             await asyncio.sleep(0)
             listed = {one["approval"] for one in self.desk.pending(OPERATOR).listed}
@@ -83,6 +87,12 @@ class Desk:
                 return task, new.pop()
             if task.done():
                 task.result()
+
+
+def asked(arguments: dict[str, object], uid: int = 1000) -> Request:
+    """A call whose arguments are written as the gateway writes them."""
+    made = request(arguments, uid=uid)
+    return replace(made, arguments_json=strict_json.dumps(arguments))
 
 
 def run(test: Callable[[Desk], Awaitable[None]], **approvals: object) -> Desk:
@@ -117,7 +127,7 @@ def test_a_call_passes_once_another_operator_approved_it() -> None:
         shown = desk.desk.pending(OPERATOR).listed[0]
         assert (shown["command"], shown["arguments"]) == (
             ["python3", "/tool/main.py"],
-            '{"text": "x"}',
+            '{"text":"x"}',
         )
         assert shown["digest"] == desk.tools["word-count"].digest
         answered = await desk.desk.answer(OPERATOR, approval, grant=True)
@@ -222,13 +232,69 @@ def test_waiting_calls_are_bounded_for_each_caller_and_in_all() -> None:
     run(test)
 
 
-def test_nobody_is_asked_about_arguments_that_are_not_shown_whole() -> None:
+def test_arguments_of_any_size_are_shown_whole_and_approved_by_their_digest() -> None:
+    text = "é" * (PIECE_BYTES // 2) + "the end"
+
     async def test(desk: Desk) -> None:
-        asking = desk.admission.admit(request({"text": "x" * SHOWN_BYTES}, uid=1000))
-        assert isinstance(asking, Asking)
-        with pytest.raises(NotApproved, match="more than the 65536 bytes"):
-            await desk.desk.wait(asking)
-        assert (desk.desk.count, desk.events) == (0, [])
+        task, approval = await desk.begin(text=text)
+        (listed,) = desk.desk.pending(OPERATOR).listed
+        fed = asked({"text": text}).arguments_json
+        assert listed["arguments_bytes"] == len(fed)
+        assert fed.startswith(listed["arguments"].encode())
+        assert SHOWN_BYTES - 1 <= len(listed["arguments"].encode()) <= SHOWN_BYTES
+        pieces = b""
+        while len(pieces) < len(fed):
+            piece = (await desk.desk.arguments(OPERATOR, approval, len(pieces))).to_json()
+            assert piece["arguments_bytes"] == len(fed)
+            pieces += base64.b64decode(piece["data"])
+        assert pieces == fed
+        digest = "sha384:" + hashlib.sha384(pieces).hexdigest()
+        assert listed["arguments_digest"] == piece["arguments_digest"] == digest
+        for wrong, why in ((None, "more than the 65536 bytes"), (digest[:-1] + "x", "another")):
+            with pytest.raises(UsageError, match=why):
+                await desk.desk.answer(OPERATOR, approval, grant=True, digest=wrong)
+            assert not task.done()
+        await desk.desk.answer(OPERATOR, approval, grant=True, digest=digest)
+        assert (await task).request.arguments_json == pieces
+
+    desk = run(test)
+    assert desk.events == ["asked", "refused", "refused", "granted"]
+    assert desk.records[-1][1]["bound"] is True
+
+
+def test_what_cannot_be_seen_whole_may_still_be_denied() -> None:
+    async def test(desk: Desk) -> None:
+        task, approval = await desk.begin(text="x" * SHOWN_BYTES)
+        await desk.desk.answer(OPERATOR, approval, grant=False)
+        with pytest.raises(NotApproved, match="denied"):
+            await task
+
+    run(test)
+
+
+def test_a_digest_binds_small_arguments_too() -> None:
+    async def test(desk: Desk) -> None:
+        _, approval = await desk.begin()
+        with pytest.raises(UsageError, match="another digest"):
+            await desk.desk.answer(OPERATOR, approval, grant=True, digest="sha384:00")
+        await desk.desk.answer(OPERATOR, approval, grant=True)
+
+    run(test)
+
+
+def test_arguments_of_others_are_those_of_no_call() -> None:
+    async def test(desk: Desk) -> None:
+        task, approval = await desk.begin(uid=1000)
+        assert (await desk.desk.arguments(CALLER, approval, 0)).data == b'{"text":"x"}'
+        said = set()
+        for name in (approval, "0" * 24):
+            with pytest.raises(UnknownApproval) as unknown:
+                await desk.desk.arguments(STRANGER, name, 0)
+            said.add(str(unknown.value))
+        assert len(said) == 1
+        assert [event for event, _ in desk.records][-2:] == ["approval.show_refused"] * 2
+        assert (await desk.desk.arguments(OPERATOR, approval, 1 << 39)).data == b""
+        task.cancel()
 
     run(test)
 
