@@ -73,7 +73,7 @@ _ANNOTATED: Final = re.compile(rb"[ \t]+(?:\||=[ \t])")
 _PHRASE: Final = re.compile(rb"[A-Z][a-z']*(?: [A-Za-z']+)+[.?!:\xe2\x80\xa6]*|[A-Za-z' ]+[.?!:]+")
 # `'%s:%s' % (user, password)`: what is put together elsewhere.
 _FORMAT: Final = re.compile(rb"%(?:\(\w+\))?[sdrifx]|\{[\w.]*\}")
-_UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _judge(found: Found) -> Confidence | None:
@@ -138,7 +138,7 @@ def _token(value: bytes, name: bytes) -> Confidence | None:
         return None
     if not re.search(rb"[0-9]", value) and (kinds(value) < 3 or re.search(rb"[/:.]", value)):
         return None
-    if _UUID.fullmatch(value):
+    if UUID.fullmatch(value):
         return "medium" if re.search(rb"(?i)secret|api[-_]?key", name) else None
     if entropy(value) < MIN_TOKEN_BITS:
         return None

@@ -8,6 +8,7 @@ from typing import Protocol
 from fumehood.model.scan_policy import ScanSpec
 from fumehood.scan import (
     assigned,
+    broken,
     contexts,
     custom,
     decoding,
@@ -77,10 +78,12 @@ def searcher(cache: Path | None, spec: ScanSpec) -> Searcher:
     for detector in chunked:
         detector.load()
     decoding.load(cache)
+    broken.load(cache)
     _, yara = custom.load(spec.rules)
     return Searcher(
         chunked,
         [PrivateKeysDetector(), *([yara] if yara else [])],
         [ControlDetector(), Utf8Detector()],
         PayloadDetector(),
+        broken.beginnings(text.encode() for text in spec.canaries) if spec.canaries else None,
     )

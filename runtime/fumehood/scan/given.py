@@ -12,7 +12,7 @@ from typing import Any, Final
 import re2
 
 from fumehood.errors import ConfigError
-from fumehood.scan import custom
+from fumehood.scan import broken, custom
 from fumehood.scan.assigned import entropy
 from fumehood.scan.detector import Match
 
@@ -53,6 +53,8 @@ class GivenDetector:
         options.log_errors = False
         words = sorted(set(values), key=len, reverse=True)
         self._pattern: Any = re2.compile(b"|".join(re2.escape(word) for word in words), options)
+        self.beginnings: Any = broken.beginnings(words)
+        """What a string ends in that holds the first part of one of them."""
 
     def find(self, data: bytes, *, seconds: float) -> list[Match]:  # noqa: ARG002  (linear)
         return [

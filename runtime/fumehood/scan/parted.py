@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from fumehood.scan.assigned import kinds
+from fumehood.scan.assigned import UUID, kinds
 from fumehood.scan.detector import TOO_MANY, Match
 from fumehood.scan.seams import Joined, Part, is_plain
 from fumehood.scan.tokens import is_placeholder
@@ -59,14 +59,20 @@ def parts(
 
 
 def _has_plain(places: Sequence[Part], pieces: Sequence[bytes]) -> bool:
-    return any(is_plain(pieces[part.piece][part.start : part.end]) for part in places)
+    return any(_is_word(part, pieces) for part in places)
+
+
+def _is_word(part: Part, pieces: Sequence[bytes]) -> bool:
+    """Whether a piece begins with a word or a number there, which may be no part of anything."""
+    text = pieces[part.piece][part.start : part.end]
+    return part.start == part.segment.start and is_plain(text)
 
 
 def _is_told(
     places: Sequence[Part], pieces: Sequence[bytes], told: Sequence[Sequence[Match]]
 ) -> bool:
     """Whether it only differs by white space at the seam, or by plain words, from what is told."""
-    real = [p for p in places if not is_plain(pieces[p.piece][p.start : p.end])] or places
+    real = [part for part in places if not _is_word(part, pieces)] or places
     return all(
         any(m.start <= part.start + _SLACK and part.end <= m.end + _SLACK for m in told[part.piece])
         for part in real
@@ -88,6 +94,8 @@ def _is_one(
     known = [_is_known(part, alone[part.piece]) for part in places]
     if all(known):
         return False
+    if not bare and any(_is_uuid(pieces[part.piece][part.start : part.end]) for part in places):
+        return False  # a value of its own, and no part of a token
     if match.rule in _BY_NAME:
         named = first.start > first.segment.start
         if is_placeholder(pieces[first.piece][first.start : first.end]) or not (bare or named):
@@ -99,6 +107,10 @@ def _is_one(
     ending = pieces[last.piece][last.start : last.end]
     ends = last.segment.whole and last.end == last.segment.end
     return (bare or ends) and kinds(ending) >= 2
+
+
+def _is_uuid(part: bytes) -> bool:
+    return UUID.fullmatch(part) is not None
 
 
 def _is_named_before(joined: Joined, part: Part, alone: Sequence[Match]) -> bool:

@@ -48,7 +48,7 @@ _OPENING: Final = re.compile(
     rb"(?:[\"'`][\w .#-]{1,64}[\"'`]\s{0,8}(?:[:=]|=>)\s{0,8}[\[{(]?\s{0,8}){0,2}[\"'`\[{(]{0,3}"
 )
 _QUOTED: Final = re.compile(rb"[ \t]+(?=[\"'`])")
-_STRING: Final = re.compile(rb"\"((?:[^\"\\]|\\.)*+)\"(\s*:)?")
+_STRING: Final = re.compile(rb"\"([^\"\\]*(?:\\.[^\"\\]*)*)\"(\s*:)?")
 _LINK: Final = re.compile(rb"[!-~]+(?:\r?\n[!-~]+)*")
 _LAST: Final = re.compile(rb"(?:[A-Za-z0-9+/=_.~:@%$!#&*^?-]{1,64}| )\Z")
 _NEXT: Final = re.compile(rb"[A-Za-z0-9+/=_.~:@%$!#&*^?-]{1,64}| ")
@@ -59,7 +59,8 @@ _PLAIN: Final = re.compile(
 _EDGE: Final = 256
 """Bytes in which white space, quotes and labels are looked for."""
 _NUMBER: Final = re.compile(r"\d+")
-_BETWEEN: Final = b"\n \n"
+BETWEEN: Final = b"\n \n"
+"""What stands between two runs."""
 
 
 class Segment(NamedTuple):
@@ -241,8 +242,8 @@ class _Joiner:
             self._size += end - start
             if self._size > MAX_JOINED:
                 break
-        self._parts.append(_BETWEEN)
-        self._size += len(_BETWEEN)
+        self._parts.append(BETWEEN)
+        self._size += len(BETWEEN)
 
     def _is_same(self, run: tuple[int, ...], how: How) -> bool:
         """Whether the seams are those of the run that is only stripped."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from fumehood.scan import decoding
+from fumehood.scan import broken, decoding, parted
 from fumehood.scan.detector import Detector, Match, too_many
 from fumehood.scan.exchange import Subject
 from fumehood.scan.folding import folded
@@ -89,6 +89,7 @@ class Budget:
         self.entering = entering
         self.patience = patience
         self.known = GivenDetector(self.given) if self.given else None
+        self.beginnings = self.known.beginnings if self.known else None
         self.counts: dict[str, Count] = {}
         """By detector."""
         self._cpu = time.thread_time() + seconds
@@ -165,6 +166,8 @@ class Searcher:
     whole: Sequence[Detector]
     hidden: Sequence[Detector] = ()
     payload: PayloadDetector | None = None
+    beginnings: Any = None
+    """What strings end in that hold the first part of a canary, see `broken`."""
 
     def find_all(self, subjects: Sequence[Subject], budget: Budget) -> list[Sequence[Match]]:
         """What is in each of them. Raises Withhold."""
@@ -210,6 +213,7 @@ class Searcher:
                 matches += self._bare(chunk, budget)
             matches += self._unescaped(chunk, budget)
             matches += self._folded(chunk, budget)
+            matches = self._broken(chunk, matches, budget) + matches
             # A token that begins where a later chunk begins may be the end of a longer one,
             # which the chunk before has seen whole.
             matches = [m for m in matches if at == 0 or m.start > 0]
@@ -244,6 +248,14 @@ class Searcher:
             twice = self._plain(second.data, budget)
             found += (_in_view(match, second, ("escape",)) for match in twice)
         return [_in_view(match, first, ("escape",)) for match in found]
+
+    def _broken(self, chunk: bytes, alone: Sequence[Match], budget: Budget) -> list[Match]:
+        """With strings that follow one another put together."""
+        strings = broken.joined(chunk, budget.beginnings, self.beginnings)
+        if strings is None:
+            return []
+        (found,) = parted.parts(strings, self._plain(strings.data, budget), [chunk], [alone])
+        return found
 
     def _folded(self, chunk: bytes, budget: Budget) -> list[Match]:
         """With letters as they look."""

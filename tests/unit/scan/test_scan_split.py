@@ -13,6 +13,7 @@ import pytest
 from fumehood.model.outcome import Artifact
 from fumehood.model.result import Result, Timing
 from fumehood.model.scan_policy import PolicyRule, ScanSpec
+from fumehood.scan import broken
 from fumehood.scan.detectors import searcher
 from fumehood.scan.pipeline import Pipeline
 from fumehood.scan.seams import MAX_JOINED, MAX_LINK, joined
@@ -255,3 +256,76 @@ def test_no_part_is_made_of_two_runs() -> None:
     assert ends is not None
     begins = [segment for segment in ends.segments if segment.run == 2]
     assert ends.parts(begins[0].at - 8, begins[0].at + 4) == []
+
+
+STRINGS: dict[str, Callable[[list[str]], str]] = {
+    "list": lambda parts: json.dumps(["a", *parts, "z z"]),
+    "list over lines": lambda parts: json.dumps({"n": 1, "parts": parts}, indent=2),
+    "members": lambda parts: json.dumps(
+        {"n": 3, **{f"part{n}": part for n, part in enumerate(parts)}, "ok": True}
+    ),
+    "objects": lambda parts: json.dumps(
+        [{"n": n, "data": part} for n, part in enumerate(parts)], indent=1
+    ),
+    "code": lambda parts: "key = " + " + ".join(f"'{part}'" for part in parts) + "\n",
+    "adjacent": lambda parts: "key = (" + "\n    ".join(f'"{part}"' for part in parts) + ")\n",
+}
+
+
+@pytest.mark.parametrize("kind", SPLIT)
+@pytest.mark.parametrize("frame", STRINGS)
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_secret_broken_over_strings_is_gone(
+    whole: Pipeline, kind: str, frame: str, count: int
+) -> None:
+    secret = SPLIT[kind]()
+    if kind == "canary" and count == 5:
+        count = 4
+    step = -(-len(secret) // count)
+    parts = [secret[at : at + step] for at in range(0, len(secret), step)]
+    result = release(whole, STRINGS[frame](parts))
+    said = json.dumps(texts(result))
+    shown = [part for part in parts if "@" not in secret or secret.find(part) not in (0, 26, 30)]
+    assert not [part for part in shown if len(part) > 2 and json.dumps(part)[1:-1] in said]
+    assert len({f.fingerprint for f in result.findings if f.kind == "secret"}) == 1
+
+
+def test_a_secret_broken_over_leaves_is_redacted_in_each(whole: Pipeline) -> None:
+    one, two = halves(github_token())
+    value = {"user": "ann", "first": one, "n": 4, "rest": {"second": two}, "last": "z"}
+    left = outcome(json.dumps(value))
+    schema = '{"type": "object"}'
+    result = whole.release(
+        admitted(schema), planned(), left, timing=Timing(), check_output=lambda _: None
+    )
+    assert result.structured["first"] == result.structured["rest"]["second"]
+    assert result.structured["first"].startswith("[redacted:github-pat:")
+    assert {key: result.structured[key] for key in ("user", "n", "last")} == {
+        "user": "ann", "n": 4, "last": "z",
+    }  # fmt: skip
+    assert {f.place for f in result.findings} >= {"stdout#/first", "stdout#/rest/second"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["sk-learn", "0b3c5a5e-1111-4222-8333-944455556666"]',
+        '{"url": "https://api", "path": "v1/users", "id": "9f8a7b6c5d4e3f2a1b0c"}',
+        '{"scheme": "postgres://", "host": "db.internal", "user": "app@host"}',
+        "re.compile('-----BEGIN PRIVATE KEY-----' + '[A-Za-z0-9+/=]+' + 'END')",
+        '["AKIA", "ASIA", "ABIA", "ACCA"]',
+        "PREFIXES = ('ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_', 'github_pat_', 'glpat-')",
+        '{"token": "secret_name", "next": "prod/database/credentials"}',
+        '{"eyJ": "x", "header": "eyJhbGciOiJIUzI1NiJ9", "alg": "HS256"}',
+        'headers = {"Authorization": "token=" + "value", "X": "password=" + "name"}',
+    ],
+)
+def test_ordinary_strings_are_left_alone(whole: Pipeline, text: str) -> None:
+    result = release(whole, text + "\n")
+    assert [f for f in result.findings if f.kind == "secret"] == []
+
+
+def test_what_is_joined_of_one_text_has_a_bound() -> None:
+    ends = broken.joined(json.dumps([f"ghp_{'a1B' * 100}"] * 3000).encode())
+    assert ends is not None
+    assert len(ends.data) <= MAX_JOINED + broken.MAX_STRINGS * broken.MAX_STRING
