@@ -34,8 +34,7 @@ BOUNDS = {
     "there and back; the Python of supervisor and launcher",
     "opened": "as started, and bubblewrap's last step: it loads the filter, forks, executes",
     "none": "bubblewrap sets itself up and is read back from the kernel; then as opened",
-    "docker started": "dockerd ends the streams of a dead container late; back to back it creates "
-    "the next containers meanwhile",
+    "docker started": "the output's way through shim and dockerd, which open the next meanwhile",
 }
 """What keeps a level from being quicker; docs/benchmarks.md says more."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from fumehood.engines import docker_proof
 from fumehood.engines.docker_api import Ending
 from fumehood.engines.docker_gate import Gate
 from fumehood.engines.docker_group import DockerGroup
+from fumehood.engines.docker_stream import new_mark
 from fumehood.engines.docker_worker import (
     Attached,
     Broken,
@@ -74,6 +76,9 @@ class DockerSandbox:
     _exit_code: int | None = None
     _killed: bool = False
     _failure: Failed | None = None
+    _outputs: list[int] = field(default_factory=list)
+    """The writing ends of its stdout and stderr, until they are marked."""
+    _mark: bytes = b""
     _init_pidfd: int = -1
     _tool_pidfd: int = -1
     _deadline: float = field(default_factory=lambda: time.monotonic() + OPEN_SECONDS)
@@ -224,6 +229,7 @@ class DockerSandbox:
         if self.gate.state != "held":
             return []
         self._tool_pidfd = os.pidfd_open(self.gate.tool)
+        self._outputs = _outputs_of(self.gate.tool)
         self.group.at_start(self.gate.tool)
         gate = self.gate
         proofs = [
@@ -316,6 +322,7 @@ class DockerSandbox:
                 return []
             self._died = now
             self.worker.dead()
+        self._mark_outputs()
         if self._failure is None and not self._streams_over:
             if now - self._died < DELIVERY_SECONDS:
                 return []
@@ -330,6 +337,21 @@ class DockerSandbox:
             self.group.remove()
         self._release()
         return [last]
+
+    def _mark_outputs(self) -> None:
+        """Write behind everything that the dead have written (see docker_stream)."""
+        if self._outputs and not self._mark:
+            self._mark = new_mark()
+            self.worker.expect(self._mark)
+        for fd in tuple(self._outputs):
+            try:
+                os.write(fd, self._mark)
+            except BlockingIOError:
+                continue  # full: the supervisor reads slowly
+            except BrokenPipeError:
+                pass  # nobody reads; what Docker says of its end counts
+            self._outputs.remove(fd)
+            os.close(fd)
 
     def _all_dead(self) -> bool:
         """The death of a PID namespace's init is reported only once all its processes are dead
@@ -406,11 +428,29 @@ class DockerSandbox:
     def _release(self) -> None:
         self.phase = "over"
         self.released(self.name)
-        for fd in (self._init_pidfd, self._tool_pidfd):
+        for fd in (self._init_pidfd, self._tool_pidfd, *self._outputs):
             if fd >= 0:
                 os.close(fd)
+        self._outputs.clear()
         self._init_pidfd = self._tool_pidfd = -1
         self.worker.close()
+
+
+def _outputs_of(tool: int) -> list[int]:
+    """Writing ends of our own of the pipes that a held program has as stdout and stderr, by which
+    its output reaches Docker; none where they are something else. It has not run, so they are what
+    the runtime gave it."""
+    paths = [f"/proc/{tool}/fd/{number}" for number in (1, 2)]
+    found: list[int] = []
+    try:
+        if all(stat.S_ISFIFO(os.stat(path).st_mode) for path in paths):
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            found.extend(os.open(path, flags) for path in paths)
+    except OSError:  # then Docker's word counts, as for runtimes that show no process
+        for fd in found:
+            os.close(fd)
+        return []
+    return found
 
 
 _NOT_EXECUTED: Final = 127

@@ -3,13 +3,18 @@ pipes: unread, unbuffered, as fast as the slower side.
 
 Docker sends stdout and stderr as frames on one connection (header: stream, three zeros, length
 as 32 bits, big endian). The kernel moves their bodies (splice), so nothing of a tool's output
-is ever held here. Standard library only.
+is ever held here.
+
+When everything in a container is dead, nobody but the launcher can write into its outputs any more.
+It writes a mark into each, the last thing that ever comes: who has seen both has all output, long
+before dockerd has handled the container's exit and closes the connection. Standard library only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import select
 import socket
 import struct
@@ -23,8 +28,15 @@ SPLICE_F_MOVE, SPLICE_F_NONBLOCK = 1, 2
 _SPLICE = SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
 
+def new_mark() -> bytes:
+    """33 bytes that no tool can have known; a pipe takes so few whole (PIPE_BUF). The first comes
+    only once, so that no mark can begin inside what looked like another."""
+    return b"\0" + secrets.token_hex(16).encode()
+
+
 class Pump:
-    """Moves bytes until Docker closes the connection, or `stop` is called from another thread."""
+    """Moves bytes until both outputs have brought the mark, Docker closes the connection, or `stop`
+    is called from another thread."""
 
     def __init__(self, connection: socket.socket, stdio: tuple[int, int, int]) -> None:
         """Takes everything over."""
@@ -36,8 +48,13 @@ class Pump:
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._header = b""
         self._left = 0
+        self._stream = _STDOUT
+        """Whose frame it is."""
         self._target = -1
         """Where the rest of the frame goes; -1: nowhere, its reader is gone."""
+        self._mark = b""
+        self._matched = {_STDOUT: 0, _STDERR: 0}
+        """How much of the mark has come last on each output, and was not passed on."""
 
     def run(self) -> None:
         """Pump to the end.
@@ -48,12 +65,23 @@ class Pump:
         try:
             while self._turn():
                 pass
+            self._pass_on_held()
         except ConnectionError as error:
             raise EngineError(
                 "Docker broke the connection to the container's streams",
                 control="docker",
                 detail=str(error),
             ) from error
+
+    def expect(self, mark: bytes) -> None:
+        """Both outputs end with this, which is not passed on. From any thread, before it is
+        written: a frame of which the header is here already holds none of it."""
+        self._mark = mark
+
+    @property
+    def complete(self) -> bool:
+        """Whether both outputs have brought the mark."""
+        return bool(self._mark) and set(self._matched.values()) == {len(self._mark)}
 
     def stop(self) -> None:
         """Make `run` return soon; harmless twice and from any thread."""
@@ -110,7 +138,7 @@ class Pump:
         try:
             if not self._left:
                 return self._read_header()
-            return self._move_body()
+            return self._move_marked() if self._mark else self._move(self._left)
         except BlockingIOError:
             return True
 
@@ -126,18 +154,57 @@ class Pump:
             self._header = b""
             if stream not in (_STDOUT, _STDERR):
                 raise ConnectionError(f"a frame of stream {stream}")
+            self._stream = stream
             self._target = self._stdout if stream == _STDOUT else self._stderr
         return True
 
-    def _move_body(self) -> bool:
-        """Discarded once its reader is gone, so that the container's end is not held up."""
+    def _move_marked(self) -> bool:
+        """The frame's body, of which the mark, or what may become it, is taken out. False when both
+        outputs have brought it."""
+        mark, matched = self._mark, self._matched[self._stream]
+        data = self._connection.recv(min(self._left, _CHUNK), socket.MSG_PEEK)
+        if not data:
+            raise ConnectionError("the connection ended inside a frame")
+        if matched == len(mark):
+            raise ConnectionError("output after the container's end")
+        count = min(len(mark) - matched, len(data))
+        if data[:count] == mark[matched : matched + count]:
+            self._left -= len(self._connection.recv(count))
+            self._matched[self._stream] += count
+            return not self.complete
+        if matched:  # so it was the tool's own
+            self._write(mark[:matched])
+            self._matched[self._stream] = 0
+            return True
+        return self._move(_before(data, mark))
+
+    def _pass_on_held(self) -> None:
+        """Docker closed the connection, and what looked like a mark was none."""
+        for stream, matched in self._matched.items():
+            if 0 < matched < len(self._mark):
+                self._target = self._stdout if stream == _STDOUT else self._stderr
+                self._write(self._mark[:matched])
+
+    def _write(self, data: bytes) -> None:
+        """A few bytes into the frame's pipe. Waits for room, or until it is stopped."""
+        poller = select.poll()
+        poller.register(self._stop, select.POLLIN)
+        if self._target >= 0:
+            poller.register(self._target, select.POLLOUT)
+            if self._stop not in dict(poller.poll()):
+                try:
+                    os.write(self._target, data)  # a writable pipe has a page for it (pipe(7))
+                except BrokenPipeError:
+                    self._discard()
+
+    def _move(self, most: int) -> bool:
+        """So much of the frame's body. Discarded once its reader is gone, so that the container's
+        end is not held up."""
         if self._target < 0:
-            moved = len(self._connection.recv(min(self._left, _CHUNK)))
+            moved = len(self._connection.recv(min(most, _CHUNK)))
         else:
             try:
-                moved = os.splice(
-                    self._connection.fileno(), self._target, self._left, flags=_SPLICE
-                )
+                moved = os.splice(self._connection.fileno(), self._target, most, flags=_SPLICE)
             except BrokenPipeError:
                 self._discard()
                 return True
@@ -153,6 +220,14 @@ class Pump:
             self._stdout = -1
         else:
             self._stderr = -1
+
+
+def _before(data: bytes, mark: bytes) -> int:
+    """How many bytes come before the mark, or before what may be its beginning."""
+    start = data.find(mark[:1])
+    while start >= 0 and data[start : start + len(mark)] != mark[: len(data) - start]:
+        start = data.find(mark[:1], start + 1)
+    return start if start >= 0 else len(data)
 
 
 def _writable(fd: int) -> bool:

@@ -151,6 +151,12 @@ class Worker(threading.Thread):
         self._dead.set()
         self._go.set()
 
+    def expect(self, mark: bytes) -> None:
+        """Everything is dead, and both outputs end with this: see `Pump.expect`."""
+        with self._lock:
+            if self._pump is not None:
+                self._pump.expect(mark)
+
     def give_up(self) -> None:
         """Stop waiting for Docker; what the container still wrote is lost."""
         self._given_up.set()
@@ -214,7 +220,7 @@ class Worker(threading.Thread):
             self._home.settle(api)
 
     def _live(self, api: Api, container: str) -> None:
-        self._pump = Pump(api.attach(container), self._stdio)
+        pump = self._pump = Pump(api.attach(container), self._stdio)
         self._stdio = (-1, -1, -1)
         if self._given_up.is_set():
             return
@@ -227,11 +233,13 @@ class Worker(threading.Thread):
                 return
         api.start(container)
         self.post(StartReturned(None if self._traced else api.ending(container)))
-        self._pump.run()
+        pump.run()
         if self._given_up.is_set():
             return
         ending = None
-        if self._traced:
+        if pump.complete:
+            pass  # nothing of it is missing, whatever becomes of dockerd
+        elif self._traced:
             # Tells a dockerd that ended from a program that closed its output. Not by asking for
             # the container: dockerd holds its lock while it clears up after it (12-25 ms).
             api.ping()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from fumehood.engines.docker_stream import Pump
+from fumehood.engines.docker_stream import Pump, new_mark
 from fumehood.errors import EngineError
 
 
@@ -159,3 +159,62 @@ def test_stopping_needs_no_bytes(bench: Bench) -> None:
     bench.thread.join(20)
     assert not bench.thread.is_alive()
     assert bench.errors == []
+
+
+MARK = new_mark()
+
+
+def closed_by_itself(bench: Bench) -> bool:
+    """Whether it ended while Docker kept the connection open."""
+    bench.thread.join(20)
+    return not bench.thread.is_alive()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_both_marks_end_the_streams_wherever_frames_are_cut(bench: Bench, seed: int) -> None:
+    """Output that looks like the mark's beginning is the tool's, and passed on."""
+    chance = random.Random(seed)
+    bench.pump.expect(MARK)
+    wanted, left = {}, {}
+    for kind in (1, 2):
+        lookalikes = [MARK[: chance.randrange(33)] for _ in range(20)]
+        parts = [*lookalikes, *(chance.randbytes(chance.randrange(2000)) for _ in range(20))]
+        chance.shuffle(parts)
+        wanted[kind] = b"".join(parts)
+        left[kind] = wanted[kind] + MARK
+    found = {1: bytearray(), 2: bytearray()}
+    readers = [read_all(bench.stdout, found[1]), read_all(bench.stderr, found[2])]
+    while any(left.values()):
+        kind = chance.choice([kind for kind, data in left.items() if data])
+        cut = chance.choice((1, 2, 7, 33, 900))
+        bench.docker.sendall(frame(kind, left[kind][:cut]))
+        left[kind] = left[kind][cut:]
+    assert closed_by_itself(bench)
+    for reader in readers:
+        reader.join(20)
+    assert {kind: bytes(data) for kind, data in found.items()} == wanted
+    assert bench.errors == []
+
+
+def test_one_mark_ends_nothing(bench: Bench) -> None:
+    bench.pump.expect(MARK)
+    bench.docker.sendall(frame(1, b"out" + MARK) + frame(2, b"more" + MARK[:1]))
+    bench.finish()
+    assert not bench.pump.complete
+    assert os.read(bench.stdout, 100) == b"out"
+    assert os.read(bench.stderr, 100) == b"more" + MARK[:1], "what was none after all is output"
+
+
+def test_a_mark_that_nobody_expects_is_output(bench: Bench) -> None:
+    bench.docker.sendall(frame(1, MARK) + frame(2, MARK))
+    bench.finish()
+    assert os.read(bench.stdout, 100) == MARK
+
+
+def test_output_after_the_mark_is_an_error_of_the_engine(bench: Bench) -> None:
+    bench.pump.expect(MARK)
+    bench.docker.sendall(frame(1, MARK) + frame(1, b"from the dead"))
+    bench.finish()
+    (error,) = bench.errors
+    assert error.control == "docker"
+    assert os.read(bench.stdout, 100) == b""
