@@ -1,7 +1,8 @@
 """Reads a tool's manifest and the folder beside it, to be sent to the daemon.
 
 Regular files only, no link followed, everything bounded; what is left out is left out by name
-(`__pycache__`, `.git`), never in silence: anything else that cannot be packed is an error.
+(`__pycache__`, `.git`, the manifest's signature), never in silence: anything else that cannot be
+packed is an error.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ MAX_MANIFEST_BYTES: Final = 256 * 1024
 MAX_FILES: Final = 2_000
 MAX_BYTES: Final = 10 * 1024 * 1024
 MAX_DEPTH: Final = 32
+SIGNATURE: Final = ".sig"
+"""Behind a manifest's name: its signature, which is no file of the tool."""
 SKIPPED: Final = frozenset({"__pycache__", ".git"})
 
 
@@ -61,6 +64,8 @@ def load(path: Path, *, checked: bool = False) -> Package:
     if checked:
         _check_schemas(manifest, path)
     files = {} if manifest.run.files is None else folder(path.parent / manifest.run.files)
+    if manifest.run.files is not None and Path(manifest.run.files) == Path():
+        files.pop(path.name + SIGNATURE, None)  # it cannot cover itself
     return Package(
         text, manifest.name, files, manifest.run.image, manifest.run.requirements, manifest.seccomp
     )

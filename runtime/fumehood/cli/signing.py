@@ -25,7 +25,7 @@ ManifestArgument = Annotated[
 
 def envelope_path(manifest: Path) -> Path:
     """Where a manifest's signature is: `tool.yaml.sig`."""
-    return manifest.with_name(manifest.name + ".sig")
+    return manifest.with_name(manifest.name + pack.SIGNATURE)
 
 
 def found(manifest: Path) -> dict[str, Any] | None:

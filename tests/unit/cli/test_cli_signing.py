@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fumehood.cli import pack
 from fumehood.crypto import keyring
 from fumehood.crypto.ring import Periods
 from support.cli import Cli
@@ -55,6 +56,23 @@ def test_a_tool_is_signed_verified_and_sent(
     changed = cli("tool", "verify", manifest)
     assert changed.status == 1
     assert "other content: files" in changed.err
+
+
+def test_a_signature_beside_the_files_it_covers_is_none_of_them(
+    cli: Cli, folder: Path, supervisor: FakeSupervisor
+) -> None:
+    """As the examples have it: `files: .`."""
+    manifest = folder / "src" / "tool.yaml"
+    manifest.write_text(MANIFEST.replace("files: src", "files: ."))
+    for _ in range(2):  # also with the one before lying there
+        assert cli("tool", "sign", str(manifest)).status == 0
+        assert cli("tool", "verify", str(manifest)).status == 0
+    assert sorted(pack.load(manifest).files) == ["main.py", "tool.yaml"]
+    (folder / "src" / "lib").mkdir()
+    (folder / "src" / "lib" / "tool.yaml.sig").write_text("{}")
+    (folder / "src" / "other.sig").write_text("{}")
+    more = sorted(pack.load(manifest).files)
+    assert more == ["lib/tool.yaml.sig", "main.py", "other.sig", "tool.yaml"], "others are files"
 
 
 def test_a_stranger_is_not_believed(cli: Cli, folder: Path) -> None:
