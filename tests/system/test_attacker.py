@@ -31,6 +31,7 @@ CONFIG = {
         {"effect": "ask", "who": ["mallory"], "tools": ["asked"]},
     ],
 }
+COUNTED = ("running", "waiting", "ready", "tools", "asking", "audit_seq")
 PROGRAM = "import sys; sys.stdout.write('harmless')"
 
 
@@ -86,6 +87,23 @@ def test_calling_what_is_not_theirs_or_learning_that_it_exists(daemon: Hood) -> 
     assert [(look["tool"], look["exists"]) for look in looks] == [
         ("private", True), ("no-such-tool", False),
     ]  # fmt: skip
+
+
+def test_counting_what_there_is(daemon: Hood) -> None:
+    """`status` tells of one's own calls and tools, and nothing that grows with those of others."""
+    mallory = Stranger(daemon.socket, MALLORY)
+
+    def counted() -> dict[str, Any]:
+        status = mallory.ask("fumehood/status")["result"]["status"]
+        return {key: status[key] for key in COUNTED}
+
+    before = counted()
+    assert before == {**dict.fromkeys(COUNTED, 0), "tools": 2}, "word-counter and asked"
+    daemon.register(None, "unseen", command=["cat"])
+    daemon.call("private")
+    assert counted() == before
+    assert daemon.status()["tools"] > 2
+    assert daemon.status()["audit_seq"] > 0
 
 
 @pytest.mark.parametrize("what", ["cancel", "logs", "receipt"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from fumehood.model.request import Caller
 from fumehood.supervisor.approvals import Approvals
+from fumehood.supervisor.live import Live
 from fumehood.supervisor.reloading import Reloading
 from fumehood.supervisor.rooms import Rooms
 
@@ -22,11 +23,12 @@ ELSEWHERE: Final = "kept elsewhere"
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """How the supervisor is. `not_enforced` maps a control to the reason it is missing here;
-    `engines` an engine to its launcher's PID, 0 when there is none just now; `refusing` says why
-    no call is taken just now, empty when calls are; `asking` calls wait for approval;
-    `configuration` tells what became of the last reload; `first_key` where the first sealing key of
-    the audit log is."""
+    """How the supervisor is. Who is no operator is told of their own calls and of the tools that
+    they may call, and nothing that tells of others: `ready` and `audit_seq` are 0. `not_enforced`
+    maps a control to the reason it is missing here; `engines` an engine to its launcher's PID, 0
+    when there is none just now; `refusing` says why no call is taken just now, empty when calls
+    are; `asking` calls wait for approval; `configuration` tells what became of the last reload;
+    `first_key` where the first sealing key of the audit log is."""
 
     version: str
     engine: str
@@ -64,14 +66,27 @@ class StatusReport:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What is counted, as far as somebody may know."""
+
+    running: int
+    waiting: int
+    asking: int
+    tools: int
+    ready: int = 0
+    audit_seq: int = 0
+
+
 @dataclass(slots=True)
 class Reporting:
-    """forwarded: how forwarding is; None when nothing is forwarded."""
+    """live: what runs and waits. forwarded: how forwarding is; None when nothing is forwarded."""
 
     rooms: Rooms
     version: str
     approvals: Approvals
     reloading: Reloading
+    live: Iterable[Live]
     forwarded: Callable[[], Status] | None = None
 
     def now(self) -> State:
@@ -99,6 +114,7 @@ class Reporting:
         if not rooms.admission.authorizer.is_operator(caller):
             # The text may hold what the operator wrote.
             report = replace(report, problem="refused" if report.problem else "", remedy="")
+        own = self._own(caller)
         hellos = rooms.launchers.hellos()
         hello = hellos[rooms.launchers.engines[0]]
         return StatusReport(
@@ -106,15 +122,27 @@ class Reporting:
             engine=hello.engine if hello else "none",
             cgroup_mode=hello.cgroup_mode if hello else "none",
             launcher_pid=hello.pid if hello else 0,
-            running=rooms.slots.taken,
-            waiting=rooms.slots.waiting,
-            ready=rooms.pool.ready,
-            tools=len(rooms.catalog.list()),
+            running=own.running,
+            waiting=own.waiting,
+            ready=own.ready,
+            tools=own.tools,
             not_enforced=dict(hello.unenforceable) if hello else {},
-            audit_seq=rooms.audit.last.seq,
+            audit_seq=own.audit_seq,
             refusing=rooms.gate.look(),
-            asking=self.approvals.count,
+            asking=own.asking,
             configuration=report.to_json(),
             engines={name: said.pid if said else 0 for name, said in hellos.items()},
             first_key=BESIDE if rooms.audit.keeps_first_key else ELSEWHERE,
         )
+
+    def _own(self, caller: Caller) -> _Counts:
+        rooms, authorizer = self.rooms, self.rooms.admission.authorizer
+        if authorizer.is_operator(caller):
+            return _Counts(
+                rooms.slots.taken, rooms.slots.waiting, self.approvals.count,
+                len(rooms.catalog.list()), rooms.pool.ready, rooms.audit.last.seq,
+            )  # fmt: skip
+        states = [live.state for live in self.live if live.request.caller.uid == caller.uid]
+        waiting, asking = states.count("waiting"), states.count("asking")
+        tools = sum(authorizer.may_call(caller, tool) for tool in rooms.catalog.list())
+        return _Counts(len(states) - waiting - asking, waiting, asking, tools)

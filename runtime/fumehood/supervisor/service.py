@@ -140,7 +140,7 @@ class Supervisor:
         self.receipt = noting("invocation.receipt_refused", rooms.receipts.receipt, owned)
         self.metrics: Metrics | None = None
         self.telemetry: Telemetry | None = None
-        self.reporting = Reporting(rooms, version, self._approvals, self.reloading)
+        self.reporting = Reporting(rooms, version, self._approvals, self.reloading, self._live)
         self.status = self.reporting.status
         self.response = Response(
             rooms.stops,
