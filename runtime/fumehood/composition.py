@@ -32,7 +32,7 @@ from fumehood.crypto.keyring import Digester, open_ring, refusal
 from fumehood.crypto.ring import Periods, Ring
 from fumehood.engines.fit import Unfit, unfit
 from fumehood.errors import FumehoodError
-from fumehood.images.pins import pin
+from fumehood.images.pins import check_image, pin
 from fumehood.kernel import fsverity, profile_files
 from fumehood.launcher.clients import Launchers
 from fumehood.launcher.keeper import Settings
@@ -122,6 +122,7 @@ def compose(
                 "changed": tool.notes,
             },
         )
+    images = Path(ceilings.image_store) if ceilings.image_store else None
     admission = Admission(
         catalog.get,
         authorizer=Authorizer(config, own_uid=os.geteuid() if rootless else None),
@@ -140,7 +141,8 @@ def compose(
             engines=settings.engines,
             unfit=_unfit(settings),
         ),
-        pin=partial(pin, Path(ceilings.image_store) if ceilings.image_store else None),
+        pin=partial(pin, images),
+        check_image=partial(check_image, images),
     )
     digester = Digester(ring)
     receipts = Receipts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,34 @@ def test_every_engine_shows_the_same_tree(engines: Hood, store: ImageStore, base
         seen[target.name] = result["content"][0]["text"]
     assert len(seen[BUBBLEWRAP.name].split()) == 4
     assert len(set(seen.values())) == 1, seen
+
+
+def test_a_name_that_moves_takes_no_tool_with_it(
+    engines: Hood, store: ImageStore, base: Image, tmp_path: Path
+) -> None:
+    """On no engine, also after something else was removed: the digest is what a tool is pinned
+    to."""
+    for name, text in (("one", "first"), ("two", "second"), ("three", "third")):
+        tree = tmp_path / name
+        shutil.copytree(store.path(base.digest), tree, symlinks=True)
+        (tree / "usr").chmod(0o755)
+        (tree / "usr/which").write_text(text)
+    put(engines, tmp_path / "one", "moves")
+    names = [target.tool("moves") for target in TARGETS]
+    for name, target in zip(names, TARGETS, strict=True):
+        run = {**target.run, "image": "moves", "command": ["cat", "/usr/which"], "warm": "none"}
+        engines.register(None, name, command=[], run=run, limits=target.limits)
+    put(engines, tmp_path / "two", "moves")
+    put(engines, tmp_path / "three", "passing")
+    assert engines.cli("image", "remove", "passing").returncode == 0
+    for name in names:
+        result = engines.call(name)
+        assert (result["status"], result["content"][0]["text"]) == ("ok", "first"), result
+
+
+def put(engines: Hood, tree: Path, name: str) -> None:
+    done = engines.cli("image", "import", str(tree), "--name", name)
+    assert done.returncode == 0, done.stderr
 
 
 CONTRADICTIONS = (

@@ -43,6 +43,8 @@ class Admission:
         lint: refuses a manifest that could not run here (`catalog.lint.lint`, with the
             ceilings given); raises ManifestError.
         pin: gives a manifest the digest of its image (`images.pins.pin`).
+        check_image: refuses a manifest whose image is gone (`images.pins.check_image`); raises
+            ManifestError.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Admission:
         quota: Quota,
         lint: Callable[[Manifest], None],
         pin: Pin = lambda manifest, _: manifest,
+        check_image: Callable[[Manifest], None] = lambda _: None,
         budgets: Budgets | None = None,
         sessions: Sessions | None = None,
     ) -> None:
@@ -63,6 +66,7 @@ class Admission:
         self._get = get
         self._lint = lint
         self._pin = pin
+        self.check_image = check_image
         self._compiled: dict[str, _Compiled] = {}
 
     def admit(self, request: Request) -> Admitted | Asking:

@@ -22,7 +22,13 @@ from fumehood.cli import elapsed
 from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import note, out, out_json, say, size, table
 from fumehood.client import Client
-from fumehood.errors import DaemonUnreachable, ExitStatus, ImageError, UsageError
+from fumehood.errors import (
+    DaemonUnreachable,
+    ExitStatus,
+    ImageError,
+    Unauthorized,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from fumehood.cli.pack import Package
@@ -146,12 +152,12 @@ def _default_name(source: str) -> str:
 
 @app.command("list")
 def list_(as_json: JsonOption = False, state: StateOption = None) -> None:
-    """List the images of the store."""
+    """List the images of the store; `-` is one whose name moved, which tools may be pinned to."""
     images = _store(state).list()
     if as_json:
         out_json([asdict(image) for image in images])
     elif images:
-        rows = [(i.name, i.digest[:19], size(i.size), i.imported, i.source) for i in images]
+        rows = [(i.name or "-", i.digest[:19], size(i.size), i.imported, i.source) for i in images]
         table(("NAME", "DIGEST", "SIZE", "IMPORTED", "SOURCE"), rows)
     else:
         say("no images yet; `make images` builds base, python and node")
@@ -211,7 +217,7 @@ def remove(
     state: StateOption = None,
     socket: SocketOption = None,
 ) -> None:
-    """Remove names; an image goes with its last one."""
+    """Remove names, or images by digest; an image goes with its last name."""
     store, where = _store(state), chosen(socket, state)
     used = frozenset[str]() if force else in_use(where.state, where.socket)
     removed = []
@@ -219,23 +225,43 @@ def remove(
         for image in store.remove(reference, in_use=used, force=force):
             removed.append(image)
             if not as_json:
-                out(f"removed {image.name}  {image.digest}\n")
+                _tell_removed(image)
     if as_json:
         out_json([asdict(image) for image in removed])
 
 
+@app.command("prune")
+def prune(
+    as_json: JsonOption = False, state: StateOption = None, socket: SocketOption = None
+) -> None:
+    """Remove the images whose names moved to others, except those that registered tools use."""
+    store, where = _store(state), chosen(socket, state)
+    removed = store.prune(in_use(where.state, where.socket))
+    if as_json:
+        out_json([asdict(image) for image in removed])
+    elif not removed:
+        say("nothing to remove: every image has a name, or a registered tool uses it")
+    for image in () if as_json else removed:
+        _tell_removed(image)
+
+
 def in_use(state: Path, socket: Path) -> frozenset[str]:
-    """The digests that the manifests of registered tools name, asked from the daemon, or read
-    from its catalog while none runs.
+    """The digests that the manifests of registered tools name, of every version whatever its
+    state: asked from the daemon, or read from its catalog while none runs.
 
     Raises:
         ImageError: neither can be done.
     """
     try:
         with Client.connect(socket) as client:
-            texts = [json.dumps(client.show_tool(tool["name"])) for tool in client.tools()]
+            texts = [json.dumps(tool["manifest"]) for tool in client.all_tools()]
     except DaemonUnreachable:
         texts = _manifests(state / "catalog.sqlite3")
+    except Unauthorized:
+        raise ImageError(
+            "only an operator of the daemon may ask which tools use the image",
+            "have an operator remove it, or remove with --force",
+        ) from None
     return frozenset(digest for text in texts for digest in _DIGEST.findall(text))
 
 
@@ -279,7 +305,8 @@ def verify(
         out(f"ok: {', '.join(references) if references else 'all images'}\n")
     for problem in () if as_json else problems:
         where = f" /{problem.path}" if problem.path else ""
-        note("bad", f"{problem.digest[:19]}{where} {problem.what}", "1;31")
+        line = f"{problem.digest[:19]}{where} {problem.what}".replace("\n", "\\n")
+        note("bad", line, "1;31")
     raise typer.Exit(ExitStatus.FAILED if problems else ExitStatus.OK)
 
 
@@ -423,6 +450,10 @@ def _export(store: ImageStore, image: Image, sink: BinaryIO, *, for_docker: bool
         store.export_docker(image.digest, sink, tag=image.name)
     else:
         store.export_tar(image.digest, sink)
+
+
+def _tell_removed(image: Image) -> None:
+    out(f"removed {image.name or '-'}  {image.digest}\n")
 
 
 def _tell(what: str, image: Image) -> None:

@@ -217,7 +217,7 @@ def _verify_images(directory: Path) -> None:
     store = ImageStore(directory)
     store.create()
     for problem in store.quarantine():
-        where = f"/{problem.path} " if problem.path else ""
+        where = f"/{problem.path} ".replace("\n", "\\n") if problem.path else ""
         say(f"image {problem.digest} is not used: {where}{problem.what}; import it again")
 
 

@@ -65,10 +65,12 @@ def derive(
             packages cannot be had, or one of them is not what it must be.
     """
     wanted, below = key_of(text), store.resolve(base)
-    if (known := store.derived(below.digest, wanted)) is not None:
+    if (known := store.derived(below.digest, wanted)) is not None and store.has_tree(known):
         return known
-    name = f"{below.name.split(':')[0]}:requirements-{wanted.removeprefix('sha256:')[:12]}"
-    source = f"requirements over {below.name}"
+    # Of both, so that the same requirements over another base are no other image under its name.
+    tag = f"requirements-{_short(wanted)}-{_short(below.digest)}"
+    name = f"{below.name.split(':')[0] or 'image'}:{tag}"
+    source = f"requirements over {below.name or below.digest}"
     if npm_lock.is_lock(text):
         packages = npm_lock.parse(text)
 
@@ -96,7 +98,9 @@ def derive(
         if compiler is None:
             return store.add(unpacked, name, source=source, base=below.digest, requirements=wanted)
         # Under a name of its own first: a sandbox runs only what is in the store.
-        bare = store.add(unpacked, f"{name}-{_BARE}", source=source)
+        bare_name = f"{name}-{_BARE}"
+        kept = {image.digest for image in store.list() if image.name != bare_name}
+        bare = store.add(unpacked, bare_name, source=source)
     try:
         progress("compiling in a sandbox")
         with compiler(bare, python) as archive, _opened(store.path(bare.digest)) as bare_fd:
@@ -109,7 +113,14 @@ def derive(
 
             return store.add(compiled, name, source=source, base=below.digest, requirements=wanted)
     finally:
-        store.remove(bare.name, force=True)
+        if bare.digest in kept:  # tools may be pinned to what was there before
+            store.unname(bare.name)
+        else:
+            store.remove(bare.name, force=True)
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]
 
 
 def _tree(place: Workplace, bounds: Bounds) -> Tree:

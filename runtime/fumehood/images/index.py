@@ -1,11 +1,14 @@
-"""The store's index.json: which names lead to which image. An OCI image index, and so readable by
-others; what only we need is in annotations.
+"""The store's index.json: which images there are, and which names lead to them. An OCI image
+index, and so readable by others; what only we need is in annotations.
+
+An image whose name moved to another one stays, without a name: tools are pinned to its digest.
 
 Pure: the store reads and writes the bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -15,13 +18,16 @@ from fumehood.images.bounds import Bounds
 from fumehood.images.reference import Reference
 
 _PREFIX: Final = "fumehood."
+_KEEPS: Final = "fumehood.keeps-unnamed"
+"""Marks an index that lists images without a name, too; former ones lost them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One name of an image.
+    """One name of an image, or an image whose name moved.
 
-    name: `python:latest`. digest: of the OCI manifest, `sha256:…`.
+    name: `python:latest`; empty of an image that has none any more.
+    digest: of the OCI manifest, `sha256:…`.
     size: bytes of the root file system as an archive. imported: RFC 3339, UTC.
     config: digest of the OCI configuration, which is Docker's image ID.
     layer: digest of the root file system as an archive (`diff_id`).
@@ -53,16 +59,30 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """All names, sorted. Every change makes a new index."""
+    """All names, sorted, then the images without one. Every change makes a new index.
+
+    keeps_unnamed: false where a former version wrote it, which forgot an image with its name.
+    """
 
     images: tuple[Image, ...] = ()
+    keeps_unnamed: bool = True
 
     def with_(self, image: Image) -> Index:
-        others = [item for item in self.images if item.name != image.name]
-        return replace(self, images=tuple(sorted([*others, image], key=lambda item: item.name)))
+        """With a name more, or one that moved: the image that it led to stays. What a digest
+        decides, and what was made of it, is the same under all names."""
+        known = [
+            renamed(item, "") if item.name == image.name != "" else item for item in self.images
+        ]
+        alike = [_alike(item, image) if item.digest == image.digest else item for item in known]
+        return replace(self, images=_arranged([*alike, image]))
 
-    def without(self, names: frozenset[str]) -> Index:
-        return replace(self, images=tuple(i for i in self.images if i.name not in names))
+    def without(self, gone: Collection[Image]) -> Index:
+        return replace(self, images=tuple(item for item in self.images if item not in gone))
+
+    @property
+    def unnamed(self) -> tuple[Image, ...]:
+        """Those whose names moved."""
+        return tuple(item for item in self.images if not item.name)
 
     def find(self, reference: Reference) -> Image | None:
         """A digest decides where there is one; a name beside it is for people."""
@@ -82,23 +102,32 @@ class Index:
         return None
 
 
-def encode(index: Index, manifest_sizes: dict[str, int]) -> bytes:
-    """The document. manifest_sizes: bytes of each manifest by digest."""
+def encode(index: Index) -> bytes:
+    """The document."""
     manifests = []
     for image in index.images:
         fields = asdict(image)
-        name, digest = fields.pop("name"), fields.pop("digest")
+        name, digest, layer = fields.pop("name"), fields.pop("digest"), image.layer
         notes = {f"{_PREFIX}{key}": str(value) for key, value in fields.items() if value != ""}
+        if name:
+            notes[oci.REF_NAME] = name
         manifests.append(
             {
                 "mediaType": oci.MANIFEST,
                 "digest": digest,
-                "size": manifest_sizes[digest],
+                "size": len(oci.make_manifest(oci.make_config(layer), layer, image.size)),
                 "platform": {"architecture": oci.architecture(), "os": "linux"},
-                "annotations": {oci.REF_NAME: name, **notes},
+                "annotations": notes,
             }
         )
-    return oci.encode({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": manifests})
+    return oci.encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": oci.INDEX,
+            "manifests": manifests,
+            "annotations": {_KEEPS: "true"},
+        }
+    )
 
 
 def decode(data: bytes, bounds: Bounds) -> Index:
@@ -109,7 +138,7 @@ def decode(data: bytes, bounds: Bounds) -> Index:
         notes = dict(item.annotations or {})
         try:
             values = {key.removeprefix(_PREFIX): value for key, value in notes.items()}
-            name = values.pop(oci.REF_NAME)
+            name = values.pop(oci.REF_NAME, "")
             size = int(values.pop("size"))
             images.append(Image(name=name, digest=item.digest, size=size, **values))
         except (KeyError, TypeError, ValueError) as error:
@@ -120,9 +149,25 @@ def decode(data: bytes, bounds: Bounds) -> Index:
             ) from None
         if not all(oci.is_digest(blob) for blob in images[-1].blobs):
             raise ImageError(f"the store's index is damaged: {item.digest} names no blobs")
-    return Index(tuple(images))
+    return Index(tuple(images), keeps_unnamed=document.at("annotations", _KEEPS) == "true")
 
 
 def renamed(image: Image, name: str) -> Image:
     """The same image under another name."""
     return replace(image, name=name)
+
+
+def _alike(image: Image, new: Image) -> Image:
+    return replace(
+        image, size=new.size, config=new.config, layer=new.layer, listing=new.listing, sbom=new.sbom
+    )
+
+
+def _arranged(images: Sequence[Image]) -> tuple[Image, ...]:
+    """Names in order; without a name, only images that no name leads to, and each of them once."""
+    named = {item.name: item for item in images if item.name}
+    known = {item.digest for item in named.values()}
+    unnamed = {item.digest: item for item in images if not item.name and item.digest not in known}
+    return tuple(
+        sorted([*named.values(), *unnamed.values()], key=lambda i: (not i.name, i.name, i.digest))
+    )

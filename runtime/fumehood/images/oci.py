@@ -61,7 +61,10 @@ def encode(document: object) -> bytes:
 
 
 def make_config(layer_digest: str) -> bytes:
-    """What runs is decided by plans: no user, entry point, volume or health check is kept."""
+    """What runs is decided by plans: no user, entry point, volume or health check is kept.
+
+    This and `make_manifest` can never write anything else of the same tree: its digest follows.
+    """
     return encode(
         {
             "architecture": architecture(),

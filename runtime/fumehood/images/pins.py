@@ -1,4 +1,5 @@
-"""Gives a manifest the digest of its image when a tool is registered: tags move, digests do not.
+"""Gives a manifest the digest of its image when a tool is registered: tags move, digests do not;
+and sees whether that image is still there when the tool is approved.
 
 Must never guess: a name that leads nowhere is an error.
 """
@@ -45,6 +46,24 @@ def pin(store: Path | None, manifest: Manifest, files: Mapping[str, HasData]) ->
         raise ManifestError(f"{field}: {error.cause}", error.remedy, field=field) from error
     name = "" if run.image.startswith("sha256:") else run.image.partition("@")[0] + "@"
     return manifest.model_copy(update={"run": run.model_copy(update={"image": f"{name}{digest}"})})
+
+
+def check_image(store: Path | None, manifest: Manifest) -> None:
+    """Whether the image that a manifest was pinned to is in the store.
+
+    Raises:
+        ManifestError: it is not.
+    """
+    root = manifest.run.root
+    if root == HOST:
+        return
+    remedy = f"import {manifest.run.image} again, or register the version anew"
+    if store is None:
+        raise ManifestError("run.image: this daemon has no image store", remedy, field="run.image")
+    try:
+        ImageStore(store).path(root)
+    except ImageError as error:
+        raise ManifestError(f"run.image: {error.cause}", remedy, field="run.image") from error
 
 
 def _key(path: str | None, files: Mapping[str, HasData]) -> str:

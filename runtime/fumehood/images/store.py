@@ -1,6 +1,6 @@
 """The image store: root file systems by digest, owned by root, read-only, shared by all sandboxes.
 
-    <store>/index.json               names, an OCI image index
+    <store>/index.json               images and their names, an OCI image index
     <store>/blobs/sha256/<hex>       manifests, configurations, listings, SBOMs
     <store>/trees/<hex>/             unpacked; <hex> is of the manifest's digest
     <store>/wheels/                  Python wheels of derived images, to be used again
@@ -14,23 +14,24 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from fumehood.errors import ImageError
-from fumehood.images import disk, docker_archive, index, oci, sbom, sources
+from fumehood.images import contents, disk, docker_archive, index, oci, sources
 from fumehood.images.beneath import open_directory, read_beneath
 from fumehood.images.bounds import DEFAULT, Bounds
+from fumehood.images.contents import describe
 from fumehood.images.index import Image, Index
-from fumehood.images.layer import Entry, Layer, Sink, shown_mode, write_layer
+from fumehood.images.layer import Layer, Sink, write_layer
 from fumehood.images.reference import HOST, parse, parse_name
 from fumehood.images.sources import Workplace
 from fumehood.images.spool import disk_errors
 from fumehood.images.tree import Tree
+from fumehood.images.verification import Problem, check, distinct
 
 __all__ = ["Image", "ImageStore", "Problem"]
 
@@ -40,15 +41,6 @@ MAX_BLOB_BYTES: Final = 256 << 20
 _TREES, _BLOBS, _WHEELS = "trees", "blobs/sha256", "wheels"
 
 Fill = Callable[[Workplace], Tree]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One way in which an image is not what its digest promises. path: empty for the whole."""
-
-    digest: str
-    path: str
-    what: str
 
 
 class ImageStore:
@@ -64,7 +56,7 @@ class ImageStore:
     # --- reading
 
     def list(self) -> builtins.list[Image]:
-        """All names, sorted."""
+        """All names, sorted, then the images whose names moved, with none."""
         return builtins.list(self._index().images)
 
     def resolve(self, reference: str) -> Image:
@@ -102,9 +94,10 @@ class ImageStore:
         derived = self._index().derived(base.digest, requirements)
         if derived is None:
             raise ImageError(
-                f"the requirements are not installed over {base.name} yet",
+                f"the requirements are not installed over {base.name or base.digest} yet",
                 "run on the daemon's host, as the store's owner: fumehood image derive MANIFEST",
             )
+        self.path(derived.digest)
         return derived.digest
 
     def derived(self, base: str, requirements: str) -> Image | None:
@@ -113,10 +106,14 @@ class ImageStore:
 
     def path(self, digest: str) -> Path:
         """The directory of an image's root file system; raises ImageError when it is missing."""
-        path = self.directory / _TREES / self.resolve(digest).hex
-        if not path.is_dir():
+        image = self.resolve(digest)
+        if not self.has_tree(image):
             raise ImageError(f"the tree of {digest} is missing", "import the image again")
-        return path
+        return self.directory / _TREES / image.hex
+
+    def has_tree(self, image: Image) -> bool:
+        """Whether its root file system is there: a damaged one was taken away."""
+        return (self.directory / _TREES / image.hex).is_dir()
 
     def sbom(self, image: Image) -> bytes:
         """The CycloneDX document of an image."""
@@ -149,18 +146,15 @@ class ImageStore:
         known = self._index().images
         wanted = known if reference is None else (self.resolve(reference),)
         with self._opened(missing_is_empty=True) as root:
-            return [
-                problem
-                for image in {item.digest: item for item in wanted}.values()
-                for problem in self._verify(root, image)
-            ]
+            return [problem for image in distinct(wanted) for problem in self._verify(root, image)]
 
     def quarantine(self) -> builtins.list[Problem]:
         """Verify everything, and take away each tree that differs from its digest: nothing can
         use it then until it is imported again. Returns what was found."""
-        problems: builtins.list[Problem] = []
         with disk_errors(), self._writable() as root:
-            for image in {item.digest: item for item in self._index(root).images}.values():
+            with disk.locked(root):
+                known, problems = self._completed(root)
+            for image in distinct(known.images):
                 found = self._verify_tree(root, image)
                 if found:
                     with disk.locked(root), _directory(root, _TREES) as trees:
@@ -190,58 +184,40 @@ class ImageStore:
                 archive=work.make("archive"),
                 contents=work.make("contents"),
                 copies=work.path("copies"),
-                room=self._room(self._index(root), tagged),
+                room=self._room(self._index(root)),
             )
             tree_fd = work.make("tree")
             tree = fill(place)
             tree.finish()
             tree.write(tree_fd)
-            files: dict[str, str] = {}
-            lines: builtins.list[str] = []
-            layer = write_layer(tree_fd, None, _recorder(files, lines), self._bounds)
-            config = oci.make_config(layer.digest)
-            manifest = oci.make_manifest(config, layer.digest, layer.size)
-            digest = oci.sha256(manifest)
-            listing = "".join(f"{line}\n" for line in lines).encode()
-            document = sbom.make(tree_fd, digest, files)
-            image = Image(
-                name=tagged,
-                digest=digest,
-                size=layer.size,
-                imported=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-                source=source[:512],
-                config=oci.sha256(config),
-                layer=layer.digest,
-                listing=oci.sha256(listing),
-                sbom=oci.sha256(document),
-                base=base,
-                requirements=requirements,
-            )
+            found = contents.read(tree_fd, self._bounds)
+            image, blobs = describe(tree_fd, found, tagged, source, base, requirements)
             disk.sync(tree_fd)
             with disk.locked(root):
-                self._require_room(self._index(root), image)
+                known, _ = self._completed(root)
+                self._require_room(known, image)
                 self._place(root, work.fd, image)
-                for blob in (config, manifest, listing, document):
-                    disk.write(root, f"{_BLOBS}/{oci.sha256(blob).removeprefix('sha256:')}", blob)
-                self._save(root, self._index(root).with_(image))
+                self._keep(root, blobs)
+                self._save(root, known.with_(image))
         return image
 
     def tag(self, reference: str, name: str) -> Image:
         """Give an image of the store one more name."""
         tagged = parse_name(name).tagged
         with self._writable() as root, disk.locked(root):
-            found = self._index(root).find(parse(reference))
+            known, _ = self._completed(root)
+            found = known.find(parse(reference))
             if found is None:
                 raise ImageError(f"there is no image {reference!r}", "see `fumehood image list`")
             image = index.renamed(found, tagged)
-            self._save(root, self._index(root).with_(image))
+            self._save(root, known.with_(image))
         return image
 
     def remove(
         self, reference: str, *, in_use: Collection[str] = (), force: bool = False
     ) -> builtins.list[Image]:
-        """Forget a name, or with a bare digest all names of an image; its tree goes with its last
-        name. Returns the names that are gone.
+        """Forget a name, or with a digest an image with all its names; its tree goes with its
+        last name. Returns what is gone from the list.
 
         in_use: digests that registered tools name. Calls that run at this moment lose the files
         they have not opened yet.
@@ -251,7 +227,7 @@ class ImageStore:
         """
         wanted = parse(reference)
         with disk_errors(), self._writable() as root, disk.locked(root):
-            before = self._index(root)
+            before, _ = self._completed(root)
             gone = [
                 image
                 for image in before.images
@@ -259,13 +235,35 @@ class ImageStore:
             ]
             if not gone:
                 raise ImageError(f"there is no image {reference!r}", "see `fumehood image list`")
-            after = before.without(frozenset(image.name for image in gone))
+            after = before.without(gone)
             lost = {item.digest for item in gone} - {item.digest for item in after.images}
             if not force and (used := sorted(lost & set(in_use))):
                 raise ImageError(
                     f"a registered tool uses {used[0]}",
                     "remove the tool first, or remove the image with --force",
                 )
+            self._save(root, after)
+            self._collect(root, after)
+        return gone
+
+    def unname(self, name: str) -> None:
+        """Take a name away; its image stays, like one whose name moved."""
+        with self._writable() as root, disk.locked(root):
+            known, _ = self._completed(root)
+            gone = [image for image in known.images if image.name == name]
+            for image in gone:
+                known = known.without(gone).with_(index.renamed(image, ""))
+            self._save(root, known)
+
+    def prune(self, in_use: Collection[str]) -> builtins.list[Image]:
+        """Remove the images whose names moved, except those in use. Returns what is gone.
+
+        in_use: see `remove`.
+        """
+        with disk_errors(), self._writable() as root, disk.locked(root):
+            before, _ = self._completed(root)
+            gone = [image for image in before.unnamed if image.digest not in in_use]
+            after = before.without(gone)
             self._save(root, after)
             self._collect(root, after)
         return gone
@@ -291,9 +289,9 @@ class ImageStore:
             pass
 
     def sweep(self) -> None:
-        """Delete what crashes left, and what no name leads to."""
+        """Delete what crashes left, and what is no image of the index."""
         with disk_errors(), self._writable() as root, disk.locked(root):
-            self._collect(root, self._index(root))
+            self._collect(root, self._completed(root)[0])
 
     # --- inside
 
@@ -306,9 +304,58 @@ class ImageStore:
         data = read_beneath(root, "index.json", MAX_INDEX_BYTES)
         return index.decode(data, self._bounds) if data is not None else Index()
 
+    def _completed(self, root: int) -> tuple[Index, builtins.list[Problem]]:
+        """The index, for a change, while the store is locked.
+
+        Former versions forgot an image when its name moved, and kept its tree: such an image comes
+        back, without a name, if its tree is what the tree's name promises. Otherwise it is taken
+        away, and told: tools may be pinned to it.
+        """
+        known, problems = self._index(root), builtins.list[Problem]()
+        if known.keeps_unnamed:
+            return known, problems
+        with _directory(root, _TREES) as trees:
+            forgotten = sorted(set(os.listdir(trees)) - {image.hex for image in known.images})
+            for name in forgotten:
+                image, wrong = self._remembered(root, name)
+                if image is None:
+                    problems += wrong
+                    disk.set_aside(trees, name, root)
+                else:
+                    known = known.with_(image)
+        known = replace(known, keeps_unnamed=True)
+        self._save(root, known)
+        return known, problems
+
+    def _remembered(self, root: int, name: str) -> tuple[Image | None, builtins.list[Problem]]:
+        """The image that a tree is, by the digest that is its name; or what is wrong with it."""
+        digest = f"sha256:{name}"
+        if not oci.is_digest(digest):
+            return None, []
+        try:
+            with _directory(root, f"{_TREES}/{name}") as tree:
+                problems, found = check(tree, digest, os.fstat(root).st_uid)
+                if problems or found is None:
+                    return None, problems
+                image, blobs = describe(tree, found, "", "its name moved")
+        except ImageError as error:
+            return None, [Problem(digest, error.entry, error.cause)]
+        self._keep(root, blobs)
+        return image, []
+
+    def _keep(self, root: int, blobs: Iterable[bytes]) -> None:
+        for blob in blobs:
+            disk.write(root, f"{_BLOBS}/{oci.sha256(blob).removeprefix('sha256:')}", blob)
+
     def _save(self, root: int, new: Index) -> None:
-        sizes = {image.digest: len(self._blob(root, image.digest)) for image in new.images}
-        disk.write(root, "index.json", index.encode(new, sizes))
+        data = index.encode(new)
+        if len(data) > MAX_INDEX_BYTES:
+            raise ImageError(
+                f"the store would have too many images: its index has {len(data)} bytes, more than "
+                f"{MAX_INDEX_BYTES}",
+                "make room with `fumehood image prune`, or `fumehood image remove`",
+            )
+        disk.write(root, "index.json", data)
 
     def _blob(self, root: int, digest: str) -> bytes:
         path = f"{_BLOBS}/{digest.removeprefix('sha256:')}"
@@ -317,10 +364,10 @@ class ImageStore:
             raise ImageError(f"the blob {digest} is missing or damaged", "import the image again")
         return data
 
-    def _room(self, known: Index, name: str) -> int:
-        """The bytes that an image under `name` may have, which counts when it replaces one. It
-        may turn out to be an image that is here already, and then takes no more room."""
-        kept = {image.digest: image.size for image in known.without(frozenset({name})).images}
+    def _room(self, known: Index) -> int:
+        """The bytes that an image may have. It may turn out to be an image that is here already,
+        and then takes no more room."""
+        kept = {image.digest: image.size for image in known.images}
         largest = max((image.size for image in known.images), default=0)
         return max(self._bounds.store_bytes - sum(kept.values()), largest)
 
@@ -330,7 +377,8 @@ class ImageStore:
             raise ImageError(
                 f"the images would take {sum(kept.values())} bytes together, more than "
                 f"storage.images allows ({self._bounds.store_bytes})",
-                "make room with `fumehood image remove`, or raise storage.images",
+                "make room with `fumehood image prune` or `fumehood image remove`, or raise "
+                "storage.images",
             )
 
     def _place(self, root: int, work: int, image: Image) -> None:
@@ -361,40 +409,16 @@ class ImageStore:
 
     def _verify_tree(self, root: int, image: Image) -> builtins.list[Problem]:
         """What differs from the digest, file by file where the listing is there."""
-        problems: builtins.list[Problem] = []
-        found: dict[str, str] = {}
-        owner = os.fstat(root).st_uid
-
-        def record(entry: Entry, line: str) -> None:
-            found[entry.path] = line
-            if entry.owner != owner:
-                problems.append(Problem(image.digest, entry.path, f"belongs to UID {entry.owner}"))
-            if entry.kind != "symlink" and entry.mode != shown_mode(entry):
-                problems.append(Problem(image.digest, entry.path, f"has the mode {entry.mode:04o}"))
-
         try:
-            with _directory(root, f"{_TREES}/{image.hex}") as fd:
-                layer = write_layer(fd, None, record)
-        except ImageError as error:
-            return [*problems, Problem(image.digest, error.entry, error.cause)]
-        if layer.digest != image.layer:
-            problems += self._differences(root, image, found)
-        return problems
-
-    def _differences(
-        self, root: int, image: Image, found: dict[str, str]
-    ) -> builtins.list[Problem]:
-        try:
-            listing = self._blob(root, image.listing).decode()
+            listing = self._blob(root, image.listing).decode(errors="replace")
         except ImageError:
             listing = ""
-        wanted = {line.split("\t", 1)[0]: line for line in listing.splitlines()}
-        different = [
-            Problem(image.digest, path, what)
-            for path in sorted(wanted.keys() | found.keys())
-            if (what := _difference(wanted.get(path), found.get(path)))
-        ]
-        return different or [Problem(image.digest, "", "the tree differs from its digest")]
+        try:
+            with _directory(root, f"{_TREES}/{image.hex}") as tree:
+                owner = os.fstat(root).st_uid
+                return check(tree, image.digest, owner, image, listing)[0]
+        except ImageError as error:
+            return [Problem(image.digest, error.entry, error.cause)]
 
     @contextmanager
     def _opened(self, *, missing_is_empty: bool = False) -> Iterator[int]:
@@ -439,31 +463,6 @@ class ImageStore:
                     "run as root" if os.geteuid() else "name another --state",
                 )
             yield root
-
-
-def _difference(wanted: str | None, found: str | None) -> str:
-    if wanted == found:
-        return ""
-    if wanted is None:
-        return "is not part of the image"
-    if found is None:
-        return "is missing"
-    names = ("path", "kind", "mode", "time", "content or target")
-    pairs = zip(names, wanted.split("\t"), found.split("\t"), strict=True)
-    return "has another " + " and ".join(name for name, old, new in pairs if old != new)
-
-
-def _recorder(files: dict[str, str], lines: list[str]) -> Callable[[Entry, str], None]:
-    """Collects the listing's lines, and the SHA-256 of every file for the SBOM."""
-
-    def record(entry: Entry, line: str) -> None:
-        lines.append(line)
-        if entry.kind == "file":
-            files[entry.path] = line.rsplit(" ", 1)[1]
-        elif entry.kind == "hardlink":
-            files[entry.path] = files[entry.target]
-
-    return record
 
 
 @contextmanager

@@ -314,7 +314,7 @@ def split(path: str, bounds: Bounds) -> list[str]:
     for part in parts:
         if len(part.encode()) > MAX_NAME_BYTES:
             raise exceeded("a longer name", MAX_NAME_BYTES, "bytes", entry=path[:256])
-        if any(character < " " or character == "\x7f" for character in part):
+        if _has_controls(part):
             raise ImageError(f"{path[:256]!r} has a control character in its name", entry=path)
     return parts
 
@@ -325,11 +325,17 @@ def check_target(parts: list[str], target: str) -> None:
     name = "/".join(parts)
     if not target or len(target.encode()) > MAX_TARGET_BYTES:
         raise ImageError(f"{name!r} is a link to nothing, or to too long a name", entry=name)
+    if _has_controls(target):  # a listing has a line for each entry, divided by tabs
+        raise ImageError(f"{name!r} is a link to a name with a control character", entry=name)
     depth = 0 if target.startswith("/") else len(parts) - 1
     for step in target.split("/"):
         depth += {"": 0, ".": 0, "..": -1}.get(step, 1)
         if depth < 0:
             raise ImageError(f"{name!r} is a link out of the image: {target!r}", entry=name)
+
+
+def _has_controls(text: str) -> bool:
+    return any(character < " " or character == "\x7f" for character in text)
 
 
 def _refused(path: str, why: str, remedy: str = "") -> ImageError:

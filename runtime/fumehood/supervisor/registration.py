@@ -315,7 +315,8 @@ class Registration:
 
         Raises:
             Unauthorized: only operators may. CatalogError: there is none, it is not what was looked
-                at, or the lint found something that is not accepted.
+                at, or the lint found something that is not accepted. ManifestError: its image is
+                gone.
         """
         await self.operator_only(caller, "tool.approve_refused")
         _check_accepted(accept)
@@ -339,6 +340,7 @@ class Registration:
             if known.state == "pending":
                 findings = await asyncio.to_thread(self._examined, known.manifest)
                 await self._refuse_unaccepted(known.manifest, findings, accept, fields)
+            await asyncio.to_thread(self.admission.check_image, known.manifest)
             tool = await asyncio.to_thread(self.catalog.approve, name, version, by)
             await self.record("tool.approved", {**fields, **_tool(tool), "added_by": tool.added_by})
             log.info("tool approved", tool=name, version=version)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,43 @@ def test_an_image_is_imported_listed_shown_and_removed(images: Images, archive: 
     (removed,) = json.loads(images("remove", "small", "--json"))
     assert removed["name"] == "small:latest"
     assert json.loads(images("list", "--json")) == []
+
+
+def catalog(images: Images, *digests: str) -> None:
+    """What a stopped daemon left: one version for each digest, whatever its state."""
+    with closing(sqlite3.connect(images.place / "state/catalog.sqlite3")) as db:
+        db.execute("CREATE TABLE tools (name, version, state, manifest)")
+        for number, found in enumerate(digests):
+            manifest = json.dumps({"run": {"image": f"small@{found}"}}).encode()
+            db.execute(
+                "INSERT INTO tools VALUES ('t', ?, 'superseded', ?)", (f"{number}.0.0", manifest)
+            )
+        db.commit()
+
+
+def test_an_image_whose_name_moved_is_listed_kept_and_pruned(
+    images: Images, archive: Path, tmp_path: Path
+) -> None:
+    old = json.loads(images("import", str(archive), "--json"))
+    other = tmp_path / "other.tar"
+    other.write_bytes(tar(entry("usr/y", b"2")))
+    images("import", str(other), "--name", "small")
+    listed = json.loads(images("list", "--json"))
+    assert [(item["name"], item["digest"] == old["digest"]) for item in listed] == [
+        ("small:latest", False),
+        ("", True),
+    ]
+    (line,) = (line for line in images("list").splitlines() if old["digest"][:19] in line)
+    assert line.startswith("- ")
+    assert old["digest"] in images("show", old["digest"])
+    images("export", old["digest"], str(tmp_path / "old.tar"), "--docker")
+    catalog(images, old["digest"])
+    assert "nothing to remove" in images("prune")
+    assert "a registered tool uses" in images("remove", old["digest"], status=1)
+    (images.place / "state/catalog.sqlite3").unlink()
+    assert images("prune") == f"removed -  {old['digest']}\n"
+    assert json.loads(images("prune", "--json")) == []
+    assert images("verify") == "ok: all images\n"
 
 
 def test_what_cannot_be_imported_is_told_with_a_remedy(images: Images, tmp_path: Path) -> None:

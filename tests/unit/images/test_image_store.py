@@ -8,19 +8,22 @@ import gzip
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fumehood.errors import ImageError
-from fumehood.images import oci, spool
+from fumehood.images import contents, oci, spool
 from fumehood.images.bounds import DEFAULT, Bounds
+from fumehood.images.contents import Contents
 from fumehood.images.sources import Workplace, from_tar
 from fumehood.images.store import ImageStore
-from fumehood.images.tree import Tree
+from fumehood.images.tree import Directory, Symlink, Tree
 from support.archives import (
     DIRECTORY,
     HARDLINK,
@@ -118,15 +121,131 @@ def test_names_lead_to_digests(store: ImageStore, image: str) -> None:
         store.resolve("base@sha256:" + "0" * 64)
 
 
-def test_a_name_moves_and_its_old_image_goes_only_when_swept(
-    store: ImageStore, image: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def moved(store: ImageStore, image: str, tmp_path: Path) -> str:
+    """The digest that `base` leads to now; it led to `image`."""
     (tmp_path / "new.tar").write_bytes(files(usr__new=b"1"))
-    new = store.import_(tmp_path / "new.tar", "base").digest
-    assert store.resolve("base").digest == new
-    assert (store.directory / "trees" / image[7:]).is_dir()
+    return store.import_(tmp_path / "new.tar", "base").digest
+
+
+def test_an_image_whose_name_moved_stays(
+    store: ImageStore, image: str, moved: str, tmp_path: Path
+) -> None:
+    """Tools are pinned to it: nothing but its own removal takes it away."""
+    assert store.resolve("base").digest == moved
+    assert [(item.name, item.digest) for item in store.list()] == [
+        ("base:latest", moved),
+        ("", image),
+    ]
+    store.import_(tmp_path / "new.tar", "other")
+    store.remove("other")
     store.sweep()
-    assert os.listdir(store.directory / "trees") == [new[7:]]
+    store.remove("base")
+    assert store.resolve(image).digest == store.pin(image) == image
+    assert store.path(image).is_dir()
+    with store.directory.joinpath("blobs/sha256", store.resolve(image).listing[7:]).open() as file:
+        assert file.readline()
+    assert store.export_tar(image, io.BytesIO()).digest == store.resolve(image).layer
+    assert store.remove(image)[0].digest == image
+    assert leftovers(store.directory) == []
+
+
+def test_an_image_whose_name_moved_is_verified(store: ImageStore, image: str, moved: str) -> None:
+    _edit(store.path(image) / "usr/ő", "content")
+    assert [(p.digest, p.path) for p in store.verify()] == [(image, "usr/ő")]
+    assert store.verify("base") == []
+    assert [p.digest for p in store.quarantine()] == [image]
+    with pytest.raises(ImageError, match="is missing"):
+        store.pin(image)
+    assert store.pin("base") == moved
+
+
+def test_an_image_whose_name_moved_gets_one_again(
+    store: ImageStore, image: str, moved: str, tmp_path: Path
+) -> None:
+    store.import_(tmp_path / "layer.tar", "old")
+    assert [(item.name, item.digest) for item in store.list()] == [
+        ("base:latest", moved),
+        ("old:latest", image),
+    ]
+    store.tag("old", "base")
+    assert [item.name for item in store.list()] == ["base:latest", "old:latest", ""]
+    assert store.resolve("base").digest == image
+
+
+def test_images_whose_names_moved_are_pruned_unless_they_are_used(
+    store: ImageStore, image: str, moved: str
+) -> None:
+    assert store.prune({image}) == []
+    assert [item.digest for item in store.prune(())] == [image]
+    assert [item.digest for item in store.list()] == [moved]
+    assert os.listdir(store.directory / "trees") == [moved[7:]]
+
+
+def _former(store: ImageStore) -> None:
+    """What versions wrote that forgot an image with its name."""
+    path = store.directory / "index.json"
+    index = json.loads(path.read_text())
+    del index["annotations"]
+    index["manifests"] = [
+        item for item in index["manifests"] if oci.REF_NAME in item["annotations"]
+    ]
+    path.write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("first", ["remove", "import", "prune", "sweep", "quarantine"])
+def test_what_a_former_store_forgot_comes_back_before_anything_is_deleted(
+    store: ImageStore, image: str, moved: str, tmp_path: Path, first: str
+) -> None:
+    store.import_(tmp_path / "new.tar", "other")
+    _former(store)
+    assert store.resolve("base").digest == moved, "it can be read as it is"
+    {
+        "remove": lambda: store.remove("other"),
+        "import": lambda: store.import_(tmp_path / "new.tar", "third"),
+        "prune": lambda: store.prune({image}),
+        "sweep": store.sweep,
+        "quarantine": store.quarantine,
+    }[first]()
+    assert store.path(image).is_dir()
+    found = store.resolve(image)
+    assert (found.name, found.digest) == ("", image)
+    assert store.verify() == []
+    store.sweep()
+    assert store.export_docker(image, io.BytesIO()) == found.config
+    store.remove(image)
+    assert image[7:] not in os.listdir(store.directory / "trees")
+
+
+def test_what_a_former_store_forgot_and_somebody_changed_is_taken_away(
+    store: ImageStore, image: str, moved: str
+) -> None:
+    _former(store)
+    _edit(store.directory / "trees" / image[7:] / "usr/ő", "content")
+    assert [p.digest for p in store.quarantine()] == [image]
+    assert os.listdir(store.directory / "trees") == [moved[7:]]
+    assert store.quarantine() == []
+
+
+def test_what_a_crash_left_does_not_become_an_image(
+    store: ImageStore, image: str, moved: str
+) -> None:
+    store.remove(image)
+    (store.directory / "trees" / image[7:]).mkdir()
+    store.sweep()
+    assert [item.digest for item in store.list()] == [moved]
+    assert os.listdir(store.directory / "trees") == [moved[7:]]
+
+
+def test_an_index_without_end_is_refused_and_the_old_one_stays(
+    store: ImageStore, image: str, moved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = (store.directory / "index.json").stat().st_size
+    monkeypatch.setattr("fumehood.images.store.MAX_INDEX_BYTES", size + 100)
+    with pytest.raises(ImageError, match="too many images") as refused:
+        store.tag("base", "more")
+    assert "image prune" in refused.value.remedy
+    assert len(store.list()) == 2
 
 
 def test_removing_the_last_name_removes_the_tree(store: ImageStore, image: str) -> None:
@@ -199,6 +318,157 @@ def test_verify_names_what_was_changed(
     problems = store.verify("base")
     assert any(p.path == path and what in p.what for p in problems), problems
     assert {problem.digest for problem in problems} == {image}
+
+
+ODD = (("l", SYMLINK, "x\ty"), ("m", SYMLINK, "x\ny"), ("a\u2028b", b"0", ""), ("a\x85b", b"0", ""))
+
+
+@pytest.fixture
+def odd(store: ImageStore) -> str:
+    """With names and targets that divide lines, or the parts of a line, for some readers; former
+    versions took control characters in targets."""
+
+    def fill(place: Workplace) -> Tree:
+        layer = tar(
+            entry("usr/a", b"1"), *(entry(f"usr/{n}") for n, kind, _ in ODD if kind == b"0")
+        )
+        tree = from_tar(io.BytesIO(layer), place, DEFAULT)
+        usr = tree.find(["usr"])
+        assert isinstance(usr, Directory)
+        for name, kind, target in ODD:
+            if kind == SYMLINK:
+                usr.children[name] = Symlink(target, 7, 1)
+        return tree
+
+    return store.add(fill, "odd", source="test").digest
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in ODD])
+def test_a_changed_tree_with_odd_names_is_told_and_heals(
+    store: ImageStore, image: str, odd: str, tmp_path: Path, name: str
+) -> None:
+    assert store.verify() == []
+    path = store.path(odd) / "usr" / name
+    os.utime(path, (8, 8), follow_symlinks=False)
+    what = next(p.what for p in store.verify("odd") if p.path == f"usr/{name}")
+    assert what.startswith("has another time")
+    assert {p.digest for p in store.quarantine()} == {odd}
+    assert store.path(image).is_dir()
+
+
+@pytest.mark.parametrize("target", ["x\ty", "x\n", "\x7f"])
+def test_a_link_to_a_name_with_control_characters_is_refused(
+    store: ImageStore, tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "x").write_bytes(tar(entry("usr/l", kind=SYMLINK, link=target)))
+    with pytest.raises(ImageError, match="control character"):
+        store.import_(tmp_path / "x", "x")
+
+
+@pytest.mark.parametrize("name", ["evil\tfile\t0444", "evil\nusr", "evil\udcff"])
+def test_what_somebody_puts_into_a_tree_is_told_whatever_its_name(
+    store: ImageStore, image: str, name: str
+) -> None:
+    usr = store.path(image) / "usr"
+    usr.chmod(0o755)
+    (usr / name).write_bytes(b"")
+    assert store.verify()
+    assert {p.digest for p in store.quarantine()} == {image}
+
+
+def test_a_tree_that_breaks_its_reader_is_taken_away_and_no_other(
+    store: ImageStore, image: str, moved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(tree: int, *given: Any, **named: Any) -> Contents:
+        found = read(tree, *given, **named)
+        if found.digest == image:
+            raise ValueError("of this one only")
+        return found
+
+    read = contents.read
+    monkeypatch.setattr(contents, "read", broken)
+    assert ["ValueError" in p.what for p in store.verify()] == [True]
+    assert [p.digest for p in store.quarantine()] == [image]
+    assert store.path(moved).is_dir()
+
+
+def test_a_host_that_is_short_of_descriptors_takes_no_image_away(
+    store: ImageStore, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: Any, **__: Any) -> Contents:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(contents, "read", short)
+        with pytest.raises(OSError, match="Too many open files"):
+            store.quarantine()
+    assert store.quarantine() == []
+    assert store.path(image).is_dir()
+
+
+def _substitute(store: ImageStore, victim: str, other: str, *keys: str) -> None:
+    """The tree of one image under the digest of another, and what the index says of it."""
+    path = store.directory / "index.json"
+    index = json.loads(path.read_text())
+    notes = {item["digest"]: item["annotations"] for item in index["manifests"]}
+    for key in keys:
+        notes[victim][f"fumehood.{key}"] = notes[other][f"fumehood.{key}"]
+    path.write_text(json.dumps(index))
+
+
+def test_another_images_tree_under_a_digest_is_told_whatever_the_index_says(
+    store: ImageStore, image: str, moved: str
+) -> None:
+    """The digest that tools are pinned to is recomputed from the tree."""
+    trees = store.directory / "trees"
+    (trees / image[7:]).rename(trees / "away")
+    shutil.copytree(trees / moved[7:], trees / image[7:], symlinks=True)
+    _substitute(store, image, moved, "config", "layer", "listing", "sbom", "size")
+    assert {p.digest for p in store.verify()} == {image}
+    assert {p.digest for p in store.quarantine()} == {image}
+    assert store.path(moved).is_dir()
+
+
+@pytest.mark.parametrize("key", ["config", "layer", "size"])
+def test_an_index_that_gives_an_image_what_is_anothers_is_told(
+    store: ImageStore, image: str, moved: str, key: str
+) -> None:
+    """Docker goes by the configuration's digest."""
+    store.tag("base", "second")
+    _substitute(store, moved, image, key)
+    assert any("the index says something else" in p.what for p in store.verify())
+    assert moved in {p.digest for p in store.quarantine()}
+
+
+def test_a_false_entry_is_told_also_beside_a_right_one(
+    store: ImageStore, image: str, moved: str
+) -> None:
+    for name in ("aaa", "zzz"):
+        store.tag("base", name)
+    path = store.directory / "index.json"
+    index = json.loads(path.read_text())
+    index["manifests"][1]["annotations"]["fumehood.config"] = store.resolve(image).config
+    path.write_text(json.dumps(index))
+    assert any("the index says something else" in p.what for p in store.verify())
+
+
+def test_importing_again_heals_what_the_index_says_under_every_name(
+    store: ImageStore, image: str, moved: str, tmp_path: Path
+) -> None:
+    store.tag("base", "second")
+    _substitute(store, moved, image, "config")
+    store.import_(tmp_path / "new.tar", "base")
+    assert store.verify() == []
+
+
+def test_the_digest_of_a_tree_is_for_ever() -> None:
+    """Tools are pinned to it: written down once, from what the first version gave."""
+    config = oci.make_config("sha256:" + "1" * 64).replace(oci.architecture().encode(), b"amd64")
+    manifest = oci.make_manifest(config, "sha256:" + "1" * 64, 1024)
+    assert (
+        oci.sha256(manifest)
+        == "sha256:e948f04307bac72994d0bb73dda849fbd077ba831e7dd65a954393baf2e14d61"
+    )
 
 
 def test_importing_again_heals_a_changed_tree(
@@ -398,7 +668,10 @@ def test_all_images_together_are_bounded_and_what_is_refused_leaves_nothing(
     assert [image.digest for image in store.list()] == [first.digest] * 2
     assert os.listdir(directory / "trees") == [first.hex]
     store.remove("again")
-    store.import_(tmp_path / "two", "one")  # in its place
+    with pytest.raises(ImageError, match=r"storage\.images allows"):
+        store.import_(tmp_path / "two", "one")  # what was under the name stays, and counts
+    store.remove("one")
+    store.import_(tmp_path / "two", "one")
     assert [image.name for image in store.list()] == ["one:latest"]
 
 

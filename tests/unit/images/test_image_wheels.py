@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -258,3 +259,64 @@ def test_a_compiler_can_deliver_nothing_but_bytecode(
         compiled(store, tmp_path, tar(*entries))
     assert [item.name for item in store.list()] == ["python:latest"]
     assert os.listdir(store.directory / "trees") == [python[7:]]
+
+
+# --- over a base whose name moved
+
+
+def _update(store: ImageStore, tmp_path: Path) -> str:
+    """`python` moves to another image; returns its digest."""
+    tree = tmp_path / "updated"
+    shutil.copytree(store.path(store.resolve("python").digest), tree, symlinks=True)
+    (tree / "usr").chmod(0o755)
+    (tree / "usr/updated").write_text("")
+    return store.import_(tree, "python").digest
+
+
+def test_the_same_libraries_over_an_updated_base_leave_the_former_image(
+    store: ImageStore, python: str, tmp_path: Path
+) -> None:
+    archive = tar(entry(CACHE, b"code"))
+    before = compiled(store, tmp_path, archive)
+    updated = _update(store, tmp_path)
+    after = compiled(store, tmp_path, archive)
+    assert (before.base, after.base) == (python, updated)
+    assert before.name != after.name
+    assert python[7:19] in before.name
+    for image in (before, after):
+        assert store.resolve(image.name) == image
+        assert store.pin(image.digest) == image.digest
+    assert store.pin(python, before.requirements) == before.digest
+    assert store.pin("python", after.requirements) == after.digest
+    assert store.verify() == []
+
+
+def test_compiling_takes_no_image_away_that_was_there_before(
+    store: ImageStore, python: str, tmp_path: Path
+) -> None:
+    """The unfinished image may be one that tools are pinned to."""
+    data = wheel()
+    plain = store.resolve(f"sha256:{install(store, tmp_path, data).name}")
+    archive, other = tmp_path / "again.tar", tmp_path / "other.tar"
+    with archive.open("wb") as file:
+        store.export_tar(plain.digest, file)
+    store.remove(plain.digest)
+    assert store.import_(archive, "own").digest == plain.digest
+    other.write_bytes(tar(entry("usr/x", b"1")))
+    store.import_(other, "own")
+    compiled(store, tmp_path, tar(entry(CACHE, b"code")))
+    assert store.pin(plain.digest) == plain.digest
+    assert store.resolve(plain.digest).name == ""
+
+
+def test_libraries_that_were_taken_away_are_made_again(
+    store: ImageStore, python: str, tmp_path: Path
+) -> None:
+    archive = tar(entry(CACHE, b"code"))
+    image = compiled(store, tmp_path, archive)
+    (store.path(image.digest) / CACHE).chmod(0o644)
+    assert {problem.digest for problem in store.quarantine()} == {image.digest}
+    with pytest.raises(ImageError, match="is missing"):
+        store.pin("python", image.requirements)
+    assert compiled(store, tmp_path, archive).digest == image.digest
+    assert store.pin("python", image.requirements) == image.digest
