@@ -3,7 +3,8 @@
 Debian packages come from dpkg's status, Python distributions from their METADATA, Node packages
 from their package.json; every file that none of them accounts for is listed with its SHA-256.
 Nothing of the tree is executed, and its claims are copied, not believed: an image can lie about
-its packages, never about its files.
+its packages, and which files are theirs, never about the others. A package that the document does
+not name accounts for nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import csv
 import io
 import json
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
@@ -29,6 +31,22 @@ MAX_METADATA_BYTES: Final = 1 << 20
 MAX_PACKAGES: Final = 20_000
 MAX_LISTED_FILES: Final = 10_000
 _DPKG = "var/lib/dpkg"
+_DPKG_FILES = frozenset(
+    f"{_DPKG}/{name}"
+    for name in (
+        "arch", "available", "available-old", "cmethopt", "diversions", "diversions-old",
+        "info/format", "lock", "lock-frontend", "statoverride", "statoverride-old", "status",
+        "status-old", "triggers/File", "triggers/Lock", "triggers/Unincorp",
+    )
+)  # fmt: skip
+"""dpkg's own (dpkg 1.21, lib/dpkg/dpkg.h); what is not known by its name is listed as a file."""
+_DPKG_INFO = frozenset(
+    (
+        "conffiles", "config", "list", "md5sums", "postinst", "postrm", "preinst", "prerm",
+        "shlibs", "symbols", "templates", "triggers",
+    )
+)  # fmt: skip
+"""What dpkg keeps of a package, as `info/NAME.…` or `info/NAME:ARCHITECTURE.…`."""
 _TEXT = 512
 
 
@@ -50,8 +68,8 @@ def make(directory: int, digest: str, files: Mapping[str, str]) -> bytes:
     files: SHA-256 (hex) of every regular file and, for hard links, of the file they name, by path.
     """
     packages, owned = _packages(directory, files)
-    loose = [path for path in files if path not in owned and "/__pycache__/" not in path]
-    components = [component(item, _distribution(directory)) for item in packages]
+    loose = [path for path in files if path not in owned]
+    components = libraries(packages, _distribution(directory))
     components += [_file(path, files[path]) for path in loose[:MAX_LISTED_FILES]]
     properties = [
         {"name": "fumehood:files", "value": str(len(files))},
@@ -120,16 +138,21 @@ def _packages(directory: int, files: Mapping[str, str]) -> tuple[list[Package], 
 
 
 def _debian(directory: int, files: Mapping[str, str], owned: set[str]) -> Iterator[Package]:
-    """What dpkg has installed, and the files that its lists name."""
-    bookkeeping = [path for path in files if path.startswith(f"{_DPKG}/")]
-    owned.update(bookkeeping)
+    """What dpkg has installed, and the files that the lists of these packages name."""
+    packages = list(installed(directory))
+    stems = {stem for item in packages for stem in (item.name, f"{item.name}:{item.architecture}")}
     links = _root_links(files)
-    for path in bookkeeping:
-        if path.startswith(f"{_DPKG}/info/") and path.endswith(".list"):
-            listed = read_beneath(directory, path, MAX_STATUS_BYTES) or b""
-            lines = listed.decode(errors="replace").splitlines()
-            owned.update(_below_usr(line, links) for line in lines)
-    yield from installed(directory)
+    for path in files:
+        stem, _, kind = path.removeprefix(f"{_DPKG}/info/").rpartition(".")
+        if path in _DPKG_FILES:
+            owned.add(path)
+        elif path.startswith(f"{_DPKG}/info/") and stem in stems and kind in _DPKG_INFO:
+            owned.add(path)
+            if kind == "list":
+                listed = read_beneath(directory, path, MAX_STATUS_BYTES) or b""
+                lines = listed.decode(errors="replace").split("\n")
+                owned.update(_below_usr(line, links) for line in lines)
+    yield from packages
 
 
 def installed(directory: int) -> Iterator[Package]:
@@ -150,8 +173,7 @@ def installed(directory: int) -> Iterator[Package]:
 
 def debian(directory: int) -> list[dict[str, object]]:
     """The Debian packages of a tree as CycloneDX components."""
-    distribution = _distribution(directory)
-    return [component(package, distribution) for package in installed(directory)]
+    return libraries(list(installed(directory)), _distribution(directory))
 
 
 def _fields(paragraph: str) -> dict[str, str]:
@@ -237,6 +259,18 @@ def _distribution(directory: int) -> str:
     return "-".join(fields.get(key, "").strip('"') for key in ("ID", "VERSION_ID")).strip("-")
 
 
+def libraries(packages: Sequence[Package], distribution: str = "") -> list[dict[str, object]]:
+    """Packages as CycloneDX components, with a bom-ref that is unique among them: one may be there
+    several times. distribution: see `component`."""
+    made = [component(package, distribution) for package in packages]
+    seen: Counter[object] = Counter()
+    for item in made:
+        seen[item["purl"]] += 1
+        if seen[item["purl"]] > 1:
+            item["bom-ref"] = f"{item['purl']}#{seen[item['purl']]}"
+    return made
+
+
 def component(package: Package, distribution: str = "") -> dict[str, object]:
     """A package as CycloneDX has it. distribution: `debian-12`."""
     made: dict[str, object] = {
@@ -256,7 +290,14 @@ def component(package: Package, distribution: str = "") -> dict[str, object]:
 def _purl(package: Package, distribution: str) -> str:
     """Package URL specification: type, namespace, name, version, qualifiers."""
     vendor = (distribution.split("-")[0] or "debian") + "/" if package.kind == "deb" else ""
-    text = f"pkg:{package.kind}/{vendor}{quote(package.name, safe='/')}@{quote(package.version)}"
+    name = package.name
+    if (
+        package.kind == "pypi"
+    ):  # purl-spec, pypi-definition.json: neither case nor `_` means anything
+        name = name.lower().replace("_", "-")
+    text = f"pkg:{package.kind}/{quote(vendor, safe='/')}{quote(name, safe='/')}"
+    if package.version:
+        text += "@" + quote(package.version, safe="")
     qualifiers = [
         f"{key}={quote(value)}"
         for key, value in (("arch", package.architecture), ("distro", distribution))

@@ -47,7 +47,7 @@ def test_requirements_are_there_with_the_archives_that_may_be_used() -> None:
     document = make(TOOL, Root(IMAGE, []), REQUIREMENTS)
     found = {part["purl"]: values(part) for part in parts(document, "library")}
     assert found == {
-        "pkg:pypi/Some_Thing@1.0": ["1" * 64, "2" * 64],
+        "pkg:pypi/some-thing@1.0": ["1" * 64, "2" * 64],
         "pkg:pypi/other@2.0": ["3" * 64],
     }
 
