@@ -30,8 +30,8 @@ LEFT_OUT = "llm-sandbox docker"
 """Ten seconds for one call: as many as all the others take for a round."""
 
 BOUNDS = {
-    "started": "two records on disk; the proven death of the tool's namespace; a scanner's process "
-    "there and back; the Python of supervisor and launcher",
+    "started": "two records on disk; the proven death of the tool's namespace; the Python of "
+    "supervisor and launcher",
     "opened": "as started, and bubblewrap's last step: it loads the filter, forks, executes",
     "none": "bubblewrap sets itself up and is read back from the kernel; then as opened",
     "docker started": "the output's way through shim and dockerd, which open the next meanwhile",

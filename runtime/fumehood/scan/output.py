@@ -13,8 +13,9 @@ from fumehood.model.result import Action, Finding
 from fumehood.scan import artifacts as files
 from fumehood.scan import messages, schema
 from fumehood.scan.detector import Kind, Match, Severity
+from fumehood.scan.exchange import Subject
 from fumehood.scan.leaves import CannotRedact, Edits, Leaves, pointer
-from fumehood.scan.pieces import NOT_CUT, Piece, Secrets
+from fumehood.scan.pieces import NOT_CUT, Piece, Secrets, asked
 from fumehood.scan.policy import Findings, Withhold
 from fumehood.scan.redact import Span, redact_binary, redact_text
 from fumehood.scan.visible import visible
@@ -87,11 +88,8 @@ class Output:
             Withhold: nothing may.
         """
         promised = checker is not None and self._status == "ok"
-        leaves = self._parsed() if promised else self._escaped()
-        texts = Piece("stdout", leaves.data if leaves else b"")
-        pieces = [self._stdout, texts, self._stderr, *self._names, *self._files]
-        read = [self._stdout, self._stderr, *self._files]
-        self._secrets.search(pieces, [self._arguments], read)
+        leaves, texts, pieces = self._apart(promised=promised)
+        self._secrets.search(pieces, [self._arguments], self._read)
         for piece in (self._stdout, texts, self._stderr, *self._names):
             self._require_allowed(piece)
         structured = None
@@ -115,6 +113,23 @@ class Output:
             self._truncated,
             self._findings.listed(),
         )
+
+    def subjects(self, *, promised: bool) -> list[Subject]:
+        """What `release` has searched first. promised: it comes with a checker."""
+        _, _, pieces = self._apart(promised=promised)
+        subjects, _ = asked([*pieces, self._arguments], self._read)
+        return subjects
+
+    @property
+    def _read(self) -> list[Piece]:
+        """What is read one after the other, and so may hold parts of one secret."""
+        return [self._stdout, self._stderr, *self._files]
+
+    def _apart(self, *, promised: bool) -> tuple[Leaves | None, Piece, list[Piece]]:
+        """stdout as a document if it is one, its strings, and all pieces that may leave."""
+        leaves = self._parsed() if promised else self._escaped()
+        texts = Piece("stdout", leaves.data if leaves else b"")
+        return leaves, texts, [self._stdout, texts, self._stderr, *self._names, *self._files]
 
     # --- structured output
 

@@ -83,10 +83,7 @@ class Secrets:
             order in which they are read.
         """
         together = [*pieces, *apart]
-        subjects = [Subject(p.data, p.clean, p.name) for p in together]
-        ends = seams.joined([p.data for p in joined], [p.name for p in joined]) if joined else None
-        if ends is not None:
-            subjects.append(Subject(ends.data, is_clean(ends.data)))
+        subjects, ends = asked(together, joined)
         found = self._search.find_all(subjects, self._budget)
         if ends is not None:
             self._decide_on_parts(
@@ -185,6 +182,17 @@ class Secrets:
     def _remember(self, literal: bytes, span: Span) -> None:
         if len(literal) >= MIN_REPEATED:
             self._literals.add(literal, span)
+
+
+def asked(
+    together: Sequence[Piece], joined: Sequence[Piece]
+) -> tuple[list[Subject], seams.Joined | None]:
+    """What is looked at: the pieces, and what lies over the seams between `joined`, if anything."""
+    subjects = [Subject(piece.data, piece.clean, piece.name) for piece in together]
+    ends = seams.joined([p.data for p in joined], [p.name for p in joined]) if joined else None
+    if ends is not None:
+        subjects.append(Subject(ends.data, is_clean(ends.data)))
+    return subjects, ends
 
 
 def within(spans: Iterable[Span], start: int, end: int) -> list[Span]:

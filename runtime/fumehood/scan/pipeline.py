@@ -24,7 +24,7 @@ from fumehood.errors import (
     Unavailable,
 )
 from fumehood.model.codec import encode
-from fumehood.model.outcome import Notice, Outcome, Status
+from fumehood.model.outcome import Notice, Outcome, Status, Usage
 from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted, RegisteredTool, Request
 from fumehood.model.result import Enforced, Finding, Result, Timing
@@ -42,7 +42,7 @@ from fumehood.scan.pieces import Secrets
 from fumehood.scan.policy import Withhold
 from fumehood.scan.private_keys import PrivateKeysDetector
 from fumehood.scan.redact import Fingerprints
-from fumehood.scan.search import Budget, NotYet, Search, Searcher
+from fumehood.scan.search import Begun, Budget, NotYet, Search, Searcher
 from fumehood.scan.utf8 import Utf8Detector
 from fumehood.scan.visible import visible
 
@@ -105,6 +105,7 @@ class Pipeline:
         check_output: schema.Check | None,
         abandoned: Callable[[], bool] = lambda: False,
         patience: float | None = None,
+        begun: Begun | None = None,
     ) -> Result:
         """The result of an invocation that was run, its output scanned. Raises NotYet only.
 
@@ -117,10 +118,11 @@ class Pipeline:
             abandoned: whether the result is not wanted any more: the scan then ends early, and
                 the output is withheld.
             patience: see `Budget`; after NotYet the same is to be asked without.
+            begun: what `begin` gave.
         """
         began = time.perf_counter()
         given = self._known(admitted.tool)
-        budget = Budget(abandoned=abandoned, patience=patience, given=given)
+        budget = Budget(abandoned=abandoned, patience=patience, given=given, begun=begun)
         released = self._scanned(admitted, outcome, check_output, budget)
         scanned_ms = round((time.perf_counter() - began) * 1000, 3)
         tool, manifest = admitted.tool, admitted.tool.manifest
@@ -144,6 +146,20 @@ class Pipeline:
             stderr=released.stderr,
             message=released.message,
         )
+
+    def begin(self, admitted: Admitted, stdout: bytes, stderr: bytes) -> Begun | None:
+        """Have the streams of an invocation looked at that have ended, while it has not: for the
+        `release` of the outcome that most have, `ok` and without artifacts. Of any other one
+        everything is looked at then. Never waits."""
+        usage = Usage(stdout_bytes=len(stdout), stderr_bytes=len(stderr))
+        outcome = Outcome("ok", 0, None, None, usage, stdout, stderr, truncated=False)
+        budget, policy = Budget(), self._policies.of(admitted.tool.manifest.name)
+        secrets = Secrets(self._searcher, self._fingerprints, budget, policy)
+        request = admitted.request
+        output = Output(request.invocation, outcome, secrets, request.arguments_json)
+        promised = admitted.tool.manifest.outputSchema is not None
+        subjects = output.subjects(promised=promised)
+        return self._searcher.begin(subjects, self._known(admitted.tool))
 
     def partial(self, tool: RegisteredTool) -> Partial:
         """For a stream of that tool that is shown before it ends: what `feed` returns may be

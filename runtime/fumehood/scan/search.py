@@ -48,11 +48,23 @@ class NotYet(Exception):
     """Nobody could look within the budget's patience; to be asked again with none."""
 
 
+class Begun(Protocol):
+    """A look at what will probably be asked for; see `Search.begin`."""
+
+    def close(self) -> None:
+        """It is not wanted any more, or was used. Harmless twice."""
+
+
 class Search(Protocol):
     """What looks: `Searcher` here, or a scanner process."""
 
     def find_all(self, subjects: Sequence[Subject], budget: Budget) -> list[Sequence[Match]]:
         """What is in each of them. Raises Withhold."""
+
+    def begin(self, subjects: Sequence[Subject], given: Sequence[bytes]) -> Begun | None:
+        """Have somebody look meanwhile, where nobody else needs him: `find_all` takes over what he
+        finds if it is asked for the very same with this as its budget's `begun`. Never waits; None
+        where there is nobody."""
 
 
 @dataclass(slots=True)
@@ -75,6 +87,7 @@ class Budget:
         entering: Callable[[str], None] = lambda _: None,
         patience: float | None = None,
         given: Sequence[bytes] = (),
+        begun: Begun | None = None,
     ) -> None:
         """To be made, and used, by the thread that scans.
 
@@ -83,8 +96,10 @@ class Budget:
         patience: seconds that the calling thread can spare to wait for another process, which
             raises NotYet after them; None for one that can wait.
         given: exact values to be found, too.
+        begun: what `Search.begin` gave.
         """
         self.given = tuple(given)
+        self.begun = begun
         self.abandoned = abandoned
         self.entering = entering
         self.patience = patience
@@ -172,6 +187,9 @@ class Searcher:
     def find_all(self, subjects: Sequence[Subject], budget: Budget) -> list[Sequence[Match]]:
         """What is in each of them. Raises Withhold."""
         return [self.find(s.data, budget, clean=s.clean, name=s.name) for s in subjects]
+
+    def begin(self, _subjects: Sequence[Subject], _given: Sequence[bytes]) -> None:
+        """Whoever asks looks himself."""
 
     def find(self, data: bytes, budget: Budget, *, clean: bool, name: str = "") -> list[Match]:
         """Everything in `data`, what lies inside a longer match of the same rule left out.

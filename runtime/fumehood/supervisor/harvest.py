@@ -31,6 +31,8 @@ class Drain:
         self._on_exceeded = on_exceeded
         self.on_data: Callable[[bytes], None] | None = None
         """Sees what is read, kept or not; must be quick."""
+        self.on_end: Callable[[], None] | None = None
+        """Called when there is no writer any more, and all is read."""
         self._loop = asyncio.get_running_loop()
         self._kept: bytes | bytearray = bytearray()
         self.count = 0
@@ -62,7 +64,10 @@ class Drain:
         except BlockingIOError:
             return
         if not data:
+            ended = self.on_end
             self.close()
+            if ended is not None:
+                ended()
             return
         before = self.count
         self.count += len(data)
@@ -82,7 +87,7 @@ class Drain:
             self._fd = -1
             self._kept = bytes(self._kept)
         # Those who listen also hold us: a circle would keep the output until the collector comes.
-        self.on_data, self._on_exceeded = None, _nothing
+        self.on_data, self.on_end, self._on_exceeded = None, None, _nothing
         if not self.done.done():
             self.done.set_result(None)
 

@@ -43,6 +43,8 @@ DRAIN_SECONDS = 2.0
 
 
 Journal = Callable[[], Awaitable[object]]
+Foresee = Callable[[bytes, bytes], None]
+"""Told all of stdout and stderr when both have ended and the sandbox has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,14 @@ class Run:
     ahead: bool = False
 
 
-async def run(pool: Pool, admitted: Admitted, plan: Plan, journal: Journal, live: Live) -> Run:
+async def run(
+    pool: Pool, admitted: Admitted, plan: Plan, journal: Journal, live: Live, foresee: Foresee
+) -> Run:
     """Run one invocation in a sandbox of its own.
 
     journal: returns when the launch is on record. A sandbox is opened meanwhile; nothing of the
     tool runs for this call before that, so that no crash leaves a run that nobody knows of.
-    live: is told how it goes on.
+    live: is told how it goes on. foresee: what of the outcome can be told before it is one.
 
     Cancelling the task once cancels the invocation: the sandbox is killed, and the outcome
     (status `cancelled`) is returned all the same, so that it can be recorded; the caller
@@ -88,7 +92,7 @@ async def run(pool: Pool, admitted: Admitted, plan: Plan, journal: Journal, live
         except FumehoodError as error:
             outcome = _failed(error, Usage(), (), b"")
             return found or Run(outcome, Steps(began, began, time.monotonic()), plan)
-        attempt = _Invocation(ready, began, once, live)
+        attempt = _Invocation(ready, began, once, live, foresee)
         found = await attempt.run(admitted.request.arguments_json)
         if tries == TRIES or not attempt.may_be_repeated:
             return found
@@ -114,8 +118,11 @@ class _Once:
 class _Invocation:
     """The state of `run` between its steps."""
 
-    def __init__(self, ready: Ready, began: float, journal: Journal, live: Live) -> None:
+    def __init__(
+        self, ready: Ready, began: float, journal: Journal, live: Live, foresee: Foresee
+    ) -> None:
         pipes = ready.pipes
+        self._foresee = foresee
         self._journal = journal
         self._live = live
         self._sandbox = ready.sandbox
@@ -130,6 +137,7 @@ class _Invocation:
         cap = self._plan.limits.output_bytes
         self._stdout = harvest.Drain(pipes.stdout, cap, self._flooded)
         self._stderr = harvest.Drain(pipes.stderr, cap, self._flooded)
+        self._stdout.on_end = self._stderr.on_end = self._stream_ended
         live.streams(self._sandbox, self._stdout, self._stderr)
         live.end = self._end_for
         self._proofs: tuple[Proof, ...] = ()
@@ -235,6 +243,14 @@ class _Invocation:
             return
         self._watch.note("output")
         self._sandbox.kill()
+
+    def _stream_ended(self) -> None:
+        """The death of what wrote them takes as long to be proven as their scan does."""
+        unfed = self._started is None or self._watch.reason is not None
+        if unfed or not (self._stdout.done.done() and self._stderr.done.done()):
+            return
+        if not (self._sandbox.ended.done() or self._stdout.exceeded or self._stderr.exceeded):
+            self._foresee(self._stdout.kept, self._stderr.kept)
 
     def _end_for(self, sign: Sign) -> None:
         """Its behaviour is not to be borne: killed at once."""

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +37,7 @@ from fumehood.scan.exchange import (
     task,
 )
 from fumehood.scan.policy import Withhold
-from fumehood.scan.search import MAX_SECRETS, Budget, NotYet
+from fumehood.scan.search import MAX_SECRETS, SCAN_SECONDS, Budget, NotYet
 from fumehood.supervisor.scan_process import GRACE_SECONDS, PAGE
 
 log = structlog.get_logger(__name__)
@@ -124,6 +124,8 @@ class Scanners:
         """Whose rules are being loaded; ended without the lock, which is held meanwhile."""
         self._closed = False
         self.tally = Tally()
+        self._begun: dict[_Begun, _Scanner] = {}
+        """Those that look before they are asked. Each step on it is one of the interpreter's."""
         self._idle: queue.LifoQueue[_Scanner | None] = queue.LifoQueue()
         for _ in range(SCANNERS):
             self._idle.put(None)
@@ -146,6 +148,8 @@ class Scanners:
                 scanner = self._idle.get_nowait()
                 if scanner is not None:
                     scanner.close()
+        while (scanner := self._taken_back()) is not None:
+            scanner.close()
         for _ in range(SCANNERS):  # whoever waits for one learns that there is none
             self._idle.put(None)
         with self._lock:
@@ -153,15 +157,61 @@ class Scanners:
                 self._parent.close()
                 self._parent = None
 
+    def begin(self, subjects: Sequence[Subject], given: Sequence[bytes]) -> _Begun | None:
+        """See `Search.begin`. Whoever needs a scanner and finds none takes this one back, so that a
+        look ahead keeps nobody waiting for longer than it takes."""
+        if not any(subject.data for subject in subjects):
+            return None
+        with contextlib.suppress(queue.Empty):
+            scanner = self._idle.get_nowait()
+            healthy = scanner is not None
+            try:
+                if scanner is not None and scanner.tell_at_once(subjects, SCAN_SECONDS, given):
+                    begun = _Begun(list(subjects), tuple(given), self._give_up)
+                    self._begun[begun] = scanner
+                    return begun
+            except OSError:
+                healthy = False
+            if scanner is not None and not healthy:
+                self._end(scanner)
+            self._idle.put(scanner if healthy else None)
+        return None
+
+    def _give_up(self, begun: _Begun) -> None:
+        scanner = self._begun.pop(begun, None)
+        if scanner is not None:
+            scanner.give_up()
+            self._idle.put(scanner)
+
+    def _taken_back(self) -> _Scanner | None:
+        """One that looks before it is asked; what it finds is nobody's then."""
+        with contextlib.suppress(KeyError):
+            _, scanner = self._begun.popitem()
+            scanner.give_up()
+            return scanner
+        return None
+
+    def _begun_for(self, subjects: Sequence[Subject], budget: Budget) -> _Scanner | None:
+        """The one that was told the very same already."""
+        begun, budget.begun = budget.begun, None
+        if isinstance(begun, _Begun) and begun.subjects == subjects and begun.given == budget.given:
+            return self._begun.pop(begun, None)
+        if begun is not None:
+            begun.close()
+        return None
+
     def find_all(self, subjects: Sequence[Subject], budget: Budget) -> list[Sequence[Match]]:
         """What is in each of them. Raises Withhold."""
-        if not any(subject.data for subject in subjects):
+        told = self._begun_for(subjects, budget)
+        if told is None and not any(subject.data for subject in subjects):
             return [()] * len(subjects)
-        scanner = self._take(budget)
+        scanner = told or self._take(budget)
         healthy = False
         try:
             scanner = scanner or self._new()
-            said = scanner.ask(subjects, budget)
+            if told is None:
+                scanner.tell(subjects, budget)
+            said = scanner.hear(subjects, budget)
             healthy = True
             self.tally.add(said.counts)
         except NotYet:
@@ -171,29 +221,41 @@ class Scanners:
             self.tally.failed(withhold.findings[0].rule)
             raise
         except (OSError, ProtocolError, ScanFailed) as error:
-            detector = scanner.at_work() if scanner else ""
+            detector, owed = (scanner.at_work(), scanner.owes) if scanner else ("", False)
             self.tally.failed(detector or "scanner")
             how = self._end(scanner) if scanner else ""
             scanner = None
-            late = how in _LATE
-            raise Withhold.reported(detector or "scanner", str(error), late=late) from error
+            if not owed:
+                late = how in _LATE
+                raise Withhold.reported(detector or "scanner", str(error), late=late) from error
         finally:
             if not healthy and scanner is not None:
                 self._end(scanner)
             self._idle.put(scanner if healthy else None)
+        if not healthy:  # it ended of what another one had asked: that is not this one's fault
+            return self.find_all(subjects, budget)
         if said.failed and not said.too_many:
             self.tally.failed(said.failed)
         return _told(said, budget)
 
     def _take(self, budget: Budget) -> _Scanner | None:
         if budget.patience is not None:
-            with contextlib.suppress(queue.Empty):
+            try:
                 scanner = self._idle.get_nowait()
-                if scanner is not None:
-                    return scanner
-                self._idle.put(None)
-            raise NotYet
+            except queue.Empty:
+                scanner = self._taken_back()
+            else:
+                if scanner is None:
+                    self._idle.put(None)
+            if scanner is None:
+                raise NotYet
+            return scanner
         while True:
+            try:
+                return self._idle.get_nowait()
+            except queue.Empty:
+                if (scanner := self._taken_back()) is not None:
+                    return scanner
             try:
                 return self._idle.get(timeout=_SLICE_SECONDS)
             except queue.Empty:
@@ -224,6 +286,20 @@ class Scanners:
                 self._starting = None
             self._parent = parent
         return self._parent
+
+
+class _Begun:
+    """What a scanner was told before it was asked."""
+
+    def __init__(
+        self, subjects: list[Subject], given: tuple[bytes, ...], give_up: Callable[[_Begun], None]
+    ) -> None:
+        self.subjects = subjects
+        self.given = given
+        self._give_up = give_up
+
+    def close(self) -> None:
+        self._give_up(self)
 
 
 def _told(said: Answer, budget: Budget) -> list[Sequence[Match]]:
@@ -323,20 +399,49 @@ class _Scanner:
         self._page = mmap.mmap(page, PAGE.size)
         os.close(page)
         self._number = 0
+        self._heard = 0
+        """The task whose answer was read last."""
         self._received = bytearray()
         sock.setblocking(False)
 
-    def ask(self, subjects: Sequence[Subject], budget: Budget) -> Answer:
-        """Raises NotYet, after which it can be asked again; OSError, ProtocolError or Withhold
-        when there is no answer: then it must be ended."""
+    @property
+    def owes(self) -> bool:
+        """Whether it was at work for somebody else when it was told its last task."""
+        return self._heard < self._number - 1
+
+    def tell(self, subjects: Sequence[Subject], budget: Budget) -> None:
+        """Give it a task. Raises OSError or Withhold: then it must be ended."""
         deadline = time.monotonic() + budget.wall_seconds + GRACE_SECONDS
-        patient = budget.patience is None
-        parts = task(subjects, _left(budget, "scanner"), budget.given)
-        size = sum(len(part) for part in parts)
-        self._number += 1
-        parts[0] = HEADER.pack(self._number, size) + parts[0]
-        for part in parts if patient else [b"".join(parts)]:
+        parts = self._task(subjects, _left(budget, "scanner"), budget.given)
+        for part in parts if budget.patience is None else [b"".join(parts)]:
             self._send(part, deadline, budget)
+
+    def tell_at_once(
+        self, subjects: Sequence[Subject], seconds: float, given: Sequence[bytes]
+    ) -> bool:
+        """False where it takes nothing just now. Raises OSError: then it must be ended."""
+        message = b"".join(self._task(subjects, seconds, given))
+        try:
+            sent = self._sock.send(message)
+        except BlockingIOError:
+            self._number -= 1
+            return False
+        if sent < len(message):
+            raise OSError("it takes half of a task")
+        return True
+
+    def _task(
+        self, subjects: Sequence[Subject], seconds: float, given: Sequence[bytes]
+    ) -> list[bytes]:
+        parts = task(subjects, seconds, given)
+        self._number += 1
+        parts[0] = HEADER.pack(self._number, sum(len(part) for part in parts)) + parts[0]
+        return parts
+
+    def hear(self, subjects: Sequence[Subject], budget: Budget) -> Answer:
+        """The answer to what it was told last. Raises NotYet, after which it can be told something
+        else; OSError, ProtocolError or Withhold when there is none: then it must be ended."""
+        deadline = time.monotonic() + budget.wall_seconds + GRACE_SECONDS
         while True:
             self._fill(HEADER.size, deadline, budget)
             number, length = HEADER.unpack_from(self._received)
@@ -346,8 +451,13 @@ class _Scanner:
             self._fill(end, deadline, budget)
             said = bytes(self._received[HEADER.size : end])
             del self._received[:end]
+            self._heard = number
             if number == self._number:
                 return read_answer(said, subjects)
+
+    def give_up(self) -> None:
+        """Nobody wants the answer to what it was told last."""
+        self._page[:8] = self._number.to_bytes(8, "big")
 
     def at_work(self) -> str:
         """The detector that it entered last."""
@@ -370,8 +480,11 @@ class _Scanner:
     def _fill(self, size: int, deadline: float, budget: Budget) -> None:
         """Until so many bytes are there; what has come stays, whatever is raised."""
         while len(self._received) < size:
-            self._wait(select.POLLIN, deadline, budget)
-            data = self._sock.recv(max(size - len(self._received), 4096))
+            try:  # of one that was told before, the answer is there
+                data = self._sock.recv(max(size - len(self._received), 4096))
+            except BlockingIOError:
+                self._wait(select.POLLIN, deadline, budget)
+                continue
             if not data:
                 raise ProtocolError("the scanner ended")
             self._received += data
@@ -387,6 +500,6 @@ class _Scanner:
             raise Withhold.reported(self.at_work() or "scanner", "it takes nothing", late=True)
         while not poll.poll(_SLICE_SECONDS * 1000):
             if budget.abandoned():
-                self._page[:8] = self._number.to_bytes(8, "big")
+                self.give_up()
             if time.monotonic() > deadline:
                 raise Withhold.reported(self.at_work() or "scanner", "no answer", late=True)

@@ -38,7 +38,8 @@ from fumehood.model.plan import Plan
 from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Request
 from fumehood.model.result import Recorded, Result, Timing
-from fumehood.scan.search import NotYet
+from fumehood.scan.pipeline import Pipeline
+from fumehood.scan.search import Begun, NotYet
 from fumehood.supervisor import invocation
 from fumehood.supervisor.approvals import Approvals
 from fumehood.supervisor.attempts import Attempts
@@ -50,7 +51,7 @@ from fumehood.supervisor.governing import Governing
 from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.lookout import Lookout
 from fumehood.supervisor.pacing import Pacing
-from fumehood.supervisor.recording import Recorder
+from fumehood.supervisor.recording import FEW_CALLS, Recorder
 from fumehood.supervisor.registration import Registration
 from fumehood.supervisor.reloading import Reloading
 from fumehood.supervisor.reporting import Reporting
@@ -328,14 +329,17 @@ class Supervisor:
                 "invocation.launched",
                 {**of_call(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
-            with telling(live, listener, self._partial, self._ears):
-                run = await invocation.run(
-                    rooms.pool, told_the_trace(admitted, traced=self.traced), plan, journal, live
-                )
-            rooms.receipts.uses(run.plan)
-            live.proofs = run.outcome.proofs
-            live.enter("scanning")
-            return await self._scanned(live, admitted, run, launched), _bytes_of(run.outcome)
+            with contextlib.closing(_Ahead(rooms.pipeline, admitted, self._live)) as ahead:
+                given = told_the_trace(admitted, traced=self.traced)
+                with telling(live, listener, self._partial, self._ears):
+                    run = await invocation.run(
+                        rooms.pool, given, plan, journal, live, ahead.foresee
+                    )
+                rooms.receipts.uses(run.plan)
+                live.proofs = run.outcome.proofs
+                live.enter("scanning")
+                result = await self._scanned(live, admitted, run, launched, ahead.begun)
+            return result, _bytes_of(run.outcome)
 
     def _mounted(self) -> set[str]:
         """Digests of the trees that sandboxes have mounted."""
@@ -354,7 +358,12 @@ class Supervisor:
             held.settle(spent.of(live, held.most))
 
     async def _scanned(
-        self, live: Live, admitted: Admitted, run: invocation.Run, launched: float
+        self,
+        live: Live,
+        admitted: Admitted,
+        run: invocation.Run,
+        launched: float,
+        begun: Begun | None,
     ) -> Result:
         rooms, request = self._rooms, admitted.request
         outcome, steps = run.outcome, run.steps
@@ -386,6 +395,7 @@ class Supervisor:
                 check_output=rooms.admission.output_check(admitted.tool),
                 abandoned=abandoned.is_set,
                 patience=patience,
+                begun=begun,
             )
             return result if finishing.asks(name, result) else settle(result)
 
@@ -530,6 +540,26 @@ class Supervisor:
     ) -> RegisteredTool:
         self._rooms.gate.check()
         return await self._registration.add(caller, manifest_text, files, accept, signature)
+
+
+@dataclass(slots=True)
+class _Ahead:
+    """Has the streams of a call looked at once they have ended, while its sandbox does: about as
+    long. Only where little runs: else somebody waits for every scanner, and every CPU."""
+
+    pipeline: Pipeline
+    admitted: Admitted
+    live: Registry
+    begun: Begun | None = None
+
+    def foresee(self, stdout: bytes, stderr: bytes) -> None:
+        size = len(stdout) + len(stderr) + len(self.admitted.request.arguments_json)
+        if size <= INLINE_BYTES and len(self.live) <= FEW_CALLS and self.begun is None:
+            self.begun = self.pipeline.begin(self.admitted, stdout, stderr)
+
+    def close(self) -> None:
+        if self.begun is not None:
+            self.begun.close()
 
 
 @dataclass(slots=True)

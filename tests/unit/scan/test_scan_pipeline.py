@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,7 +23,9 @@ from fumehood.errors import (
 from fumehood.model.outcome import IN_FILES, Artifact, Breach, Outcome, Status
 from fumehood.model.result import Result, Timing
 from fumehood.scan.detector import Match
+from fumehood.scan.exchange import Subject
 from fumehood.scan.pipeline import Pipeline
+from fumehood.scan.search import Budget
 from support.scan import (
     KEY,
     SECRETS,
@@ -530,6 +532,48 @@ def test_the_time_for_scanning_is_told(pipeline: Pipeline) -> None:
     )
     assert (given_.timing.queued_ms, given_.timing.ran_ms) == (1, 3)
     assert given_.timing.scanned_ms > 0
+
+
+# --- looking before the end
+
+
+class Foreseeing:
+    """Finds nothing; remembers what it was told ahead, and what it was asked for."""
+
+    def __init__(self) -> None:
+        self.begun: list[Subject] = []
+        self.asked: list[Subject] = []
+
+    def begin(self, subjects: Sequence[Subject], _given: Sequence[bytes]) -> None:
+        self.begun = list(subjects)
+
+    def find_all(self, subjects: Sequence[Subject], _budget: Budget) -> list[Sequence[Match]]:
+        self.asked = list(subjects)
+        return [()] * len(subjects)
+
+
+@pytest.mark.parametrize(
+    ("ended", "schema", "foreseen"),
+    [
+        (outcome("text", "said"), "", True),
+        (outcome('{"a": "\\u0041"}'), "", True),
+        (outcome('{"a": "b"}', "said"), SCHEMA, True),
+        (outcome("no document"), SCHEMA, True),
+        (outcome("text", status="tool_error", exit_code=1), "", True),
+        (outcome('{"a": "b"}', status="tool_error", exit_code=1), SCHEMA, False),
+        (outcome("text", artifacts=(Artifact("a.txt", b"file"),)), "", False),
+        (outcome("text", dropped=9), "", False),
+    ],
+)
+def test_what_is_looked_at_before_the_end_is_what_the_end_asks_for(
+    ended: Outcome, schema: str, *, foreseen: bool
+) -> None:
+    search = Foreseeing()
+    looking = Pipeline(fingerprint_key=KEY, search=search)
+    looking.begin(admitted(schema), ended.stdout, ended.stderr)
+    release(looking, ended, schema)
+    assert search.begun
+    assert (search.asked == search.begun) is foreseen
 
 
 # --- failing closed

@@ -93,6 +93,90 @@ def test_who_cannot_wait_is_told_so_and_the_late_answer_is_nobodys(scanners: Sca
     assert find(scanners, b"secret", b"none") == [[Match("found", "secret", "high", 0, 6)], []]
 
 
+def begun(scanners: Scanners, *texts: bytes) -> tuple[list[Subject], Budget]:
+    """Subjects that somebody looks at already, and a budget that takes over what he finds."""
+    if not scanners._begun:
+        scanners.load()  # those that have ended
+    subjects = [Subject(text, clean=True) for text in texts]
+    ahead = scanners.begin(subjects, ())
+    assert ahead is not None
+    return subjects, Budget(30, begun=ahead)
+
+
+def tasks(scanners: Scanners) -> int:
+    """How many the scanners that live were given."""
+    alive = [*scanners._idle.queue, *scanners._begun.values()]
+    return sum(scanner._number for scanner in alive if scanner is not None)
+
+
+def test_what_was_begun_is_taken_over_and_looked_at_once(scanners: Scanners) -> None:
+    subjects, budget = begun(scanners, b"a secret", b"none")
+    given = tasks(scanners)
+    assert scanners.find_all(subjects, budget) == [(Match("found", "secret", "high", 2, 8),), ()]
+    assert tasks(scanners) == given
+
+
+@pytest.mark.parametrize(
+    ("other", "given"),
+    [
+        (Subject(b"no", clean=True), ()),
+        (Subject(b"secret", clean=False), ()),
+        (Subject(b"secret", clean=True, name="a.txt"), ()),
+        (Subject(b"secret", clean=True), (b"value",)),
+    ],
+)
+def test_what_was_begun_for_anything_else_is_nobodys(
+    scanners: Scanners, other: Subject, given: tuple[bytes, ...]
+) -> None:
+    alone = scanners.find_all([other], Budget(30, given=given))
+    _, budget = begun(scanners, b"secret")
+    before = tasks(scanners)
+    asked = Budget(30, given=given, begun=budget.begun)
+    assert scanners.find_all([other], asked) == alone
+    assert tasks(scanners) == before + 1
+    assert not scanners._begun
+
+
+def test_one_that_looks_ahead_keeps_nobody_waiting(scanners: Scanners) -> None:
+    ahead = [begun(scanners, b"none %d" % number) for number in range(2)]
+    assert scanners.begin([Subject(b"third", clean=True)], ()) is None, "all are at work"
+    assert find(scanners, b"secret") != [[]]
+    with pytest.raises(NotYet):
+        scanners.find_all([Subject(b"sleep", clean=True)], Budget(30, patience=0.0))
+    for subjects, budget in ahead:
+        assert scanners.find_all(subjects, budget) == [()]
+    assert scanners._idle.qsize() == 2
+
+
+@pytest.mark.parametrize("word", [b"crash", b"leave"])
+def test_one_that_ends_of_what_was_begun_harms_no_other_call(
+    scanners: Scanners, word: bytes
+) -> None:
+    subjects, budget = begun(scanners, word)
+    with pytest.raises(Withhold):
+        scanners.find_all(subjects, budget)
+    ahead = [begun(scanners, word)[1].begun for _ in range(2)]
+    for dying in list(scanners._begun.values()):
+        assert select.select([dying._sock], [], [], 30)[0], "it has ended"
+    for one in ahead:
+        assert one is not None
+        one.close()
+    assert find(scanners, b"secret") != [[]]
+    served = scanners._idle.get_nowait()
+    assert find(scanners, b"none") == [[]], "of the other one, too"
+    scanners._idle.put(served)
+
+
+def test_what_is_not_wanted_any_more_gives_its_scanner_back(scanners: Scanners) -> None:
+    for _ in range(5):
+        _, budget = begun(scanners, b"secret")
+        assert budget.begun is not None
+        budget.begun.close()
+        budget.begun.close()
+    assert scanners._idle.qsize() == 2
+    assert find(scanners, b"none") == [[]]
+
+
 def test_it_can_reach_nothing(scanners: Scanners) -> None:
     assert find(scanners, b"reach") == [[]]
     assert not Path("/tmp/fumehood-scan-was-here").exists()
