@@ -178,7 +178,9 @@ class Ready:
         self.sandbox.opened.remove_done_callback(self._start_ahead)
 
     def discard(self) -> None:
-        """Give up a sandbox that no invocation will use."""
+        """Give up a sandbox that no invocation will use. From now on its program's end is our
+        doing: that of its input may reach it before the kill does."""
+        self._used = self._used or self.alive
         self._let_go()
         self.sandbox.kill()
         self.pipes.close_ours()

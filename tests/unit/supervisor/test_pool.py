@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from fumehood.launcher.client import LauncherClient, Sandbox
-from fumehood.launcher.messages import Kill, ToLauncher
+from fumehood.launcher.client import End, LauncherClient, Sandbox
+from fumehood.launcher.messages import EndedMessage, Kill, Start, ToLauncher
 from fumehood.model.plan import Plan
 from fumehood.supervisor import pool as pools
 from fumehood.supervisor.leases import Leases
@@ -18,6 +18,7 @@ from fumehood.supervisor.pool import Pool, Ready
 from support.launcher import plan
 
 TOOL = "sha384:tool"
+ENDED = (0.0, 0, 1, 0, ())
 MOST_EACH = 4
 
 
@@ -228,6 +229,28 @@ def test_an_old_one_is_replaced(play: Callable[..., None]) -> None:
         assert Kill(waiting.name) in scene.launcher.told
         assert scene.pool.ready == 1
         assert scene.launcher.opened[-1] is not waiting
+
+    play(act)
+
+
+def test_an_old_one_whose_program_ends_with_its_pipes_is_no_reason_against_its_tool(
+    play: Callable[..., None],
+) -> None:
+    """The kill and the end of its input race: a tool that reads to the end may win."""
+
+    async def act(scene: Scene) -> None:
+        scene.call(10.0, warm="started")
+        await scene.pause()
+        waiting = scene.launcher.opened[-1]
+        await asyncio.sleep(0)
+        assert Start(waiting.name, begin=False) in scene.launcher.told
+        scene.clock.now += pools.RECYCLE_SECONDS
+        scene.pool._shelves[plan().digest()].called = scene.clock.now
+        scene.pool._tend()
+        assert Kill(waiting.name) in scene.launcher.told
+        waiting.ended.set_result(End(EndedMessage(waiting.name, 0, None, True, *ENDED), []))
+        await asyncio.sleep(0)
+        assert scene.pool.unfit(TOOL) == ""
 
     play(act)
 
