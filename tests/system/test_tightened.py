@@ -19,6 +19,7 @@ CONFIG = {
     "accounts": {"first": 1_956_000_000, "count": 400},
     "callers": {"users": [*EACH]},
     "rates": {"caller": "30/h"},
+    "tighten_at": 10,
     "per_caller": 8,
 }
 BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
