@@ -168,11 +168,13 @@ class Docker:
     # --- for the launcher
 
     def warm(self) -> None:
-        """Find the daemon and load the image that most tools use, before anybody waits for it.
+        """Find the daemon, load the image that most tools use, before anybody waits for it, and
+        remove copies of images that the store no longer has.
         Without a daemon every call tells what is missing, so nothing is said here."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         with contextlib.suppress(EngineError), contextlib.closing(self.link.api()) as api:
             self.images.get(api, HOST)
+            self.images.forget_removed(api)
 
     def child_changed(self) -> None:
         """Some traced process stopped or ended; the sandboxes find out whose. Any thread."""

@@ -62,6 +62,29 @@ class Ending:
     exit_code: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeldImage:
+    """An image as Docker has it.
+
+    environment: names that it sets. layers: digests of the archives that it is made of. plain: it
+    sets nothing that a container would take over, but for labels.
+    """
+
+    identity: str
+    environment: tuple[str, ...]
+    volumes: bool
+    layers: tuple[str, ...]
+    tags: tuple[str, ...]
+    plain: bool
+
+
+_TAKEN_OVER: Final = (
+    "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "OnBuild", "Shell", "StopSignal",
+    "User", "Volumes", "WorkingDir",
+)  # fmt: skip
+"""What of an image's configuration a container takes over where it is not told otherwise."""
+
+
 class Api:
     """One caller's connection to a daemon; not to be shared between threads."""
 
@@ -130,25 +153,44 @@ class Api:
 
     # --- images
 
-    def image(self, identity: str) -> tuple[str, ...] | None:
-        """Names of the environment that an image sets, by its ID; None: there is no such image.
-
-        Raises:
-            EngineError: control `image`, when it declares volumes, which no plan asks for.
-        """
+    def image(self, identity: str) -> HeldImage | None:
+        """An image by its ID or tag; None: there is no such image."""
         with self._within(QUICK_SECONDS, "inspect image"):
             try:
-                config = self._client.inspect_image(identity)["Config"] or {}
+                found = self._client.inspect_image(identity)
             except docker.errors.ImageNotFound:
                 return None
-        if config.get("Volumes"):
-            raise EngineError("the image declares volumes", control="image", detail=identity)
-        return tuple(str(item).split("=")[0] for item in config.get("Env") or ())
+            config = found.get("Config") or {}
+            return HeldImage(
+                identity=str(found["Id"]),
+                environment=tuple(str(item).split("=")[0] for item in config.get("Env") or ()),
+                volumes=bool(config.get("Volumes")),
+                layers=tuple(str(item) for item in found["RootFS"].get("Layers") or ()),
+                tags=tuple(str(item) for item in found.get("RepoTags") or ()),
+                plain=not any(config.get(key) for key in _TAKEN_OVER),
+            )
 
-    def images_labelled(self, label: str) -> list[str]:
-        """IDs of the images with a label, the newest first."""
+    def images_labelled(self, label: str) -> dict[str, str]:
+        """ID to the label's value, of every image that has the label, the newest first. An image
+        that somebody makes of a container of ours has it too, and hides ours unless asked for all.
+        """
         with self._within(QUICK_SECONDS, "images"):
-            return [str(item["Id"]) for item in self._client.images(filters={"label": label})]
+            found = self._client.images(all=True, filters={"label": label})
+            return {str(item["Id"]): str(item["Labels"].get(label, "")) for item in found}
+
+    def tags(self, repository: str) -> list[str]:
+        """Every tag of a repository, as `repository:tag`."""
+        with self._within(QUICK_SECONDS, "images"):
+            return [
+                str(tag)
+                for item in self._client.images(name=repository)
+                for tag in item.get("RepoTags") or ()
+                if str(tag).startswith(f"{repository}:")
+            ]
+
+    def tag(self, identity: str, repository: str, tag: str) -> None:
+        with self._within(QUICK_SECONDS, "tag"):
+            self._client.tag(identity, repository, tag)
 
     def load_image(self, archive: IO[bytes]) -> None:
         """`docker load`."""
@@ -169,7 +211,8 @@ class Api:
         raise EngineError("Docker did not import the image", control="image", detail=str(answer))
 
     def remove_image(self, identity: str) -> None:
-        """Remove an image; one that is in use, or gone, stays as it is."""
+        """Remove an image by ID, or a tag, and the image with its last tag; one that is in use, or
+        gone, stays as it is."""
         with contextlib.suppress(EngineError), self._within(QUICK_SECONDS, "remove image"):
             self._client.remove_image(identity)
 
