@@ -105,10 +105,11 @@ def _chained(directory: Path, trust: Trust, *, whole: bool, processes: int) -> R
         if head is None or not _passed_by(head, segments):  # or a segment was begun between
             break
     if head is None:
-        defect = None
-        if segments or base or not no_head(directory):
-            defect = Defect("head", "head", 0, "the head is missing or was edited")
-        return Report(0, len(segments), last, defect)
+        # Not even an empty log is without one: whoever removes all files must not pass for nothing.
+        said = "the head is missing or was edited"
+        if not segments and base is None and no_head(directory):
+            said = "there is none: no log was begun here, or all of it was removed"
+        return Report(0, len(segments), last, Defect("head", "head", 0, said))
     walk = Walk(trust, head, base, last=last, most=len(segments))
     walk.begin()
     if whole and base is not None and walk.defect is None:

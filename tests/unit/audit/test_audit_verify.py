@@ -129,6 +129,16 @@ def test_a_missing_or_edited_head_is_named(copy: Path) -> None:
     assert verify(copy).first_bad is not None
 
 
+def test_a_folder_from_which_all_was_removed_is_no_whole_log(copy: Path, tmp_path: Path) -> None:
+    for path in copy.iterdir():
+        path.unlink()
+    bad = verify(copy).first_bad
+    assert bad is not None
+    assert (bad.kind, "all of it was removed" in bad.message) == ("head", True)
+    AuditLog.open(tmp_path / "begun", KEYS).close()
+    assert verify(tmp_path / "begun").ok
+
+
 def test_two_histories_of_one_key_do_not_mix(copy: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     with AuditLog.open(other, KEYS, segment_bytes=2500) as log:
