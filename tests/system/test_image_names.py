@@ -124,10 +124,13 @@ def test_an_image_that_any_version_names_is_in_use(archives: dict[str, Path], ho
     assert add(hood, "tool", "three", **changed) == "pending"
     assert add(hood, "other", "four") == "active"
     hood.cli("tool", "remove", "other", check=True)
-    for name in ("one", "two", "three"):
-        refused = hood.cli("image", "remove", name)
-        assert refused.returncode == 1, refused.stdout
-        assert "a registered tool uses" in refused.stderr
+    for running in (True, False):
+        if not running:
+            assert hood.stop() == 0
+        for name in ("one", "two", "three"):
+            refused = hood.cli("image", "remove", name)
+            assert refused.returncode == 1, refused.stdout
+            assert "a registered tool uses" in refused.stderr
     hood.cli("image", "remove", "four", check=True)
 
 

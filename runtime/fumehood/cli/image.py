@@ -270,7 +270,16 @@ def _manifests(path: Path) -> list[str]:
         return []
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2.0)) as catalog:
-            rows = catalog.execute("SELECT manifest FROM tools").fetchall()
+            # Of every table that has them, whichever version made the catalog.
+            tables = catalog.execute(
+                "SELECT m.name FROM sqlite_schema m, pragma_table_info(m.name) c"
+                " WHERE m.type = 'table' AND c.name = 'manifest'"
+            ).fetchall()
+            rows = [
+                row
+                for (table_name,) in tables
+                for row in catalog.execute(f'SELECT manifest FROM "{table_name}"')  # noqa: S608
+            ]
     except sqlite3.Error as error:
         raise ImageError(
             "the catalog cannot be read, so nobody knows which tools use the image",
