@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,8 @@ CPU_MILLIS: Final = 2000
 ANSWER_SECONDS: Final = 60.0
 """Beyond the program's own time: for the sandbox to be made, and to be gone."""
 MAX_ANSWER: Final = 256 * 1024
+MAX_NAMED: Final = 9
+"""Lines in which pip names packages; three for one whose hash is wrong."""
 
 
 def fetcher(config: Config) -> Fetcher:
@@ -59,9 +62,18 @@ def fetcher(config: Config) -> Fetcher:
 
 
 def _why(said: str) -> str:
-    """pip marks what is wrong and then goes on, with the hash that it got, for one."""
-    wrong = [line for line in said.splitlines() if line.startswith("ERROR: ")]
-    return last_line((wrong[-1] if wrong else said).encode())
+    """pip marks what is wrong, and then says of which packages, indented; of a fault of its own it
+    marks nothing but that there was one, and says last what."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    marked = [number for number, line in enumerate(lines) if line.startswith("ERROR: ")]
+    if not marked or lines[marked[-1]].rstrip() == "ERROR: Exception:":
+        return last_line(said.encode())
+    first = marked[-1]
+    named = list(takewhile(lambda line: line[0].isspace(), lines[first + 1 :]))
+    told = [last_line(line.encode()) for line in (lines[first], *named[:MAX_NAMED])]
+    if len(named) > MAX_NAMED:
+        told.append(f"and {len(named) - MAX_NAMED} lines more")
+    return told[0] if len(told) == 1 else f"{told[0]} {'; '.join(told[1:])}"
 
 
 def _hand_over(work: Path, uid: int, gid: int) -> None:

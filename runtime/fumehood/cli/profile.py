@@ -9,7 +9,10 @@ import json
 import os
 import re
 import secrets
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -17,7 +20,7 @@ import typer
 
 from fumehood.cli.complete import tool_names
 from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
-from fumehood.cli.present import note, out, out_json, say, show_error, table
+from fumehood.cli.present import is_terminal, note, out, out_json, say, show_error, table
 from fumehood.errors import ConfigError, EngineError, ExitStatus, UsageError
 from fumehood.kernel import profile_files, seccomp
 from fumehood.kernel import seccomp_learning as learning
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_RUNS: Final = 100
 SHOWN_CASES: Final = 3
+SHOWN_WIDTHS: Final = (24, 48, 36, 48)
+"""Columns of `profile show` in a pipe."""
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 app = typer.Typer(no_args_is_help=True, help="Look at, check, compare and learn seccomp profiles.")
@@ -117,7 +122,7 @@ def show(name: ProfileArgument, as_json: JsonOption = False, config: ConfigOptio
         out_json({"name": profile.name, "digest": profile.digest, "document": _document(profile)})
         return
     out(f"{profile.name}  {profile.digest}\n{profile.comment}\n\n")
-    rows = [
+    rows: list[Sequence[str]] = [
         (
             learning.describe(rule.action),
             " ".join(rule.names),
@@ -127,7 +132,18 @@ def show(name: ProfileArgument, as_json: JsonOption = False, config: ConfigOptio
         for rule in profile.rules
     ]
     rows.append((learning.describe(profile.default), "(all others)", "", ""))
+    if not is_terminal(sys.stdout):  # where it is one, the table is wrapped to its width
+        rows = [line for row in rows for line in _wrapped(row)]
     table(("ANSWER", "CALLS", "IF", "WHY"), rows)
+
+
+def _wrapped(row: Sequence[str]) -> list[Sequence[str]]:
+    """A row as several, none of which is wider than SHOWN_WIDTHS, words kept whole."""
+    cells = [
+        textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)
+        for cell, width in zip(row, SHOWN_WIDTHS, strict=True)
+    ]
+    return list(zip_longest(*cells, fillvalue=""))
 
 
 def _document(profile: Profile) -> object:

@@ -26,6 +26,17 @@ _REQUIREMENT = re.compile(
     r" ?== ?(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]{0,63})"
     r"( ?;(?P<marker>[A-Za-z0-9_.<>=!~'\"() ,-]{1,512}))?\Z"
 )
+_MARKER_VARIABLES: Final = frozenset(
+    (
+        "implementation_name", "implementation_version", "os_name", "platform_machine",
+        "platform_python_implementation", "platform_release", "platform_system",
+        "platform_version", "python_full_version", "python_version", "sys_platform",
+        # What setuptools took before PEP 508, and pip still does.
+        "os.name", "platform.machine", "platform.python_implementation", "platform.version",
+        "python_implementation", "sys.platform",
+    )
+)  # fmt: skip
+"""Of PEP 508, without `extra`, which says nothing of a requirement that nobody requires."""
 _REMEDY = "write it with `pip-compile --generate-hashes`, or `uv pip compile --generate-hashes`"
 
 
@@ -105,6 +116,7 @@ def _requirement(line: str, number: int) -> tuple[Requirement, str]:
             f"requirements, line {number}: {text[:80]!r} is not NAME==VERSION",
             f"options, URLs and ranges are refused; {_REMEDY}",
         )
+    _check_marker(found["marker"] or "", number)
     digests = sorted({match[1] for match in hashes if match is not None})
     if not digests or None in hashes:
         raise ImageError(
@@ -113,3 +125,14 @@ def _requirement(line: str, number: int) -> tuple[Requirement, str]:
         )
     name = re.sub(r"[-_.]+", "-", found["name"]).lower()  # PEP 503
     return Requirement(text, tuple(digests)), name
+
+
+def _check_marker(marker: str, number: int) -> None:
+    """pip ends with a traceback over a name that it does not know."""
+    words = re.findall(r"[A-Za-z_][A-Za-z0-9_.]*", re.sub(r"'[^']*'|\"[^\"]*\"", " ", marker))
+    for word in words:
+        if word not in _MARKER_VARIABLES and word not in ("and", "or", "in", "not"):
+            raise ImageError(
+                f"requirements, line {number}: {word[:40]!r} is no variable of a marker (PEP 508)",
+                "such are python_version, sys_platform, platform_machine",
+            )

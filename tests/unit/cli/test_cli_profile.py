@@ -39,8 +39,14 @@ def test_list_names_the_shipped_ones(cli: Cli) -> None:
 def test_show_prints_every_reason(cli: Cli) -> None:
     said = cli("profile", "show", "strict")
     assert (said.status, said.err) == (0, "")
+    lines = said.out.splitlines()
+    (head,) = (number for number, line in enumerate(lines) if line.startswith("ANSWER"))
+    reasons = " ".join(line[lines[head].index("WHY") :].strip() for line in lines[head:])
+    calls = " ".join(said.out.split())
     for group in json.loads(STRICT.read_text())["syscalls"]:
-        assert group.get("comment", "") in said.out
+        assert group.get("comment", "") in reasons
+        assert all(name in calls for name in group["names"])
+    assert max(len(line) for line in lines[head:]) <= 170
     document = json.loads(cli("profile", "show", "strict", "--json").out)["document"]
     assert document == json.loads(STRICT.read_text())
 

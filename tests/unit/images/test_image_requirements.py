@@ -77,3 +77,27 @@ def test_nothing_crashes_it(text: str) -> None:
     except ImageError:
         return
     assert all(item.hashes for item in found)
+
+
+@pytest.mark.parametrize(
+    ("marker", "name"),
+    [
+        ("nosuch == '1'", "nosuch"),
+        ('python_version > "3" and (os_nam == "posix")', "os_nam"),
+        ("extra == 'more'", "extra"),
+    ],
+)
+def test_an_unknown_variable_of_a_marker_is_named(marker: str, name: str) -> None:
+    with pytest.raises(ImageError, match=f"line 1: '{name}' is no variable of a marker"):
+        parse(f"a==1 ; {marker} --hash=sha256:{A}\n")
+
+
+def test_every_variable_that_pip_knows_is_taken() -> None:
+    markers = (
+        "python_version >= '3.8' and sys_platform in 'linux x'",
+        "'linux' not in sys.platform or platform_machine == 'x86_64'",
+        "(implementation_name == 'cpython') and os_name == \"nosuch 'thing'\"",
+    )
+    for marker in markers:
+        (one,) = parse(f"a==1 ; {marker} --hash=sha256:{A}\n")
+        assert one.text.endswith(marker)
