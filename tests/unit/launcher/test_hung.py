@@ -156,7 +156,7 @@ def test_a_call_is_answered_when_its_hung_launcher_is_gone(
 
         Launchers({"bubblewrap": scene.client}).on_hung(kill)
         ready = Ready(sandbox, pipes, ahead=None)
-        call = invocation._Invocation(ready, 0.0, journal, cast("Live", Watcher()))
+        call = invocation._Invocation(ready, 0.0, journal, cast("Live", Watcher()), lambda *_: None)
         run = await call.run(b"{}")
         assert run.outcome.status == "engine_error"
         assert order == ["killed bubblewrap", "dead"]
