@@ -24,7 +24,8 @@ from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, cgroup_sweep, libc, proc, profile_files, seccomp
 from fumehood.launcher import tool_trees
 from fumehood.launcher.denials import Denials
-from fumehood.launcher.loop import Launcher, serve
+from fumehood.launcher.entry import serve
+from fumehood.launcher.loop import Launcher
 from fumehood.model.plan import Ceilings, DockerLaunch
 
 _KEEP: Final = frozenset(
@@ -48,7 +49,7 @@ its program, which was then seized too late (1 of 100 calls on two busy cores)."
 
 
 def main(argv: list[str]) -> int:
-    """See `launcher.loop.serve`."""
+    """See `launcher.entry.serve`."""
     return serve(argv, DockerLaunch, prepare)
 
 

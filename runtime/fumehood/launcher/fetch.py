@@ -39,9 +39,9 @@ from fumehood.kernel import (
     rootfs,
     seccomp,
 )
+from fumehood.launcher.entry import keep_descriptors
 from fumehood.launcher.fetch_disk import Disk
 from fumehood.launcher.fetch_proof import shared_namespaces, wrong_descriptors, wrong_mounts
-from fumehood.launcher.loop import keep_descriptors
 from fumehood.model.codec import decode, encode
 from fumehood.model.plan import Limits
 

@@ -25,7 +25,7 @@ from fumehood.errors import ConfigError, EngineError, ExitStatus, ProtocolError
 from fumehood.kernel import cgroup, cgroup_sweep, libc, proc, rootfs
 from fumehood.launcher import messages as m
 from fumehood.launcher import sealing
-from fumehood.launcher.loop import (
+from fumehood.launcher.entry import (
     CANNOT_START,
     CANNOT_START_STATUSES,
     code_paths,

@@ -8,18 +8,15 @@ supervisor is gone (end of file) it kills every sandbox and ends.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import socket
 import stat
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from collections.abc import Callable
+from typing import Literal
 
 import fumehood
 from fumehood.engines.protocol import (
@@ -33,13 +30,13 @@ from fumehood.engines.protocol import (
     Sandbox,
     Started,
 )
-from fumehood.errors import EngineError, ExitStatus, FumehoodError, PlanRefused, ProtocolError
+from fumehood.errors import EngineError, FumehoodError, PlanRefused, ProtocolError
 from fumehood.launcher import ceilings as ceiling
 from fumehood.launcher import messages as m
 from fumehood.launcher.budget import CpuBudget
 from fumehood.launcher.denials import SETTLE_SECONDS, Denials
 from fumehood.launcher.look import Looks
-from fumehood.model.codec import decode
+from fumehood.launcher.running import Running
 from fumehood.model.plan import Ceilings, Plan
 
 DEADLINE_GRACE_SECONDS = 5.0
@@ -51,44 +48,12 @@ IDLE_SECONDS = 900.0
 """An opened sandbox that is never started is killed after this time."""
 MAX_QUEUED = 4096
 """Messages waiting for a supervisor that does not read; one more, and it counts as dead."""
-CANNOT_START = ExitStatus.ENGINE
-CANNOT_START_STATUSES = frozenset({ExitStatus.USAGE, ExitStatus.ENGINE})
-"""Of a launcher that would fail the same way again."""
 MAX_SPENT = 16
 """Ended sandboxes whose remains wait until there is nothing more urgent."""
 REST_SECONDS = 0.008
 """Nothing came for so long: an unmount waits for an RCU grace period (0.3 ms on an idle host, 3 ms
 on a busy one), which the next of several calls in a row would wait for."""
 _POLL_SECONDS = 0.001
-S = TypeVar("S")
-
-
-@dataclass(slots=True)
-class Running:
-    """A sandbox and when it must be dead. asked: it was told to end, and `grace` runs.
-
-    begun: its one call has come. started: its tool was told to start. ahead_until: the tool runs
-    ahead of its call, no longer than this. failed: the supervisor was told so already, and hears no
-    more of it. frozen_until: it stands still for the recorded calls that it made; 0: it does not.
-    frozen_since: when that began, and held_seconds how long it did before, since its call began.
-    """
-
-    sandbox: Sandbox
-    uid: int
-    timeout: float
-    deadline: float
-    grace: float
-    asked: bool = False
-    budget: CpuBudget | None = None
-    stopped: Literal["", "cpu_time", "timeout"] = ""
-    begun: bool = False
-    started: bool = False
-    ahead_until: float = 0.0
-    failed: bool = False
-    frozen_until: float = 0.0
-    frozen_since: float = 0.0
-    held_seconds: float = 0.0
-    watched: dict[int, int] = field(default_factory=dict)
 
 
 class Launcher:
@@ -196,15 +161,9 @@ class Launcher:
             if running is None or running.frozen_until or name in self._settling:
                 continue
             if not running.asked:
-                self._freeze(running)
+                running.freeze(until=self._denials.second_over)
             elif self._denials.unforgivable(name):
                 self._stop(running, name, "")
-
-    def _freeze(self, running: Running) -> None:
-        running.frozen_until = self._denials.second_over
-        running.frozen_since = time.monotonic()
-        if not running.sandbox.freeze(frozen=True):  # its engine or host cannot
-            running.frozen_since = 0.0
 
     def _let_go(self) -> None:
         now = time.monotonic()
@@ -212,19 +171,7 @@ class Launcher:
             if not running.frozen_until or now < running.frozen_until:
                 continue
             if not self._looks.kill_after(name, kill=False):  # a look lets it go on itself
-                self._thaw(running)
-
-    def _thaw(self, running: Running) -> None:
-        if running.frozen_until:
-            running.held_seconds = self._held(running)
-            running.frozen_until = running.frozen_since = 0.0
-            running.sandbox.freeze(frozen=False)
-
-    @staticmethod
-    def _held(running: Running) -> float:
-        """Seconds that it stood still so far."""
-        since = running.frozen_since
-        return running.held_seconds + (time.monotonic() - since if since else 0.0)
+                running.thaw()
 
     def _wait_seconds(self) -> float:
         due = min((item.sandbox.due for item in self._running.values()), default=NEVER)
@@ -314,7 +261,8 @@ class Launcher:
                 running.sandbox.begin(ahead=True)
                 self._denials.began(sandbox)
                 self._send(m.BegunMessage(message.sandbox))
-            elif isinstance(message, m.Start) and not message.begin:
+                return  # it waits as before
+            if isinstance(message, m.Start) and not message.begin:
                 running.ahead_until = time.monotonic() + IDLE_SECONDS
                 running.deadline = time.monotonic() + AHEAD_CHECK_SECONDS
             if isinstance(message, m.Start):
@@ -336,7 +284,7 @@ class Launcher:
         if running.begun:
             raise ProtocolError("a sandbox is used for one call")
         running.begun = True
-        self._thaw(running)
+        running.thaw()
         running.held_seconds = 0.0
         running.ahead_until = 0.0
         running.deadline = time.monotonic() + running.timeout
@@ -528,7 +476,7 @@ class Launcher:
                     for item in event.artifacts
                 ),
                 counters=event.counters,
-                held_seconds=round(self._held(self._running[name]), 6),
+                held_seconds=round(self._running[name].held, 6),
                 stopped=self._running[name].stopped,
                 syscalls=self._denials.ended(name, killed=event.signal == signal.SIGSYS, late=late),
             ),
@@ -566,7 +514,7 @@ class Launcher:
         again changes nothing."""
         if running.asked:
             return
-        self._thaw(running)  # or it would not hear of it
+        running.thaw()  # or it would not hear of it
         self._denials.forgive(name)
         running.asked = running.sandbox.terminate()
         if running.asked:
@@ -613,65 +561,3 @@ class Launcher:
             self._blocked = blocked
             events = select.EPOLLIN | (select.EPOLLOUT if blocked else 0)
             self._epoll.modify(self._channel.fileno(), events)
-
-
-# --- becoming a launcher
-
-
-def serve(
-    argv: list[str],
-    settings: type[S],
-    prepare: Callable[[socket.socket, S], tuple[Launcher, str, int]],
-) -> int:
-    """`MODULE CHANNEL_FD SETTINGS_FD`: descriptors of the seqpacket socket and the settings.
-
-    prepare: makes the engine and gives up privileges; returns the launcher, the cgroup mode and
-    how many dead instances were swept.
-    """
-    keep_descriptors(int(word) for word in argv)
-    channel = socket.socket(fileno=int(argv[0]))
-    with os.fdopen(int(argv[1]), "rb") as file:
-        given = decode(settings, json.load(file))
-    try:
-        launcher, mode, swept = prepare(channel, given)
-    except (FumehoodError, OSError) as error:
-        return _told(error)
-    launcher.hello(cgroup_mode=mode, swept=swept)
-    launcher.run()
-    return 0
-
-
-def _told(error: FumehoodError | OSError) -> int:
-    """Say why this launcher cannot start, as the command line would; the exit status."""
-    if isinstance(error, OSError):
-        sys.stderr.write(f"error: the launcher cannot start: {error}\n")
-        return CANNOT_START
-    sys.stderr.write(f"error: {error.cause}\n")
-    if error.remedy:
-        sys.stderr.write(f"remedy: {error.remedy}\n")
-    return error.exit_status if error.exit_status in CANNOT_START_STATUSES else CANNOT_START
-
-
-def keep_descriptors(wanted: Iterable[int]) -> None:
-    """Close whatever else was inherited, and let nothing be inherited from here.
-
-    bubblewrap passes descriptors on to the tool: one on the host's root would list the host.
-    What is opened later is close-on-exec (PEP 446, MSG_CMSG_CLOEXEC).
-    """
-    keep = {0, 1, 2, *wanted}
-    for name in os.listdir("/proc/self/fd"):
-        fd = int(name)
-        if fd not in keep:
-            with contextlib.suppress(OSError):  # the listing's own descriptor is gone already
-                os.close(fd)
-        elif fd > 2:
-            os.set_inheritable(fd, False)
-
-
-def code_paths() -> list[str]:
-    """Directories outside /usr that this interpreter still loads code from."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(fumehood.__file__)))
-    # Without `site` a virtual environment is not in sys.prefix; its interpreter tells it.
-    environment = os.path.dirname(os.path.dirname(sys.executable))
-    candidates = [package, sys.base_prefix, environment]
-    return sorted({path for path in candidates if not path.startswith("/usr/") and path != "/usr"})

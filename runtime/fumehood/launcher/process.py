@@ -28,7 +28,8 @@ from fumehood.kernel import (
 from fumehood.kernel.seccomp_logged import Pair
 from fumehood.launcher import image_trees, tool_trees
 from fumehood.launcher.denials import Denials
-from fumehood.launcher.loop import Launcher, code_paths, serve
+from fumehood.launcher.entry import code_paths, serve
+from fumehood.launcher.loop import Launcher
 from fumehood.model.plan import Ceilings
 
 BASE = "/fumehood"
@@ -54,7 +55,7 @@ _SANDBOX_RLIMITS = (
 
 
 def main(argv: list[str]) -> int:
-    """See `launcher.loop.serve`."""
+    """See `launcher.entry.serve`."""
     return serve(argv, Ceilings, prepare)
 
 

@@ -28,7 +28,7 @@ from fumehood.errors import CatalogError, EngineError, ExitStatus, ProtocolError
 from fumehood.kernel import fsverity, libc, rootfs
 from fumehood.launcher import messages as m
 from fumehood.launcher import sealing
-from fumehood.launcher.loop import code_paths, keep_descriptors
+from fumehood.launcher.entry import code_paths, keep_descriptors
 from fumehood.launcher.tool_trees import DIRECTORY, open_store
 from fumehood.model.codec import decode
 from fumehood.model.tree import (

@@ -13,7 +13,8 @@ import pytest
 
 from fumehood.engines.protocol import NEVER, NOW
 from fumehood.launcher.denials import Denials
-from fumehood.launcher.loop import Launcher, Running
+from fumehood.launcher.loop import Launcher
+from fumehood.launcher.running import Running
 
 QUIET = SimpleNamespace(due=NEVER, descriptors=(), writable=())
 
