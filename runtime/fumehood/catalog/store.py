@@ -275,6 +275,12 @@ class Catalog:
         """
         tool = self.one_of(name, version, by)
         if tool.state == ACTIVE:
+            if submitted := [one.added_by for one in self.submitted(name, version)]:
+                raise CatalogError(
+                    f"{name} {version} is the version that is called; "
+                    f"{', '.join(submitted)} submitted it, too",
+                    "say with --by whose submission is meant",
+                )
             return tool
         sound = self._shelves.is_sound(tool.files)  # reads all of it: not under the lock
         with self._lock, translated(self._directory):

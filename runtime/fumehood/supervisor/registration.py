@@ -224,9 +224,12 @@ class Registration:
         return current if same else None
 
     def _knows(self, caller: Caller, manifest: Manifest) -> bool:
-        """Whether who is no operator may call a tool of this name, and so knows what it is."""
+        """Whether who is no operator may call this very version, and so knows what it is. Of other
+        versions of a tool that they may call they know nothing."""
         current = self.catalog.get(manifest.name)
-        return current is not None and self.admission.authorizer.may_call(caller, current)
+        if current is None or current.manifest.version != manifest.version:
+            return False
+        return self.admission.authorizer.may_call(caller, current)
 
     async def _looked_at(self, one: _Adding, tree: str | None) -> _Looked:
         """Whether an operator has to approve the version, and what is to be said of it.

@@ -152,6 +152,22 @@ def test_who_may_call_a_tool_is_told_openly_that_its_version_is_taken(catalog: F
     asyncio.run(asyncio.wait_for(test(), 60))
 
 
+def test_who_may_call_one_version_learns_nothing_of_the_others(catalog: Filled) -> None:
+    rules = [{"effect": "allow", "who": ["ann"], "versions": ["2.*"]}]
+
+    async def test() -> None:
+        house = House(catalog, rules=rules)
+        await add(house, OPERATOR)
+        await add(house, OPERATOR, version="2.0.0")
+        other = {"main.py": ToolFile(b"other", executable=False)}
+        said = {told(await add(house, ANN, other, version=one)) for one in ("1.0.0", "1.5.0")}
+        assert len(said) == 1
+        with pytest.raises(CatalogError, match="registered with other content"):
+            await add(house, ANN, other, version="2.0.0")
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
 def signed(key: SigningKey, files: dict[str, ToolFile], **changes: object) -> dict[str, Any]:
     made = document(run__command=["cat"], **changes)
     subject = Subject(made["name"], made["version"], signed_digests(json.dumps(made), files))
