@@ -35,6 +35,7 @@ class Here:
             return self._vault.keep(fd, replace=replace)
         finally:
             os.close(fd)
+            self._vault.clear()
 
     def discard(self, names: Iterable[str]) -> None:
         for name in names:

@@ -67,7 +67,8 @@ class Vault:
         digest of what was written.
 
         Args:
-            replace: in place of what stands there; or else that stays, which takes as long.
+            replace: in place of what stands there; or else that stays. Either takes as long as
+                where nothing stands: what is not wanted is left for `clear`.
             gone: whether nobody waits for it any more; asked before each file and folder.
 
         Raises:
@@ -80,17 +81,21 @@ class Vault:
         # One at a time: the room that was found is still there when it is taken.
         with self._locked(gone):
             self._tidy()
-            self._check_room(files)
+            try:
+                self._check_room(files)
+            except CatalogError:
+                self.clear()
+                self._check_room(files)
             new = f".new-{secrets.token_hex(8)}"
             os.mkdir(new, 0o700, dir_fd=self._directory)
             try:
                 digest = self._write(new, fd, files, gone)
                 name = digest.removeprefix("sha384:")
                 if replace or not self._has(name):
-                    self._remove(name)
+                    self._put_aside(name)
                     os.rename(new, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
                 else:
-                    self._remove(new)
+                    self._put_aside(new)
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True, dir_fd=self._directory)
                 raise
@@ -103,7 +108,15 @@ class Vault:
         if not STORED.fullmatch(name):
             raise CatalogError("this is not the name of an entry of the store")
         with self._locked(gone):
-            self._remove(name)
+            old = self._put_aside(name)
+        if old:
+            self._delete(old)
+
+    def clear(self) -> None:
+        """Delete what was put aside, by this sealer or by one that was killed; raises OSError."""
+        for name in os.listdir(self._directory):
+            if name.startswith(".old-"):
+                self._delete(name)
 
     @contextlib.contextmanager
     def _locked(self, gone: Callable[[], bool]) -> Iterator[None]:
@@ -125,21 +138,28 @@ class Vault:
             fcntl.flock(self._directory, fcntl.LOCK_UN)
 
     def _tidy(self) -> None:
-        """What a sealer left that was killed; under the lock none is at it any more."""
+        """What a sealer began that was killed; under the lock none is at it any more."""
         for name in os.listdir(self._directory):
-            if name.startswith((".new-", ".old-")):
-                self._remove(name)
+            if name.startswith(".new-"):
+                self._put_aside(name)
 
-    def _remove(self, name: str) -> None:
-        """Renamed first: a half-deleted tree must not stand under a digest."""
+    def _put_aside(self, name: str) -> str:
+        """Under which name it is to be deleted, empty when there is nothing: a half-deleted tree
+        must not stand under a digest."""
         if not self._has(name):
-            return
+            return ""
         old = f".old-{secrets.token_hex(8)}"
         os.rename(name, old, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        if stat.S_ISDIR(os.lstat(old, dir_fd=self._directory).st_mode):
-            shutil.rmtree(old, dir_fd=self._directory)
-        else:
-            os.unlink(old, dir_fd=self._directory)
+        return old
+
+    def _delete(self, old: str) -> None:
+        """Without the lock: another sealer may be at the same, and then has it gone as well."""
+        while self._has(old):
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISDIR(os.lstat(old, dir_fd=self._directory).st_mode):
+                    shutil.rmtree(old, dir_fd=self._directory)
+                else:
+                    os.unlink(old, dir_fd=self._directory)
 
     def _has(self, name: str) -> bool:
         try:
@@ -277,7 +297,14 @@ def _shut_in(given: sealing.Settings) -> int:
 
 
 def serve(channel: socket.socket, vault: Vault) -> None:
-    """Answer each word with one, until end of file."""
+    """Answer each word with one, until end of file; then delete what was put aside meanwhile, for
+    which nobody waits."""
+    _serve(channel, vault)
+    with contextlib.suppress(OSError):  # the catalog finds it when it collects
+        vault.clear()
+
+
+def _serve(channel: socket.socket, vault: Vault) -> None:
     while True:
         data, descriptors = _received(channel)
         if not data:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,12 @@ def vault(store: Path, most_bytes: int = 1 << 40) -> Vault:
 
 
 def keep(store: Path, fd: int) -> str:
+    held = vault(store)
     try:
-        return vault(store).keep(fd)
+        return held.keep(fd)
     finally:
         os.close(fd)
+        held.clear()
 
 
 def test_a_tree_stands_whole_under_the_digest_of_what_was_written(store: Path) -> None:
@@ -96,12 +99,25 @@ def test_what_stands_there_already_may_have_to_stay(store: Path) -> None:
     digest = keep(store, sealing.packed(FILES))
     tree = store / digest.removeprefix("sha384:")
     before = tree.stat().st_ino
-    fd = sealing.packed(FILES)
+    held, fd = vault(store), sealing.packed(FILES)
     try:
-        assert vault(store).keep(fd, replace=False) == digest
+        assert held.keep(fd, replace=False) == digest
     finally:
         os.close(fd)
-    assert (tree.stat().st_ino, len(list(store.iterdir()))) == (before, 1)
+    left = sorted(entry.name for entry in store.iterdir())
+    assert (left[0][:5], left[1:]) == (".old-", [tree.name]), "deleting it would take its time"
+    held.clear()
+    assert (tree.stat().st_ino, [entry.name for entry in store.iterdir()]) == (before, [tree.name])
+
+
+def test_sealers_that_delete_the_same_do_not_fail(store: Path) -> None:
+    for number in range(20):
+        for part in range(40):
+            (store / f".old-{number:016x}" / f"{part}").mkdir(parents=True)
+    with ThreadPoolExecutor(4) as at_once:
+        for cleared in [at_once.submit(vault(store).clear) for _ in range(4)]:
+            cleared.result(60)
+    assert not list(store.iterdir())
 
 
 HOSTILE = {
