@@ -18,6 +18,7 @@ from fumehood.launcher.docker_process import _KEEP
 from fumehood.model.plan import Mount
 from fumehood.resources import profile_directory
 from support.docker import DockerProcess, Engine, docker_launcher, docker_plan
+from support.profiles import ALLOWING
 
 MIB = 1 << 20
 STRICT = seccomp.load_named(str(profile_directory()), "strict")
@@ -180,3 +181,22 @@ def test_no_thread_of_the_launcher_keeps_what_it_does_not_need(containers: Docke
         assert int(fields["CapPrm"], 16) == int(fields["CapEff"], 16) == mask, thread
         assert int(fields["CapBnd"], 16) & ~mask == 0
         assert fields["NoNewPrivs"].strip() == "1"
+
+
+def test_a_profile_that_runc_would_hold_in_part_is_refused(
+    docker_engine: Engine, tmp_path: Path
+) -> None:
+    """runc drops a rule for a call that its libseccomp cannot name; where the profile allows by
+    default the call was then allowed."""
+    own = tmp_path / "profiles"
+    own.mkdir(mode=0o755)
+    (own / "open.json").write_text(ALLOWING)
+    digest = seccomp.load_profile(str(own / "open.json")).digest
+    with docker_launcher(tmp_path, docker_engine, own_profiles=str(own)) as process:
+        ends = process.open("aaaaaaaa-1", docker_plan("cat", seccomp="open", seccomp_digest=digest))
+        end = process.last()
+        assert isinstance(end, m.Refused), end
+        assert (end.code, end.control) == ("plan_refused", "seccomp")
+        assert "allows what it does not name" in end.cause
+        process.talk(ends, b"")
+        assert process.call("bbbbbbbb-2", docker_plan("cat"), b"others run").out == b"others run"

@@ -152,9 +152,11 @@ def start_docker_launcher(
     accepted: tuple[str, ...] = (),
     image_store: str = "",
     socket_path: str = "",
+    own_profiles: str = "",
 ) -> DockerProcess:
     """Start a Docker launcher as root; the caller closes or kills it."""
-    given = ceilings(ACCOUNT, store, limits=limits, accepted=accepted, image_store=image_store)
+    more = {"accepted": accepted, "image_store": image_store, "own_profiles": own_profiles}
+    given = ceilings(ACCOUNT, store, limits=limits, **more)
     settings = DockerLaunch(given, DockerSettings(socket_path or engine.socket, runtimes))
     return started(DockerProcess, "docker_process", settings, store, seconds=40)
 
@@ -168,6 +170,7 @@ def docker_launcher(
     accepted: tuple[str, ...] = (),
     image_store: str = "",
     socket_path: str = "",
+    own_profiles: str = "",
 ) -> Iterator[DockerProcess]:
     """A Docker launcher that is gone, with everything of it, afterwards."""
     process = start_docker_launcher(
@@ -177,6 +180,7 @@ def docker_launcher(
         accepted=accepted,
         image_store=image_store,
         socket_path=socket_path,
+        own_profiles=own_profiles,
     )
     try:
         yield process

@@ -29,3 +29,21 @@ def without(calls: Collection[str], name: str = "compute") -> str:
          "comment": "Denied for a test."},
     ]  # fmt: skip
     return json.dumps(document, indent=2)
+
+
+ALLOWING = json.dumps(
+    {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": []}],
+        "comment": "For a test.",
+        "syscalls": [
+            {
+                "names": ["chroot", "open_tree_attr"],
+                "action": "SCMP_ACT_ERRNO",
+                "errnoRet": 1,
+                "comment": "open_tree_attr (467) is younger than runc's libseccomp.",
+            }
+        ],
+    }
+)
+"""Denies two calls, and nothing else."""

@@ -159,7 +159,8 @@ def check(
     """Check profiles: read strictly, and compiled for every ABI that they are for.
 
     Exit status 1 names what is wrong in the first bad one. A profile that allows a call which the
-    shipped ones answer with a kill (bpf, keyctl and their like) is warned of.
+    shipped ones answer with a kill (bpf, keyctl and their like), or every call that it does not
+    name, is warned of.
     """
     rows: list[dict[str, object]] = []
     compute = seccomp.load_named(str(profile_directory()), "compute")
@@ -171,6 +172,7 @@ def check(
             show_error(error, as_json=as_json)
             raise typer.Exit(ExitStatus.FAILED) from None
         unknown = seccomp.unknown_calls(profile)
+        loose = not profile.default.denies
         open_ = sorted(learning.not_denied(profile, learning.tripwires(compute)))
         rows.append(
             {
@@ -180,15 +182,22 @@ def check(
                 "instructions": sizes,
                 "unknown": list(unknown),
                 "tripwires_allowed": open_,
+                "allows_unnamed": loose,
             }
         )
         if open_ and not as_json:
             note("warning", f"{path} allows what ends a process under compute: {', '.join(open_)}")
+        if loose and not as_json:
+            note(
+                "warning",
+                f"{path} allows what it does not name; containers are refused under such a profile",
+            )
         if not as_json:
             abis = ", ".join(f"{size} instructions for {abi}" for abi, size in sizes.items())
-            out(f"{path}: {'compiles' if open_ else 'fine'}, {abis}\n")
+            out(f"{path}: {'compiles' if open_ or loose else 'fine'}, {abis}\n")
             if unknown:
-                note("note", f"unknown here, so denied: {', '.join(unknown)}")
+                fate = "left to the default, which allows" if loose else "denied"
+                note("note", f"unknown here, so {fate}: {', '.join(unknown)}")
     if as_json:
         out_json(rows)
 

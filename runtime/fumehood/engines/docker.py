@@ -24,7 +24,7 @@ from fumehood.engines.docker_link import Link
 from fumehood.engines.docker_sandbox import DockerSandbox
 from fumehood.engines.docker_scratch import ScratchSpaces
 from fumehood.engines.docker_worker import Broken, Order, Worker
-from fumehood.engines.fit import CONTAINER_REMEDY, container_denied
+from fumehood.engines.fit import CONTAINER_REMEDY
 from fumehood.engines.promises import lacking
 from fumehood.errors import EngineError, PlanRefused
 from fumehood.kernel import cgroup
@@ -37,8 +37,8 @@ CLOSE_SECONDS: Final = 8.0
 @dataclass(slots=True)
 class Docker:
     """The engine. runtimes: those that the operator allows. seccomp: the document of a profile by
-    name, as Docker takes it. unfit: profiles that start no container, with the call that they
-    deny to its init. init: a static init of the host, PID 1 of every container."""
+    name, as Docker takes it. unfit: profiles that no container may have, each with
+    the cause. init: a static init of the host, PID 1 of every container."""
 
     link: Link
     runtimes: frozenset[str]
@@ -127,10 +127,8 @@ class Docker:
                 f"accept by name under accept_unenforced: {', '.join(missing)}",
                 control=missing[0],
             )
-        if not unseen and (call := self.unfit.get(plan.seccomp)):
-            raise PlanRefused(
-                container_denied(plan.seccomp, call), CONTAINER_REMEDY, control="seccomp"
-            )
+        if not unseen and (cause := self.unfit.get(plan.seccomp)):
+            raise PlanRefused(cause, CONTAINER_REMEDY, control="seccomp")
         return unseen
 
     def _offered(self, runtime: str) -> str:

@@ -56,20 +56,29 @@ def unfit(
         )
     if runtime in PLAIN_RUNTIMES:
         try:
-            call = denied_before_tool(profile(seccomp))
+            cause = container_unfit(profile(seccomp))
         except LookupError:
             return None  # which has an error of its own
-        if call:
-            return Unfit("seccomp", container_denied(seccomp, call), CONTAINER_REMEDY)
+        if cause:
+            return Unfit("seccomp", cause, CONTAINER_REMEDY)
     return None
 
 
 CONTAINER_REMEDY = "use the engine bubblewrap for this tool, or another profile"
 
 
-def container_denied(seccomp: str, call: str) -> str:
-    """The cause, in the launcher's words as well."""
-    return (
-        f"the profile {seccomp!r} denies {call}, which runc or the init of a container needs: both "
-        "run under the tool's own filter before the tool does"
-    )
+def container_unfit(profile: Profile) -> str:
+    """Why runc would start no container under a profile, or not hold all of it, in the launcher's
+    words as well; empty: it does both."""
+    if not profile.default.denies:
+        # runc passes over a rule for a call whose name its libseccomp does not know.
+        return (
+            f"the profile {profile.name!r} allows what it does not name, and runc forgets rules "
+            "for calls that are younger than its libseccomp: what they deny would be allowed"
+        )
+    if call := denied_before_tool(profile):
+        return (
+            f"the profile {profile.name!r} denies {call}, which runc or the init of a container "
+            "needs: both run under the tool's own filter before the tool does"
+        )
+    return ""

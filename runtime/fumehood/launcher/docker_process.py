@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from fumehood.engines import docker_scratch, docker_seccomp, elf
+from fumehood.engines import docker_scratch, docker_seccomp, elf, fit
 from fumehood.engines.docker_scratch import ScratchSpaces
 from fumehood.errors import EngineError
 from fumehood.kernel import accounts, cgroup, cgroup_sweep, libc, proc, profile_files, seccomp
@@ -160,8 +160,8 @@ def find_init() -> str:
 
 
 def load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """Digest and Docker's document of every profile, shipped or the operator's; and the call that
-    a container's init would be denied, for those that deny it one."""
+    """Digest and Docker's document of every profile, shipped or the operator's; and for those that
+    no container may have the cause."""
     digests, documents, unfit = {}, {}, {}
     names = docker_seccomp.known_calls()
     for path in profile_files.find(limits.profiles, limits.own_profiles).values():
@@ -171,6 +171,6 @@ def load_profiles(limits: Ceilings) -> tuple[dict[str, str], dict[str, str], dic
             data = file.read()
         digests[profile.name] = profile.digest
         documents[profile.name] = docker_seccomp.seccomp_document(data, names)
-        if call := docker_seccomp.denied_before_tool(profile):
-            unfit[profile.name] = call
+        if cause := fit.container_unfit(profile):
+            unfit[profile.name] = cause
     return digests, documents, unfit

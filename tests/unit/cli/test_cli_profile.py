@@ -98,11 +98,14 @@ def test_check_warns_where_everything_is_allowed(cli: Cli, tmp_path: Path) -> No
     )
     (entry,) = json.loads(cli("profile", "check", str(file), "--json").out)
     assert {"bpf", "kexec_load", "keyctl"} <= set(entry["tripwires_allowed"])
+    assert entry["allows_unnamed"] is True
+    ended = cli("profile", "check", str(file))
+    assert (ended.status, "fine" in ended.out) == (0, False)
+    assert "allows what it does not name; containers are refused" in ended.err
     for name in ("compute", "network", "strict"):
         shipped = str(profile_directory() / f"{name}.json")
-        assert (
-            json.loads(cli("profile", "check", shipped, "--json").out)[0]["tripwires_allowed"] == []
-        )
+        (entry,) = json.loads(cli("profile", "check", shipped, "--json").out)
+        assert (entry["tripwires_allowed"], entry["allows_unnamed"]) == ([], False)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from fumehood.engines.fit import Unfit, unfit
 from fumehood.engines.promises import lacking
 from fumehood.kernel import seccomp
-from fumehood.kernel.seccomp_profile import Profile
+from fumehood.kernel.seccomp_profile import Profile, parse
 from fumehood.resources import profile_directory
+from support.profiles import ALLOWING
 
 ALL = tuple(lacking("runsc"))
 
@@ -16,6 +17,8 @@ ALL = tuple(lacking("runsc"))
 def profile(name: str) -> Profile:
     if name == "none":
         raise LookupError(name)
+    if name == "open":
+        return parse(ALLOWING.encode(), name=name)
     return seccomp.load_named(str(profile_directory()), name)
 
 
@@ -35,6 +38,7 @@ def look(
         ("docker", "runc", "network", ()),
         ("docker", "runsc", "compute", ALL),
         ("docker", "runsc", "strict", ALL),  # which gVisor does not load
+        ("bubblewrap", "", "open", ()),
         ("docker", "runc", "none", ()),  # told as a profile that there is not
     ],
 )
@@ -67,3 +71,11 @@ def test_a_profile_that_starts_no_container_is_told_with_the_call(runtime: str) 
     assert found.key == "seccomp"
     assert "denies clone" in found.cause
     assert "bubblewrap" in found.remedy
+
+
+@pytest.mark.parametrize("runtime", ["", "runc"])
+def test_a_profile_that_allows_by_default_is_none_for_runc(runtime: str) -> None:
+    """It passes over what its libseccomp cannot name, and the rule is gone."""
+    found = look("docker", runtime, "open")
+    assert found is not None
+    assert (found.key, "allows what it does not name" in found.cause) == ("seccomp", True)
