@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from fumehood.engines.promises import UNSEEN
+from fumehood.errors import ExitStatus
 from fumehood.kernel import proc
 from fumehood.launcher import messages as m
 from fumehood.model.plan import Plan
 from support.docker import DockerProcess, Engine, docker_launcher, docker_plan
+from support.engines import RUNSC
+from support.hood import Hood
 
 ACCEPTED = tuple(sorted(f"runsc.{control}" for control in UNSEEN))
 
@@ -141,3 +144,17 @@ def test_one_that_is_killed_while_docker_starts_it_leaves_nothing(gvisor: Docker
     gvisor.talk(ends, b"")
     assert gvisor.call("bbbbbbbb-2", plan("cat"), b"next").out == b"next"
     assert _members() == []
+
+
+def test_nothing_is_learnt_where_nothing_is_seen(engines: Hood) -> None:
+    engines.register(None, "unseen", command=["cat"], run=RUNSC.run, limits=RUNSC.limits)
+    ended = engines.cli("profile", "learn", "unseen", "--args", "{}")
+    assert ended.returncode == ExitStatus.USAGE, (ended.stdout, ended.stderr)
+    assert "nothing can be learnt of a tool under runsc" in ended.stderr
+
+
+def test_a_filters_signal_is_not_taken_for_ours(gvisor: DockerProcess) -> None:
+    """No filter of ours is loaded there, so whoever ends with its number says so itself."""
+    end = gvisor.call("aaaaaaaa-1", plan("sh", "-c", "exit 159")).end
+    assert isinstance(end, m.EndedMessage)
+    assert (end.exit_code, end.signal) == (159, None)

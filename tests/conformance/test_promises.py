@@ -22,7 +22,7 @@ from mcp import Client
 
 from conformance.conftest import Acts
 from fumehood.kernel import proc
-from support.engines import BUBBLEWRAP, RUNSC, Target
+from support.engines import BUBBLEWRAP, RUNSC, TARGETS, Target
 from support.gateway import mcp_transport
 from support.hood import LIMITS, Hood, eventually, processes_of
 from support.promises import GAPS, promise
@@ -63,13 +63,10 @@ def test_the_tool_runs_as_its_own_account(
 
 
 @promise("privilege")
-def test_nothing_gives_privilege(
-    acts: Acts, inside: dict[str, Any], result: dict[str, Any]
-) -> None:
+def test_nothing_gives_privilege(acts: Acts, inside: dict[str, Any]) -> None:
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd"):
         assert int(inside["status"][name], 16) == 0
     assert int(inside["status"].get("CapAmb", "0"), 16) == 0  # gVisor does not say
-    assert result["enforced"]["capabilities"] == []
     assert "ok" not in said(acts("privilege")).values()
 
 
@@ -451,6 +448,21 @@ def test_what_is_not_kept_is_named_in_every_answer(
 ) -> None:
     """And refused unless accepted by name: test_docker_gvisor.py."""
     assert target.gap(row) in result["enforced"]["not_enforced"]
+
+
+@pytest.mark.parametrize("target", TARGETS, indirect=True, ids=lambda target: target.name)
+def test_nothing_is_claimed_of_what_is_hidden(target: Target, result: dict[str, Any]) -> None:
+    """By name: gVisor loads no profile of ours, and shows nobody what is called."""
+    enforced, told = result["enforced"], result["syscalls"]
+    assert (enforced["engine"], enforced["runtime"]) == (target.engine, target.runtime or None)
+    found = enforced["seccomp"], enforced["no_new_privs"], enforced["capabilities"]
+    if target.lacking:
+        assert found == (None, None, None)
+        assert (told["kills_visible"], told["denials_visible"]) == (False, False)
+        assert "the plan's profile is not loaded" in told["reason"]
+    else:
+        assert found == ("compute", True, [])
+        assert told["kills_visible"] is True
 
 
 def test_the_handshake_era_gets_the_same(engines: Hood) -> None:

@@ -65,7 +65,8 @@ RESULT = {
     "usage": "wall_seconds cpu_seconds memory_peak_bytes pids_peak stdout_bytes stderr_bytes "
     "stdin_bytes user_seconds system_seconds throttled_seconds oom_kills scratch_bytes "
     "scratch_inodes context_switches held_seconds",
-    "enforced": "engine uid seccomp network capabilities no_new_privs limits plan not_enforced",
+    "enforced": "engine runtime uid seccomp network capabilities no_new_privs limits plan "
+    "not_enforced",
     "syscalls": "seen others kills_visible denials_visible complete reason",
     "timing": "queued_ms started_ms ran_ms scanned_ms",
     "record": "seq digest",

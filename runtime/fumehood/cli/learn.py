@@ -23,6 +23,7 @@ from fumehood.cli import image, private
 from fumehood.cli.pack import Package, PackedFile, folder
 from fumehood.client import Client
 from fumehood.engines import docker_seccomp
+from fumehood.engines.promises import PLAIN_RUNTIMES, UNSEEN
 from fumehood.errors import (
     CatalogError,
     EngineError,
@@ -130,7 +131,7 @@ class Learner:
         """Use, denials, proposal `name`, and its proof.
 
         Raises:
-            EngineError: the kernel does not report, or a sandbox could not be made.
+            EngineError: the kernel does not report, or nothing of the tool, or no sandbox was made.
             UsageError: a sample is rejected.
         """
         uses = [
@@ -140,6 +141,12 @@ class Learner:
         denials = _Pass("denied", partial(learning.opened, profile), learning.openable(profile))
         rounds = self._rounds([*uses, denials])
         used = {name for each in uses for name in each.seen}
+        if not used:
+            raise EngineError(
+                "not one system call was seen of the samples, and no program ends without one",
+                "see `fumehood doctor`; the host's audit stream may hide them",
+                control="audit_stream",
+            )
         manifest = self.tool.manifest
         comment = (
             f"{name}: what {manifest['name']} {manifest['version']} uses. The part of "
@@ -255,12 +262,17 @@ def prepare(name: str, places: Places) -> Tool:
         )
     with Client.connect(places.socket) as client:
         entry = client.show_tool(name)
+    run = entry["manifest"]["run"]
+    if (runtime := str(run.get("runtime") or "")) not in PLAIN_RUNTIMES:
+        raise UsageError(
+            f"nothing can be learnt of a tool under {runtime}: {UNSEEN['seccomp']}",
+            "learn from the same tool under runc, or in the engine bubblewrap",
+        )
     tree = entry["files"]
     files: Mapping[str, PackedFile] = {}
     if tree is not None:
         files = folder(places.state / "store" / str(tree).removeprefix("sha384:"))
     tool = Tool(entry, files)
-    run = tool.manifest["run"]
     image.ensure(
         Package(tool.text(""), name, dict(files), run["image"], run.get("requirements")), places
     )

@@ -177,16 +177,24 @@ def _count(value: object) -> str:
 
 def _enforced(enforced: Mapping[str, Any]) -> str:
     limits = enforced.get("limits") or {}
+    engine, runtime = enforced.get("engine"), enforced.get("runtime")
     parts = [
-        f"{enforced.get('engine')}",
+        f"{engine} ({runtime})" if runtime else f"{engine}",
         f"uid {enforced.get('uid')}",
-        f"seccomp {enforced.get('seccomp')}",
+        f"seccomp {enforced.get('seccomp') or 'not loaded'}",
         f"network {enforced.get('network')}",
-        "no capability" if not enforced.get("capabilities") else str(enforced["capabilities"]),
-        "no_new_privs" if enforced.get("no_new_privs") else "new privileges possible",
+        _found(enforced, "capabilities", "no capability", "capabilities"),
+        _found(enforced, "no_new_privs", "new privileges possible", "no_new_privs"),
     ]
     parts += [f"{name} {_limit(name, value)}" for name, value in sorted(limits.items())]
     return ", ".join(parts)
+
+
+def _found(enforced: Mapping[str, Any], key: str, none: str, some: str) -> str:
+    """What was read back from the kernel, or that nothing was."""
+    if enforced.get(key) is None:
+        return f"{key} not read back"
+    return some if enforced[key] else none
 
 
 def _limit(name: str, value: int) -> str:

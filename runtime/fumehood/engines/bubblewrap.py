@@ -233,6 +233,10 @@ class BubblewrapSandbox:
     def logs(self) -> bool:
         return self._logged is not None
 
+    @property
+    def hidden(self) -> str:
+        return ""
+
     def freeze(self, *, frozen: bool) -> bool:
         return self.group.freeze(frozen=frozen)
 

@@ -27,6 +27,7 @@ from fumehood.engines.docker_worker import (
     StreamsOver,
     Worker,
 )
+from fumehood.engines.promises import UNSEEN
 from fumehood.engines.protocol import NEVER, NOW, Ended, Event, Failed, Opened, Started
 from fumehood.errors import EngineError
 from fumehood.kernel import openat2, pidfd, proc
@@ -142,6 +143,10 @@ class DockerSandbox:
     @property
     def logs(self) -> bool:
         return False  # dockerd hands no flags of a filter on (20.10)
+
+    @property
+    def hidden(self) -> str:
+        return "" if self.traced else UNSEEN["seccomp"]
 
     def freeze(self, *, frozen: bool) -> bool:
         return self.group.freeze(frozen=frozen)
@@ -408,7 +413,8 @@ class DockerSandbox:
     def _exit(self) -> tuple[int | None, int | None]:
         """The kernel's word where it gives one (Linux 6.15); else the init's or Docker's, which
         report a signal as 128 + number. Only SIGSYS is taken for one then, as under bubblewrap: a
-        program may exit with 137 as well, and that alone proves nothing."""
+        program may exit with 137 as well, and that alone proves nothing. Where no filter of ours
+        is loaded none is: nothing of ours sent it."""
         if self._tool_pidfd >= 0:
             status = pidfd.wait_status(self._tool_pidfd)
             if status is not None:
@@ -417,7 +423,7 @@ class DockerSandbox:
         if status is not None and os.WIFSIGNALED(status):
             return None, os.WTERMSIG(status)
         code = self._exit_code if status is None else os.WEXITSTATUS(status)
-        if code == 128 + signal.SIGSYS:
+        if code == 128 + signal.SIGSYS and self.traced:
             return None, signal.SIGSYS
         return code, None
 

@@ -100,6 +100,10 @@ class Sandbox(Protocol):
     def logs(self) -> bool:
         """Whether system calls that are answered with an error are recorded."""
 
+    @property
+    def hidden(self) -> str:
+        """Why the host's kernel does not see the tool's system calls; empty: it does."""
+
     def freeze(self, *, frozen: bool) -> bool:
         """Stop everything in it, or let it go on; while it stands still it can be killed. False
         where this host cannot do it."""

@@ -69,7 +69,8 @@ _LOG: Final = 0x7FFC0000
 
 @dataclass(slots=True)
 class _Tally:
-    """What is known of one running sandbox. others: counted without a name. logged: calls answered
+    """What is known of one running sandbox. others: counted without a name. hidden: why
+    nothing can be known of its calls. logged: calls answered
     with an error are recorded. recent, recent_logs: records of this second, of calls that did not
     go on and of those that did. forgiven: how many there were when it was asked to end."""
 
@@ -78,6 +79,7 @@ class _Tally:
     counts: dict[tuple[int, int, int], int] = field(default_factory=dict)
     others: int = 0
     shared: bool = False
+    hidden: str = ""
     logged: bool = False
     recent: int = 0
     recent_logs: int = 0
@@ -155,9 +157,10 @@ class Denials:
     def fd(self) -> int:
         return self._stream.fd if self._stream else -1
 
-    def started(self, name: str, uid: int, *, logged: bool = False) -> None:
+    def started(self, name: str, uid: int, *, logged: bool = False, hidden: str = "") -> None:
         """The sandbox's program is about to run. Records until now are not its own, but those of
-        whoever had the account before. logged: denials that are answered are recorded as well."""
+        whoever had the account before. logged: denials that are answered are recorded as well.
+        hidden: why the kernel sees none of its calls; records of the account are then not its."""
         if self._stream is None:
             return
         self.receive()
@@ -165,8 +168,10 @@ class Denials:
         if paused:
             self._discard()
         # What it does before the pause is over may be lost, so it cannot be complete.
-        tally = _Tally(uid, -1 if paused else self._missed, logged=logged)
+        tally = _Tally(uid, -1 if paused else self._missed, logged=logged, hidden=hidden)
         self._running[name] = tally
+        if hidden:
+            return
         if (other := self._by_uid.get(uid)) is not None:
             other.shared = tally.shared = True
         self._by_uid[uid] = tally
@@ -284,8 +289,10 @@ class Denials:
         """What is known of a running sandbox."""
         self.receive()
         tally = self._running.get(name)
-        if tally is None or tally.shared:
-            return Syscalls(reason=SHARED if tally else self._reason)
+        if tally is None:
+            return Syscalls(reason=self._reason)
+        if tally.hidden or tally.shared:
+            return Syscalls(reason=tally.hidden or SHARED)
         return Syscalls(_named(tally.counts), tally.others, kills_visible=True, reason=NO_ERRORS)
 
     def ended(self, name: str, *, killed: bool, late: bool = False) -> Syscalls:
@@ -299,6 +306,8 @@ class Denials:
         tally = self._running.pop(name, None)
         if tally is None:
             return Syscalls(kills_visible=True, reason=NO_ERRORS)  # it never ran
+        if tally.hidden:
+            return Syscalls(reason=tally.hidden)
         awaited = killed and not tally.counts and tally.missed == self._missed
         if awaited and self._sender is None and self._stream.wait(EXPECTED_SECONDS):
             self.receive()

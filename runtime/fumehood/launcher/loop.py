@@ -267,8 +267,8 @@ class Launcher:
                 running.deadline = time.monotonic() + AHEAD_CHECK_SECONDS
             if isinstance(message, m.Start):
                 running.started = True
-                logged = running.sandbox.logs
-                self._denials.started(message.sandbox, running.uid, logged=logged)
+                of = running.sandbox
+                self._denials.started(sandbox, running.uid, logged=of.logs, hidden=of.hidden)
                 running.sandbox.start()
             self._step(sandbox)
         except FumehoodError as error:

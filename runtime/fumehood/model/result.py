@@ -38,17 +38,23 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Enforced:
     """What held for this sandbox. `limits` are the plan's, but for those that this host cannot
-    enforce (`not_enforced`); `plan` is its digest."""
+    enforce (`not_enforced`); `plan` is its digest.
+
+    runtime: of a container; None where the engine has none. seccomp: the profile that is the
+    kernel's filter. seccomp, no_new_privs, capabilities: None where nothing was read back, since
+    the runtime hides its processes.
+    """
 
     engine: str
     uid: int
-    seccomp: str
+    seccomp: str | None
     network: str
-    no_new_privs: bool
+    no_new_privs: bool | None
     limits: dict[str, int]
     plan: str
     not_enforced: tuple[str, ...] = ()
-    capabilities: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] | None = ()
+    runtime: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +124,11 @@ class Result:
             e = self.enforced
             enforced = {
                 "engine": e.engine,
+                "runtime": e.runtime,
                 "uid": e.uid,
                 "seccomp": e.seccomp,
                 "network": e.network,
-                "capabilities": list(e.capabilities),
+                "capabilities": None if e.capabilities is None else list(e.capabilities),
                 "no_new_privs": e.no_new_privs,
                 "limits": dict(e.limits),
                 "plan": e.plan,

@@ -244,12 +244,16 @@ def _enforced(plan: Plan, outcome: Outcome) -> Enforced | None:
         return None
     limits, digest = _promises(plan)
     proven = {proof.control: proof.value for proof in outcome.proofs}
+    unproven = {name.rpartition(".")[2] for name in proven if name.startswith("unproven.")}
+    hidden = "readback" in unproven
     return Enforced(
         engine=plan.engine,
+        runtime=(plan.runtime or "runc") if plan.engine == "docker" else None,
         uid=plan.uid,
-        seccomp=plan.seccomp,
+        seccomp=None if "seccomp" in unproven else plan.seccomp,
         network=plan.network,
-        no_new_privs=proven.get("no_new_privs") == "1",
+        no_new_privs=None if hidden else proven.get("no_new_privs") == "1",
+        capabilities=None if hidden else (),
         limits=dict(limits),
         plan=digest,
         not_enforced=plan.accepted,

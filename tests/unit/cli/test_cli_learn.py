@@ -18,7 +18,7 @@ from fumehood.cli.learn import PREFIX, Learned, Learner, Tool
 from fumehood.client import Client
 from fumehood.engines.docker_seccomp import CONTAINER_CALLS, denied_before_tool
 from fumehood.engines.fit import unfit
-from fumehood.errors import CatalogError
+from fumehood.errors import CatalogError, EngineError
 from fumehood.kernel import seccomp
 from fumehood.kernel import seccomp_learning as learning
 from fumehood.kernel.seccomp_profile import Profile, parse
@@ -120,6 +120,12 @@ def test_what_was_learnt_is_told_when_the_proof_cannot_run(
     assert (found.used, found.samples, found.complete) == (("read", "write"), ("ok",), True)
     assert not found.proven
     assert "denies clone" in found.unproven
+
+
+def test_seeing_nothing_at_all_is_no_result(daemon: Daemon) -> None:
+    daemon.uses = ()
+    with pytest.raises(EngineError, match="not one system call was seen"):
+        learned()
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,17 @@ def test_verbose_shows_usage_and_what_was_enforced(capsys: pytest.CaptureFixture
     assert "queued 1 ms, started 20 ms, ran 500 ms, scanned 3 ms" in err
 
 
+def test_verbose_says_what_nobody_could_read_back(capsys: pytest.CaptureFixture[str]) -> None:
+    enforced = Enforced(
+        "docker", 1_900_000_000, None, "none", None, {}, DIGEST, (), None, runtime="runsc"
+    )
+    show(result(enforced=enforced), verbose=True)
+    err = capsys.readouterr().err
+    assert "docker (runsc), uid 1900000000, seccomp not loaded, network none" in err
+    assert "capabilities not read back, no_new_privs not read back" in err
+    assert "no capability" not in err
+
+
 def test_artifacts_are_saved_or_mentioned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

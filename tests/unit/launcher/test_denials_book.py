@@ -10,7 +10,7 @@ import pytest
 from fumehood.kernel.audit_stream import Kauditd, Record, Stream
 from fumehood.launcher import denials
 from fumehood.launcher.denials import LATE, MISSED, NO_ERRORS, NOT_ALL, SHARED, Denials
-from fumehood.model.outcome import SyscallCount
+from fumehood.model.outcome import SyscallCount, Syscalls
 
 X86_64, I386 = 0xC000003E, 0x40000003
 KILL, ERRNO, LOG = 0x80000000, 0x00050000, 0x7FFC0000
@@ -362,3 +362,10 @@ def test_what_was_recorded_before_the_call_is_not_the_callers(
     sender.idle = False
     book.began("b")
     assert not book.ended("b", killed=False).complete, "some of before may still come"
+
+
+def test_of_what_the_kernel_does_not_see_nothing_is_claimed(book: Denials) -> None:
+    """Not even that there was nothing; records of its account are those of the runtime itself."""
+    book.started("a", ONE, hidden="its kernel is its own")
+    assert book.so_far("a") == Syscalls(reason="its kernel is its own")
+    assert book.ended("a", killed=False) == Syscalls(reason="its kernel is its own")
