@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fumehood.engines import docker_scratch
+from fumehood.engines.promises import lacking
 from fumehood.kernel import cgroup, proc
 from fumehood.launcher import messages as m
 from support.docker import (
@@ -165,17 +166,60 @@ def test_every_sandbox_dies_with_dockerd(
     until(lambda: containers_of(engine) == "")
 
 
-@pytest.mark.parametrize("command", [("rm", "--force"), ("kill",)])
+MEDDLING = [("rm", "--force"), ("kill",), ("kill", "--signal", "TERM"), ("stop", "--time", "0")]
+
+
+@pytest.mark.parametrize("command", MEDDLING, ids=" ".join)
+@pytest.mark.parametrize("runtime", ["runc", "runsc"])
 def test_a_container_that_others_kill_is_an_error_of_the_engine(
-    containers: DockerProcess, engine: Engine, command: tuple[str, ...]
+    engine: Engine, tmp_path: Path, runtime: str, command: tuple[str, ...]
 ) -> None:
-    ends = running(containers)
-    engine.docker(*command, containers_of(engine))
-    end = containers.last()
-    assert isinstance(end, m.Refused)
-    assert (end.code, end.control) == ("engine_error", "container")
-    containers.talk(ends, b"")
+    """Also by a signal that the tool ends by as if it had sent it to itself, and where the host
+    sees nothing of it."""
+    accepted = tuple(sorted(lacking(runtime)))
+    plan = replace(SLEEP, runtime=runtime, accepted=accepted)
+    with docker_launcher(
+        tmp_path, engine, runtimes=("runc", "runsc"), accepted=accepted
+    ) as process:
+        ends, _ = process.opened("aaaaaaaa-1", plan)
+        process.start("aaaaaaaa-1")
+        engine.docker(*command, containers_of(engine))
+        end = process.last()
+        assert isinstance(end, m.Refused)
+        assert (end.code, end.control) == ("engine_error", "container")
+        process.talk(ends, b"")
+        until(lambda: containers_of(engine) == "")
+
+
+def test_a_container_with_our_label_is_not_therefore_ours(
+    containers: DockerProcess, engine: Engine, tmp_path: Path
+) -> None:
+    """Whoever makes one may copy all our labels, and the next launcher sweeps what dead ones left;
+    a value is no path either."""
+    assert containers.call("aaaaaaaa-1", docker_plan("cat"), b"one").out == b"one"
     until(lambda: containers_of(engine) == "")
+    image = engine.docker("images", "--quiet").split()[0]
+    dead = "fumehood-1-1-abcdef"
+    labels = ("--label", "org.fumehood.sandbox=aaaaaaaa-1")
+    own = [
+        engine.docker("create", "--label", f"org.fumehood.instance={value}", *more, image, "true")
+        for value, more in (
+            ("mine", ("--volume", "/data")),
+            ("../../etc", ()),
+            (dead, ()),
+            (dead, ("--name", "fumehood-mine", *labels)),
+        )
+    ]
+    left = f"fumehood-aaaaaaaa-1-{'0' * 16}"
+    instance = ("--label", f"org.fumehood.instance={dead}")
+    engine.docker("create", "--name", left, *instance, *labels, image, "true")
+    (tmp_path / "other").mkdir()
+    with docker_launcher(tmp_path / "other", engine) as process:
+        assert process.call("bbbbbbbb-2", docker_plan("cat"), b"two").out == b"two"
+        until(lambda: left not in engine.docker("ps", "--all", "--format", "{{.Names}}"))
+    assert set(engine.docker("ps", "--all", "--quiet", "--no-trunc").split()) == set(own)
+    assert engine.docker("volume", "ls", "--quiet")
+    engine.docker("rm", "--volumes", *own)
 
 
 def test_a_container_that_others_pause_dies_all_the_same(

@@ -23,7 +23,7 @@ from fumehood.engines.docker_images import HOST, DockerImages
 from fumehood.engines.docker_link import Link
 from fumehood.engines.docker_sandbox import DockerSandbox
 from fumehood.engines.docker_scratch import ScratchSpaces
-from fumehood.engines.docker_worker import Broken, Order, Worker
+from fumehood.engines.docker_worker import Broken, Meddled, Order, Worker
 from fumehood.engines.fit import CONTAINER_REMEDY
 from fumehood.engines.promises import lacking
 from fumehood.errors import EngineError, PlanRefused
@@ -58,6 +58,7 @@ class Docker:
 
     def __post_init__(self) -> None:
         self.link.on_lost = self.lost
+        self.link.on_meddled = self.meddled
 
     def unenforceable(self) -> dict[str, str]:
         return dict(self.cgroups.problems)
@@ -162,6 +163,13 @@ class Docker:
         with self._lock:
             for sandbox in self._sandboxes.values():
                 sandbox.worker.post(Broken(error))
+
+    def meddled(self, container: str) -> None:
+        """Somebody had Docker send a container a signal, or remove it."""
+        with self._lock:
+            for sandbox in self._sandboxes.values():
+                if sandbox.worker.container == container:
+                    sandbox.worker.post(Meddled())
 
     # --- for the launcher
 

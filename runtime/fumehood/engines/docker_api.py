@@ -10,7 +10,8 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -78,6 +79,16 @@ class HeldImage:
     plain: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A container that has a label of ours, by its ID, name and all labels."""
+
+    identity: str
+    name: str
+    labels: Mapping[str, str]
+
+
+_MEDDLING: Final = {"type": "container", "event": ["destroy", "kill"]}
 _TAKEN_OVER: Final = (
     "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "OnBuild", "Shell", "StopSignal",
     "User", "Volumes", "WorkingDir",
@@ -137,19 +148,36 @@ class Api:
     def remove(self, container: str) -> None:
         """Remove a container by ID or name, running or not; one that is gone is fine."""
         with contextlib.suppress(ContainerGoneError), self._within(QUICK_SECONDS, "remove"):
-            self._client.remove_container(container, v=True, force=True)
+            self._client.remove_container(container, force=True)  # no container of ours has volumes
 
-    def labelled(self, label: str) -> dict[str, str]:
-        """ID to the label's value, of every container that has the label."""
+    def labelled(self, label: str) -> list[Labelled]:
+        """Every container that has the label, whoever gave it to it."""
         with self._within(QUICK_SECONDS, "list"):
             found = self._client.containers(all=True, filters={"label": label})
-            return {item["Id"]: item["Labels"].get(label, "") for item in found}
+            return [
+                Labelled(
+                    identity=str(item["Id"]),
+                    name=str(item["Names"][0]).removeprefix("/") if item.get("Names") else "",
+                    labels={str(key): str(value) for key, value in item["Labels"].items()},
+                )
+                for item in found
+            ]
 
-    def follow_events(self, label: str) -> Iterator[object]:
-        """Events of containers with a label, until the daemon ends; it waits without limit."""
+    def meddled(self, label: str) -> Iterator[str]:
+        """IDs of containers with a label that are sent a signal or removed, as that happens, until
+        the daemon ends; it waits without limit."""
         with self._within(None, "events"):  # type: ignore[arg-type]  # requests: no limit
-            filters = {"label": label, "type": "container", "event": ["destroy", "oom"]}
-            yield from self._client.events(filters=filters, decode=True)
+            filters = {"label": label, **_MEDDLING}
+            for event in self._client.events(filters=filters, decode=True):
+                yield str(event["Actor"]["ID"])
+
+    def was_meddled(self, container: str) -> bool:
+        """Whether Docker sent the container a signal, or removed it, as far as the daemon
+        remembers (its last 256 events)."""
+        with self._within(QUICK_SECONDS, "past events"):
+            filters = {"container": container, **_MEDDLING}
+            past = self._client.events(until=f"{time.time():.9f}", filters=filters, decode=True)
+            return any(True for _ in past)
 
     # --- images
 

@@ -5,6 +5,8 @@ It must never leave a field to the daemon's or the image's defaults that a plan 
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +19,8 @@ from fumehood.model.plan import Plan
 LABEL_INSTANCE: Final = "org.fumehood.instance"
 LABEL_SANDBOX: Final = "org.fumehood.sandbox"
 LABEL_DIGEST: Final = "org.fumehood.digest"
+_INSTANCE: Final = re.compile(r"fumehood-[0-9]{1,10}-[0-9]{1,20}-[0-9a-f]{6}")
+_SANDBOX: Final = re.compile(r"[0-9a-f-]{8,64}")
 INIT: Final = "/dev/.fumehood-init"
 """Where the container's init is bound: below /dev, which is the runtime's own tmpfs, so that no
 image has to have a place for it, and no /usr of the host hides it."""
@@ -64,6 +68,21 @@ class Surroundings:
     empty: str
     instance: str
     remapped: bool
+
+
+def container_name(sandbox: str) -> str:
+    """Ours to choose, so that it can be removed even if Docker's answer never came."""
+    return f"fumehood-{sandbox}-{secrets.token_hex(8)}"
+
+
+def instance_of(name: str, labels: Mapping[str, str]) -> str:
+    """The instance whose container this is; empty: none of ours, whatever its labels say. Anybody
+    can set a label, and whoever commits a container of ours hands them on."""
+    instance, sandbox = labels.get(LABEL_INSTANCE, ""), labels.get(LABEL_SANDBOX, "")
+    ours = _INSTANCE.fullmatch(instance) and _SANDBOX.fullmatch(sandbox)
+    if not ours or not re.fullmatch(f"fumehood-{sandbox}-[0-9a-f]{{16}}", name):
+        return ""
+    return instance
 
 
 def container(name: str, plan: Plan, here: Surroundings) -> dict[str, Any]:

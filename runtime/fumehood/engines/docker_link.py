@@ -15,7 +15,7 @@ from typing import Final
 
 from fumehood.engines import docker_api, versions
 from fumehood.engines.docker_api import Api, Facts
-from fumehood.engines.docker_create import LABEL_INSTANCE
+from fumehood.engines.docker_create import LABEL_INSTANCE, instance_of
 from fumehood.errors import EngineError
 
 MAX_SETTLED: Final = 8
@@ -27,13 +27,15 @@ class Link:
     """One daemon, for all threads of the launcher.
 
     is_alive: whether the launcher behind an instance's name still lives.
-    on_lost: called from another thread, once for each daemon that ended.
+    on_lost: called from another thread, once for each daemon that ended. on_meddled: called from
+    another thread, with the ID of a container that is sent a signal or removed through Docker.
     """
 
     path: str
     accepted: frozenset[str]
     is_alive: Callable[[str], bool]
     on_lost: Callable[[], None] = lambda: None
+    on_meddled: Callable[[str], None] = lambda _: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _facts: Facts | None = None
     generation: int = 0
@@ -79,19 +81,20 @@ class Link:
         facts = docker_api.connect(self.path)
         check(facts, self.accepted)
         with contextlib.closing(Api(self.path, facts.api)) as api:
-            for container, instance in api.labelled(LABEL_INSTANCE).items():
-                if not self.is_alive(instance):
-                    api.remove(container)
+            for found in api.labelled(LABEL_INSTANCE):
+                instance = instance_of(found.name, found.labels)
+                if instance and not self.is_alive(instance):
+                    api.remove(found.identity)
         self.generation += 1
         threading.Thread(target=self._follow, args=(facts,), name="events", daemon=True).start()
         return facts
 
     def _follow(self, facts: Facts) -> None:
-        """Wait for the daemon's end."""
+        """Tell of containers that somebody meddles with, and of the daemon's end."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         with contextlib.suppress(EngineError), contextlib.closing(Api(self.path, facts.api)) as api:
-            for _ in api.follow_events(LABEL_INSTANCE):
-                pass
+            for container in api.meddled(LABEL_INSTANCE):
+                self.on_meddled(container)
         with self._lock:
             self._facts = None
         self.on_lost()

@@ -23,6 +23,7 @@ from fumehood.engines.docker_worker import (
     Attached,
     Broken,
     Created,
+    Meddled,
     StartReturned,
     StreamsOver,
     Worker,
@@ -73,6 +74,7 @@ class DockerSandbox:
     _start_returned: bool = False
     _told_started: bool = False
     _streams_over: bool = False
+    _meddled: bool = False
     _proofs: list[Proof] | None = None
     _exit_code: int | None = None
     _killed: bool = False
@@ -181,9 +183,13 @@ class DockerSandbox:
                         self._adopt(ending)
                     if self.phase == "dying":  # killed while Docker was starting it
                         self.group.kill()
-                case StreamsOver(ending):
+                case StreamsOver(ending, meddled):
                     self._streams_over = True
+                    self._meddled = meddled
                     self._exit_code = ending.exit_code if ending else None
+                case Meddled():
+                    if not self._killed:
+                        self._fail(EngineError(_BY_OTHERS, control="container"))
                 case Broken(error):
                     self._streams_over = True
                     self._fail(error)
@@ -326,7 +332,8 @@ class DockerSandbox:
                 self.group.kill()
                 return []
             self._died = now
-            self.worker.dead()
+            # Who ended well was not ended: dockerd, which takes its time, need not be asked.
+            self.worker.dead(doubted=not self._killed and self.gate.init_status != 0)
         self._mark_outputs()
         if self._failure is None and not self._streams_over:
             if now - self._died < DELIVERY_SECONDS:
@@ -370,15 +377,20 @@ class DockerSandbox:
 
     def _killed_by_others(self) -> Failed | None:
         """A container's init cannot be killed from inside its PID namespace, so whoever sent
-        SIGKILL is outside: us, the kernel for want of memory, or somebody with Docker's socket."""
+        SIGKILL is outside: us, the kernel for want of memory, or somebody with Docker's socket.
+        Other signals, and what became of a runtime that hides its processes, Docker tells of."""
         status = self.gate.init_status
-        if self._killed or status is None or not os.WIFSIGNALED(status):
+        if self._killed:
+            return None
+        if self._meddled:
+            return Failed("container", _BY_OTHERS, "Docker told of a signal or a removal")
+        if status is None or not os.WIFSIGNALED(status):
             return None
         if self.group.oom_kills():
             return None
         return Failed(
             "container",
-            "the container was killed or removed by somebody else",
+            _BY_OTHERS,
             f"its init ended by signal {os.WTERMSIG(status)}",
         )
 
@@ -459,5 +471,6 @@ def _outputs_of(tool: int) -> list[int]:
     return found
 
 
+_BY_OTHERS: Final = "the container was killed or removed by somebody else"
 _NOT_EXECUTED: Final = 127
 """tini's exit status when it cannot execute the program."""

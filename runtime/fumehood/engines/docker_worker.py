@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import secrets
 import signal
 import threading
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from fumehood.engines import docker_create
 from fumehood.engines.docker_api import Api, Ending
 from fumehood.engines.docker_stream import Pump
 from fumehood.errors import EngineError
@@ -53,9 +53,16 @@ class StartReturned:
 
 @dataclass(frozen=True, slots=True)
 class StreamsOver:
-    """All output was delivered. ending: how Docker saw the end of what the kernel does not show."""
+    """All output was delivered. ending: how Docker saw the end of what the kernel does not show.
+    meddled: whether Docker sent the container a signal, or removed it, before that."""
 
     ending: Ending | None
+    meddled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Meddled:
+    """Somebody had Docker send the container a signal, or remove it; we never do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class Broken:
     error: EngineError
 
 
-Message = Created | Attached | StartReturned | StreamsOver | Broken
+Message = Created | Attached | StartReturned | StreamsOver | Meddled | Broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,9 @@ class Worker(threading.Thread):
         self._pump: Pump | None = None
         self._given_up = threading.Event()
         self._dead = threading.Event()
+        self._doubted = False
+        self.container = ""
+        """Its ID, once Docker gave it one."""
         self._go = threading.Event()
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -146,8 +156,10 @@ class Worker(threading.Thread):
         """Start the container that was only created."""
         self._go.set()
 
-    def dead(self) -> None:
-        """Nothing runs in the container any more: it may be removed, and is not started."""
+    def dead(self, *, doubted: bool = False) -> None:
+        """Nothing runs in the container any more: it may be removed, and is not started.
+        doubted: somebody may have ended it through Docker."""
+        self._doubted = doubted
         self._dead.set()
         self._go.set()
 
@@ -201,10 +213,9 @@ class Worker(threading.Thread):
             order = self._order(api)
             if self._given_up.is_set():
                 return
-            # Ours to choose, so that it can be removed even if Docker's answer never came.
-            known = f"fumehood-{self.name}-{secrets.token_hex(8)}"
+            known = docker_create.container_name(self.name)
             try:
-                container = api.create(known, order.body)
+                self.container = container = api.create(known, order.body)
                 self.post(Created(container, order.binds))
                 self._live(api, container)
                 self._dead.wait()
@@ -236,17 +247,25 @@ class Worker(threading.Thread):
         pump.run()
         if self._given_up.is_set():
             return
-        ending = None
-        if pump.complete:
-            pass  # nothing of it is missing, whatever becomes of dockerd
-        elif self._traced:
-            # Tells a dockerd that ended from a program that closed its output. Not by asking for
-            # the container: dockerd holds its lock while it clears up after it (12-25 ms).
-            api.ping()
+        ending, meddled = None, False
+        if self._traced:
+            if not pump.complete:
+                # Tells a dockerd that ended from a program that closed its output. Not by asking
+                # for the container: dockerd holds its lock while it clears up after it (12-25 ms).
+                api.ping()
+            self._close_streams()
+            self._dead.wait()
+            if self._given_up.is_set():
+                return
         else:
             ending = self._wait_for_exit(api, container)
+        if self._doubted or not self._traced:
+            # dockerd tells of a signal when its runtime has sent it, and holds the container's lock
+            # until then: who has got an answer about the container is told of it, too.
+            ending = ending or api.ending(container)
+            meddled = api.was_meddled(container)
         self._close_streams()
-        self.post(StreamsOver(ending))
+        self.post(StreamsOver(ending, meddled))
 
     def _wait_for_exit(self, api: Api, container: str) -> Ending:
         """Only Docker knows the exit code of what the kernel does not show us."""
