@@ -251,6 +251,7 @@ def _prepare_docker_launcher() -> None:
 
     docker_api.START_SECONDS = 5.0  # type: ignore[misc]  # a test does not wait for 15
     docker_sandbox.OPEN_SECONDS = 8.0  # type: ignore[misc]
+    docker_sandbox.ORDER_SECONDS = 8.0  # type: ignore[misc]
     _common_stages()
     around(DockerSandbox, "_look", before=lambda self: die("created", self.plan))
     around(DockerSandbox, "_ended", before=lambda self: die("dead", self.plan))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from fumehood.engines import docker_proof
-from fumehood.engines.docker_api import Ending
+from fumehood.engines.docker_api import LOAD_SECONDS, Ending
 from fumehood.engines.docker_gate import Gate
 from fumehood.engines.docker_group import DockerGroup
 from fumehood.engines.docker_stream import new_mark
@@ -37,7 +37,10 @@ from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 
 OPEN_SECONDS: Final = 18.0
-"""How long a container may take to be held at its start; 0.4 s on a quiet machine."""
+"""How long a container may take, once it exists, to be held at its start; 0.4 s on a quiet machine.
+"""
+ORDER_SECONDS: Final = LOAD_SECONDS + 30.0
+"""How long it may take until it exists: its image may have to be loaded first, 40 s for 1.6 GiB."""
 LATE_SECONDS: Final = 0.5
 """How long an init that was seized may run its program without having stopped for us."""
 DELIVERY_SECONDS: Final = 4.0
@@ -84,7 +87,7 @@ class DockerSandbox:
     _mark: bytes = b""
     _init_pidfd: int = -1
     _tool_pidfd: int = -1
-    _deadline: float = field(default_factory=lambda: time.monotonic() + OPEN_SECONDS)
+    _deadline: float = field(default_factory=lambda: time.monotonic() + ORDER_SECONDS)
     _late: float = 0.0
     _unseen_end: bool = False
     """It ended before a process of it could be looked at."""
@@ -175,6 +178,7 @@ class DockerSandbox:
             match message:
                 case Created(container, binds):
                     self._container, self._binds = container, binds
+                    self._deadline = time.monotonic() + OPEN_SECONDS
                 case Attached():
                     self._attached = True
                 case StartReturned(ending):
@@ -228,6 +232,12 @@ class DockerSandbox:
 
     def _try_open(self) -> list[Event]:
         if time.monotonic() > self._deadline:
+            if not self._container:
+                raise EngineError(
+                    "Docker did not make the container in time",
+                    "its image may be too large to be loaded while a call waits: call again",
+                    control="docker",
+                )
             raise EngineError(
                 "the container did not open in time", control="docker", detail=self.gate.state
             )

@@ -33,6 +33,9 @@ TRIES = 2
 waited ready may have been killed by whoever is short of memory, or with its engine."""
 OPEN_SECONDS = 20.0
 """The launcher answers within 10 seconds, or something holds it up."""
+LOAD_SECONDS = 360.0
+"""The same where Docker may have to load an image of the store first (1.6 GiB: 40 s); the launcher
+bounds each step of that."""
 DEATH_SECONDS = 15.0
 """How long a killed sandbox may take to be dead; large memories take some time to free."""
 REPLACE_SECONDS = SILENT_SECONDS + 10.0
@@ -191,7 +194,7 @@ class _Invocation:
 
     async def _start(self, arguments: bytes) -> None:
         try:
-            async with asyncio.timeout(OPEN_SECONDS):
+            async with asyncio.timeout(_open_seconds(self._plan)):
                 # The disk is at work while the launcher is, which opens or begins to count.
                 opening = not self._sandbox.opened.done()
                 if opening:
@@ -362,6 +365,10 @@ class _Invocation:
 def _more(found: int | None, before: int) -> int | None:
     """What a call added to what was there before it."""
     return None if found is None else max(found - before, 0)
+
+
+def _open_seconds(plan: Plan) -> float:
+    return LOAD_SECONDS if plan.engine == "docker" and plan.image != "host" else OPEN_SECONDS
 
 
 def _tail(stderr: bytes) -> str:
