@@ -12,7 +12,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 import docker
@@ -52,6 +52,8 @@ class Facts:
     remapped: bool
     rootless: bool
     seccomp: bool
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Path of each runtime's program, where the daemon names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +285,11 @@ def connect(path: str) -> Facts:
             remapped="name=userns" in security,
             rootless="name=rootless" in security,
             seccomp="name=seccomp" in security,
+            programs={
+                str(name): str(runtime["path"])
+                for name, runtime in (info.get("Runtimes") or {}).items()
+                if runtime.get("path")
+            },
         )
 
 

@@ -62,6 +62,15 @@ def test_what_a_runtime_cannot_keep_is_not_enforced_only_when_that_was_accepted(
     assert judged(PLAIN, result).promises["noexec"] == "broken"
 
 
+def test_a_refusal_proves_nothing_where_nobody_promises_it() -> None:
+    report = judged(HIDING, said())
+    assert report.sound
+    for promise in PROMISES:
+        if promise.name in report.promises:
+            gone = promise.control and f"runsc.{promise.control}" in LACKING
+            assert report.promises[promise.name] == ("not enforced" if gone else "kept")
+
+
 def test_a_runtime_with_a_gap_must_keep_all_other_promises() -> None:
     assert not judged(HIDING, said(("read /etc/shadow", True, "900 characters"))).sound
 
