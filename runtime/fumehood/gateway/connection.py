@@ -288,18 +288,21 @@ class Connection:
 
     async def _receive(self) -> bytes:
         """At least one byte; b"" at the end, however it came about."""
+        waited = False
         while True:
             await checkpoint_if_cancelled()
             try:
                 data = self._sock.recv(_RECEIVE_BYTES)
             except BlockingIOError:
                 await anyio.wait_readable(self._sock)
+                waited = True
             except OSError as error:
                 log.debug("connection lost", error=str(error), uid=self.caller.uid)
                 return b""
             else:
-                # A peer that always has more to say must not keep the loop to itself.
-                await cancel_shielded_checkpoint()
+                if not waited:
+                    # A peer that always has more to say must not keep the loop to itself.
+                    await cancel_shielded_checkpoint()
                 return data
 
 

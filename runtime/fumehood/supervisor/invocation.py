@@ -206,7 +206,7 @@ class _Invocation:
                 if not opening:
                     await self._journal()
                 if self._launched:
-                    await asyncio.shield(self._sandbox.begun)
+                    await self._sandbox.begun  # nobody else waits for it: a turn of the loop less
                 else:
                     self._committed = True  # an opened tool runs from here, fed or not
                     self._sandbox.start()
@@ -287,7 +287,9 @@ class _Invocation:
 
     async def _drain(self) -> None:
         """Read what the pipes still hold; every writer is dead, so it ends."""
-        streams = [self._stdout.done, self._stderr.done]
+        streams = [one.done for one in (self._stdout, self._stderr) if not one.done.done()]
+        if not streams:
+            return
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait(streams, timeout=DRAIN_SECONDS)
 
