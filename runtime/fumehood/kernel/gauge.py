@@ -52,7 +52,7 @@ class Gauge:
         self._pids = _first(places, {"pids.max": "pids.current"})
         self._refused = _refusals(places.get("pids.max"), layout, nested=nested)
         self._pids_limit = next((p.value for p in proofs if p.control == "pids.max"), "")
-        self._cpu, self._unit = _cpu(places, layout)
+        self._cpu, self._unit = _cpu(places, layout, nested=nested)
         self._pressure = _pressure(places, layout)
 
     def read(self) -> Reading:
@@ -120,9 +120,11 @@ def _first(places: Mapping[str, str], files: Mapping[str, str]) -> str | None:
     return next((f"{places[name]}/{file}" for name, file in files.items() if name in places), None)
 
 
-def _cpu(places: Mapping[str, str], layout: cgroup.Layout) -> tuple[str | None, float]:
-    """v2 counts CPU time in every group; on v1 `cpuacct` does, at the same place in its own
-    hierarchy as the one that was proven."""
+def _cpu(
+    places: Mapping[str, str], layout: cgroup.Layout, *, nested: bool
+) -> tuple[str | None, float]:
+    """v2 counts CPU time in every group, on hybrid hosts, too; without it, and for an engine that
+    nests groups, `cpuacct` does, at the same place in its own hierarchy as the proven one."""
     for control in ("memory.max", "pids.max", "cpu.max"):
         path = places.get(control)
         if path is not None and not layout.v1:
@@ -130,7 +132,7 @@ def _cpu(places: Mapping[str, str], layout: cgroup.Layout) -> tuple[str | None, 
     known = places.get(_V1_LIMIT) or places.get("pids.max")
     if known is None:
         return None, _MICROSECONDS
-    if "cpuacct" in layout.v1:
+    if "cpuacct" in layout.v1 and (nested or layout.unified is None):
         return f"{layout.v1['cpuacct']}/{_below(known)}/cpuacct.usage", _NANOSECONDS
     if layout.unified is not None:
         return f"{layout.unified}/{_below(known)}/cpu.stat", _MICROSECONDS

@@ -67,6 +67,20 @@ def test_what_was_refused_alone_is_read_as_the_whole_gauge_reads_it(tmp_path: Pa
         assert Gauge(alone, layout, nested=nested).read().pids_refused == 3
 
 
+def test_hybrid_counts_cpu_time_where_the_launcher_makes_a_group(tmp_path: Path) -> None:
+    """With cpuacct mounted, too: only the launcher of an engine that nests groups uses it."""
+    place = Path("fumehood-1", "box")
+    put(tmp_path / "unified" / place / "cpu.stat", "usage_usec 2000000\n")
+    layout = Layout(
+        tmp_path / "unified", frozenset(), {n: tmp_path / n for n in ("memory", "cpuacct")}
+    )
+    found = proofs(tmp_path / "memory" / place / "memory.limit_in_bytes")
+    assert Gauge(found, layout).read().cpu_seconds == 2.0
+    put(tmp_path / "cpuacct" / place / "cpuacct.usage", "3000000000")
+    assert Gauge(found, layout).read().cpu_seconds == 2.0
+    assert Gauge(found, layout, nested=True).read().cpu_seconds == 3.0
+
+
 def test_hybrid_without_cpuacct(tmp_path: Path) -> None:
     place = Path("fumehood-1", "box")
     put(tmp_path / "memory" / place / "memory.usage_in_bytes", "8192")
