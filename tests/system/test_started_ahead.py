@@ -12,6 +12,7 @@ import pytest
 
 from support.docker import Engine, beside_bubblewrap
 from support.hood import Hood, comm, eventually, hood, processes_of
+from support.ledger import records
 from support.on import On
 
 BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
@@ -23,7 +24,6 @@ def child(act):
     if os.fork() == 0:
         act(); os._exit(0)
     return os.wait()[1]
-assert os.WTERMSIG(child(lambda: ctypes.CDLL(None).syscall({BPF}, 0, 0, 0))) == signal.SIGSYS
 assert os.WTERMSIG(child(lambda: bytearray(200 << 20))) == signal.SIGKILL
 born = []
 try:
@@ -164,3 +164,51 @@ def state(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return ""
+
+
+PROBES = f"""
+import ctypes, os, select, sys
+if not select.select([0], [], [], 0.4)[0]:
+    if os.fork() == 0:
+        ctypes.CDLL(None).syscall({BPF}, 0, 0, 0)
+        os._exit(0)
+    os.wait()
+sys.stdin.read()
+print("ok")
+"""
+"""Behaves in its calls, and tries the host when nobody calls."""
+
+
+def test_what_a_program_attempts_while_nobody_calls_stands_on_record(on: On) -> None:
+    tool = on.script(PROBES, warm="started", **LIMITS)
+    first = on.hood.call(tool)
+    assert (first["status"], first["syscalls"]["seen"]) == ("ok", [])
+
+    def told(event: str) -> list[dict[str, Any]]:
+        found = records(on.hood.state)
+        return [it for it in found if it["event"] == event and it.get("tool") == tool]
+
+    eventually(lambda: told("tool.tripped_ahead") != [], 30, "the kill is on record")
+    assert len(told("tool.started_ahead")) == 1
+    eventually(lambda: told("tool.uncalled") != [], 10, "so is the program that nobody called")
+    assert told("tool.uncalled")[0]["reason"] == "it was killed for a system call while it waited"
+    opened = [it for it in told("incident.opened") if it["rule"] == "tripwire"]
+    assert [it["uid"] for it in opened] == [-1], "no caller did it"
+    ends = [it for it in records(on.hood.state) if it["event"] == "invocation.ended"]
+    assert [it["findings"] for it in ends if it["tool"] == tool] == [[]]
+
+
+def test_who_was_started_ahead_stands_on_record(on: On) -> None:
+    tool = on.script("import sys; sys.stdin.read(); print('ok')", warm="started", **LIMITS)
+    assert on.hood.call(tool)["timing"]["ahead_ms"] == 0
+    level = [("started", 1)]
+    eventually(lambda: ready(on.hood, tool) == level, 30, "it waits, and the operator sees it")
+    result = on.hood.call(tool)
+    assert result["timing"]["ahead_ms"] > 0
+    ends = [it for it in records(on.hood.state) if it["event"] == "invocation.ended"]
+    assert [it.get("ahead_ms", 0) > 0 for it in ends if it["tool"] == tool] == [False, True]
+
+
+def ready(running: Hood, tool: str) -> list[tuple[str, int]]:
+    told = running.status()["ready_tools"]
+    return [(it["level"], it["count"]) for it in told if it["tool"] == tool]

@@ -65,7 +65,12 @@ _FAMILIES: Final = {
     "invocation": API_ACTIVITY,
     "approval": API_ACTIVITY,
 }
-_SEVERE: Final = {"invocation.ended": 1, "key.revoked": 3, "tool.quarantined": 4}
+_SEVERE: Final = {
+    "invocation.ended": 1,
+    "key.revoked": 3,
+    "tool.quarantined": 4,
+    "tool.tripped_ahead": 3,
+}
 _ALARMS: Final = frozenset({"syscall_killed", "withheld"})
 
 

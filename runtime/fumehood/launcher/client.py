@@ -77,6 +77,8 @@ class Sandbox:
     """It failed before its tool was executed, whatever it was told since."""
     on_killed: Callable[[], None] | None = field(repr=False, default=None)
     """Is told when processes of it were killed for some of them."""
+    on_killed_ahead: Callable[[], None] | None = field(repr=False, default=None)
+    """The same, for what its tool did when it was started ahead and had no call yet."""
     _captured: asyncio.Future[Captured] | None = field(repr=False, default=None)
 
     def start(self, *, begin: bool = True) -> None:
@@ -287,6 +289,9 @@ class LauncherClient:
             case m.BegunMessage():
                 if not sandbox.begun.done():
                     sandbox.begun.set_result(None)
+            case m.DeniedMessage(_, _, _, ahead=True):
+                if sandbox.on_killed_ahead is not None:
+                    sandbox.on_killed_ahead()
             case m.DeniedMessage(_, count, kills):
                 sandbox.denied = count
                 if kills and sandbox.on_killed is not None:

@@ -150,8 +150,9 @@ class Launcher:
 
     def _tell_denials(self) -> None:
         for name, count, kills in self._denials.news():
-            if (running := self._running.get(name)) is not None and running.begun:
-                self._send(m.DeniedMessage(name, count, kills))
+            running = self._running.get(name)
+            if running is not None and (running.begun or kills):
+                self._send(m.DeniedMessage(name, count, kills, ahead=not running.begun))
 
     def _hold_back(self) -> None:
         """Whoever makes the kernel record too much pays for it with its own time; who was asked to
@@ -255,6 +256,9 @@ class Launcher:
                 self._look(message, running)
             if isinstance(message, m.Stop):
                 self._ask(running, sandbox)
+            if isinstance(message, m.Begin):
+                self._denials.receive()  # what it did until now is its tool's, not the call's
+                self._tell_denials()
             if isinstance(message, m.Begin) or (isinstance(message, m.Start) and message.begin):
                 self._begin(running)
             if isinstance(message, m.Begin):

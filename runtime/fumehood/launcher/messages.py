@@ -109,11 +109,15 @@ class BegunMessage:
 @dataclass(frozen=True, slots=True)
 class DeniedMessage:
     """Launcher, while a sandbox runs: its processes were killed for so many system calls by now.
-    Sent as the count doubles, so that a flood of them is few messages."""
+    Sent as the count doubles, so that a flood of them is few messages.
+
+    ahead: its tool was started ahead and made them before its call, whose they are not.
+    """
 
     sandbox: str
     count: int
     kills: int = 0
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

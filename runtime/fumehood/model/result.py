@@ -60,12 +60,14 @@ class Enforced:
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Milliseconds spent in each step: waiting for a sandbox slot, opening and proving the
-    sandbox, running the tool, scanning."""
+    sandbox, running the tool, scanning. ahead_ms: how long the tool's program had been running
+    before the call came, when it was started ahead; 0 when it was started for the call."""
 
     queued_ms: float = 0.0
     started_ms: float = 0.0
     ran_ms: float = 0.0
     scanned_ms: float = 0.0
+    ahead_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

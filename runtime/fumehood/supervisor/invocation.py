@@ -63,13 +63,13 @@ class Steps:
 class Run:
     """An outcome, its steps, and the plan of its sandbox: the caller's, but for the account.
 
-    ahead: its tool had been started before the call.
+    ahead: seconds that its tool had been running before the call; 0: it was started for it.
     """
 
     outcome: Outcome
     steps: Steps
     plan: Plan
-    ahead: bool = False
+    ahead: float = 0.0
 
 
 async def run(
@@ -130,6 +130,7 @@ class _Invocation:
         self._live = live
         self._sandbox = ready.sandbox
         self._launched = ready.launched
+        self._ahead = ready.ran
         self._plan = ready.sandbox.plan
         self._watch = Watch()
         self._began = began
@@ -171,7 +172,7 @@ class _Invocation:
         finally:
             self._close()
         try:
-            return Run(self._outcome(end), self._steps(), self._plan, self._launched)
+            return Run(self._outcome(end), self._steps(), self._plan, self._ahead)
         finally:
             end.close()
 

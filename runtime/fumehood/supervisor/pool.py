@@ -11,11 +11,11 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-import psutil
 import structlog
 
 from fumehood.errors import EngineError, FumehoodError
@@ -26,7 +26,7 @@ from fumehood.model.manifest import Warm
 from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 from fumehood.supervisor.leases import Leases
-from fumehood.supervisor.pressure import memory_total
+from fumehood.supervisor.pressure import memory_left, memory_total
 
 log = structlog.get_logger(__name__)
 
@@ -56,14 +56,23 @@ MEMORY_LEAST = 0.1
 MEMORY_MOST = 0.25
 """What all that waits ready may use together, as a part of the host's memory: of a tool that was
 started ahead its whole limit counts, of an opened sandbox OPENED_BYTES."""
-OPENED_BYTES = 1 << 20
-"""An opened bubblewrap has 0.15 MB of its own; a container's shim has more."""
+OPENED_BYTES = {"bubblewrap": 1 << 20, "docker": 14 << 20}
+"""By engine: an opened bubblewrap has 0.15 MB of its own, a container's shim and init 13.1 MB."""
 CLOSED_SECONDS = 5.0
 """A stream has ended and its sandbox has not, for so long: the tool closed it."""
+DEATHS = 3
+"""One that is killed while it waits was somebody's doing, or its own, where the kernel does not
+tell; so many in a row without a call between them are the tool's."""
 UNFIT_SECONDS = 600.0
 """What made a tool unfit may have been chance: after this time it is tried again."""
 LOOK_SECONDS = 5.0
 """While anything is ready, the host's memory is looked at this often, calls or none."""
+TRIPPED = "it was killed for a system call while it waited"
+"""Why a tool is unfit of which a process tripped unfed."""
+
+
+def _untold(_event: str, _tool: str, _fields: Mapping[str, Any]) -> None:
+    """Nobody listens."""
 
 
 class Pipes:
@@ -92,10 +101,16 @@ class Ready:
     """A sandbox, opened or on its way there, with our ends of its pipes; the taker owns both."""
 
     def __init__(
-        self, sandbox: Sandbox, pipes: Pipes, *, ahead: Callable[[str], None] | None
+        self,
+        sandbox: Sandbox,
+        pipes: Pipes,
+        *,
+        ahead: Callable[[str], None] | None,
+        uncalled: Callable[[Ready, End], None] | None = None,
     ) -> None:
         """ahead: start the tool's program as soon as the sandbox is open, and call this when the
-        tool turns out not to be fit for that."""
+        tool turns out not to be fit for that. uncalled: is told of the end of a program that was
+        started and that no call had."""
         self.sandbox = sandbox
         self.pipes = pipes
         self.since = time.monotonic()
@@ -103,15 +118,29 @@ class Ready:
         """The tool's program has been started ahead of any call."""
         self.unfit = ""
         """Why a tool that was started ahead must not be: it wrote, or ended, unfed."""
+        self._launched_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._watched = False
         self._taken = False
         self._used = False
         self._hung_up = False
         """A stream of it has ended; its end, or CLOSED_SECONDS, tell why."""
+        self._given_up = self._has_tripped = False
         self._on_unfit = ahead
+        self._uncalled = uncalled
         if ahead is not None:
+            sandbox.on_killed_ahead = self._tripped
             sandbox.opened.add_done_callback(self._start_ahead)
+
+    @property
+    def ran(self) -> float:
+        """Seconds that the tool's program has been running; 0 when it has not."""
+        return time.monotonic() - self._launched_at if self.launched else 0.0
+
+    @property
+    def in_doubt(self) -> bool:
+        """A stream of it has ended, and it is not known yet whose doing that was."""
+        return self._hung_up and not (self.unfit or self.sandbox.ended.done())
 
     @property
     def alive(self) -> bool:
@@ -125,6 +154,7 @@ class Ready:
         if self._taken or opened.cancelled() or opened.exception() is not None:
             return
         self.launched = True
+        self._launched_at = time.monotonic()
         self._watched = True
         for fd in (self.pipes.stdout, self.pipes.stderr):
             self._loop.add_reader(fd, self._readable, fd)
@@ -152,14 +182,28 @@ class Ready:
         """Its end, unless an invocation has it; or that of a launcher, which is not its doing."""
         if self._used or ended.cancelled() or ended.exception() is not None:
             return
-        if reason := _own_doing(ended.result().message):
+        end = ended.result()
+        reason = _own_doing(end.message)
+        if reason == TRIPPED:
+            self._tripped()
+        elif reason and not self._given_up:
             self._judged(reason)
+        if self._uncalled is not None:
+            self._uncalled(self, end)
 
     def _judged(self, reason: str) -> None:
         if not self.unfit:
             self.unfit = reason
             if self._on_unfit is not None:
                 self._on_unfit(reason)
+
+    def _tripped(self) -> None:
+        """Once, also of one that a call has taken meanwhile: what it did before is not the
+        call's."""
+        told, self._has_tripped = self._has_tripped, True
+        self.unfit = self.unfit or TRIPPED
+        if not told and self._on_unfit is not None:
+            self._on_unfit(TRIPPED)
 
     def _unwatch(self) -> None:
         if self._watched:
@@ -177,17 +221,24 @@ class Ready:
         self._unwatch()
         self.sandbox.opened.remove_done_callback(self._start_ahead)
 
+    @property
+    def died(self) -> bool:
+        """It ended while it waited, and not because it was given up."""
+        return self.sandbox.ended.done() and not self._given_up
+
     def discard(self) -> None:
         """Give up a sandbox that no invocation will use. From now on its program's end is our
         doing: that of its input may reach it before the kill does."""
-        self._used = self._used or self.alive
+        self._given_up = self._given_up or self.alive
         self._let_go()
         self.sandbox.kill()
         self.pipes.close_ours()
 
 
 def _own_doing(end: EndedMessage) -> str:
-    """Why a tool that ended unfed is not fit to wait; empty when somebody else ended it."""
+    """Why a tool that ended unfed is not fit to wait; empty: somebody else may have ended it."""
+    if any(item.action.startswith("kill") for item in end.syscalls.seen):
+        return TRIPPED
     if end.stopped == "cpu_time":
         return "it computed while it waited"
     if end.oom_kills:
@@ -208,6 +259,10 @@ class _Shelf:
     ahead: bool
     ready: list[Ready] = field(default_factory=list)
     called: float = 0.0
+    deaths: int = 0
+    """Of its programs that ended while they waited, since the last call that one was fed for."""
+    told: bool = False
+    """That its programs are started ahead is on record."""
     interval: float = IDLE_SECONDS
     run: int = 0
     burst: int = 1
@@ -261,7 +316,11 @@ class Pool:
         self._most_each = min(most, most_each)
         self._shelves: dict[str, _Shelf] = {}
         self._unfit: dict[str, tuple[str, float]] = {}
+        self.tell: Callable[[str, str, Mapping[str, Any]], None] = _untold
+        """Is told what tools do ahead of calls, with the tool's digest: `started_ahead`, the first
+        time for a plan; `uncalled`, a program that ran and had no call; `tripped_ahead`."""
         self._current: frozenset[str] | None = None
+        self._tended = -LOOK_SECONDS
         self._timer: asyncio.TimerHandle | None = None
         self._tending = False
         self.refilling = False
@@ -274,6 +333,16 @@ class Pool:
     def ready(self) -> int:
         """How many sandboxes wait for a call; those that have ended meanwhile do not."""
         return sum(one.alive for shelf in self._shelves.values() for one in shelf.ready)
+
+    def waiting(self) -> list[tuple[str, str, int]]:
+        """Tools by digest, `opened` or `started`, and how many sandboxes of theirs wait so."""
+        found: dict[tuple[str, str], int] = {}
+        for shelf in self._shelves.values():
+            for one in shelf.ready:
+                if one.alive:
+                    key = shelf.tool, "started" if one.launched else "opened"
+                    found[key] = found.get(key, 0) + 1
+        return [(tool, level, count) for (tool, level), count in sorted(found.items())]
 
     @property
     def trees(self) -> set[str]:
@@ -321,15 +390,38 @@ class Pool:
                 shelf.discard()
 
     def _from(self, shelf: _Shelf) -> Ready | None:
-        while shelf.ready:
-            candidate = shelf.ready.pop(0)
+        for candidate in list(shelf.ready):
+            if candidate.in_doubt:
+                continue
+            shelf.ready.remove(candidate)
             if candidate.alive:
+                shelf.deaths = 0
                 return candidate
             candidate.discard()
         return None
 
+    def _note_uncalled(self, shelf: _Shelf, ready: Ready, end: End) -> None:
+        """A program ran, and no call had it: on record, whoever ended it."""
+        message = end.message
+        self.tell(
+            "uncalled",
+            shelf.tool,
+            {
+                "sandbox": ready.sandbox.name,
+                "seconds": round(ready.ran, 3),
+                "cpu_seconds": message.cpu_seconds,
+                "reason": ready.unfit or ("it ended by itself" if ready.died else "not needed"),
+            },
+        )
+        if ready.died and not ready.unfit:
+            shelf.deaths += 1
+            if shelf.deaths >= DEATHS:
+                self._note_unfit(shelf, f"it ended {shelf.deaths} times while it waited")
+
     def _note_unfit(self, shelf: _Shelf, reason: str) -> None:
         """A tool's own doing, not an engine's failure: for a while it is only opened."""
+        if reason == TRIPPED:
+            self.tell("tripped_ahead", shelf.tool, {"plan": shelf.plan.digest()})
         if shelf.ahead:
             shelf.ahead = False
             now = time.monotonic()
@@ -346,7 +438,12 @@ class Pool:
         arriving = shelf.cost / max(shelf.interval, shelf.cost / self._most_each)
         return min(max(1 + int(arriving), shelf.burst, shelf.run), self._most_each)
 
-    def _open(self, plan: Plan, ahead: Callable[[str], None] | None = None) -> Ready:
+    def _open(
+        self,
+        plan: Plan,
+        ahead: Callable[[str], None] | None = None,
+        uncalled: Callable[[Ready, End], None] | None = None,
+    ) -> Ready:
         plan = self._leases.lease(plan)
         pipes = Pipes()
         try:
@@ -358,7 +455,7 @@ class Pool:
         finally:
             pipes.close_theirs()
         sandbox.ended.add_done_callback(lambda _: self._leases.give_back(plan.uid))
-        return Ready(sandbox, pipes, ahead=ahead)
+        return Ready(sandbox, pipes, ahead=ahead, uncalled=uncalled)
 
     def tend_soon(self) -> None:
         """A sandbox ended, and its end is on record. Opening the next one keeps the launcher busy
@@ -371,7 +468,9 @@ class Pool:
             self._timer.cancel()
             self._timer = None
         self.refilling = True
-        if any(not shelf.ready for shelf in self._shelves.values()):
+        # Calls without a pause must not put off the look at memory, and at what is idle.
+        due = time.monotonic() - self._tended >= LOOK_SECONDS
+        if due or any(not shelf.ready for shelf in self._shelves.values()):
             self._tending = True
             self._timer = loop.call_later(LEAVING_SECONDS, self._tend)
         else:
@@ -385,7 +484,7 @@ class Pool:
             self._timer = None
         if self._closed:
             return
-        now = time.monotonic()
+        now = self._tended = time.monotonic()
         if now - self._looked >= MEMORY_SECONDS:
             self._looked = now
             self._short = short_of_memory()
@@ -396,12 +495,12 @@ class Pool:
         shelves = sorted(self._shelves.items(), key=lambda item: -item[1].called)
         left, memory = self._most, self._memory
         for key, shelf in shelves:
-            each = shelf.plan.limits.memory_bytes if shelf.ahead else OPENED_BYTES
+            each = _bytes_each(shelf)
             keep = min(self._wanted(shelf, now), left, memory // each)
             left -= keep
             memory -= keep * each
             self._weed(shelf, keep, now)
-            self._fill(shelf, keep - len(shelf.ready))
+            self._fill(shelf, keep - sum(one.alive for one in shelf.ready))
             if not shelf.ready and now - shelf.called > IDLE_SECONDS:
                 del self._shelves[key]
         if self._shelves:
@@ -410,18 +509,23 @@ class Pool:
     def _fill(self, shelf: _Shelf, missing: int) -> None:
         for _ in range(missing):
             try:
+                if shelf.ahead and not shelf.told:
+                    shelf.told = True
+                    self.tell("started_ahead", shelf.tool, {"plan": shelf.plan.digest()})
                 ahead = partial(self._note_unfit, shelf) if shelf.ahead else None
-                one = self._open(shelf.plan, ahead)
+                uncalled = partial(self._note_uncalled, shelf) if shelf.ahead else None
+                one = self._open(shelf.plan, ahead, uncalled)
                 over = one.sandbox.opened if ahead is None else one.sandbox.started
                 over.add_done_callback(partial(_note_opened, shelf, time.monotonic()))
                 shelf.ready.append(one)
-            except EngineError as error:
+            except (EngineError, OSError) as error:  # OSError: no descriptors for its pipes
                 log.warning("no sandbox could be opened ahead", error=str(error))
                 return
 
     def _weed(self, shelf: _Shelf, keep: int, now: float) -> None:
         """Drop the dead, the old and the surplus."""
         fresh = [r for r in shelf.ready if r.alive and now - r.since < RECYCLE_SECONDS][:keep]
+        fresh += [r for r in shelf.ready if r.in_doubt]
         for item in shelf.ready:
             if item not in fresh:
                 item.discard()
@@ -446,7 +550,14 @@ def _note_opened(shelf: _Shelf, asked: float, opened: asyncio.Future[tuple[Proof
         shelf.note_opened(time.monotonic() - asked)
 
 
+def _bytes_each(shelf: _Shelf) -> int:
+    """What one sandbox of a shelf may use. Programs that wait still, of a tool that is only opened
+    by now, count as what they are."""
+    if shelf.ahead or any(one.launched for one in shelf.ready):
+        return shelf.plan.limits.memory_bytes
+    return OPENED_BYTES[shelf.plan.engine]
+
+
 def short_of_memory() -> bool:
-    """Whether the host needs what ready sandboxes hold."""
-    memory = psutil.virtual_memory()
-    return bool(memory.available < memory.total * MEMORY_LEAST)
+    """Whether the host, or a cgroup that we are in, needs what ready sandboxes hold."""
+    return memory_left() < MEMORY_LEAST

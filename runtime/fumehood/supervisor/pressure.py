@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -162,7 +162,33 @@ _WORDS: Final = {"audit": "disk (nothing can be recorded)", "io": "disk time", "
 
 def memory_total() -> int:
     """Bytes of memory that this host, or the cgroups above this process, leave for sandboxes."""
-    limits = [int(psutil.virtual_memory().total)]
+    return min([int(psutil.virtual_memory().total), *(limit for limit, _ in _limits())])
+
+
+def memory_left() -> float:
+    """The part of the memory still available: the host's, or that of the cgroup above this
+    process that has least left. What a cgroup could drop (its inactive file pages) counts as left,
+    as it does for the host."""
+    memory = psutil.virtual_memory()
+    left = [memory.available / memory.total]
+    for limit, path in _limits():
+        if 0 < limit < memory.total:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                left.append((limit - _held(path)) / limit)
+    return min(left)
+
+
+def _held(path: Path) -> int:
+    """Bytes that a memory cgroup holds and cannot drop."""
+    usage = path / "memory.current"
+    usage = usage if usage.exists() else path / "memory.usage_in_bytes"
+    words = dict(line.split() for line in (path / "memory.stat").read_text().splitlines())
+    droppable = words.get("total_inactive_file") or words["inactive_file"]
+    return int(usage.read_text()) - int(droppable)
+
+
+def _limits() -> Iterator[tuple[int, Path]]:
+    """Memory limits of the cgroups above this process, with their folders."""
     layout = cgroup.discover()
     of = proc.cgroups("self")
     bases = [(layout.v1.get("memory"), "memory", "memory.limit_in_bytes")]
@@ -174,9 +200,8 @@ def memory_total() -> int:
         path = base / own.lstrip("/")
         while path.is_relative_to(base):
             with contextlib.suppress(OSError, ValueError):  # `max`, or none at the top
-                limits.append(int((path / file).read_text()))
+                yield int((path / file).read_text()), path
             path = path.parent
-    return min(limits)
 
 
 def _stalled(kind: str) -> float | None:

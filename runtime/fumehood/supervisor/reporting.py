@@ -28,7 +28,8 @@ class StatusReport:
     maps a control to the reason it is missing here; `engines` an engine to its launcher's PID, 0
     when there is none just now; `refusing` says why no call is taken just now, empty when calls
     are; `asking` calls wait for approval; `configuration` tells what became of the last reload;
-    `first_key` where the first sealing key of the audit log is."""
+    `first_key` where the first sealing key of the audit log is; `ready_tools`, for operators, whose
+    sandboxes wait: tool, version, level (at `started` the tool's program runs), count."""
 
     version: str
     engine: str
@@ -45,6 +46,7 @@ class StatusReport:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     engines: Mapping[str, int] = field(default_factory=dict)
     first_key: str = ""
+    ready_tools: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -63,6 +65,7 @@ class StatusReport:
             "refusing": self.refusing,
             "engines": dict(self.engines),
             "first_key": self.first_key,
+            "ready_tools": [dict(it) for it in self.ready_tools],
         }
 
 
@@ -109,9 +112,22 @@ class Reporting:
             first_key_here=rooms.audit.keeps_first_key,
         )
 
+    def _ready_tools(self) -> tuple[Mapping[str, Any], ...]:
+        tools = {it.digest: it.manifest for it in self.rooms.catalog.all()}
+        return tuple(
+            {
+                "tool": tools[digest].name if digest in tools else digest,
+                "version": tools[digest].version if digest in tools else "",
+                "level": level,
+                "count": count,
+            }
+            for digest, level, count in self.rooms.pool.waiting()
+        )
+
     def status(self, caller: Caller) -> StatusReport:
         rooms, report = self.rooms, self.reloading.report
-        if not rooms.admission.authorizer.is_operator(caller):
+        operator = rooms.admission.authorizer.is_operator(caller)
+        if not operator:
             # The text may hold what the operator wrote.
             report = replace(report, problem="refused" if report.problem else "", remedy="")
         own = self._own(caller)
@@ -133,6 +149,7 @@ class Reporting:
             configuration=report.to_json(),
             engines={name: said.pid if said else 0 for name, said in hellos.items()},
             first_key=BESIDE if rooms.audit.keeps_first_key else ELSEWHERE,
+            ready_tools=self._ready_tools() if operator else (),
         )
 
     def _own(self, caller: Caller) -> _Counts:

@@ -180,6 +180,12 @@ class Response:
         """A process of a call was killed for a system call, and others of it may go on."""
         self.running(live, "tripwire", "a process was killed for a system call")
 
+    def tripped_ahead(self, tool: RegisteredTool) -> None:
+        """A process of a tool was killed for a system call before it had any call: no caller's."""
+        manifest = tool.manifest
+        what = f"{manifest.name} {manifest.version}: killed for a system call before any call"
+        self._signal(Case("tripwire", what, manifest.name, manifest.version, tool.digest))
+
     def broken(self, tool: RegisteredTool, why: str) -> None:
         """The files of a tool are not what was registered."""
         manifest = tool.manifest
@@ -241,7 +247,7 @@ class Response:
                 "notify": True,
                 "kill": live is None or not live.runs,
                 "stop_tool": self.stops.holds("tool", incident.tool),
-                "suspend_caller": self.stops.holds("caller", str(incident.uid)),
+                "suspend_caller": incident.uid < 0 or self.stops.holds("caller", str(incident.uid)),
                 "stop_all": self.stops.holds("all", ""),
             }
             if not held.get(action, False):
@@ -268,6 +274,8 @@ class Response:
             return self._notified(incident)
         if action == "kill":
             return self._killed(live)
+        if action == "suspend_caller" and incident.uid < 0:
+            return "suspend_caller: it was no caller's doing"
         if action.startswith("quarantine_"):
             self._quarantine_soon(action, incident, case, reason)
             return ""

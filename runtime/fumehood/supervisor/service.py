@@ -162,6 +162,7 @@ class Supervisor:
         )
         self._lookout = Lookout(rooms.config.behaviour, lambda: self._live)
         self._lookout.told = self.response.running
+        rooms.pool.tell = self._told_ahead
 
     async def invoke(self, request: Request, listener: Listener | None = None) -> Result:
         """Run one invocation to its single terminal status, which is on disk when this returns."""
@@ -192,6 +193,16 @@ class Supervisor:
         self._live.remove(live)
         if live.sandbox is not None:
             self._rooms.pool.tend_soon()
+
+    def _told_ahead(self, event: str, digest: str, fields: Mapping[str, Field]) -> None:
+        """What a tool's program did ahead of any call: nobody's call is answered for it, so it
+        stands on record by itself."""
+        tool = next((it for it in self._rooms.catalog.all() if it.digest == digest), None)
+        named = of_tool(tool) if tool is not None else {"tool_digest": digest}
+        with contextlib.suppress(AuditError):  # the gate is closed then, and the local log says so
+            self._rooms.audit.append(f"tool.{event}", {**named, **fields})
+        if event == "tripped_ahead" and tool is not None:
+            self.response.tripped_ahead(tool)
 
     def may_connect(self, caller: Caller) -> bool:
         """Whether `caller` may use the socket at all."""
@@ -375,13 +386,14 @@ class Supervisor:
         if outcome.status == "cancelled":  # nobody reads its output: it is not worth a scan
             outcome = replace(outcome, stdout=b"", stderr=b"", artifacts=())
             admitted = replace(admitted, request=replace(admitted.request, arguments_json=b""))
-        unusual = rooms.habits.notices(admitted.tool.digest, outcome, ahead=run.ahead)
+        unusual = rooms.habits.notices(admitted.tool.digest, outcome, ahead=run.ahead > 0)
         if unusual:
             outcome = replace(outcome, notices=(*outcome.notices, *unusual))
         timing = Timing(
             queued_ms=_ms(launched - request.received),
             started_ms=_ms(steps.started - launched),
             ran_ms=_ms(steps.ended - steps.started),
+            ahead_ms=_ms(run.ahead),
         )
         abandoned = threading.Event()
         finishing, name = rooms.finishing, admitted.tool.manifest.name
@@ -502,6 +514,7 @@ class Supervisor:
             "signal": result.signal,
             "breach": encode(result.breach) if result.breach else None,
             "usage": encode(result.usage),
+            **({"ahead_ms": result.timing.ahead_ms} if result.timing.ahead_ms else {}),
             "findings": [f"{f.kind}:{f.rule}:{f.action}" for f in result.findings],
             "plan": result.enforced.plan if result.enforced else plan.digest(),
             "uid": result.enforced.uid if result.enforced else plan.uid,

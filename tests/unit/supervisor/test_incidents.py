@@ -385,10 +385,25 @@ def test_what_is_about_no_call_is_an_incident_too(tmp_path: Path, ring: Ring) ->
         at = Scene(tmp_path, ring)
         at.response.broken(registered("echo"), "its files changed: a.py")
         assert at.told[0] == "echo 1.0.0: its files changed: a.py"
+        at.response.tripped_ahead(registered("echo"))
+        assert "echo 1.0.0: killed for a system call before any call" in at.told
         at.response.gap("records are missing")
         found = {item.signal: item for item in at.book.listed(closed=False)}
-        assert sorted(found) == ["audit_gap", "integrity"]
+        assert sorted(found) == ["audit_gap", "integrity", "tripwire"]
         assert (found["audit_gap"].tool, found["audit_gap"].uid) == ("", -1)
+
+    asyncio.run(scene())
+
+
+def test_nobody_is_suspended_for_what_no_caller_did(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        rule = IncidentRule(signal="tripwire", actions=("suspend_caller", "quarantine_version"))
+        at = Scene(tmp_path, ring, rule)
+        at.response.tripped_ahead(registered("echo"))
+        await asyncio.gather(*at.response._working)
+        assert "suspend_caller: it was no caller's doing" in at.told
+        assert at.response.stops.listed() == []
+        assert [(name, version) for name, version, _ in at.quarantined] == [("echo", "1.0.0")]
 
     asyncio.run(scene())
 
