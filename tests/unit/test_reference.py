@@ -68,7 +68,7 @@ RESULT = {
     "enforced": "engine runtime uid seccomp network capabilities no_new_privs limits plan "
     "not_enforced",
     "syscalls": "seen others kills_visible denials_visible complete reason",
-    "timing": "queued_ms started_ms ran_ms scanned_ms",
+    "timing": "queued_ms started_ms ran_ms scanned_ms ahead_ms",
     "record": "seq digest",
 }
 """What callers rely on, written down a third time: a key that goes, or gets another name, breaks
