@@ -27,9 +27,9 @@ TRIES = 3
 SUPERVISOR_CALLS = 180
 """System calls of the supervisor and its audit thread for one warm call and its refill; 147 seen,
 of which 47 are getpid by Python 3.11's own event loop."""
-LAUNCHER_CALLS = 330
-"""System calls of the launcher for one warm call and its refill; 240 seen, and up to 80 more by how
-often it looks while bubblewrap is setting up."""
+LAUNCHER_CALLS = 280
+"""System calls of the launcher for one warm call and its refill; 218 to 232 seen, and some more by
+how often it looks while bubblewrap executes the tool."""
 LAUNCHER_FORKS = 1
 """bubblewrap, for the refill; nothing else may be run for a call."""
 SUPERVISOR_FORKS = 0
