@@ -190,6 +190,18 @@ RULES: Final[Sequence[Rule]] = (
         r"(?i)\b(?:with|using|and|wrong|bad|invalid)\s+(?:the\s+)?(?P<n>password|passphrase)\s+(?P<q>[\"'`])(?P<s>[^\"'`\n]{4,256})[\"'`]",
         judge=_judge,
     ),
+    # Personal access tokens by the end of a variable's name, which in small letters is a pattern.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?:^|[^A-Za-z0-9_])(?P<n>[A-Z][A-Z0-9_]{{0,40}}_PAT){_IS}(?P<q>[\"']?)(?P<s>[A-Za-z0-9_.~+/=-]{{16,512}})",
+        judge=lambda found: _personal(found),
+    ),
+    # Two columns, as settings are listed.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)^{_KEY}\t+(?P<q>)(?P<s>[^\s\"'`,;<>{{}}()\[\]\\]{{6,512}})\r?$",
+        judge=_judge,
+    ),
     # With blanks and punctuation in it: only a quote tells where it ends.
     Rule(
         "assigned-secret", "high",
@@ -248,22 +260,65 @@ PAIRS: Final[Sequence[Rule]] = (
 )  # fmt: skip
 # AWS' parameter store: what is of the type SecureString is a secret, whatever it looks like, and
 # so is what a path of names ends on one of.
-_STORED: Final = r"[^{}]{0,600}?"
-_VALUE: Final = r"\"value\"\s{0,100}:\s{0,400}(?P<q>\")(?P<s>(?:[^\"\n\\]|\\.){4,})\""
+_STORED: Final = r"[^{}]{0,600}?(?:\{[^{}]{0,300}\}[^{}]{0,300}?)?"
+_VALUE: Final = (
+    r"\"[A-Za-z_]{0,20}value\"\s{0,100}:\s{0,400}(?P<q>\")(?P<s>(?:[^\"\n\\]|\\.){4,})\""
+)
 _SECURE: Final = r"\"type\"\s{0,100}:\s{0,400}\"SecureString\""
 _PATH: Final = (
-    r"\"(?:name|key|id)\"\s{0,100}:\s{0,400}\"(?:[^\"\n\\]{0,200}[/.:])?"
+    r"\"(?:[A-Za-z_]{0,20}(?:name|key)|id)\"\s{0,100}:\s{0,400}\"(?:[^\"\n\\]{0,200}[/.:])?"
     rf"(?P<n>[A-Za-z0-9_\-]{{0,64}}{_WORD})\""
 )
+_TEXT: Final = r"(?P<s>[^\s\"'`,;<>{}]{4,512})"
 
 STORED: Final[Sequence[Rule]] = (
     Rule("secure-string", "high", rf"(?i){_SECURE}{_STORED}{_VALUE}", judge=lambda f: _stored(f)),
     Rule("secure-string", "high", rf"(?i){_VALUE}{_STORED}{_SECURE}", judge=lambda f: _stored(f)),
     Rule("assigned-secret", "high", rf"(?i){_PATH}{_STORED}{_VALUE}", judge=_judge),
     Rule("assigned-secret", "high", rf"(?i){_VALUE}{_STORED}{_PATH}", judge=_judge),
+    # Outputs of Terraform and of deployments: the name has an object, and the value stands in it.
+    Rule(
+        "assigned-secret",
+        "high",
+        rf"(?i)\"{_KEY}\"\s{{0,8}}:\s{{0,8}}\{{{_STORED}{_VALUE}",
+        judge=_judge,
+    ),
+    Rule(
+        "assigned-secret",
+        "high",
+        rf"(?i){_KEY}\"?\s{{0,8}}=?\s{{0,8}}\{{[^{{}}]{{0,300}}?\b(?:value|default)\s{{0,8}}=\s{{0,8}}(?P<q>\")(?P<s>[^\"\n]{{4,512}})\"",
+        judge=_judge,
+    ),
+    # YAML with the value first, XML of properties, plists, and what consoles print below each other.
+    Rule(
+        "assigned-secret",
+        "high",
+        rf"(?i)(?:^|[\s-])value:[ \t]+(?P<q>[\"']?){_TEXT}[\"']?\r?\n[ \t]+(?:name|key):[ \t]+[\"']?{_KEY}[\"']?[ \t\r]*$",
+        judge=_judge,
+    ),
+    Rule(
+        "assigned-secret",
+        "high",
+        rf"(?i)<(?:key|name)>\s{{0,8}}{_KEY}\s{{0,8}}</(?:key|name)>\s{{0,40}}<(?:value|string)>(?P<q>){_TEXT}<",
+        judge=_judge,
+    ),
+    Rule(
+        "assigned-secret",
+        "high",
+        rf"(?i)^[ \t]*(?:key|name)[ \t]*:[ \t]+{_KEY}[ \t]*\r?\n(?:[ \t]*[A-Za-z _-]{{1,30}}:[^\n]{{0,100}}\n){{0,4}}[ \t]*value[ \t]*:[ \t]+(?P<q>){_TEXT}[ \t\r]*$",
+        judge=_judge,
+    ),
 )
 
-PAIRS_GATE: Final = (r"(?i)value[\"']?\s{0,100}[:=]",)
+PAIRS_GATE: Final = (
+    r"(?i)value[\"']?\s{0,100}[:=]", r"(?i)</(?:key|name)>", r"(?i)default\s{0,8}=\s{0,8}\"",
+)  # fmt: skip
+
+
+def _personal(found: Found) -> Confidence | None:
+    """`_judge` would take the end of `GITLAB_PAT` for the `at` of `created_at`."""
+    value = found["s"]
+    return None if is_placeholder(value) or _FILE.fullmatch(value) else _token(value, b"token")
 
 
 def _stored(found: Found) -> Confidence | None:

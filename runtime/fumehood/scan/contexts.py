@@ -141,6 +141,23 @@ RULES: Final[Sequence[Rule]] = (
         r"(?i)\bnet\s+use\s+(?:[a-z*]:?\s+)?\\\\\S{3,256}\s+(?P<s>[^\s/*]\S{3,127})\s+/user:",
         judge=_likely,
     ),
+    # wpa_supplicant.conf, NetworkManager, interfaces(5), ipsec.secrets, WireGuard's preshared keys.
+    Rule(
+        "network-password", "high",
+        r"(?i)(?:^|[\s;{])(?:wpa-|wifi-sec\.|802-11-wireless-security\.)?(?:psk|wep-key[0-3]|sae_password|leap-password"
+        r"|preshared-?key)\s{0,4}[=:]\s{0,4}\"?(?P<s>[^\s\"']{8,128})",
+        judge=_likely,
+    ),
+    Rule("network-password", "high", r"(?i)(?:^|\s)wpa-psk\s+\"?(?P<s>[^\s\"']{8,128})", judge=_likely),
+    Rule(
+        "network-password", "high", r":\s+(?:PSK|XAUTH|EAP)\s+(?:\"(?P<s>[^\"\n]{4,256})\"|0[sx]\S{8,256})", judge=_likely,
+    ),
+    # expect(1): what is sent after a prompt for a password.
+    Rule(
+        "argument-password", "high",
+        r"(?i)(?:password|passphrase|passcode|assword)[^\n]{0,80}\n?[^\n]{0,80}?\bsend\s+(?:--\s+)?[\"']?(?P<s>[^\s\"'$\\]{4,128})\\[rn]",
+        judge=_likely,
+    ),
     # Cloud-init's list of passwords, and routers' own ways.
     Rule(
         "chpasswd-password", "high",

@@ -71,12 +71,29 @@ _DUMPS: Final = PatternDetector(
         ),
     ),
 )
+# Bytes of text one by one: `67 68 70`, `67:68:70`, `0x67, 0x68, 0x70`, over lines, too.
+_SINGLE: Final = PatternDetector(
+    "decoding-apart",
+    (
+        Rule(
+            "hex-apart",
+            "low",
+            r"(?:[02-7][0-9a-fA-F][ :-]){11}|(?:[02-7][0-9a-fA-F][,:] ){11}"
+            r"|(?:0x[02-7][0-9a-fA-F],[ ]?){11}",
+        ),
+    ),
+)
+MAX_APART: Final = 256 * 1024
+"""Bytes of a text in which such are looked for: without a literal in it, the pattern costs as much
+as all others together."""
 # To its end; over lines as MIME (RFC 2045, 6.8) and PEM wrap it.
 _TOKEN: Final = re.compile(
     rb"[A-Za-z0-9+/]{60,76}(?:(?:\r?\n|\\n)[ \t]{0,8}[A-Za-z0-9+/]{60,76})*"
     rb"(?:(?:\r?\n|\\n)[ \t]{0,8}[A-Za-z0-9+/]{2,76})?(?![A-Za-z0-9+/_-])={0,2}"
     rb"|[A-Za-z0-9+/_-]+={0,2}"
 )
+_USUAL: Final = 60
+"""From this length on `_TOKEN` takes lines for one."""
 _DIGITS: Final = re.compile(rb"[0-9a-fA-F]+")
 _DUMP: Final = re.compile(
     rb"(?m)(?:^[0-9a-fA-F]{6,8}:?[ \t]+(?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2})?[ ]{1,2}){1,16}"
@@ -85,6 +102,16 @@ _DUMP: Final = re.compile(
 _DUMP_LINE: Final = re.compile(
     rb"(?m)^[0-9a-fA-F]{6,8}:?[ \t]+((?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2})?[ ]{1,2}){1,16})"
 )
+_APART: Final = re.compile(
+    rb"(?:(?:0x)?[0-9a-fA-F]{2}(?:[:,-]\s?|[ \r\n]{1,3}))+(?:0x)?[0-9a-fA-F]{2}(?![0-9a-fA-F])"
+)
+_BYTE: Final = re.compile(rb"[0-9a-fA-F]{2}(?![0-9a-fA-Fx])")
+_LINE: Final = re.compile(
+    rb"[ \t]{0,16}(?P<text>[A-Za-z0-9+/_-]{2,76}={0,2})[ \t]{0,2}\r?(?:\n|\Z)"
+)
+MIN_LINE: Final = 16
+MAX_LINES: Final = 65_536
+"""Lines of one wrapped text."""
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _NO_SPACE: Final = b" \t\r\n"
 _TEXT: Final = bytes(range(0x20, 0x7F)) + b"\t\n\r"
@@ -110,6 +137,7 @@ def load(cache: Path | None) -> None:
     """Compile the patterns now, so that no invocation waits for it."""
     _CANDIDATES.load(cache)
     _DUMPS.load(cache)
+    _SINGLE.load(cache)
 
 
 def blobs(data: bytes) -> Iterator[Blob]:
@@ -120,12 +148,13 @@ def blobs(data: bytes) -> Iterator[Blob]:
     if data.startswith(b"PK\x03\x04"):
         yield from _members(data)
         return
-    for rule in (*_CANDIDATES.occurring(data), *_DUMPS.occurring(data)):
+    apart = _SINGLE.occurring(data) if len(data) <= MAX_APART else []
+    for rule in (*_CANDIDATES.occurring(data), *_DUMPS.occurring(data), *apart):
         yield from _READERS[rule.name](data, rule)
 
 
 def _base64(data: bytes, rule: Rule) -> Iterator[Blob]:
-    at = 0
+    at = reach = 0
     while (found := rule.compiled.search(data, at)) is not None:
         place = found.start()
         before = data[max(at, place - MAX_BEFORE) : place]
@@ -136,6 +165,51 @@ def _base64(data: bytes, rule: Rule) -> Iterator[Blob]:
         inner = _from_base64(data[start:at])
         if inner and (seen := _worth_looking(inner)):
             yield Blob(start, at, "base64", seen)
+        if place >= reach:
+            # Also behind lines that hold nothing: each of them would look at all the others.
+            reach, wrapped = _wrapped(data, place)
+            if wrapped is not None:
+                yield wrapped
+
+
+def _wrapped(data: bytes, place: int) -> tuple[int, Blob | None]:
+    """Lines of one length around a place, and a shorter one behind them: as `base64 -w` and
+    `fold` print them, whatever the length. And where they end."""
+    start = data.rfind(b"\n", max(0, place - 96), place) + 1
+    first = _LINE.match(data, start)
+    if first is None or not first.start("text") <= place < first.end("text"):
+        return place, None
+    size = len(first["text"])
+    if not MIN_LINE <= size < _USUAL:
+        return place, None
+    start = _first_line(data, start, size)
+    lines: list[bytes] = []
+    end = start
+    while len(lines) < MAX_LINES and (line := _LINE.match(data, end)) is not None:
+        text = line["text"]
+        if len(text) > size or (len(text) < size and (len(lines) * size + len(text)) % 4):
+            break  # a word that follows
+        lines.append(line["text"])
+        end = line.end()
+        if len(line["text"]) < size:
+            break
+    if len(lines) < 2:
+        return end, None
+    inner = _from_base64(b"".join(lines))
+    seen = _worth_looking(inner) if inner else b""
+    stop = end - data[start:end].endswith(b"\n")
+    return end, Blob(start, stop, "base64", seen) if seen else None
+
+
+def _first_line(data: bytes, start: int, size: int) -> int:
+    """Where the first of the lines of this length begins that end at `start`."""
+    for _ in range(MAX_LINES):
+        before = data.rfind(b"\n", max(0, start - 98), max(0, start - 1)) + 1
+        line = _LINE.match(data, before, start) if start else None
+        if line is None or line.end() != start or len(line["text"]) != size:
+            break
+        start = before
+    return start
 
 
 def _hex(data: bytes, rule: Rule) -> Iterator[Blob]:
@@ -248,4 +322,13 @@ def _from_hex(digits: bytes) -> bytes:
     return binascii.unhexlify(digits[: len(digits) & ~1])
 
 
-_READERS: Final = {"base64": _base64, "hex": _hex, "hexdump": _dumped}
+def _apart(data: bytes, rule: Rule) -> Iterator[Blob]:
+    at = 0
+    while (found := rule.compiled.search(data, at)) is not None:
+        run = _APART.match(data, found.start())
+        at = max(run.end() if run else 0, found.end())
+        if run and (seen := _worth_looking(_from_hex(b"".join(_BYTE.findall(run[0]))))):
+            yield Blob(*run.span(), "hex", seen)
+
+
+_READERS: Final = {"base64": _base64, "hex": _hex, "hexdump": _dumped, "hex-apart": _apart}

@@ -24,6 +24,7 @@ PLACES = {
     "secure-string": 'ConvertTo-SecureString "{}" -AsPlainText -Force',
     "npmrc-token": "//registry.example/:_authToken={}\n",
     "session-cookie": "Set-Cookie: sessionid={}{}; HttpOnly",
+    "network-password": 'network={{\n  ssid="home"\n  psk="{}"\n}}\n',
     "chpasswd-password": "echo 'bob:{}' | sudo chpasswd",
 }
 COMMANDS = [
@@ -31,6 +32,8 @@ COMMANDS = [
     "docker login -u bob -p {} r.example",
     "ldapsearch -x -D cn=admin -w {} -b dc=x", "smbclient //srv/share -U bob%{}",
     "redis-cli -a {} ping", "openssl enc -aes-256-cbc -pass pass:{}",
+    "[wifi-security]\npsk={}\n", "10.0.0.1 : PSK \"{}\"", "  wpa-psk {}",
+    'expect "*?assword:*"\nsend "{}\\r"', 'expect "Password: " {{ send -- "{}\\r" }}',
 ]  # fmt: skip
 
 
@@ -56,6 +59,8 @@ def test_a_command_line_gives_its_secret_away(command: str) -> None:
     [
         "mysql -u root -p app", "docker run -p 8080:80 web", "docker login registry.example",
         "src/a.c:12:5:error:unused", "requirepass <password>", "echo hello | sudo -S ls",
+        "psk = None", "psk-flags=1", "key-mgmt=wpa-psk", "self.psk = psk_from_config",
+        'expect "Password:"\nsend "$password\\r"', 'expect "login:"\nsend "r00t-77\\r"',
         "redis-cli -p 6379 ping", "openssl rsa -passin pass:password", "sid=1; a=b",
         "00:11:22:33:44:55", "at 12:30:45:123:abcd",
     ],
