@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from corpus import benign, harmful, outputs, places
+from corpus import benign, harmful, outputs, parts, places
 from corpus.sample import Sample
 from fumehood.model.scan_policy import ScanSpec
 from fumehood.scan.decide import Policies
 from fumehood.scan.detectors import searcher
+from fumehood.scan.pieces import Piece, Secrets
 from fumehood.scan.policy import Withhold
-from fumehood.scan.redact import Fingerprints
+from fumehood.scan.redact import Fingerprints, redact_text
+from fumehood.scan.search import Budget
 from fumehood.scan.single import look
 
 
@@ -55,6 +57,18 @@ def measured(cache: Path | None) -> dict[str, Group]:
             group.right += 1
         else:
             group.wrong.append(f"{sample.name}: {sorted(kinds) or 'nothing'}")
+    for several in parts.samples():
+        group = groups[several.group]
+        group.samples += 1
+        group.harmful = several.needle != ""
+        pieces = [Piece(name, data, name=name) for name, data in several.pieces]
+        Secrets(search, prints, Budget(), policy).search(pieces, joined=pieces)
+        left = b"\n".join(redact_text(piece.data, piece.spans) for piece in pieces)
+        found = {span.rule for piece in pieces for span in piece.spans}
+        if several.needle.encode() not in left if several.needle else not found:
+            group.right += 1
+        else:
+            group.wrong.append(f"{several.name}: {sorted(found) or 'nothing'}")
     return dict(groups)
 
 

@@ -15,3 +15,14 @@ class Sample:
     kind: str | None
     data: bytes
     needle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Output of several pieces, each with a file's name or none. needle: what must be gone from
+    all of them; nothing must be found where it is empty."""
+
+    group: str
+    name: str
+    pieces: tuple[tuple[str, bytes], ...]
+    needle: str = ""

@@ -31,7 +31,7 @@ _ABOUT: Final = re.compile(
     rb"(?i)(?:[-_.]?(?:id|ids|name|names|type|types|url|uri|urls|path|file|files|dir|ref|keyref"
     rb"|length|len|size|count|min|max|expiry|expires?(?:[-_]?(?:in|at|on))?|ttl|age|policy|field"
     rb"|label|hint|prompt|reset|strength|rules?|regex|pattern|format|hash[-_]?algorithm|version"
-    rb"|algo(?:rithm)?|manager|provider|store|class|enabled|required|changed|updated|created"
+    rb"|algo(?:rithm)?|encryption|encoding|method|mechanism|scheme|rounds|iterations|manager|provider|store|class|enabled|required|changed|updated|created"
     rb"|last[-_]?\w+|at|env|var|variable|arn|index|position|usage|limits?|budget|is[-_]?set))$"
 )
 _PUBLIC: Final = re.compile(
@@ -41,7 +41,7 @@ _PUBLIC: Final = re.compile(
     rb"[-_.]?(?:token|tokens|key|keys)\w*$"
 )
 # What a value of code looks like: a call, an attribute, an index, an operator, a keyword.
-_CODE: Final = re.compile(
+CODE: Final = re.compile(
     rb"(?:[A-Za-z_][\w.]*(?:\(|\[)|(?:self|this|os|process|config|settings|args|opts|options"
     rb"|request|req|env|ctx|params|kwargs|data|form)\b[.\[]|await\b|new\b|lambda\b|function\b"
     rb"|&&|\|\||=>|\$[A-Za-z_]\w*(?:$|\.|\[)|[A-Za-z_]\w*\.[A-Za-z_]\w*(?:\.\w+)*$)"
@@ -69,10 +69,15 @@ _SETTING: Final = re.compile(
 )
 # `password: Buffer | None`, `token: Token = …`: a type, and what follows one.
 _ANNOTATED: Final = re.compile(rb"[ \t]+(?:\||=[ \t])")
+# `self.password = given`: one name for another.
+_ATTRIBUTE: Final = re.compile(rb"(?:self|this|cls)\.")
 # `Forgot password?`, `Enter a new one`: what a person reads, not what one types.
 _PHRASE: Final = re.compile(rb"[A-Z][a-z']*(?: [A-Za-z']+)+[.?!:\xe2\x80\xa6]*|[A-Za-z' ]+[.?!:]+")
 # `'%s:%s' % (user, password)`: what is put together elsewhere.
 _FORMAT: Final = re.compile(rb"%(?:\(\w+\))?[sdrifx]|\{[\w.]*\}")
+# A line of services(5).
+_PORT: Final = re.compile(rb"[0-9]+/[a-z]+")
+_TITLE: Final = re.compile(rb"[A-Z][a-z]+")
 UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -85,7 +90,9 @@ def _judge(found: Found) -> Confidence | None:
         return None  # the rule for quoted values sees all of it
     if value.endswith(b"=") and value[:-1].isalpha():  # the next name of a list
         return None
-    if value.count(b":") > 3:  # a line of passwd(5)
+    if value.count(b":") > 3 or value.startswith(b":"):  # a line of passwd(5); a role of Sphinx's
+        return None
+    if not quoted and _ATTRIBUTE.match(name) and value.replace(b"_", b"").isalpha():
         return None
     if not quoted and (after in (b"(", b"[") or b"->" in value or b"::" in value):
         return None
@@ -95,7 +102,7 @@ def _judge(found: Found) -> Confidence | None:
         return None
     if _FORMAT.search(value) and not re.search(rb"[A-Za-z0-9]", _FORMAT.sub(b"", value)):
         return None
-    if not quoted and (_CODE.match(value) or _ANNOTATED.match(found.data, found.span[1])):
+    if not quoted and (CODE.match(value) or _ANNOTATED.match(found.data, found.span[1])):
         return None
     if _PASSWORD.search(name):
         return _password(value, quoted=quoted, alone=_is_alone(found))
@@ -119,6 +126,8 @@ def _password(value: bytes, *, quoted: bool, alone: bool) -> Confidence | None:
     count = kinds(value)
     if count >= 3:
         return "high"
+    if not quoted and not alone and _TITLE.fullmatch(value):
+        return "low"  # `:param password: Unicode password.`
     if count == 2 and not SNAKE.fullmatch(value):
         return "high" if len(value) >= 8 and re.search(rb"[0-9]", value) else "medium"
     if value.isdigit():
@@ -200,7 +209,7 @@ RULES: Final[Sequence[Rule]] = (
     Rule(
         "assigned-secret", "high",
         rf"(?i)^{_KEY}\t+(?P<q>)(?P<s>[^\s\"'`,;<>{{}}()\[\]\\]{{6,512}})\r?$",
-        judge=_judge,
+        judge=lambda found: None if _PORT.fullmatch(found["s"]) else _judge(found),
     ),
     # With blanks and punctuation in it: only a quote tells where it ends.
     Rule(
@@ -327,7 +336,7 @@ def _stored(found: Found) -> Confidence | None:
 
 def _spoken(found: Found) -> Confidence | None:
     value = found["s"].rstrip(b".,;:!?\"'`)")
-    if is_placeholder(value) or value.lower() in _WORDS or _CODE.match(value) or _FILE.match(value):
+    if is_placeholder(value) or value.lower() in _WORDS or CODE.match(value) or _FILE.match(value):
         return None
     if re.search(rb"->|::|[(<{\[]", value) or SNAKE.fullmatch(value):
         return None

@@ -72,7 +72,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "argument-password", "high",
-        r"\b(?:mysql|mysqldump|mysqladmin|mysqlimport|mysqlsh|mariadb(?:-[a-z]+)?)\s[^\n|;]{0,300}?-p[\"']?(?P<s>[^\s\"'=-][^\s\"']{3,255})",
+        r"\b(?:mysql|mysqldump|mysqladmin|mysqlimport|mysqlsh|mariadb(?:-[a-z]+)?)\s(?:[^\n|;]{0,300}?\s)?-p[\"']?(?P<s>[^\s\"'=-][^\s\"']{3,255})",
         judge=_likely,
     ),
     Rule(

@@ -327,7 +327,10 @@ def _apart(data: bytes, rule: Rule) -> Iterator[Blob]:
     while (found := rule.compiled.search(data, at)) is not None:
         run = _APART.match(data, found.start())
         at = max(run.end() if run else 0, found.end())
-        if run and (seen := _worth_looking(_from_hex(b"".join(_BYTE.findall(run[0]))))):
+        text = _from_hex(b"".join(_BYTE.findall(found[0])))
+        if run is None or text.translate(None, _TEXT):
+            continue  # the magic of a file, as `readelf` prints it
+        if seen := _worth_looking(_from_hex(b"".join(_BYTE.findall(run[0])))):
             yield Blob(*run.span(), "hex", seen)
 
 

@@ -21,7 +21,14 @@ from fumehood.scan.exchange import Subject
 from fumehood.scan.pieces import NOT_CUT, within
 from fumehood.scan.policy import Withhold
 from fumehood.scan.private_keys import MAX_KEY_BYTES, unfinished
-from fumehood.scan.redact import MIN_REPEATED, Fingerprints, Literals, Span, merged, redact_text
+from fumehood.scan.redact import (
+    Fingerprints,
+    Literals,
+    Span,
+    is_repeated,
+    merged,
+    redact_text,
+)
 from fumehood.scan.search import MAX_SECRETS, OVERLAP, Budget, Search
 from fumehood.scan.visible import is_clean, visible
 
@@ -122,7 +129,7 @@ class Partial:
                 continue
             spans.append(span := self._fingerprints.span(match, window))
             for literal in (window[match.start : match.end], match.value):
-                if len(literal) >= MIN_REPEATED and literal not in self._literals:
+                if is_repeated(literal) and literal not in self._literals:
                     self._secrets += 1
                     self._literals.add(literal, span)
         if self._secrets > MAX_SECRETS:

@@ -16,7 +16,7 @@ from fumehood.scan.detector import TOO_MANY, Match
 from fumehood.scan.exchange import Subject
 from fumehood.scan.leaves import Leaves
 from fumehood.scan.policy import Withhold
-from fumehood.scan.redact import MIN_REPEATED, Fingerprints, Literals, Span, merged
+from fumehood.scan.redact import Fingerprints, Literals, Span, is_repeated, merged
 from fumehood.scan.search import Budget, Search
 from fumehood.scan.visible import is_clean
 
@@ -180,7 +180,7 @@ class Secrets:
             piece.told.append((many, action))
 
     def _remember(self, literal: bytes, span: Span) -> None:
-        if len(literal) >= MIN_REPEATED:
+        if is_repeated(literal):
             self._literals.add(literal, span)
 
 

@@ -6,6 +6,7 @@ can be followed through records, and nobody without the key can test a guess aga
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -18,6 +19,9 @@ from fumehood.scan.detector import Confidence, Kind, Match, Severity
 
 MIN_REPEATED: Final = 8
 """Bytes of a secret that is looked for in other places, too; shorter ones are words."""
+
+_WORD: Final = re.compile(rb"[A-Za-z]?[a-z]{1,9}")
+"""One word, as in `postgres:postgres@`: it stands in other text for itself."""
 
 _RE2_MEMORY: Final = 256 * 1024 * 1024
 
@@ -38,6 +42,11 @@ class Span:
     @property
     def label(self) -> bytes:
         return f"[redacted:{self.rule}:{self.fingerprint}]".encode()
+
+
+def is_repeated(literal: bytes) -> bool:
+    """Whether a secret is looked for in other places, too."""
+    return len(literal) >= MIN_REPEATED and _WORD.fullmatch(literal) is None
 
 
 class Fingerprints:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from fumehood.scan.assigned import SNAKE, entropy, kinds
+from fumehood.scan.assigned import CODE, SNAKE, entropy, kinds
 from fumehood.scan.detector import Confidence, Match
 from fumehood.scan.patterns import PatternDetector, Rule
 from fumehood.scan.tokens import is_placeholder
@@ -66,6 +66,9 @@ def _column(data: bytes, start: int) -> tuple[list[Match], int]:
     columns = [n for n, cell in enumerate(cells) if _NAMED.fullmatch(cell.strip())]
     if not columns or b"=" in heading or any(len(cell) > 60 for cell in cells):
         return [], start
+    # Parameters and lists of code stand on lines of their own, indented and with a comma behind.
+    if separator == b"," and (heading[:1].isspace() or sum(map(bool, map(bytes.strip, cells))) < 2):
+        return [], start
     found: list[Match] = []
     for _ in range(MAX_ROWS):
         at, end = end + 1, _end_of_line(data, end + 1)
@@ -100,7 +103,7 @@ def _end_of_line(data: bytes, at: int) -> int:
 def _judge(value: bytes) -> Confidence | None:
     if not 6 <= len(value) <= 512 or b" " in value or is_placeholder(value):
         return None
-    if value.isdigit() or value.isalpha() or SNAKE.fullmatch(value):
+    if value.isdigit() or value.isalpha() or SNAKE.fullmatch(value) or CODE.match(value):
         return None
     if re.fullmatch(rb"[\d.,:/-]+|(?:https?|ftp)://\S+|/\S+", value):
         return None

@@ -16,13 +16,18 @@ from fumehood.scan.patterns import Found, PatternDetector, Rule
 # What people write where a secret would be. It must be all of the value, or mark it as one.
 _PLACEHOLDER: Final = re.compile(
     rb"(?i)(?:change[-_ ]?(?:me|it|this)\w*"
-    rb"|[*x.#?_-]{3,}|\$\{?[\w.:-]+\}?|\$\([^)]*\)|<[^>]*>|\{\{?[^}]*\}?\}"
+    rb"|&(?:#x3c|#60|lt)(?:;.*)?|[*x.#?_-]{3,}|\$\{?[\w.:-]+\}?|\$\([^)]*\)|<[^>]*>|\{\{?[^}]*\}?\}"
     rb"|%[\w({][\w)}]*%?|\[[^\]]*\]|(?:your|my|the|some|user|db|a)[-_ ]?(?:\w+[-_ ])?"
     rb"(?:pass\w*|pwd|secret|token|key|api\w*)(?:[-_ ]?here)?"
     rb"|pass(?:word|wd|phrase)?|pwd|secret|token|user(?:name)?|api[-_]?key|string|none|null|nil"
     rb"|undefined"
     rb"|anon\w*|guest|true|false|todo|tbd|n/?a|empty|redacted|removed|hidden|masked|filtered|example\w*"
     rb"|\w*(?:placeholder|redacted|replace[-_ ]?me|insert[-_ ]?\w+|your[-_]\w+|fixme)\w*)"
+)
+
+
+_WORDS: Final = re.compile(
+    rb"[A-Z]?[a-z]+(?:[A-Z][a-z]+)*(?:[-_][A-Za-z]?[a-z]+)*|[A-Z]+(?:[-_][A-Z]+)*"
 )
 
 
@@ -62,7 +67,7 @@ def _jwt(found: Found) -> Confidence | None:
 
 
 def _credential(found: Found) -> Confidence | None:
-    value: bytes = found["s"]
+    value: bytes = found["s"].rstrip(b"'\"`")
     if is_placeholder(value) or is_placeholder(value.rpartition(b":")[2]):
         return None
     return "medium" if value.islower() and value.isalpha() and len(value) < 8 else "high"
@@ -73,7 +78,7 @@ def _argument(found: Found) -> Confidence | None:
     value: bytes = found["s"].rstrip(b".,;:)]")
     if is_placeholder(value) or value.startswith(b"-"):
         return None
-    return "low" if re.fullmatch(rb"[A-Za-z]+(?:[-_][a-z]+)*", value) else "medium"
+    return "low" if _WORDS.fullmatch(value) else "medium"
 
 
 def basic(found: Found) -> Confidence | None:

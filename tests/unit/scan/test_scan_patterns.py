@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from fumehood.model.scan_policy import Allow, PolicyRule, ScanSpec, ToolScan
-from fumehood.scan import assigned, decoding, tokens
+from fumehood.scan import assigned, contexts, decoding, tokens
 from fumehood.scan.decide import Policies
 from fumehood.scan.detector import Match
 from fumehood.scan.patterns import PatternDetector, Rule
 from fumehood.scan.pipeline import Pipeline
+from fumehood.scan.redact import is_repeated
 from fumehood.scan.search import Budget, Searcher
+from fumehood.scan.tables import TablesDetector
 from fumehood.scan.views import unescaped
 from support.scan import ALNUM, letters
 
@@ -273,3 +275,27 @@ def test_noise_that_begins_like_a_compressed_stream_is_not_searched_as_text() ->
     assert not any(len(blob.data) > 10_000 for blob in decoding.blobs(noise.hex().encode()))
     packed = zlib.compress(b"DB_PASSWORD=" + b"k8fT2mQx" * 4)
     assert [blob.step for blob in decoding.blobs(packed.hex().encode())] == ["hex"]
+
+
+ORDINARY = [
+    "kpasswd\t\t464/tcp\n", "#password_encryption = scram-sha-256\t# or md5\n",
+    ":param password: Unicode password.\n", "    :type passphrase: :py:data:`bytes`\n",
+    "    self._passphrase_userdata = userdata\n", "[, passphrase: &#x3C;string>]",
+    "machine x login {self.username} password {self.password}'\n",
+    "mysql (= 1.5.0-2), golang-github-golang-protobuf-1-3 (= 1.3.5-4)",
+    "f(\n        password,\n        self._ffi.NULL,\n        self._ffi.NULL,\n    )\n",
+]  # fmt: skip
+"""As documents, packages and sources of a Debian have it."""
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_what_real_files_say_is_no_secret(text: str) -> None:
+    detectors = (assigned.detector(), tokens.detector(), contexts.detector(), TablesDetector())
+    found = [m for d in detectors for m in d.find(text.encode(), seconds=5)]
+    assert [m for m in found if m.confidence != "low"] == []
+
+
+def test_one_short_word_is_redacted_only_where_it_was_found() -> None:
+    assert not is_repeated(b"postgres")
+    assert is_repeated(b"postgres1")
+    assert is_repeated(b"correcthorse")

@@ -12,11 +12,11 @@ from corpus.sample import Sample
 DOCS = Path(__file__).parents[3] / "docs"
 FLOORS = {
     "secrets by form": 1.0,
-    "passwords": 0.97,
+    "passwords": 0.98,
     "named tokens": 1.0,
     "encoded secrets": 0.88,
     "personal data": 1.0,
-    "injection": 0.94,
+    "injection": 0.96,
     "hidden text": 1.0,
     "payloads": 1.0,
     # Sources of Python and of this repository change.
@@ -29,10 +29,12 @@ FLOORS = {
     "tables": 1.0,
     "logs": 1.0,
     "json": 1.0,
-    "secrets by place": 0.97,
-    "tokens of providers": 0.96,
-    "orders to models": 0.9,
-    "orders in disguise": 0.93,
+    "secrets by place": 0.98,
+    "tokens of providers": 0.97,
+    "orders to models": 0.92,
+    "orders in disguise": 0.95,
+    "secrets in parts": 0.97,
+    "pieces of output": 1.0,
     # Whatever this machine has.
     "tools' output": 0.9,
     "files of the system": 0.95,

@@ -45,6 +45,7 @@ def test_hexadecimal_is_read_over_lines_and_as_code_has_it() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "  Magic:   7f 45 4c 46 02 01 01 00 00 00 00 00 00 00 00 00",
         "00:1a:2b:3c:4d:5e and 52:54:00:12:34:56", "20 21 22 23 24", "10:20:30 11:21:31",
         "\n".join(letters(24, "abcdefghijklmnop") for _ in range(40)),
     ],
