@@ -23,7 +23,8 @@ from fumehood.model.plan import Plan
 from fumehood.model.request import Admitted
 from fumehood.supervisor import attribution, harvest
 from fumehood.supervisor.live import Live
-from fumehood.supervisor.pool import Pool, Ready
+from fumehood.supervisor.pool import Pool
+from fumehood.supervisor.ready import Ready
 from fumehood.supervisor.watch import NO_SIGNS, Reason, Watch, conclude
 
 log = structlog.get_logger(__name__)

@@ -20,7 +20,7 @@ from fumehood.launcher.clients import Launchers
 from fumehood.launcher.keeper import HUNG, Keeper, Settings
 from fumehood.supervisor import invocation
 from fumehood.supervisor.live import Live
-from fumehood.supervisor.pool import Pipes, Ready
+from fumehood.supervisor.ready import Pipes, Ready
 from support.launcher import LIMITS, plan
 
 ENGINES = ("bubblewrap", "docker")

@@ -13,8 +13,10 @@ from fumehood.launcher.client import End, LauncherClient, Sandbox
 from fumehood.launcher.messages import EndedMessage, Kill, Start, ToLauncher
 from fumehood.model.plan import Plan
 from fumehood.supervisor import pool as pools
+from fumehood.supervisor import ready as readies
 from fumehood.supervisor.leases import Leases
-from fumehood.supervisor.pool import Pool, Ready
+from fumehood.supervisor.pool import Pool
+from fumehood.supervisor.ready import Ready
 from support.launcher import plan
 
 TOOL = "sha384:tool"
@@ -91,6 +93,7 @@ class Scene:
 def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     clock = Clock()
     monkeypatch.setattr(pools, "time", clock)
+    monkeypatch.setattr(readies, "time", clock)
     monkeypatch.setattr(pools, "short_of_memory", lambda: False)
     monkeypatch.setattr(pools, "PAUSE_SECONDS", 0.0)
 

@@ -18,8 +18,10 @@ from fumehood.model.outcome import SyscallCount, Syscalls
 from fumehood.model.plan import Plan
 from fumehood.supervisor import pool as pools
 from fumehood.supervisor import pressure
+from fumehood.supervisor import ready as readies
 from fumehood.supervisor.leases import Leases
-from fumehood.supervisor.pool import TRIPPED, Pool
+from fumehood.supervisor.pool import Pool
+from fumehood.supervisor.ready import TRIPPED
 from support.launcher import plan
 
 TOOL = "sha384:tool"
@@ -143,7 +145,7 @@ def test_a_death_now_and_then_is_somebody_elses_doing(play: Callable[..., None])
 def test_one_that_closed_its_output_is_kept_until_that_is_judged(
     play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "CLOSED_SECONDS", 0.0)
+    monkeypatch.setattr(readies, "CLOSED_SECONDS", 0.0)
 
     async def act(scene: Scene) -> None:
         await scene.call()
