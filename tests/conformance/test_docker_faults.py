@@ -308,6 +308,9 @@ def test_what_docker_was_asked_for(containers: DockerProcess, engine: Engine) ->
     assert host["PidsLimit"] > 0
     assert host["LogConfig"]["Type"] == "none"
     assert host["OomScoreAdj"] > 0
+    # Of the image nothing: a health check would run beside the tool, as often as it likes.
+    assert found["Config"]["Healthcheck"] == {"Test": ["NONE"]}
+    assert found["Config"]["StopSignal"] == "SIGKILL"
     assert found["Config"]["Labels"]["org.fumehood.sandbox"] == "aaaaaaaa-1"
     containers.send(m.Kill("aaaaaaaa-1"))
     containers.talk(ends, b"")

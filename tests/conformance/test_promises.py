@@ -21,7 +21,7 @@ import pytest
 from mcp import Client
 
 from conformance.conftest import Acts
-from fumehood.kernel import proc
+from fumehood.kernel import cgroup, proc
 from support.engines import BUBBLEWRAP, RUNSC, TARGETS, Target
 from support.gateway import mcp_transport
 from support.hood import LIMITS, Hood, eventually, processes_of
@@ -271,6 +271,17 @@ def test_processor_time_counts_dead_children(acts: Acts) -> None:
     assert result["usage"]["cpu_seconds"] >= 0.5
 
 
+@promise("cpu")
+def test_processor_time_is_limited_over_all_processes(acts: Acts) -> None:
+    """Two that want a processor each get a quarter of one together: a period's share (100 ms) may
+    be taken at either end, and a slice (5 ms) on each processor besides."""
+    result = acts("spin", {"seconds": 0.25}, limits={"cpu": 0.25, "timeout": "60s"})
+    assert result["status"] == "ok", result
+    usage = result["usage"]
+    assert usage["cpu_seconds"] <= 1.25 * 0.25 * (usage["wall_seconds"] + 0.2)
+    assert usage["throttled_seconds"] > 0
+
+
 @promise("timeout")
 def test_the_deadline_ends_what_ignores_every_signal(acts: Acts, engines: Hood) -> None:
     result = acts("deaf", limits={"timeout": "1500ms"})
@@ -361,6 +372,11 @@ def test_what_was_promised_is_in_force_in_the_kernel(acts: Acts, engines: Hood) 
         assert held == [0] * 5
         assert (fields["NoNewPrivs"].strip(), fields["Seccomp"].strip()) == ("1", "2")
         assert limit(pid, "memory", "memory.limit_in_bytes", "memory.max") == 64 * MIB
+        # Swap would be memory beyond it: v1 counts both together, v2 swap alone.
+        both = "memory.memsw.limit_in_bytes"
+        swap = limit(pid, "memory", both, "memory.swap.max")
+        counted = cgroup.swap_is_on() or Path("/sys/fs/cgroup/memory", both).exists()
+        assert swap in (64 * MIB, 0) or not counted
         # The sandbox's own init and helpers are counted beside the plan's 32.
         assert 32 <= limit(pid, "pids", "pids.max", "pids.max") <= 34
     finally:

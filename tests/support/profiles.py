@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Collection
 from pathlib import Path
 
@@ -47,3 +48,23 @@ ALLOWING = json.dumps(
     }
 )
 """Denies two calls, and nothing else."""
+
+
+_KEYCTL = {"x86_64": 250, "aarch64": 219}[platform.machine()]
+CONFINED = f"""
+def hold_against():
+    import ctypes, os
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    confined = (
+        status["Seccomp"].strip() == "2"
+        and status["NoNewPrivs"].strip() == "1"
+        and all(int(status["Cap" + name], 16) == 0 for name in ("Inh", "Prm", "Eff", "Bnd", "Amb"))
+        and [line.split(":")[0].strip() for line in open("/proc/net/dev")][2:] in ([], ["lo"])
+        and not os.access("/etc/shadow", os.R_OK)
+        and os.getuid() == os.getgid() >= 1_000_000_000
+        and os.statvfs("/").f_flag & os.ST_RDONLY
+    )
+    if not confined:
+        ctypes.CDLL(None).syscall({_KEYCTL}, 0, 0, 0)  # a tripwire: it would be told
+"""
+"""Python of a tool that is killed, and named, when a confinement beside its profile is missing."""

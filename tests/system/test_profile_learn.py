@@ -10,8 +10,11 @@ from typing import Any
 
 from support.hood import Hood, command_as
 from support.hood import hood as start
+from support.profiles import CONFINED
 
-TOOL = """
+TOOL = (
+    CONFINED
+    + """
 import ctypes, errno, json, os, sys
 
 def outcome(call, *arguments):
@@ -33,23 +36,14 @@ if asked.get("killed") and os.fork() == 0:
     os._exit(0)
 if asked.get("killed"):
     os.wait()
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-confined = (
-    status["Seccomp"].strip() == "2"
-    and status["NoNewPrivs"].strip() == "1"
-    and int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
-    and [line.split(":")[0].strip() for line in open("/proc/net/dev")][2:] in ([], ["lo"])
-    and not os.access("/etc/shadow", os.R_OK)
-)
-if not confined:
-    libc.syscall({keyctl}, 0, 0, 0)  # a tripwire: it would be told
+hold_against()
 print(outcome(mount), outcome(os.mkdir, "/tmp/a") if asked.get("mkdir") else "")
 """
+)
 
 
 def script() -> str:
-    numbers = {"x86_64": (321, 250), "aarch64": (280, 219)}[platform.machine()]
-    return TOOL.replace("{bpf}", str(numbers[0])).replace("{keyctl}", str(numbers[1]))
+    return TOOL.replace("{bpf}", str({"x86_64": 321, "aarch64": 280}[platform.machine()]))
 
 
 def learn(hood: Hood, tool: str, *words: str, **options: Any) -> tuple[int, dict[str, Any]]:

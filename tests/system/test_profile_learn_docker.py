@@ -12,11 +12,14 @@ from fumehood.engines.docker_seccomp import CONTAINER_CALLS
 from fumehood.errors import FumehoodError
 from support.docker import Engine
 from support.hood import hood as start
-from support.profiles import HARMLESS, without
+from support.profiles import CONFINED, HARMLESS, without
 
-TOOL = """
+TOOL = (
+    CONFINED
+    + """
 import errno, json, os, sys
 
+hold_against()
 asked = json.load(sys.stdin)
 try:
     if asked.get("mkdir"):
@@ -30,6 +33,7 @@ except OSError as error:
     said += " " + errno.errorcode[error.errno]
 print(said)
 """
+)
 
 
 def test_a_profile_is_learnt_from_containers(docker_engine: Engine, tmp_path: Path) -> None:
@@ -53,6 +57,7 @@ def test_a_profile_is_learnt_from_containers(docker_engine: Engine, tmp_path: Pa
         assert found["samples"] == ["ok"]
         assert {"read", "write", "mmap", "openat"} <= set(found["used"])
         assert found["denied"] == ["chroot"]
+        assert found["killed"] == [], "it ran outside of some other confinement"
         changes = {item["call"]: (item["before"], item["after"]) for item in found["diff"]}
         assert changes["mkdir"] == ("allow", "EPERM")
         assert not CONTAINER_CALLS & set(changes), "what starts a container is kept"
