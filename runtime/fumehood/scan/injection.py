@@ -93,7 +93,9 @@ def _hidden(found: Found) -> Confidence | None:
 
 
 _COMMAND: Final = (
-    r"(?:ignore|disregard|instructions?|assistant|system prompt|language model|\bai\b|\bllm\b|you must"
+    r"(?:\b(?:ignore|disregard)\s+(?:all|any|the|your|every|everything|previous|prior|above|earlier|these|those|that"
+    r"|what|whatever|instructions?|users?)\b|(?:new|hidden|following|previous|prior|above|these|your|system|secret)"
+    r"\s+instructions?\b|instructions?\s+(?:for|to)\b|assistant|system prompt|language model|\bai\b|\bllm\b|you must"
     r"|you are (?:now|an?)|do not (?:tell|mention|reveal)|exfiltrate|send (?:the|all|your))"
 )
 _UNSEEN: Final = (

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from fumehood.model.result import Action
 from fumehood.scan.decide import Policy
@@ -101,11 +102,12 @@ class Lines:
 
     def place(self, offset: int) -> tuple[int, int]:
         line = self._data.count(b"\n", 0, offset) + 1
-        return line, offset - self._data.rfind(b"\n", 0, offset)
+        before = self._data[self._data.rfind(b"\n", 0, offset) + 1 : offset]
+        return line, len(before.decode(errors="replace")) + 1
 
 
 def sarif(version: str, files: Sequence[tuple[str, bytes, Report]]) -> dict[str, object]:
-    """SARIF 2.1.0 (OASIS), as code hosts take it."""
+    """SARIF 2.1.0 (OASIS), as code hosts take it: a file is a URI reference (3.4.3)."""
     levels = {"low": "note", "medium": "warning", "high": "error"}
     results = []
     rules: dict[str, dict[str, object]] = {}
@@ -126,7 +128,7 @@ def sarif(version: str, files: Sequence[tuple[str, bytes, Report]]) -> dict[str,
                     "locations": [
                         {
                             "physicalLocation": {
-                                "artifactLocation": {"uri": name},
+                                "artifactLocation": {"uri": quote(name)},
                                 "region": region,
                             }
                         }
@@ -143,5 +145,7 @@ def sarif(version: str, files: Sequence[tuple[str, bytes, Report]]) -> dict[str,
     return {
         "version": "2.1.0",
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "runs": [{"tool": {"driver": driver}, "results": results}],
+        "runs": [
+            {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+        ],
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fumehood
+from fumehood.scan.single import Report, Seen, sarif
 from support.scan import github_token
 
 PACKAGE = str(Path(fumehood.__file__).parents[1])
@@ -95,3 +96,16 @@ def test_rules_of_ones_own_are_checked_and_tried(home: Path) -> None:
     assert (ended.returncode, ended.stdout) == (0, "text: first-word\n")
     rules.write_text("[[rules]]\nid = 'a'\nregex = '('\n")
     assert "own.toml:1: a: missing ): (" in scan(home, "rules", "test", "own.toml").stderr
+
+
+def test_a_place_is_told_in_characters_and_a_file_as_a_uri_reference() -> None:
+    data = f"é\n안녕 {github_token()}\n".encode()
+    start = data.index(b"gh" + b"p_")
+    seen = Seen("r", "secret", "high", "high", "redact", start, start + 40, "")
+    told = json.loads(json.dumps(sarif("1", [("my file#1.txt", data, Report((seen,), None))])))
+    (run,) = told["runs"]
+    (result,) = run["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "my%20file%231.txt"
+    assert (place["region"]["startLine"], place["region"]["startColumn"]) == (2, 4)
+    assert run["columnKind"] == "unicodeCodePoints"

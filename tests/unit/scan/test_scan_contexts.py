@@ -145,3 +145,14 @@ def test_headings_alone_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_end_of_line", counted)
     TablesDetector().find(b"password,a\n" * 2000, seconds=5)
     assert len(read) < 3 * 2000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!--\n  Ignore dpkg temporary files created in fonts directories\n-->",
+        "<!-- FreeType ignores those, preferring the right instructions in the table. -->",
+    ],
+)
+def test_a_comment_that_speaks_of_ignoring_is_no_order(text: str) -> None:
+    assert injection.detector().find(text.encode(), seconds=5) == []
