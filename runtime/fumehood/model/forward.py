@@ -48,13 +48,15 @@ class ForwardSpec(BaseModel):
             )
         if target.scheme == "http" and not is_loopback(target.hostname):
             raise FieldError("to: records go over TLS to other hosts", "write https://")
+        _check_spelling(self.to, target.hostname, "to")
         if (target.scheme == "tls") == (self.format == "otlp") and target.scheme == "tls":
             raise FieldError("format: otlp goes over HTTP", "write https://HOST/v1/logs")
         return self
 
 
 def check_http(url: str, key: str) -> None:
-    """Raises FieldError for what is neither https:// nor http:// to this host itself."""
+    """Raises FieldError for what is neither https:// nor http:// to this host itself, and for what
+    cannot be asked for as it is written."""
     try:
         target = urlsplit(url)
         _ = target.port
@@ -64,6 +66,24 @@ def check_http(url: str, key: str) -> None:
         raise FieldError(f"{key}: {shown(url)} is no address", "write https://HOST/PATH")
     if target.scheme == "http" and not is_loopback(target.hostname):
         raise FieldError(f"{key}: other hosts are reached over TLS only", "write https://")
+    _check_spelling(url, target.hostname, key)
+
+
+def _check_spelling(url: str, host: str, key: str) -> None:
+    """Raises FieldError for what no request line and no look-up of a name takes: it would be found
+    out when the first message is sent."""
+    if not all("!" <= character <= "~" for character in url):
+        raise FieldError(
+            f"{key}: {shown(url)} is not of printable ASCII",
+            "write the host as xn--…, and other characters of the path as %XX of their UTF-8",
+        )
+    try:
+        host.encode("idna")  # as `socket.getaddrinfo` does
+    except UnicodeError:
+        raise FieldError(
+            f"{key}: {shown(host)} is no host name: its labels have 1 to 63 characters",
+            "write https://HOST/PATH",
+        ) from None
 
 
 def is_loopback(host: str) -> bool:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import http.client
 import json
 import ssl
 import threading
@@ -47,7 +46,7 @@ TIMESTAMP: Final = "X-Fumehood-Timestamp"
 DELIVERY: Final = "X-Fumehood-Delivery"
 
 Send = Callable[[str, bytes], None]
-"""Deliver a body under an identity; raises OSError."""
+"""Deliver a body under an identity; whatever it raises is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ class Notices:
         send = self._channels[item.channel]
         try:
             await _in_thread(partial(send, item.name, item.body.encode()))
-        except (OSError, http.client.HTTPException) as error:
+        except Exception as error:  # noqa: BLE001  (a channel that ends is a silence until a restart)
             self._failed(item, f"{type(error).__name__}: {error}"[:200])
         else:
             self._forget(item)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import os
 import socket
 import ssl
@@ -106,7 +105,7 @@ class Telemetry:
             last = self._stop.is_set()
             try:
                 self._send_all()
-            except (OSError, http.client.HTTPException) as error:
+            except Exception as error:  # noqa: BLE001  (a thread that ends is a silence for good)
                 self._failed(error)
                 if last:
                     return

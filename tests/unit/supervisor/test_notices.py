@@ -20,19 +20,29 @@ import pytest
 
 from fumehood.audit.incident import Incident
 from fumehood.errors import ConfigError
+from fumehood.model.forward import ForwardSpec
 from fumehood.model.incident_rules import IncidentSpec
+from fumehood.model.telemetry import TelemetrySpec
 from fumehood.supervisor import notices
 from fumehood.supervisor.notices import Notices, Waiting, channels, signature
 from fumehood.supervisor.posting import Link
 
 INCIDENT = Incident("i-1", "canary", "echo", "d", 7, "now", "v", capture={"data": "secret"})
 
+_REFUSED = ConnectionRefusedError("refused")
+
 
 class Scene:
     """Notices whose one channel fails as often as is wanted."""
 
-    def __init__(self, tmp_path: Path, failures: int = 0, clock: Callable[[], float] = lambda: 0.0):
-        self.failures = failures
+    def __init__(
+        self,
+        tmp_path: Path,
+        failures: int = 0,
+        clock: Callable[[], float] = lambda: 0.0,
+        error: Exception = _REFUSED,
+    ) -> None:
+        self.failures, self.error = failures, error
         self.sent: list[tuple[str, dict[str, object]]] = []
         self.told: list[tuple[str, str]] = []
         self.done, self.failed = asyncio.Event(), asyncio.Event()
@@ -42,7 +52,7 @@ class Scene:
     def _send(self, name: str, body: bytes) -> None:
         if self.failures:
             self.failures -= 1
-            raise ConnectionRefusedError("refused")
+            raise self.error
         self.sent.append((name, json.loads(body)))
 
     def _told(self, item: Waiting, why: str) -> None:
@@ -73,6 +83,46 @@ def test_it_is_tried_again_until_it_is_taken(
         assert "secret" not in json.dumps(body)
         assert at.kept == []
         at.notices.close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "error", [UnicodeEncodeError("ascii", "\u00e4", 0, 1, "no"), RuntimeError("no new thread")]
+)
+def test_no_error_of_a_channel_silences_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(notices, "FIRST_RETRY_SECONDS", 0.0)
+
+    async def scene() -> None:
+        at = Scene(tmp_path, failures=2, error=error)
+        at.notices.start()
+        at.notices.add(INCIDENT)
+        (task,) = at.notices._tasks
+        done = asyncio.ensure_future(at.done.wait())
+        await asyncio.wait({task, done}, return_when=asyncio.FIRST_COMPLETED)
+        assert at.told == [("webhook", f"{type(error).__name__}: {error}"), ("webhook", "")]
+        at.notices.close()
+
+    asyncio.run(scene())
+
+
+def test_a_thread_that_cannot_be_started_is_a_failure_to_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> None:
+        at = Scene(tmp_path)
+        at.notices.add(INCIDENT)
+        (item,) = at.notices._waiting.values()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", full)
+            await at.notices._try(item)
+        assert at.told == [("webhook", "RuntimeError: can't start new thread")]
+        assert at.notices._waiting[item.name].tries == 1
 
     asyncio.run(scene())
 
@@ -173,6 +223,33 @@ def test_a_webhook_without_a_secret_or_in_the_clear_is_refused() -> None:
         IncidentSpec(webhook="https://hooks.example/")
     with pytest.raises(ValueError, match="TLS only"):
         IncidentSpec(webhook="http://hooks.example/", webhook_secret_file="/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://127.0.0.1:1/h\u00e4uptling", "printable ASCII"),
+        ("https://h\u00e4uptling.example/", "printable ASCII"),
+        ("https://hooks.example/a b", "printable ASCII"),
+        ("https://a..b/x", "labels"),
+        (f"https://{'a' * 64}.example/", "labels"),
+    ],
+)
+def test_an_address_that_cannot_be_asked_for_is_refused_at_once(url: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=rf"webhook: .*{problem}"):
+        IncidentSpec(webhook=url, webhook_secret_file="/x")
+    with pytest.raises(ValueError, match=rf"to: .*{problem}"):
+        TelemetrySpec(to=url)
+    with pytest.raises(ValueError, match=rf"to: .*{problem}"):
+        ForwardSpec(to=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://[2001:db8::1]:8443/x?y=%C3%A4", "https://xn--hochl-jva.example./", "http://[::1]/"],
+)
+def test_an_address_that_can_be_asked_for_is_taken(url: str) -> None:
+    assert IncidentSpec(webhook=url, webhook_secret_file="/x").webhook == url
 
 
 @pytest.fixture(params=[b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -133,6 +134,28 @@ def test_what_a_receiver_does_not_take_is_kept_and_bounded(
     finally:
         sending.close()
         collector.close()
+
+
+def test_no_error_of_a_receiver_ends_the_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "FIRST_RETRY_SECONDS", 0.0)
+    sending = Telemetry(TelemetrySpec(to="http://127.0.0.1:1"), "1")
+    over = threading.Event()
+    errors: list[Exception] = [UnicodeEncodeError("ascii", "\u00e4", 0, 1, "no"), RuntimeError("x")]
+
+    def post(_path: str, _body: bytes) -> None:
+        if errors:
+            raise errors.pop()
+        over.set()
+
+    sending._post = post
+    sending.ended(live(), result(), time.monotonic())
+    sending.start()
+    try:
+        while sending._thread.is_alive() and not over.wait(0.05):
+            pass
+        assert over.is_set()
+    finally:
+        sending.close()
 
 
 def test_what_its_caller_does_not_sample_is_not_sent() -> None:
