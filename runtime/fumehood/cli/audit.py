@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import os
@@ -70,10 +71,11 @@ def init(
 
 
 def _state_for(places: Places) -> None:
-    """Make the state where there is none yet, as `serve` would."""
-    if places.state.exists():
-        return
-    import os
+    """Make the state where there is none yet, as `serve` would, and give it to the supervisor where
+    somebody made the folder as root: what root put into it no supervisor could read."""
+    with contextlib.suppress(OSError):  # told by what makes it
+        if places.state.stat().st_uid != os.geteuid():
+            return
 
     from fumehood.cli.serve import configuration, make_state, supervisor_account
 

@@ -52,10 +52,17 @@ def rotate_master(ring: Ring, folder: Path) -> master.Master:
 
 def settle(folder: Path) -> None:
     """Finish a rotation of the master key that was cut short after its second step; one that was
-    cut short before it changes nothing."""
+    cut short before it changes nothing. Raises KeyringError."""
     later = folder / NEXT
-    if not later.exists():
-        return
+    try:
+        if not later.exists():
+            return
+    except OSError as error:
+        own = os.geteuid()
+        raise KeyringError(
+            f"the keys in {folder.absolute()} cannot be reached by UID {own}: {error.strerror}",
+            f"where they are this installation's, `chown -R {own} {folder.absolute()}`",
+        ) from None
     if wrapped_under(folder / "ring.json") == master.from_file(later).id:
         try:
             os.replace(later, folder / "root.json")

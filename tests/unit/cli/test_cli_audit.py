@@ -48,9 +48,17 @@ def test_an_edited_record_is_named(cli: Cli, state: Path) -> None:
     assert json.loads(cli("audit", "verify", "--json").out)["first_bad"]["line"] == 2
 
 
+def given_away(state: Path) -> None:
+    """To an account that is not root, as a daemon's state is."""
+    if os.geteuid() == 0:
+        for path in (state, *state.rglob("*")):
+            os.chown(path, 65_534, 65_534)
+
+
 def test_the_first_key_is_shown_once_and_verifies_a_copy_elsewhere(
     cli: Cli, state: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    given_away(state)
     shown = cli("audit", "init")
     assert shown.out.startswith("fumehood-seal-1:")
     assert "not shown again" in shown.err
@@ -82,7 +90,10 @@ def test_a_copy_needs_the_public_keys_named(cli: Cli, state: Path, tmp_path: Pat
     assert "holds no public key" in cli(*words).err
 
 
-def test_init_begins_a_log_before_any_daemon_ran(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("there", ["", "fresh"])
+def test_init_begins_a_log_before_any_daemon_ran(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         place.chmod(0o755)  # root acts as the supervisor's account
@@ -90,11 +101,34 @@ def test_init_begins_a_log_before_any_daemon_ran(cli: Cli, monkeypatch: pytest.M
         config.write_text('{"supervisor_user": "nobody", "socket_group": "nogroup"}')
         monkeypatch.setenv("FUMEHOOD_STATE", str(place / "fresh"))
         monkeypatch.setenv("FUMEHOOD_CONFIG", str(config))
+        if there:
+            (place / there).mkdir()
         ended = cli("audit", "init")
         assert ended.status == 0, ended.err
+        if os.geteuid() == 0:
+            assert (place / "fresh").stat().st_uid == 65_534, "root's is no supervisor's"
         made = {path.name: path.stat().st_uid for path in (place / "fresh" / "audit").iterdir()}
         assert set(made) == {"head", "lock"}
         assert set(made.values()) == {(place / "fresh").stat().st_uid}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of another account")
+def test_no_key_is_shown_of_a_state_whose_keys_are_roots(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder) / "state"
+        open_ring(state, Periods())
+        os.chown(state, 65_534, 65_534)
+        monkeypatch.setenv("FUMEHOOD_STATE", str(state))
+        monkeypatch.delenv("FUMEHOOD_CONFIG", raising=False)
+        ended = cli("audit", "init")
+        assert (ended.status, ended.out) == (1, ""), ended.err
+        assert "cannot be reached by UID 65534: Permission denied" in ended.err
+        assert (
+            f"remedy: where they are this installation's, `chown -R 65534 {state / 'keys'}`"
+            in ended.err
+        )
 
 
 def test_records_are_searched_shown_followed_and_exported(cli: Cli, state: Path) -> None:
