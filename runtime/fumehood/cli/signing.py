@@ -1,9 +1,13 @@
-"""`fumehood tool sign` and `verify`: a publisher's signature beside a manifest."""
+"""`fumehood tool sign` and `verify`: a publisher's signature beside a manifest.
+
+The folder may be another's: a signature must never be written, or read, through a link in it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +39,8 @@ def found(manifest: Path) -> dict[str, Any] | None:
     path = envelope_path(manifest)
     if not os.path.lexists(path):
         return None
+    if path.is_symlink():
+        raise UsageError(f"{path} is a link", "a signature is a plain file beside its manifest")
     return dsse.read(given(path))
 
 
@@ -55,8 +61,31 @@ def sign(
         signer = place.ring.signer("tool")
     moment = now()[:19] + "Z"
     path = envelope_path(manifest)
-    path.write_text(json.dumps(signed(subject, signer, signed=moment), indent=2) + "\n")
+    _write(path, json.dumps(signed(subject, signer, signed=moment), indent=2) + "\n")
     out(f"signed {subject.name} {subject.version} with {signer.id} into {path}\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a new file in the place of whatever has the name: a rename replaces a link and a pipe,
+    where an open would follow the one and wait for the other (rename(2)). Raises UsageError."""
+    aside = f".{path.name}.{secrets.token_hex(8)}"
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(aside, flags, 0o644, dir_fd=folder)
+            try:
+                with open(fd, "w", encoding="utf-8") as file:
+                    file.write(text)
+                os.rename(aside, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                os.unlink(aside, dir_fd=folder)
+                raise
+        finally:
+            os.close(folder)
+    except OSError as error:
+        remedy = "sign where you may write, and take away what stands there"
+        raise UsageError(f"{path} cannot be written: {error.strerror}", remedy) from None
 
 
 def verify(

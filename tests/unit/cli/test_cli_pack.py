@@ -69,6 +69,51 @@ def test_the_folder_itself_may_be_no_link(tool: Path, tmp_path: Path) -> None:
         pack.load(tool)
 
 
+@pytest.mark.parametrize("files", ["src/keys", "a/src/keys", "src/keys/deep"])
+def test_no_link_on_the_way_to_the_folder_is_followed(
+    tool: Path, tmp_path: Path, files: str
+) -> None:
+    """O_NOFOLLOW alone looks at the last name: an author would have root pack what only root may
+    read."""
+    (tmp_path / "rootonly" / "keys" / "deep").mkdir(parents=True)
+    (tmp_path / "rootonly" / "keys" / "deep" / "id").write_text("secret")
+    (tool.parent / "a").mkdir()
+    for link in (tool.parent / "src", tool.parent / "a" / "src"):
+        link.symlink_to(tmp_path / "rootonly")
+    tool.write_text(MANIFEST.replace("files: .", f"files: {files}"))
+    with pytest.raises(UsageError, match="src is a link"):
+        pack.load(tool)
+
+
+def test_a_folder_within_a_folder_is_packed(tool: Path) -> None:
+    (tool.parent / "src" / "main").mkdir(parents=True)
+    (tool.parent / "src" / "main" / "x").write_text("x")
+    tool.write_text(MANIFEST.replace("files: .", "files: src/main"))
+    assert pack.load(tool).files == {"x": (b"x", False)}
+
+
+def test_the_way_to_the_manifest_is_the_callers_own_word(tool: Path, tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to(tool.parent)
+    assert set(pack.load(tmp_path / "current" / "tool.yaml").files) == {"tool.yaml"}
+
+
+def test_a_manifest_that_is_a_link_is_not_read(tool: Path, tmp_path: Path) -> None:
+    """What it leads to may be the caller's alone, and a refusal shows the line that is wrong."""
+    (tmp_path / "shadow").write_text("root:secret\n")
+    tool.unlink()
+    tool.symlink_to(tmp_path / "shadow")
+    with pytest.raises(UsageError, match=r"tool\.yaml is a link") as caught:
+        pack.load(tool)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_manifest_that_is_a_pipe_waits_for_no_writer(tool: Path) -> None:
+    tool.unlink()
+    os.mkfifo(tool)
+    with pytest.raises(UsageError, match=r"tool\.yaml is no regular file"):
+        pack.load(tool)
+
+
 def test_too_many_bytes_are_refused_by_name(tool: Path) -> None:
     with (tool.parent / "big").open("wb") as file:
         file.truncate(pack.MAX_BYTES + 1)

@@ -75,6 +75,37 @@ def test_a_signature_beside_the_files_it_covers_is_none_of_them(
     assert more == ["lib/tool.yaml.sig", "main.py", "other.sig", "tool.yaml"], "others are files"
 
 
+def test_a_signature_is_never_written_through_a_link(cli: Cli, folder: Path) -> None:
+    """Whoever's folder it is would choose what root overwrites."""
+    victim = folder / "victim"
+    victim.write_text("precious")
+    envelope = folder / "tool.yaml.sig"
+    envelope.symlink_to(victim)
+    ended = cli("tool", "sign", str(folder / "tool.yaml"))
+    assert ended.status == 0, ended.err
+    assert victim.read_text() == "precious"
+    assert not envelope.is_symlink()
+    assert cli("tool", "verify", str(folder / "tool.yaml")).status == 0
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".tool")]
+
+
+def test_a_signature_that_cannot_take_its_place_leaves_nothing(cli: Cli, folder: Path) -> None:
+    (folder / "tool.yaml.sig").mkdir()
+    ended = cli("tool", "sign", str(folder / "tool.yaml"))
+    assert (ended.status, "tool.yaml.sig cannot be written: Is a" in ended.err) == (2, True)
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".tool")]
+
+
+def test_a_signature_is_not_read_through_a_link(
+    cli: Cli, folder: Path, supervisor: FakeSupervisor
+) -> None:
+    (folder / "elsewhere").write_text("{}")
+    (folder / "tool.yaml.sig").symlink_to(folder / "elsewhere")
+    for command in ("verify", "add"):
+        ended = cli("tool", command, str(folder / "tool.yaml"))
+        assert (ended.status, "tool.yaml.sig is a link" in ended.err) == (2, True)
+
+
 def test_a_stranger_is_not_believed(cli: Cli, folder: Path) -> None:
     manifest = str(folder / "tool.yaml")
     assert cli("tool", "sign", manifest).status == 0
