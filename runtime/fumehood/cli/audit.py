@@ -18,7 +18,7 @@ import typer
 from fumehood.cli.given import given
 from fumehood.cli.key import opened, owned
 from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
-from fumehood.cli.present import note, out, out_json, table
+from fumehood.cli.present import fact, note, out, out_json, table
 from fumehood.errors import AuditError, ExitStatus, UsageError
 from fumehood.places import Places
 
@@ -224,7 +224,8 @@ def show(
 ) -> None:
     """Show the records of an invocation, or one record by its number, whole.
 
-    Arguments and output are kept only of tools under `audit.content`, encrypted.
+    Arguments and output are kept only of tools under `audit.content`, encrypted. Exit status 1
+    when a record was changed since it was written.
     """
     from fumehood.audit.index import Query
 
@@ -236,16 +237,18 @@ def show(
     records = [hit.record | {"sound": hit.sound} for hit in hits]
     if content:
         records = _with_content(places, records)
+    sound = all(hit.sound for hit in hits)
     if as_json:
         out_json(records)
-        return
+        raise typer.Exit(ExitStatus.OK if sound else ExitStatus.FAILED)
     for record in records:
         for key, value in record.items():
             if key != "sound":
-                note(key, value if isinstance(value, str) else json.dumps(value))
+                fact(key, value if isinstance(value, str) else json.dumps(value))
         if not record["sound"]:
             note("bad", "the chain does not go on from this record as it stands", "1;31")
         out("\n")
+    raise typer.Exit(ExitStatus.OK if sound else ExitStatus.FAILED)
 
 
 def _with_content(places: Places, records: list[dict[str, Any]]) -> list[dict[str, Any]]:

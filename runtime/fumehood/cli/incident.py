@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fumehood.cli.options import ConfigOption, JsonOption, SocketOption, StateOption, chosen
-from fumehood.cli.present import note, out, out_json, table
+from fumehood.cli.present import fact, note, out, out_json, table
 from fumehood.client import Client
 
 app = typer.Typer(no_args_is_help=True, help="List, show and close incidents.")
@@ -80,13 +80,13 @@ def show(
         return
     for key, value in shown.items():
         if key != "timeline" and value not in ("", [], False):
-            note(key, value if isinstance(value, str) else json.dumps(value))
+            fact(key, value if isinstance(value, str) else json.dumps(value))
     for when, what in shown["timeline"]:
         out(f"{when}  {what}\n")
     for key, value in (captured or {}).items():
         stream = key in ("stdout", "stderr")
         text = base64.b64decode(value).decode(errors="replace") if stream else json.dumps(value)
-        note(key, text)
+        fact(key, text)
 
 
 @app.command("close")

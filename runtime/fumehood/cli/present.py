@@ -46,6 +46,11 @@ def note(label: str, text: str, code: str = "1") -> None:
     sys.stderr.write(f"{styled(label + ':', code, sys.stderr)} {printable(text)}\n")
 
 
+def fact(label: str, text: str) -> None:
+    """`label: text` on stdout, the label styled: part of what was asked for."""
+    _write(f"{styled(label + ':', '1', sys.stdout)} {printable(text)}\n")
+
+
 class Unwritable(UsageError):
     """stdout takes nothing more, so this is told on stderr whatever was asked for."""
 

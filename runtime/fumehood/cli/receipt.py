@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from fumehood.cli.cancel import InvocationArgument
 from fumehood.cli.given import given
 from fumehood.cli.options import JsonOption, SocketOption, chosen
-from fumehood.cli.present import note, out, out_json
+from fumehood.cli.present import fact, note, out, out_json
 from fumehood.client import Client
 from fumehood.errors import UsageError
 
@@ -102,8 +102,8 @@ def verify(
         return
     out(f"ok: {receipt.invocation}\n")
     for label, text in _about(record, receipt.plan):
-        note(label, text)
-    note("signed", f"by key {receipt.signer}")
+        fact(label, text)
+    fact("signed", f"by key {receipt.signer}")
 
 
 def _about(record: Mapping[str, Any], plan: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -137,7 +137,9 @@ def test_records_are_searched_shown_followed_and_exported(cli: Cli, state: Path)
     assert cli("audit", "search", "--tool", "none").status == 1
     assert "test" in cli("audit", "search").out
     assert '"n": 1' in cli("audit", "show", "2", "--json").out
-    assert "n: 1" in cli("audit", "show", "2").err
+    ended = cli("audit", "show", "2")
+    assert (ended.status, ended.err) == (0, "")
+    assert "\nn: 1\n" in ended.out
     assert cli("audit", "show", "99").status == 6
     assert cli("audit", "tail", "-n", "2").out.count("test") == 2
     assert json.loads(cli("audit", "tail", "-n", "1", "--json").out)["n"] == 2
@@ -145,6 +147,13 @@ def test_records_are_searched_shown_followed_and_exported(cli: Cli, state: Path)
         lines = cli("audit", "export", "--format", form).out.splitlines()
         assert len([json.loads(line) for line in lines]) == 3
     assert cli("audit", "export", "--format", "cef").out.startswith("CEF:0|Fumehood|")
+
+
+def test_an_edited_record_is_shown_and_is_a_failure(cli: Cli, state: Path) -> None:
+    harm(state)
+    ended = cli("audit", "show", "2")
+    assert (ended.status, "n: 7" in ended.out) == (1, True)
+    assert "the chain does not go on from this record" in ended.err
 
 
 def test_nothing_is_pruned_while_a_daemon_writes(cli: Cli, state: Path) -> None:
@@ -193,7 +202,8 @@ def test_a_line_that_is_no_record_is_told_where_records_are_read(
         ended = cli("audit", *words)
         assert (ended.status, "a line that is no record" in ended.err) == (0, True)
     assert "2 (changed!)" in cli("audit", "search").out
-    assert not json.loads(cli("audit", "show", "2", "--json").out)[0]["sound"]
+    ended = cli("audit", "show", "2", "--json")
+    assert (ended.status, json.loads(ended.out)[0]["sound"]) == (1, False)
     for form in ("ocsf", "ecs", "cef"):
         ended = cli("audit", "export", "--format", form)
         assert (ended.status, "record 2 is none any more" in ended.err) == (1, True), ended.err

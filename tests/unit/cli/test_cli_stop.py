@@ -57,7 +57,7 @@ def test_incidents_are_listed_shown_and_closed(cli: Cli, supervisor: FakeSupervi
     assert (ended.status, "tripwire" in ended.out) == (1, True)
     shown = cli("incident", "show", "one")
     assert "2026  tripwire: i syscall_killed" in shown.out
-    assert "tool: echo" in shown.err
+    assert ("tool: echo" in shown.out, shown.err) == (True, "")
     assert json.loads(cli("incident", "show", "one", "--json").out) == INCIDENT
     assert cli("incident", "close", "one").status == 2
     assert cli("incident", "close", "one", "--note", "harmless").status == 0
