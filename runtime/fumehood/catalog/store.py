@@ -85,7 +85,7 @@ class Catalog:
         self._versions = known = Versions()
         self.version, self.agreed_version = known.version, known.agreed_version
         self.submitted, self.agreed = known.submitted, known.agreed
-        self.list, self.all = known.list, known.all
+        self.list, self.all, self.tainted = known.list, known.all, known.tainted
         with translated(directory):
             self._db = open_database(directory / "catalog.sqlite3", wait)
             try:
@@ -304,6 +304,23 @@ class Catalog:
                 )
             self._agree(replace(tool, state=SUPERSEDED), None)
             return self._remembered(tool)
+
+    def refuse_tainted(self, tool: RegisteredTool) -> None:
+        """Raises CatalogError: a version is quarantined, or nobody agreed to it yet and what it
+        could pass off is; to be accepted by name."""
+        name, version = tool.manifest.name, tool.manifest.version
+        bad = tool if tool.state == QUARANTINED else None
+        if tool.state == PENDING:  # going back to what was agreed to before is what helps then
+            bad = self.tainted(name, tool.files)
+        if bad is None:
+            return
+        why = "; ".join(bad.notes) or "its notes do not say why"
+        raise CatalogError(
+            f"{name} {bad.manifest.version} is quarantined: {why}",
+            f"review it (`fumehood tool show {name} --version {version}`, "
+            f"`fumehood incident list`), then approve"
+            f" {'it' if bad is tool else version} with --accept quarantined",
+        )
 
     def one_of(self, name: str, version: str, by: str | None = None) -> RegisteredTool:
         """The version that is meant; raises CatalogError when there is none, or more than one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Mapping
 
-from fumehood.catalog.rows import PENDING, SUPERSEDED
+from fumehood.catalog.rows import PENDING, QUARANTINED, SUPERSEDED
 from fumehood.model.request import RegisteredTool
 
 
@@ -80,6 +80,17 @@ class Versions:
         """What an operator agreed to last: the current version, or the newest that was one."""
         before = self.others.get(name, {}).values()
         return self.tools.get(name) or max(before, key=lambda one: one.added, default=None)
+
+    def tainted(self, name: str, tree: str | None) -> RegisteredTool | None:
+        """What is quarantined of a tool, where a new version with this tree could pass it off: what
+        was agreed to last, or a version of the same files. A raised number is no review."""
+        last = self.agreed(name)
+        before = (last, *self.others.get(name, {}).values())
+        for one in before:
+            same = one is last or (tree is not None and one is not None and one.files == tree)
+            if one is not None and same and one.state == QUARANTINED:
+                return one
+        return None
 
     def list(self) -> builtins.list[RegisteredTool]:
         """The current versions by name, quarantined ones too."""

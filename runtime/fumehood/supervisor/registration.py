@@ -246,11 +246,12 @@ class Registration:
         if principal.operates:
             await self._refuse_unaccepted(manifest, findings, one.accept, one.fields)
             review = () if CHANGES in one.accept else self._review(manifest)
-            review = (*review, *self._was_quarantined(manifest))
+            review = (*review, *self._was_quarantined(manifest, tree))
             return _Looked(bool(review), [*found, *review], ())
         own = [str(finding) for finding in findings if finding.rule not in poisoning.OF_OTHERS]
         added = f"added by {principal.name}, who is no operator"
-        said = [*found, added, *self._review(manifest), *self._in_the_way(manifest, tree)]
+        said = [*found, added, *self._review(manifest), *self._was_quarantined(manifest, tree)]
+        said += self._in_the_way(manifest, tree)
         return _Looked(True, said, [*own, *unbelieved, added])
 
     def _in_the_way(self, manifest: Manifest, tree: str | None) -> tuple[str, ...]:
@@ -332,14 +333,8 @@ class Registration:
                     f"{name} {version} is not what was looked at: its digest is {known.digest}",
                     f"look at it again: `fumehood tool show {name} --version {version}`",
                 )
-            if known.state == "quarantined" and QUARANTINED not in accept:
-                why = "; ".join(known.notes) or "its notes do not say why"
-                raise CatalogError(
-                    f"{name} {version} is quarantined: {why}",
-                    f"review it (`fumehood tool show {name} --version {version}`, "
-                    "`fumehood incident list`), then"
-                    f" approve it with --accept {QUARANTINED}",
-                )
+            if QUARANTINED not in accept:
+                self.catalog.refuse_tainted(known)
             if known.state == "pending":
                 findings = await asyncio.to_thread(self._examined, known.manifest)
                 await self._refuse_unaccepted(known.manifest, findings, accept, fields)
@@ -480,12 +475,14 @@ class Registration:
         others = {tool.manifest.name for tool in self.catalog.all()} - {manifest.name}
         return poisoning.examine(manifest, others, self.find)
 
-    def _was_quarantined(self, manifest: Manifest) -> tuple[str, ...]:
-        """Registering it again is no review: it stays so until somebody approves it."""
+    def _was_quarantined(self, manifest: Manifest, tree: str | None) -> tuple[str, ...]:
+        """Registering it again is no review, nor is raising its version: it stays so until
+        somebody approves it."""
         known = self.catalog.agreed_version(manifest.name, manifest.version)
-        if known is None or known.state != "quarantined":
-            return ()
-        return ("registered again, which is no review",)
+        if known is not None and known.state == "quarantined":
+            return ("registered again, which is no review",)
+        bad = self.catalog.tainted(manifest.name, tree)
+        return () if bad is None else (f"{bad.manifest.version} is quarantined",)
 
     def _review(self, manifest: Manifest) -> tuple[str, ...]:
         """Why this version needs approval although another one of the tool was agreed to."""

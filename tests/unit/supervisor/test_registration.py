@@ -21,6 +21,7 @@ from support.house import ANN, MALLORY, OPERATOR, House
 from support.manifests import document
 
 FILES = {"main.py": ToolFile(b"print()", executable=False)}
+OLD = {"main.py": ToolFile(b"pass", executable=False)}
 
 
 @pytest.fixture
@@ -218,5 +219,44 @@ def test_where_a_signature_is_required_an_unknown_key_is_refused(catalog: Filled
                 await house.registration.add(OPERATOR, text, FILES, (), envelope)
             assert house.last[0] == "tool.signature_refused"
         assert catalog.all() == []
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+@pytest.mark.parametrize("new", [FILES, {"main.py": ToolFile(b"other", executable=False)}])
+@pytest.mark.parametrize("accept", [(), ("changes",)])
+def test_a_raised_version_does_not_wash_a_quarantine_off(
+    catalog: Filled, new: dict[str, ToolFile], accept: tuple[str, ...]
+) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR)
+        catalog.quarantine("word-count", None, "for a test")
+        text = json.dumps(document(run__command=["cat"], version="1.0.1"))
+        tool = await house.registration.add(OPERATOR, text, new, accept)
+        assert (tool.state, tool.notes) == ("pending", ("1.0.0 is quarantined",))
+        approve = house.registration.approve
+        with pytest.raises(CatalogError, match=r"1\.0\.0 is quarantined: for a test") as refused:
+            await approve(OPERATOR, "word-count", "1.0.1")
+        assert "approve 1.0.1 with --accept quarantined" in refused.value.remedy
+        approved = await approve(OPERATOR, "word-count", "1.0.1", ["quarantined"])
+        assert approved.state == "active"
+        assert (await add(house, OPERATOR, OLD, version="1.0.2")).state == "active"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_the_files_of_a_quarantined_version_need_a_look_whatever_was_agreed_to_since(
+    catalog: Filled,
+) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR, OLD)
+        await add(house, OPERATOR, version="1.1.0")
+        catalog.quarantine("word-count", "1.1.0", "for a test")
+        await house.registration.approve(OPERATOR, "word-count", "1.0.0")  # back to what was good
+        tool = await add(house, OPERATOR, version="1.2.0")
+        assert (tool.state, tool.notes) == ("pending", ("1.1.0 is quarantined",))
+        assert (await add(house, OPERATOR, OLD, version="1.3.0")).state == "active"
 
     asyncio.run(asyncio.wait_for(test(), 60))
