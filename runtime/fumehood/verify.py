@@ -159,7 +159,8 @@ def verify_log(
     Args:
         trust: public keys of `audit`, as PEM or PublicKey; any of them may have signed.
         first_key: the first sealing key as `audit init` showed it; without it seals are not
-            checked, unless it still lies beside the log.
+            checked. One that lies beside the log is not taken: who wrote the one may have
+            written the other.
         at_least: the number of a record that the log is known to have had.
 
     Returns:

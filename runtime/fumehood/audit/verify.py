@@ -39,7 +39,8 @@ MAX_PROCESSES: Final = 8
 def verify(directory: Path, trust: Trust, *, processes: int = 1) -> Report:
     """Check every record of the log, also while it is being written.
 
-    The first key is taken from beside the log where `trust` has none and it still lies there.
+    On the host itself (`trust.custody`) the first key is taken from beside the log where `trust`
+    has none and it still lies there. Never elsewhere: who wrote a copy may have written that, too.
     processes: how many may share the work, a segment each; more than one forks, which only a
     process of one thread may do. What is found and said does not depend on it.
 
@@ -47,8 +48,12 @@ def verify(directory: Path, trust: Trust, *, processes: int = 1) -> Report:
         AuditError: there is no log to read.
         KeyringError: the first key that lies beside it cannot be used.
     """
-    lies_here = trust.first_key is None and look_over(directory).special is None
-    if lies_here and (kept := read_first_key(directory)) is not None:
+    ours = trust.first_key is None and trust.custody is not None
+    if (
+        ours
+        and look_over(directory).special is None
+        and (kept := read_first_key(directory)) is not None
+    ):
         trust = Trust(kept, trust.public, trust.custody)
     return survey(directory, trust, whole=True, processes=processes)
 

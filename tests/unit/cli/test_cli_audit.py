@@ -14,6 +14,7 @@ from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import RingCustody
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods
+from fumehood.verify import verify_log
 from support.cli import Cli
 
 
@@ -80,6 +81,20 @@ def test_the_first_key_is_shown_once_and_verifies_a_copy_elsewhere(
     harm(state)
     shutil.copytree(state / "audit", elsewhere / "copy", dirs_exist_ok=True)
     assert "jsonl:2: edited" in cli(*words).err
+
+
+def test_a_key_that_lies_in_a_copy_is_not_believed(cli: Cli, state: Path, tmp_path: Path) -> None:
+    """Who wrote the copy may have written its key."""
+    (tmp_path / "keys.pem").write_text(cli("key", "export-public", "audit").out)
+    shutil.copytree(state / "audit", tmp_path / "copy")
+    assert (tmp_path / "copy" / "first.key").exists()
+    words = ("audit", "verify", "--public", str(tmp_path / "keys.pem"), "--directory")
+    ended = cli(*words, str(tmp_path / "copy"))
+    assert (ended.status, "seals were not checked" in ended.err) == (0, True), ended.err
+    pem = (tmp_path / "keys.pem").read_text()
+    assert not verify_log(tmp_path / "copy", [pem]).sealed
+    shown = (tmp_path / "copy" / "first.key").read_text()
+    assert verify_log(tmp_path / "copy", [pem], first_key=shown).sealed
 
 
 def test_a_copy_needs_the_public_keys_named(cli: Cli, state: Path, tmp_path: Path) -> None:
