@@ -2,7 +2,8 @@
 
 A cursor on disk says up to where the receiver has it, and moves only after that: a receiver that
 is down, slow, or this daemon's end loses nothing, and may get records twice. Must never hold up a
-call, nor pass over a record in silence: what retention removed unsent is recorded as a gap.
+call, nor pass over a record in silence: what retention removed unsent, or a log that is not the one
+that was sent, is recorded as a gap.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import SplitResult, urlsplit
@@ -26,11 +27,13 @@ import structlog
 
 from fumehood.audit.folder import list_segments
 from fumehood.audit.follow import Place, read_on
+from fumehood.audit.head import read_head
 from fumehood.audit.ocsf import message, milliseconds, render, severity
-from fumehood.audit.record import Field, Unsealed, read
-from fumehood.crypto.files import read_private, write_private
+from fumehood.audit.record import Field, Unsealed, digest, read
+from fumehood.crypto.files import read_private
 from fumehood.errors import AuditError, ConfigError, KeyringError
 from fumehood.model.forward import ForwardSpec
+from fumehood.supervisor.cursor import Cursor, astray, read_cursor, write_cursor
 from fumehood.supervisor.posting import Link, shut, within
 
 log = structlog.get_logger(__name__)
@@ -95,7 +98,8 @@ class Forwarder:
         self._sent = 0
         self._failing = ""
         self._foreign = ""
-        self._place = _read_cursor(cursor)
+        self._at = read_cursor(cursor)
+        self._looked = False
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
 
     def start(self) -> None:
@@ -110,13 +114,13 @@ class Forwarder:
             self._thread.join(CLOSE_SECONDS)
 
     def status(self) -> Status:
-        behind = 0
+        behind, place = 0, self._at.place
         for segment in list_segments(self._directory):
-            if segment.first < self._place.segment:
+            if segment.first < place.segment:
                 continue
             with contextlib.suppress(FileNotFoundError):  # retention removed it just now
-                behind += segment.path.lstat().st_size
-                behind -= self._place.offset if segment.first == self._place.segment else 0
+                sent = place.offset if segment.first == place.segment else 0
+                behind += max(0, segment.path.lstat().st_size - sent)
         return Status(self._sent, behind, self._failing)
 
     def _run(self) -> None:
@@ -139,11 +143,15 @@ class Forwarder:
 
     def _step(self) -> bool:
         """Send what is next; whether there was anything."""
+        head = read_head(self._directory)
+        chain = head.chain if head else ""
+        self._look_for_another(chain)
         self._look_for_a_gap()
-        start = self._place if self._place.segment else Place(1, 0)
+        start = self._at.place if self._at.place.segment else Place(1, 0)
         lines, place = read_on(self._directory, start)
         if not lines:
-            self._place = place if place != start else self._place
+            if place != start:
+                self._at = replace(self._at, place=place)
             return False
         records = _records(lines, Place(place.segment, place.offset - _size(lines)))
         at = place.offset - _size(lines)
@@ -151,23 +159,51 @@ class Forwarder:
             if self._sink is None:
                 self._sink = self._connect()
             self._sink.send(records[: len(batch)])
+            last = int(records[len(batch) - 1]["seq"])
             del records[: len(batch)]
             self._sent += len(batch)
             at += _size(batch)
-            self._place = Place(place.segment, at)
-            _write_cursor(self._cursor, self._place)
+            # The head's chain, not what a record claims: a forged one would look like another log.
+            sent = Cursor(
+                Place(place.segment, at), chain or self._at.chain, last, digest(batch[-1])
+            )
+            self._move(sent)
         if at < place.offset:
             raise Foreign(f"no record at byte {at} of segment {place.segment}")
         return True
 
+    def _look_for_another(self, chain: str) -> None:
+        """Whether the log is still the one that the cursor is of; if not, begin with it anew."""
+        why = astray(self._directory, self._at, chain, closely=not self._looked)
+        if why:
+            firsts = [s.first for s in list_segments(self._directory)]
+            place = self._at.place
+            known = bool(chain) and chain == self._at.chain and place.segment in firsts
+            log.error("not all that was written was forwarded", reason=why, after=self._at.seq)
+            self._append(
+                GAP,
+                {
+                    "from_segment": place.segment,
+                    "after": self._at.seq,
+                    "earlier": self._at.chain,
+                    "reason": why,
+                },
+            )
+            self._move(Cursor(Place(place.segment, 0) if known else Place(0, 0), chain))
+        self._looked = True
+
     def _look_for_a_gap(self) -> None:
         firsts = [s.first for s in list_segments(self._directory)]
-        if not self._place.segment or not firsts or self._place.segment >= firsts[0]:
+        segment = self._at.place.segment
+        if not segment or not firsts or segment >= firsts[0]:
             return
         log.error("records were removed before they were forwarded", up_to=firsts[0] - 1)
-        self._append(GAP, {"from_segment": self._place.segment, "to": firsts[0] - 1})
-        self._place = Place(firsts[0], 0)
-        _write_cursor(self._cursor, self._place)
+        self._append(GAP, {"from_segment": segment, "to": firsts[0] - 1})
+        self._move(Cursor(Place(firsts[0], 0), self._at.chain, firsts[0] - 1))
+
+    def _move(self, to: Cursor) -> None:
+        self._at = to
+        write_cursor(self._cursor, to)
 
     def _failed(self, error: Exception) -> None:
         self._drop()
@@ -219,20 +255,6 @@ def _batches(lines: list[bytes]) -> Iterator[list[bytes]]:
 
 def _size(lines: list[bytes]) -> int:
     return sum(len(line) + 1 for line in lines)
-
-
-def _read_cursor(path: Path) -> Place:
-    """From the log's beginning where nothing was sent, or nobody knows what."""
-    try:
-        value = json.loads(read_private(path, 4096, "cursor") or b"{}")
-        return Place(int(value["segment"]), int(value["offset"]))
-    except (OSError, KeyringError, ValueError, KeyError, TypeError):
-        return Place(0, 0)
-
-
-def _write_cursor(path: Path, place: Place) -> None:
-    value = {"segment": place.segment, "offset": place.offset}
-    write_private(path, json.dumps(value).encode() + b"\n", replace=True)
 
 
 # --- sinks

@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import json
 import os
+import shutil
 import socket
 import ssl
 import threading
@@ -24,9 +25,10 @@ from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
 from fumehood.audit.chain import AuditLog
+from fumehood.crypto.files import write_private
 from fumehood.errors import ConfigError
 from fumehood.model.forward import ForwardSpec
-from fumehood.supervisor import forward
+from fumehood.supervisor import cursor, forward
 from fumehood.supervisor.forward import Forwarder, connector, otlp, syslog
 from support.audit import KEYS
 from support.hood import eventually
@@ -132,6 +134,89 @@ def test_what_retention_removed_unsent_is_recorded_as_a_gap(
     second.close()
     ((event, fields),) = place.events
     assert (event, fields["to"]) == (forward.GAP, 6)
+
+
+def sent_to_the_end(place: Place, receiver: Receiver, count: int) -> None:
+    place.write(count)
+    running = place.forwarder()
+    receiver.until(count)
+    running.close()
+
+
+def forwarded_anew(place: Place, receiver: Receiver, total: int) -> forward.Status:
+    """What a forwarder that starts now says when the receiver has `total` records in all."""
+    running = place.forwarder()
+    with receiver.changed:
+        assert receiver.changed.wait_for(lambda: len(receiver.seqs) >= total, WAIT), receiver.seqs
+    running.close()
+    return running.status()
+
+
+def test_a_log_begun_anew_is_forwarded_from_its_beginning_and_recorded_as_a_gap(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    sent_to_the_end(place, receiver, 5)
+    (tmp_path / "audit").rename(tmp_path / "moved")
+    place.write(2)  # shorter than what was sent of the other
+    assert forwarded_anew(place, receiver, 7).behind == 0
+    ((event, fields),) = place.events
+    assert (event, fields["reason"], fields["after"]) == (forward.GAP, cursor.OTHER, 5)
+    assert fields["earlier"]
+    shutil.rmtree(tmp_path / "audit")
+    place.write(4)  # longer
+    assert forwarded_anew(place, receiver, 11).behind == 0
+    assert [fields["reason"] for _, fields in place.events] == [cursor.OTHER] * 2
+    assert receiver.seqs == [1, 2, 3, 4, 5, 1, 2, 1, 2, 3, 4]
+    again = place.forwarder()  # told once
+    again.close()
+    assert len(place.events) == 2
+
+
+@pytest.mark.parametrize("segment", [1, 77])
+def test_a_cursor_beyond_the_log_is_a_gap_also_one_of_an_earlier_version(
+    tmp_path: Path, receiver: Receiver, segment: int
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    sent_to_the_end(place, receiver, 2)
+    write_private(
+        tmp_path / "cursor",
+        json.dumps({"segment": segment, "offset": 76187}).encode(),
+        replace=True,
+    )
+    assert forwarded_anew(place, receiver, 4) == forward.Status(2, 0, "")
+    ((event, fields),) = place.events
+    assert (event, fields["reason"]) == (forward.GAP, cursor.SHORTER)
+    assert receiver.seqs == [1, 2, 1, 2]
+
+
+def test_a_cursor_of_an_earlier_version_goes_on_where_it_stood(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    sent_to_the_end(place, receiver, 3)
+    kept = json.loads((tmp_path / "cursor").read_bytes())
+    old = {"segment": kept["segment"], "offset": kept["offset"]}
+    write_private(tmp_path / "cursor", json.dumps(old).encode(), replace=True)
+    place.write(2)
+    forwarded_anew(place, receiver, 5)
+    assert (receiver.seqs, place.events) == ([1, 2, 3, 4, 5], [])
+    assert json.loads((tmp_path / "cursor").read_bytes())["chain"] == kept["chain"] != ""
+
+
+@pytest.mark.parametrize("version", ["this", "earlier"])
+def test_a_log_that_does_not_hold_what_was_sent_is_a_gap(
+    tmp_path: Path, receiver: Receiver, version: str
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    sent_to_the_end(place, receiver, 2)
+    kept = json.loads((tmp_path / "cursor").read_bytes())
+    less = {"segment": 1, "offset": kept["offset"] - 7}
+    other = less if version == "earlier" else kept | {"digest": "0" * 96}
+    write_private(tmp_path / "cursor", json.dumps(other).encode(), replace=True)
+    forwarded_anew(place, receiver, 4)
+    assert [fields["reason"] for _, fields in place.events] == [cursor.CHANGED]
+    assert receiver.seqs == [1, 2, 1, 2]
 
 
 def test_a_line_that_is_no_record_is_told_and_nothing_behind_it_is_sent(
@@ -323,13 +408,13 @@ def test_a_long_line_of_records_is_sent_in_parts_and_the_cursor_moves_with_each(
 ) -> None:
     monkeypatch.setattr(forward, "BATCH_BYTES", 1000)
     moved: list[int] = []
-    write = forward._write_cursor
+    write = forward.write_cursor
 
-    def written(path: Path, at: forward.Place) -> None:
-        moved.append(at.offset)
+    def written(path: Path, at: forward.Cursor) -> None:
+        moved.append(at.place.offset)
         write(path, at)
 
-    monkeypatch.setattr(forward, "_write_cursor", written)
+    monkeypatch.setattr(forward, "write_cursor", written)
     place = Place(tmp_path, spec(receiver.address))
     place.write(12)
     running = place.forwarder()

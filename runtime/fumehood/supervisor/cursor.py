@@ -1,0 +1,92 @@
+"""Up to where the receiver has the audit log, and whether the log is still the one it says so of.
+
+Must never take another log for the one that was sent: its records would never be.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fumehood.audit.folder import MAX_LINE, list_segments, reading
+from fumehood.audit.follow import Place
+from fumehood.audit.record import digest
+from fumehood.crypto.files import read_private, write_private
+from fumehood.errors import KeyringError
+
+OTHER: Final = "another log is in its place"
+SHORTER: Final = "the log ends before what was sent of it"
+CHANGED: Final = "the log does not hold what was sent of it"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where sending goes on, and what was sent last.
+
+    chain: id of the log's first key; empty before anything was sent, and of earlier versions, as
+    `seq` and `digest` of the last record are 0 and empty.
+    """
+
+    place: Place
+    chain: str = ""
+    seq: int = 0
+    digest: str = ""
+
+
+def read_cursor(path: Path) -> Cursor:
+    """From the log's beginning where nothing was sent, or nobody knows what."""
+    try:
+        value = json.loads(read_private(path, 4096, "cursor") or b"{}")
+        return Cursor(
+            Place(int(value["segment"]), max(0, int(value["offset"]))),
+            str(value.get("chain", "")), int(value.get("seq", 0)), str(value.get("digest", "")),
+        )  # fmt: skip
+    except (OSError, KeyringError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Cursor(Place(0, 0))
+
+
+def write_cursor(path: Path, cursor: Cursor) -> None:
+    """On disk when it returns. Raises OSError."""
+    value = {
+        "segment": cursor.place.segment,
+        "offset": cursor.place.offset,
+        "chain": cursor.chain,
+        "seq": cursor.seq,
+        "digest": cursor.digest,
+    }
+    write_private(path, json.dumps(value).encode() + b"\n", replace=True)
+
+
+def astray(directory: Path, cursor: Cursor, chain: str, *, closely: bool) -> str:
+    """Why the log there is not the one that the cursor is of; empty when it is.
+
+    chain: of the log as its head says, empty when that cannot be read just now. closely: also look
+    at the record before the cursor. Raises AuditError.
+    """
+    place = cursor.place
+    if not place.segment:
+        return ""
+    if chain and cursor.chain and chain != cursor.chain:
+        return OTHER
+    segments = list_segments(directory)
+    if not segments or place.segment > segments[-1].first:
+        return SHORTER
+    here = next((s for s in segments if s.first == place.segment), None)
+    if here is None or not place.offset:
+        return ""  # what retention removed is a gap of its own
+    try:
+        with reading(here.path) as file:
+            if file.seek(0, 2) < place.offset:
+                return SHORTER
+            if not closely:
+                return ""
+            file.seek(max(0, place.offset - MAX_LINE))
+            before = file.read(min(place.offset, MAX_LINE))
+    except FileNotFoundError:
+        return ""
+    line = before[before.rfind(b"\n", 0, -1) + 1 : -1]
+    if not before.endswith(b"\n") or (cursor.digest and digest(line) != cursor.digest):
+        return CHANGED
+    return ""
