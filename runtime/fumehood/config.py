@@ -267,7 +267,7 @@ class Config(Strict):
         default=(), max_length=1024, description="ids of keys that are not believed any more"
     )
     require_signature: bool = Field(
-        default=False, description="add only tools that a publisher has signed"
+        default=False, description="add and approve only tools that a publisher has signed"
     )
     rules: Annotated[
         tuple[Rule, ...] | None,

@@ -319,8 +319,8 @@ class Registration:
 
         Raises:
             Unauthorized: only operators may. CatalogError: there is none, it is not what was looked
-                at, or the lint found something that is not accepted. ManifestError: its image is
-                gone.
+                at, no publisher signed it where one has to, or the lint found something that is not
+                accepted. ManifestError: its image is gone.
         """
         await self.operator_only(caller, "tool.approve_refused")
         _check_accepted(accept)
@@ -333,6 +333,7 @@ class Registration:
                     f"{name} {version} is not what was looked at: its digest is {known.digest}",
                     f"look at it again: `fumehood tool show {name} --version {version}`",
                 )
+            await self._refuse_unsigned(known, fields)
             if QUARANTINED not in accept:
                 self.catalog.refuse_tainted(known)
             if known.state == "pending":
@@ -470,6 +471,25 @@ class Registration:
         named: dict[str, Field] = {"tool": manifest.name, "tool_version": manifest.version}
         await self.attempts.refused(caller, "tool.signature_refused", refusal, named)
         raise refusal
+
+    async def _refuse_unsigned(self, known: RegisteredTool, fields: Mapping[str, Field]) -> None:
+        """What no publisher signed who is believed now is not made current where it has to be: it
+        may have come in before that was required, or before its key was revoked.
+
+        Raises CatalogError.
+        """
+        authorizer = self.admission.authorizer
+        if not authorizer.require_signature or authorizer.roots.publisher_of(known.signer):
+            return
+        what = f"{known.manifest.name} {known.manifest.version}"
+        cause = f"{what} is not signed, and the configuration requires it"
+        if known.signer:
+            key = known.signer.rpartition(":")[2]
+            cause = f"{what} is signed with the key {key}, of no publisher that is believed here"
+        await self.record("tool.signature_refused", {**fields, **_tool(known), "cause": cause})
+        raise CatalogError(
+            cause, "have a publisher sign it with `fumehood tool sign`, and add it again"
+        )
 
     def _examined(self, manifest: Manifest) -> list[poisoning.Finding]:
         others = {tool.manifest.name for tool in self.catalog.all()} - {manifest.name}

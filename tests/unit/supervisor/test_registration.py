@@ -223,6 +223,53 @@ def test_where_a_signature_is_required_an_unknown_key_is_refused(catalog: Filled
     asyncio.run(asyncio.wait_for(test(), 60))
 
 
+@pytest.mark.parametrize("revoked", [False, True])
+def test_where_a_signature_is_required_nothing_else_is_approved(
+    catalog: Filled, *, revoked: bool
+) -> None:
+    """Neither what came in before it was required, nor what a key signed that is revoked since,
+    nor an older version to go back to."""
+    key = SigningKey.generate()
+    acme = {"acme": {"keys": [{"key": key.public.pem}]}}
+    envelope = signed(key, FILES) if revoked else None
+
+    async def test() -> None:
+        before = House(catalog, publishers=acme)
+        register = before.registration.add
+        text = json.dumps(document(run__command=["cat"]))
+        submitted = json.dumps(document(run__command=["cat"], name="mine"))
+        mine = signed(key, FILES, name="mine") if revoked else None
+        await register(OPERATOR, text, FILES, (), envelope)
+        await add(before, OPERATOR, version="1.1.0")
+        await register(MALLORY, submitted, FILES, (), mine)
+        changes = {"revoked_keys": [key.id]} if revoked else {}
+        house = House(catalog, publishers=acme, require_signature=True, **changes)
+        why = f"signed with the key {key.id}, of no publisher" if revoked else "is not signed"
+        for name in ("word-count", "mine"):
+            with pytest.raises(CatalogError, match=why):
+                await house.registration.approve(OPERATOR, name, "1.0.0")
+            event, fields = house.last
+            assert (event, fields["tool"]) == ("tool.signature_refused", name)
+        assert {(one.manifest.version, one.state) for one in catalog.all()} == {
+            ("1.0.0", "superseded"), ("1.1.0", "active"), ("1.0.0", "pending"),
+        }  # fmt: skip
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_what_a_publisher_signed_is_approved_where_a_signature_is_required(catalog: Filled) -> None:
+    key = SigningKey.generate()
+    acme = {"acme": {"keys": [{"key": key.public.pem}]}}
+
+    async def test() -> None:
+        house = House(catalog, publishers=acme, require_signature=True)
+        text = json.dumps(document(run__command=["cat"]))
+        await house.registration.add(MALLORY, text, FILES, (), signed(key, FILES))
+        assert (await house.registration.approve(OPERATOR, "word-count", "1.0.0")).state == "active"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
 @pytest.mark.parametrize("new", [FILES, {"main.py": ToolFile(b"other", executable=False)}])
 @pytest.mark.parametrize("accept", [(), ("changes",)])
 def test_a_raised_version_does_not_wash_a_quarantine_off(
