@@ -22,5 +22,7 @@ def command(as_json: JsonOption = False, socket: SocketOption = None) -> None:
     out("reloaded\n")
     if report["dropped"]:
         say(f"not named any more, and at their defaults: {', '.join(report['dropped'])}")
+    if report["anew"]:
+        say(f"count what none before did, and so begin anew: {', '.join(report['anew'])}")
     if report["restart"]:
         say(f"changed, and waiting for a restart: {', '.join(report['restart'])}")

@@ -101,9 +101,17 @@ class Budget(Strict):
 
     @property
     def key(self) -> str:
-        """Names what is counted, whatever its limits: a raised limit forgets no usage."""
-        counted = [self.per, self.window, sorted(self.who), sorted(self.tools)]
+        """Names what is counted, whatever its limits and however it is written: neither a raised
+        limit nor a role named twice forgets usage."""
+        counted = [self.per, self.window, sorted(set(self.who)), sorted(set(self.tools))]
         return hashlib.sha384(json.dumps(counted).encode()).hexdigest()[:24]
+
+
+def begun(before: tuple[Budget, ...], after: tuple[Budget, ...]) -> tuple[str, ...]:
+    """Those of `after` that count something else than each of `before` did, as an operator finds
+    them: `budgets[1]`. What was used until then does not count against them."""
+    counted = {budget.key for budget in before}
+    return tuple(f"budgets[{i}]" for i, budget in enumerate(after) if budget.key not in counted)
 
 
 def check_budgets(budgets: tuple[Budget, ...], roles: Collection[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from fumehood.admission.admit import Admission
 from fumehood.audit.record import Field
 from fumehood.config import Config, read_text
 from fumehood.errors import ConfigError, Unavailable
+from fumehood.model.quotas import begun
 from fumehood.model.request import Caller
 from fumehood.supervisor.approvals import Approvals
 
@@ -47,18 +48,20 @@ WAIT_SECONDS: Final = 10.0
 class Report:
     """What became of the last reload. problem: why the file was refused; restart: keys that have
     changed and wait for a restart; dropped: those that the file does not name any more, so that
-    they are at their defaults."""
+    they are at their defaults; anew: budgets whose count begins with it, being of something else
+    than any before."""
 
     loaded: str
     problem: str = ""
     remedy: str = ""
     restart: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "loaded": self.loaded, "problem": self.problem, "remedy": self.remedy,
-            "restart": list(self.restart), "dropped": list(self.dropped),
+            "restart": list(self.restart), "dropped": list(self.dropped), "anew": list(self.anew),
         }  # fmt: skip
 
 
@@ -116,6 +119,7 @@ class Reloading:
         """What the keeper read, or why it could not."""
         restart: tuple[str, ...] = ()
         gone: tuple[str, ...] = ()
+        anew: tuple[str, ...] = ()
         if problem is None and data is None:
             # Its defaults may allow what the operator has forbidden.
             remedy = "put it back; a restart without it means all defaults"
@@ -124,24 +128,24 @@ class Reloading:
             try:
                 new = self._whole(name, data)
                 gone = dropped(self.config, new.model_fields_set)
+                anew = begun(self.config.budgets, new.budgets)
                 restart = self._apply(new)
             except ConfigError as error:
                 problem = error
         if problem is not None:
             before = self.report
-            self.report = Report(
-                before.loaded, problem.cause, problem.remedy, before.restart, before.dropped
-            )
+            self.report = replace(before, problem=problem.cause, remedy=problem.remedy)
             log.error("configuration refused: the last good one holds", problem=str(problem))
             await self.record("config.refused", {"cause": problem.cause[:1_000]})
         else:
-            self.report = Report(_now(), restart=restart, dropped=gone)
+            self.report = Report(_now(), restart=restart, dropped=gone, anew=anew)
             if self.applied is not None:
                 self.applied()
             if gone:
                 log.warning("keys are not named any more, and at their defaults", keys=gone)
-            log.info("configuration reloaded", restart=restart)
-            await self.record("config.reloaded", {"restart": restart, "dropped": gone})
+            log.info("configuration reloaded", restart=restart, anew=anew)
+            fields: dict[str, Field] = {"restart": restart, "dropped": gone, "anew": anew}
+            await self.record("config.reloaded", fields)
         for done in self._waiting:
             if not done.done():
                 done.set_result(self.report)

@@ -152,6 +152,16 @@ def test_a_store_that_cannot_be_written_refuses_the_call(tmp_path: Path) -> None
         Usage(tmp_path / "folder")
 
 
+def test_a_scope_that_is_written_in_another_way_forgets_nothing() -> None:
+    shelf = Shelf()
+    held = Budgets([budget(invocations=1, who=["*", "team"])], shelf, lambda: 0.0)
+    held.reserve(TEAM, "t", LIMITS)
+    again = budget(invocations=1, who=["team", "*", "team"], tools=["*", "*"])
+    held.adopt([again])
+    with pytest.raises(OverQuota, match="has 0"):
+        held.reserve(TEAM, "t", LIMITS)
+
+
 def test_a_raised_limit_forgets_nothing() -> None:
     assert budget(invocations=1).key == budget(invocations=2, cpu="1h").key
     assert budget(invocations=1).key != budget(invocations=1, window="day").key
@@ -164,6 +174,10 @@ def test_a_raised_limit_forgets_nothing() -> None:
         ([{"window": "week", "cpu": "1h"}], "'hour' or 'day'"),
         ([{"window": "day", "cpu": "1h", "who": ["nosuch"]}], "no role"),
         ([{"window": "day", "cpu": "1h"}, {"window": "day", "cpu": "2h"}], "same as budget 1"),
+        (
+            [{"window": "day", "cpu": "1h"}, {"window": "day", "cpu": "2h", "who": ["*", "*"]}],
+            "same as budget 1",
+        ),
         ([{"window": "day", "invocations": 0}], "below the least"),
     ],
 )

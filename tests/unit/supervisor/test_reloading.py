@@ -112,6 +112,26 @@ def test_what_is_refused_leaves_the_last_good_one(bad: object) -> None:
     assert desk.here.report.problem == ""
 
 
+def test_a_budget_of_something_else_is_told_to_begin_anew() -> None:
+    desk = Desk()
+    budgets = [
+        {"window": "hour", "invocations": 9, "who": ["sl"]},
+        {"window": "day", "invocations": 9, "tools": ["word-count", "other"]},
+    ]
+    first = {**FIRST, "rules": [ALLOW], "roles": {"sl": {"users": [1000]}}}
+    desk.take({**first, "budgets": budgets})
+    assert desk.here.report.anew == ("budgets[0]", "budgets[1]")
+    same = {"window": "day", "invocations": 99, "tools": ["other", "word-count", "other"]}
+    wider = {"window": "hour", "invocations": 9, "who": ["sl", "operators"]}
+    desk.take({**first, "budgets": [same, {**budgets[0], "who": ["sl", "sl"]}]})
+    assert desk.here.report.to_json()["anew"] == []
+    desk.take({**first, "budgets": [same, wider]})
+    assert desk.here.report.to_json()["anew"] == ["budgets[1]"]
+    assert desk.events[-1][1]["anew"] == ("budgets[1]",)
+    desk.take(b"")
+    assert desk.here.report.anew == ("budgets[1]",), "of the last that was loaded"
+
+
 def test_rules_and_callers_do_not_vanish_unless_it_is_written_that_nobody_calls() -> None:
     """Without rules callers would call everything, without callers the socket's group would."""
     desk = Desk()
@@ -137,7 +157,8 @@ def test_what_a_file_does_not_name_any_more_is_told() -> None:
     assert desk.here.report.dropped == ()
     desk.take({**FIRST, "require_signature": False})
     assert desk.here.report.to_json()["dropped"] == ["rates"]
-    assert desk.events[-1] == ("config.reloaded", {"restart": (), "dropped": ("rates",)})
+    event, fields = desk.events[-1]
+    assert (event, fields["restart"], fields["dropped"]) == ("config.reloaded", (), ("rates",))
 
 
 def test_a_review_tells_what_a_file_would_lose() -> None:
