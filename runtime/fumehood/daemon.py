@@ -26,6 +26,7 @@ import fumehood
 from fumehood.audit import replay
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import RingCustody
+from fumehood.audit.known import known_path
 from fumehood.audit.record import Field
 from fumehood.composition import compose, pipeline_of, ring_of, scanners_of
 from fumehood.config import Config
@@ -96,6 +97,7 @@ async def _serve(
         RingCustody(ring),
         keep_bytes=config.storage.audit,
         keep_days=config.storage.audit_days,
+        known=known_path(state),
     )
     closing = contextlib.ExitStack()
     try:
@@ -111,6 +113,12 @@ async def _serve(
             "keys": keywatch.summary(ring),
         }
         await _recorded(audit, replay.STARTED, started)
+        if audit.replaced:
+            log.warning(
+                "the audit log is not the one that this state had",
+                earlier=audit.replaced,
+                remedy="find out where that one went; `audit init` begins another on purpose",
+            )
         if audit.strays:
             log.warning(
                 "files that are no part of the audit log lie in its folder",

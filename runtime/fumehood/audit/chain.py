@@ -31,6 +31,7 @@ from fumehood.audit.head import (
     read_head,
     show_first_key,
 )
+from fumehood.audit.known import note_log
 from fumehood.audit.ratchet import KEY_BYTES, Ratchet
 from fumehood.audit.record import Field, Position, encode_fields
 from fumehood.audit.replay import OPEN, Running
@@ -135,6 +136,8 @@ class AuditLog:
         self._closing = False
         self.torn = 0
         """Bytes of an unfinished last line that were set aside at the start."""
+        self.replaced = ""
+        """Id of another log that the state had before this one, which nobody began on purpose."""
         self.strays: tuple[Defect, ...] = ()
         """Files in the folder that are named like segments and are none: nothing reads them."""
         self.seconds = 0.0
@@ -152,6 +155,8 @@ class AuditLog:
         segment_bytes: int = SEGMENT_BYTES,
         keep_bytes: int = KEEP_BYTES,
         keep_days: int = 0,
+        known: Path | None = None,
+        deliberate: bool = False,
     ) -> Self:
         """Open the log for writing, or begin one, whose first key then lies beside it until
         somebody takes it (`take_first_key`).
@@ -159,6 +164,9 @@ class AuditLog:
         Verifies the last segment, and how those before it hang together; `verify` does all.
         An unfinished last line was never confirmed to anyone: it is moved to a file of its
         own beside the segment, and recorded.
+
+        known: where the state notes which log it has (`known.known_path`). If it had another one,
+        that is recorded, and told in `replaced` unless this one is `deliberate`.
 
         Raises:
             AuditError: the chain is broken, another process writes it, or the directory
@@ -187,6 +195,9 @@ class AuditLog:
         if aside is not None:
             log.append(TORN, {"bytes": report.torn_bytes, "file": aside})
             log.torn = report.torn_bytes
+        if known is not None:
+            earlier = note_log(log.append, known, ratchet.chain, deliberate=deliberate)
+            log.replaced = "" if deliberate else earlier
         return log
 
     @property
@@ -463,23 +474,21 @@ def _skew() -> float:
     return time.time() - time.monotonic()
 
 
-def take_first_key(directory: Path, custody: Custody) -> str:
+def take_first_key(directory: Path, custody: Custody, known: Path | None = None) -> str:
     """The log's first key as text, for keeping elsewhere; it can be had only once.
 
-    Begins the log where there is none yet.
+    Begins the log where there is none yet, and records that in it if the state had another one.
+    known: as for `AuditLog.open`.
 
     Raises:
         AuditError: it was taken before, or the directory cannot be used.
     """
-    if no_head(directory):
-        lock = claim(directory)
-        try:
-            if no_head(directory) and not list_segments(directory):
-                return show_first_key(_begin(directory, custody, keep=False))
-        except OSError as error:
-            raise AuditError(f"the audit log cannot be begun: {error.strerror}") from error
-        finally:
-            os.close(lock)
+    if no_head(directory) and (begun := _begun(directory, custody)) is not None:
+        # The key is kept nowhere, so it is shown whatever happens now: else a start records that
+        # the log is another one, and does not call it deliberate.
+        with contextlib.suppress(AuditError):
+            AuditLog.open(directory, custody, known=known, deliberate=True).close()
+        return show_first_key(begun)
     key = read_first_key(directory)
     if key is None:
         raise AuditError(
@@ -490,6 +499,19 @@ def take_first_key(directory: Path, custody: Custody) -> str:
     first_key_path(directory).unlink()
     sync_directory(directory)
     return show_first_key(key)
+
+
+def _begun(directory: Path, custody: Custody) -> bytes | None:
+    """The first key of a log that was begun here; None when there is one. Raises AuditError."""
+    lock = claim(directory)
+    try:
+        if no_head(directory) and not list_segments(directory):
+            return _begin(directory, custody, keep=False)
+    except OSError as error:
+        raise AuditError(f"the audit log cannot be begun: {error.strerror}") from error
+    finally:
+        os.close(lock)
+    return None
 
 
 def _begin(directory: Path, custody: Custody, *, keep: bool) -> bytes:

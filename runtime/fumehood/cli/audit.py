@@ -58,11 +58,13 @@ def init(
     """
     from fumehood.audit.chain import take_first_key
     from fumehood.audit.custody import RingCustody
+    from fumehood.audit.known import known_path
 
     places = chosen(state=state, config=config)
     _state_for(places)
     with opened(places, create=True) as place:
-        key = take_first_key(place.state / "audit", RingCustody(place.ring))
+        custody, known = RingCustody(place.ring), known_path(place.state)
+        key = take_first_key(place.state / "audit", custody, known)
     if as_json:
         out_json({"first_key": key})
         return

@@ -24,6 +24,8 @@ async def watch(audit: AuditLog, gap: Callable[[str], None]) -> None:
     """
     if audit.torn:
         gap(f"a torn last record of {audit.torn} bytes was set aside at the start")
+    if audit.replaced:
+        gap(f"the audit log is not the one that this state had, which was {audit.replaced}")
     while not audit.given_up:  # noqa: ASYNC110  (its thread sets no event of this loop)
         await asyncio.sleep(LOOK_SECONDS)
     gap("the audit log cannot be continued; `fumehood audit verify` says where and why")

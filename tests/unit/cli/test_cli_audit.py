@@ -12,6 +12,7 @@ import pytest
 
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import RingCustody
+from fumehood.audit.known import known_path
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods
 from fumehood.verify import verify_log
@@ -144,6 +145,73 @@ def test_no_key_is_shown_of_a_state_whose_keys_are_roots(
             f"remedy: where they are this installation's, `chown -R 65534 {state / 'keys'}`"
             in ended.err
         )
+
+
+def begun(log: AuditLog, state: Path) -> list[dict[str, object]]:
+    """The records that tell of an earlier log; closes the log."""
+    log.close()
+    lines = b"".join(path.read_bytes() for path in sorted((state / "audit").glob("*.jsonl")))
+    records = [json.loads(line) for line in lines.splitlines()]
+    return [
+        {"earlier": record["earlier"], "deliberate": record["deliberate"]}
+        for record in records
+        if record["event"] == "audit.begun"
+    ]
+
+
+def opened_by_a_start(state: Path) -> AuditLog:
+    ring = open_ring(state, Periods())
+    return AuditLog.open(state / "audit", RingCustody(ring), known=known_path(state))
+
+
+def test_a_log_that_is_gone_is_noticed_at_the_next_start_and_once(state: Path) -> None:
+    log = opened_by_a_start(state)  # of a version that did not note it
+    assert (log.replaced, begun(log, state)) == ("", [])
+    chain = json.loads(known_path(state).read_bytes())["chain"]
+    shutil.rmtree(state / "audit")
+    log = opened_by_a_start(state)
+    assert log.replaced == chain
+    told = [{"earlier": chain, "deliberate": False}]
+    assert begun(log, state) == told
+    log = opened_by_a_start(state)
+    assert (log.replaced, begun(log, state)) == ("", told)
+
+
+def test_a_log_that_was_put_in_anothers_place_is_noticed(state: Path, tmp_path: Path) -> None:
+    opened_by_a_start(state).close()
+    (state / "audit").rename(tmp_path / "first")
+    log = opened_by_a_start(state)
+    log.close()
+    second = json.loads(known_path(state).read_bytes())["chain"]
+    shutil.rmtree(state / "audit")
+    (tmp_path / "first").rename(state / "audit")
+    log = opened_by_a_start(state)
+    assert log.replaced == second
+    assert begun(log, state) == [{"earlier": second, "deliberate": False}]
+
+
+def test_a_log_begun_on_purpose_says_so_and_alarms_nobody(cli: Cli, state: Path) -> None:
+    opened_by_a_start(state).close()
+    chain = json.loads(known_path(state).read_bytes())["chain"]
+    (state / "audit").rename(state / "moved")
+    given_away(state)
+    ended = cli("audit", "init")
+    assert (ended.status, ended.out.startswith("fumehood-seal-1:")) == (0, True), ended.err
+    assert cli("audit", "verify").status == 0
+    log = opened_by_a_start(state)
+    assert log.replaced == ""
+    assert begun(log, state) == [{"earlier": chain, "deliberate": True}]
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b'{"chain": ', b"\xff"])
+def test_a_note_of_the_log_that_cannot_be_read_is_no_log_forgotten(
+    state: Path, text: bytes
+) -> None:
+    opened_by_a_start(state).close()
+    known_path(state).write_bytes(text)
+    log = opened_by_a_start(state)
+    assert log.replaced == "unreadable"
+    assert begun(log, state) == [{"earlier": "unreadable", "deliberate": False}]
 
 
 def test_records_are_searched_shown_followed_and_exported(cli: Cli, state: Path) -> None:
