@@ -12,24 +12,24 @@ from pathlib import Path
 from typing import Final
 
 from fumehood.scan.detector import Confidence, Severity
-from fumehood.scan.patterns import Found, Judge, PatternDetector, Rule
+from fumehood.scan.patterns import Found, Judge, PatternDetector, Rule, linear
 from fumehood.scan.phrases import PHRASES
 from fumehood.scan.spelling import Respelling
 
 _NEAR: Final = 500
 """Bytes around a match that are read for words of somebody who writes about attacks."""
 
-_ABOUT: Final = re.compile(
-    rb"(?i)prompt[ -]?injection|jailbreak(?:s|ing)\b|red[ -]?team|adversarial|owasp|\bllm01\b|mitre atlas"
-    rb"|guardrails?\b|\xed\x94\x84\xeb\xa1\xac\xed\x94\x84\xed\x8a\xb8 ?\xec\x9d\xb8\xec\xa0\x9d\xec\x85\x98"
+_ABOUT: Final = linear(
+    rb"(?i:prompt[ -]?injection|jailbreak(?:s|ing)\b|red[ -]?team|adversarial|owasp|\bllm01\b|mitre atlas"
+    rb"|guardrails?\b|inyecci\xc3\xb3n de prompt|injection d[e'])"
+    rb"|\xed\x94\x84\xeb\xa1\xac\xed\x94\x84\xed\x8a\xb8 ?\xec\x9d\xb8\xec\xa0\x9d\xec\x85\x98"
     rb"|\xe6\x8f\x90\xe7\xa4\xba(?:\xe8\xaf\x8d)?\xe6\xb3\xa8\xe5\x85\xa5"
     rb"|\xe3\x83\x97\xe3\x83\xad\xe3\x83\xb3\xe3\x83\x97\xe3\x83\x88\xe3\x82\xa4\xe3\x83\xb3\xe3\x82\xb8"
-    rb"|inyecci\xc3\xb3n de prompt|injection d[e']"
 )
-_MENTION: Final = re.compile(
-    rb"(?i)\b(?:for example|for instance|e\.g\.|such as|examples? of|attack(?:s|er|ers)?|malicious|payloads?"
+_MENTION: Final = linear(
+    rb"(?i:\b(?:for example|for instance|e\.g\.|such as|examples? of|attack(?:s|er|ers)?|malicious|payloads?"
     rb"|mitigat\w+|defen[cs]es?|detect(?:s|or|ion|ing|ed)?|test cases?|phrases?|patterns? like|classifier"
-    rb"|attempts?|vulnerab\w+|exploit\w*|threat model|angriff|beispiel\w*|exemple|ejemplo|ataque|attaque)\b"
+    rb"|attempts?|vulnerab\w+|exploit\w*|threat model|angriff|beispiel\w*|exemple|ejemplo|ataque|attaque)\b)"
     rb"|\xea\xb3\xb5\xea\xb2\xa9|\xec\x98\x88\xec\x8b\x9c|\xe6\x94\xbb\xe5\x87\xbb|\xe6\x94\xbb\xe6\x92\x83"
     rb"|\xe4\xbe\x8b\xe5\xa6\x82|\xe4\xbe\x8b\xe3\x81\x88\xe3\x81\xb0"
 )
@@ -37,7 +37,7 @@ _QUOTES: Final = (
     b'"', b"'", b"`", b"\xe2\x80\x9c", b"\xe2\x80\x98", b"\xe3\x80\x8c", b"\xc2\xab", b"\xe2\x80\x9e",
     b"*", b"> ", b"|",
 )  # fmt: skip
-_TOKENIZER: Final = re.compile(
+_TOKENIZER: Final = linear(
     rb"(?i)[\"'](?:bos|eos|pad|unk|sep|cls|additional_special|added)_tokens?[\"']|special_tokens|tokenizer|"
     rb"chat_template|vocab"
 )
@@ -47,9 +47,9 @@ def _is_mention(found: Found) -> bool:
     """Whether the text is about attacks. Two signs are needed: one alone is what an attack adds."""
     start, end = found.span
     near = found.data[max(0, start - _NEAR) : end + _NEAR]
-    signs = len({word.lower() for word in _MENTION.findall(near)} or ())
-    signs = min(signs, 2)
-    signs += 2 if _ABOUT.search(near) else (1 if _ABOUT.search(found.data) else 0)
+    signs = min(len({word.lower() for word in _MENTION.findall(near)}), 2)
+    if found.anywhere(_ABOUT):
+        signs += 2 if _ABOUT.search(near) else 1
     before = found.data[max(0, start - 3) : start].lstrip()
     signs += any(before.endswith(quote) for quote in _QUOTES)
     return signs >= 2
@@ -67,7 +67,7 @@ def _template(found: Found) -> Confidence | None:
     near = found.data[max(0, start - _NEAR) : end + _NEAR]
     if _TOKENIZER.search(near) or found.data[max(0, start - 1) : start] == b"`":
         return "low"
-    return "low" if _ABOUT.search(near) else "high"
+    return "low" if found.anywhere(_ABOUT) and _ABOUT.search(near) else "high"
 
 
 def _image(found: Found) -> Confidence | None:

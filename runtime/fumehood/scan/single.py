@@ -3,8 +3,11 @@ who look into something by hand."""
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 from urllib.parse import quote
 
@@ -100,9 +103,14 @@ class Lines:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Of each line; read once, however much is found."""
+        return [0, *(found.end() for found in re.finditer(b"\n", self._data))]
+
     def place(self, offset: int) -> tuple[int, int]:
-        line = self._data.count(b"\n", 0, offset) + 1
-        before = self._data[self._data.rfind(b"\n", 0, offset) + 1 : offset]
+        line = bisect_right(self._starts, offset)
+        before = self._data[self._starts[line - 1] : offset]
         return line, len(before.decode(errors="replace")) + 1
 
 
