@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import fumehood
-from fumehood.scan.single import Report, Seen, sarif
+from fumehood.scan.single import Lines, Report, Seen, sarif
+from support.sarif import faults
 from support.scan import github_token
 
 PACKAGE = str(Path(fumehood.__file__).parents[1])
@@ -57,7 +58,9 @@ def test_a_machine_sees_bytes_lines_and_actions(home: Path) -> None:
 
 
 def test_sarif_names_rule_level_and_place(home: Path) -> None:
-    (run,) = json.loads(scan(home, "text", "--sarif").stdout)["runs"]
+    document = json.loads(scan(home, "text", "--sarif", "--all").stdout)
+    assert faults(document) == []
+    (run,) = document["runs"]
     result = next(r for r in run["results"] if r["ruleId"] == "github-pat")
     place = result["locations"][0]["physicalLocation"]
     assert (result["level"], place["region"]["startLine"]) == ("error", 2)
@@ -109,3 +112,20 @@ def test_a_place_is_told_in_characters_and_a_file_as_a_uri_reference() -> None:
     assert place["artifactLocation"]["uri"] == "my%20file%231.txt"
     assert (place["region"]["startLine"], place["region"]["startColumn"]) == (2, 4)
     assert run["columnKind"] == "unicodeCodePoints"
+
+
+def test_the_schema_of_sarif_holds_whatever_is_told_and_refuses_what_it_does_not_know() -> None:
+    seen = Seen("r", "payload", "low", "low", "withhold", 0, 1, "base64>escape", count=3)
+    files = [("/a b/c:d", b"", Report((seen,), None)), ("-", b"x", Report((), b"x"))]
+    told = json.loads(json.dumps(sarif("1", files)))
+    assert faults(told) == []
+    assert faults(json.loads(json.dumps(sarif("1", [])))) == []
+    told["runs"][0]["results"][0]["level"] = "high"
+    assert len(faults(told)) == 1
+
+
+def test_a_place_is_that_of_its_line_wherever_it_is() -> None:
+    data = b"ab\n\ncd\n"
+    places = [Lines(data).place(offset) for offset in range(len(data) + 1)]
+    assert places == [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1), (3, 2), (3, 3), (4, 1)]
+    assert Lines(b"").place(0) == (1, 1)
