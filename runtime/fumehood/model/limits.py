@@ -47,10 +47,11 @@ def bounds(least: float, most: float, show: Callable[[Any], object]) -> AfterVal
     """Refuse a value outside `least`…`most`, naming it and the bound it breaks."""
 
     def check(value: float) -> float:
+        remedy = f"write {show(least)} to {show(most)}"
         if value < least:
-            raise FieldError(f"{show(value)} is below the least allowed, {show(least)}")
+            raise FieldError(f"{show(value)} is below the least allowed, {show(least)}", remedy)
         if value > most:
-            raise FieldError(f"{show(value)} is above the most allowed, {show(most)}")
+            raise FieldError(f"{show(value)} is above the most allowed, {show(most)}", remedy)
         return value
 
     return AfterValidator(check)
@@ -61,7 +62,8 @@ def whole(least: int, most: int) -> tuple[BeforeValidator, AfterValidator, WithJ
 
     def check(value: object) -> object:
         if type(value) is not int or abs(value) >= 2**64:
-            raise FieldError(f"expected a whole number, got {shown(value)}")
+            remedy = f"write a whole number from {least} to {most}"
+            raise FieldError(f"expected a whole number, got {shown(value)}", remedy)
         return value
 
     schema = {"type": "integer", "minimum": least, "maximum": most}
