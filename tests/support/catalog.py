@@ -75,6 +75,13 @@ class Filled(Catalog):
             self.store(tree, files)
             return self.add(manifest, tree, files, **options)
 
+    def put_back(self, manifest: Manifest, files: Mapping[str, ToolFile]) -> RegisteredTool:
+        """What an operator does to have a quarantined version again."""
+        tree = self.check(manifest, files)
+        with self.holding(tree):
+            self.store(tree, files)
+            return self.approve(manifest.name, manifest.version, tainted=True)
+
     def propose(
         self,
         manifest: Manifest,

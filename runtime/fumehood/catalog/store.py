@@ -238,7 +238,8 @@ class Catalog:
 
         Raises:
             Taken: other content under a known version.
-            CatalogError: no account left, too many tools.
+            CatalogError: no account left, too many tools; or it, or what it could pass off, is
+                quarantined, which may have happened since it was looked at.
         """
         with self._lock, translated(self._directory):
             self._check_stored(tree)
@@ -249,6 +250,14 @@ class Catalog:
             tool = as_pending(manifest, files, by=by, notes=notes, signer=signer)
             if (taken := self.conflict(manifest, tree)) is not None:
                 raise taken
+            bad = self.tainted(manifest.name, tree)
+            if known is not None and known.state == QUARANTINED:
+                bad = known
+            if bad is not None:
+                raise CatalogError(
+                    f"{manifest.name} {bad.manifest.version} is quarantined",
+                    "register the version again: it is then for `fumehood tool approve`",
+                )
             self._agree(replace(tool, state=SUPERSEDED), files)
             return self._remembered(tool)
 
@@ -263,15 +272,18 @@ class Catalog:
                     self._rows.set(tool, notes=json.dumps(told))
             return self._remembered(tool)
 
-    def approve(self, name: str, version: str, by: str | None = None) -> RegisteredTool:
+    def approve(
+        self, name: str, version: str, by: str | None = None, *, tainted: bool = False
+    ) -> RegisteredTool:
         """Make a pending or superseded version the current one.
 
         Args:
             by: the submission of this principal; None is what was agreed to once, or else the only
                 submission.
+            tainted: also one that `refuse_tainted` refuses, up to this moment.
 
-        Raises CatalogError when there is none, its version was agreed to with other content, or its
-        files are not what was registered.
+        Raises CatalogError when there is none, its version was agreed to with other content, it is
+        quarantined, or its files are not what was registered.
         """
         tool = self.one_of(name, version, by)
         if tool.state == ACTIVE:
@@ -291,6 +303,8 @@ class Catalog:
                     "its files are not what was registered", "register the version again"
                 )
             if tool.state != PENDING:
+                if not tainted:
+                    self.refuse_tainted(tool)
                 with self._transaction():
                     self._make_current(tool)
                 return self._remembered(tool)
@@ -302,6 +316,8 @@ class Catalog:
                     f"approve that, or `fumehood tool remove {name} --version {version}"
                     f" --by {tool.added_by}`",
                 )
+            if not tainted:
+                self.refuse_tainted(tool)
             self._agree(replace(tool, state=SUPERSEDED), None)
             return self._remembered(tool)
 

@@ -340,7 +340,9 @@ class Registration:
                 findings = await asyncio.to_thread(self._examined, known.manifest)
                 await self._refuse_unaccepted(known.manifest, findings, accept, fields)
             await asyncio.to_thread(self.admission.check_image, known.manifest)
-            tool = await asyncio.to_thread(self.catalog.approve, name, version, by)
+            tool = await asyncio.to_thread(
+                self.catalog.approve, name, version, by, tainted=QUARANTINED in accept
+            )
             await self.record("tool.approved", {**fields, **_tool(tool), "added_by": tool.added_by})
             log.info("tool approved", tool=name, version=version)
             return tool

@@ -258,7 +258,7 @@ def test_what_changed_is_seen_before_a_call_and_named(
     assert re.search(said, bad.notes[0])
     got = catalog.get("word-count")
     assert got == bad
-    assert catalog.put(manifest(), FILES).state == "active"
+    assert catalog.put_back(manifest(), FILES).state == "active"
     assert catalog.looks_sound(catalog.put(manifest(), FILES))
 
 
@@ -376,12 +376,12 @@ def test_a_profile_that_became_another_one_quarantines_what_was_agreed_to_with_i
     assert {one.manifest.name for one in bad} == {"word-count", "other"}
     (note,) = bad[0].notes
     assert note.startswith("its seccomp profile compute changed: sha384:bbbb")
-    assert made.approve("word-count", tool.manifest.version).state == "active"
+    assert made.approve("word-count", tool.manifest.version, tainted=True).state == "active"
     made.close()
     made = opened()
     assert made.verify() == (), "what is quarantined stays so, what was approved is pinned anew"
     assert [one.state for one in made.list()] == ["quarantined", "active"]
-    made.approve("other", "1.0.0")
+    made.approve("other", "1.0.0", tainted=True)
     del profiles["compute"]
     made.close()
     made = opened()

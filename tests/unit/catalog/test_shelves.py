@@ -51,7 +51,7 @@ def test_whatever_the_disk_does_the_catalog_goes_on(catalog: Filled, tmp_path: P
     assert disk.asked.wait(30)
     assert catalog.recheck(first) is None
     catalog.quarantine("first", None, "for a test")
-    assert catalog.approve("first", "1.0.0").state == "active"
+    assert catalog.approve("first", "1.0.0", tainted=True).state == "active"
     assert catalog.put(manifest(name="second"), OTHER).state == "active"
     assert catalog.get("word-count") is None, "nothing is registered whose files are not stored"
     disk.answer.set()

@@ -170,7 +170,7 @@ def test_a_tampered_tool_is_quarantined_until_it_is_registered_again(
     reopened = again(reopened, tmp_path)
     states = {one.manifest.name: one.state for one in reopened.list()}
     assert states == {"word-count": "quarantined", "sound": "active"}
-    assert reopened.put(manifest(), FILES).state == "active"
+    assert reopened.put_back(manifest(), FILES).state == "active"
     assert main.read_bytes() == b"print()"
     assert reopened.verify() == ()
     reopened.close()
@@ -188,7 +188,7 @@ def test_a_link_in_place_of_a_tree_is_not_followed(catalog: Filled, tmp_path: Pa
     tree.rename(tmp_path / "elsewhere")
     tree.symlink_to(tmp_path / "elsewhere")
     assert [bad.state for bad in catalog.verify()] == ["quarantined"]
-    assert catalog.put(manifest(), FILES).state == "active"
+    assert catalog.put_back(manifest(), FILES).state == "active"
     assert not tree.is_symlink()
     assert (tmp_path / "elsewhere/main.py").exists()
 

@@ -16,6 +16,7 @@ from fumehood.crypto.signing import SigningKey
 from fumehood.crypto.trust import Subject, sign
 from fumehood.errors import CatalogError
 from fumehood.model.request import Caller, RegisteredTool
+from fumehood.supervisor.registration import Registration
 from support.catalog import Filled, Stuck, catalog_in
 from support.house import ANN, MALLORY, OPERATOR, House
 from support.manifests import document
@@ -305,5 +306,55 @@ def test_the_files_of_a_quarantined_version_need_a_look_whatever_was_agreed_to_s
         tool = await add(house, OPERATOR, version="1.2.0")
         assert (tool.state, tool.notes) == ("pending", ("1.1.0 is quarantined",))
         assert (await add(house, OPERATOR, OLD, version="1.3.0")).state == "active"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+@pytest.mark.parametrize("state", ["superseded", "pending"])
+def test_a_quarantine_during_an_approval_holds(catalog: Filled, state: str) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR)
+        if state == "superseded":
+            await add(house, OPERATOR, version="1.1.0")
+        else:
+            await add(house, MALLORY, version="1.1.0")
+
+        def check_image(_: object) -> None:  # after all that is looked at
+            catalog.quarantine("word-count", None, "for a test")
+
+        house.admission.check_image = check_image
+        approve = house.registration.approve
+        version = "1.0.0" if state == "superseded" else "1.1.0"
+        with pytest.raises(CatalogError, match="quarantined"):
+            await approve(OPERATOR, "word-count", version)
+        assert {one.state for one in catalog.all()} <= {"quarantined", "pending"}
+        assert (await approve(OPERATOR, "word-count", version, ["quarantined"])).state == "active"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+def test_a_quarantine_during_a_registration_holds(
+    catalog: Filled, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR)
+
+        def kept(registration: Registration, *of: Any) -> RegisteredTool:
+            catalog.quarantine("word-count", None, "for a test")
+            return kept_then(registration, *of)
+
+        kept_then = Registration._kept
+        with monkeypatch.context() as patched:
+            patched.setattr(Registration, "_kept", kept)  # after it was looked at
+            with pytest.raises(CatalogError, match=r"1\.0\.0 is quarantined"):
+                await add(house, OPERATOR, version=version)
+        assert [(one.state, one.notes) for one in catalog.all()] == [
+            ("quarantined", ("for a test",))
+        ]
+        assert house.last[0] == "tool.add_refused"
+        assert (await add(house, OPERATOR, version=version)).state != "active"
 
     asyncio.run(asyncio.wait_for(test(), 60))
