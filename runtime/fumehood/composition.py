@@ -196,7 +196,7 @@ def compose(
                 deviations=config.behaviour.deviations,
             ),
             stops=Stops(state / "stops.json"),
-            incidents=Incidents(state / "incidents", config.incidents.rules, ring),
+            incidents=Incidents(state / "incidents", config.incidents.rules, ring, audit.append),
             receipts=receipts,
             finishing=_finishing(config, state, ring, receipts, scanners.tally),
             find=partial(instructions, scanners),

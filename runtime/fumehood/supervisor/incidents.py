@@ -2,7 +2,8 @@
 
 Rules of the configuration turn signals into incidents and actions. Each incident is one file,
 private and bounded; what it captured of a call is encrypted under the key `content`. Must never
-hold up a call: an incident that cannot be written is logged and recorded.
+hold up a call: which are open is known from memory, and an incident that cannot be written is on
+record, and kept in memory until it can.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +21,10 @@ from typing import Any, Final
 import structlog
 
 from fumehood.audit.incident import Incident, bound, opened_capture, read_incident
+from fumehood.audit.record import Field
 from fumehood.crypto.files import write_private
 from fumehood.crypto.ring import Ring
-from fumehood.errors import KeyringError, UnknownIncident, UsageError
+from fumehood.errors import AuditError, KeyringError, UnknownIncident, UsageError
 from fumehood.model.ids import uuid7
 from fumehood.model.incident_rules import IncidentRule
 from fumehood.supervisor.signals import Case
@@ -29,10 +32,16 @@ from fumehood.supervisor.signals import Case
 log = structlog.get_logger(__name__)
 
 MAX_OPEN: Final = 1000
+"""Beyond it, what would open another is counted by one more, of the signal `overflow`."""
+OVERFLOW: Final = "overflow"
 MAX_KEPT: Final = 2_000
 """On disk, closed ones included; beyond it the oldest closed ones go."""
 MAX_EVENTS: Final = 200
 """Of one incident's timeline."""
+MAX_UNKEPT_CAPTURES: Final = 64
+"""Of incidents that the disk did not take; a look alone has up to 1 MiB."""
+WRITTEN_LATER: Final = 8
+"""Of those, so many are written after one that the disk took."""
 
 TELL_SECONDS: Final = 1.0
 """How often one incident's file is written for more of the same."""
@@ -42,18 +51,48 @@ Key = tuple[str, str, int]
 
 
 class Incidents:
-    """The incidents of one state directory. Used on the event loop only."""
+    """The incidents of one state directory, of which nobody else writes. On the event loop only."""
 
-    def __init__(self, folder: Path, rules: tuple[IncidentRule, ...], ring: Ring) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rules: tuple[IncidentRule, ...],
+        ring: Ring,
+        append: Callable[[str, Mapping[str, Field]], Future[Any]],
+    ) -> None:
+        """append: puts a record into the audit log."""
         self._folder = folder
+        self._append = append
         self._rules = rules
         self._ring = ring
         self._seen: dict[tuple[int, str, int], deque[float]] = defaultdict(deque)
-        self._open: dict[Key, str] = {
-            _key(item): item.incident for item in reversed(self.listed(closed=False))
-        }
+        self._open: dict[Key, str] = {}
+        """The newest of each that is open."""
+        self._alive: dict[str, Key] = {}
+        """All that are open."""
+        self._closed: set[str] = set()
+        self._unkept: dict[str, Incident] = {}
+        """What the disk did not take, as it stands."""
         self._more: dict[str, tuple[float, int]] = {}
         """By incident: when it was written last, and what came since."""
+        for name in self._names():
+            with contextlib.suppress(UnknownIncident):
+                self._know(self.get(name))
+
+    def _know(self, incident: Incident) -> None:
+        if incident.closed:
+            self._closed.add(incident.incident)
+            self._forget(incident.incident)
+        else:
+            self._alive[incident.incident] = _key(incident)
+            self._open[_key(incident)] = incident.incident
+
+    def _forget(self, name: str) -> None:
+        """It is not open any more."""
+        key = self._alive.pop(name, None)
+        if key is not None and self._open.get(key) == name:
+            del self._open[key]
+        self._more.pop(name, None)
 
     def see(self, case: Case, now: float) -> Iterator[tuple[Incident, IncidentRule, bool]]:
         """Incidents of a signal, each with its rule, and whether it is new."""
@@ -73,14 +112,23 @@ class Incidents:
     def _opened(
         self, case: Case, rule: IncidentRule, now: float
     ) -> tuple[Incident, IncidentRule, bool]:
-        try:
-            known = self.get(self._open.get((case.signal, case.tool, case.uid), ""))
-        except UnknownIncident:
-            known = None
-        if known is None or known.closed:
-            return self.open(case, tuple(rule.actions)), rule, True
+        known = self._known((case.signal, case.tool[:128], case.uid))
+        if known is None:
+            incident, new = self.open(case, tuple(rule.actions), now)
+            return incident, rule, new
         self._again(known.incident, case.what, now)
         return known, rule, False
+
+    def _known(self, key: Key) -> Incident | None:
+        """The one that is open."""
+        name = self._open.get(key)
+        if name is None:
+            return None
+        try:
+            return self.get(name)
+        except UnknownIncident:  # somebody took its file away
+            self._forget(name)
+            return None
 
     def _again(self, name: str, what: str, now: float) -> None:
         """A flood of signals is few lines, and few writes."""
@@ -93,8 +141,15 @@ class Incidents:
         self._more[name] = (now, 0)
         self._changed(name, f"{what}; {missed} more before it" if missed else what)
 
-    def open(self, case: Case, actions: tuple[str, ...] = ()) -> Incident:
-        """A new incident, whatever is open already."""
+    def open(
+        self, case: Case, actions: tuple[str, ...] = (), now: float | None = None
+    ) -> tuple[Incident, bool]:
+        """A new incident, whatever is open already; of MAX_OPEN on, one for all that is more.
+
+        now: without it, what is more is told at once. The flag says whether the incident is new.
+        """
+        if len(self._alive) >= MAX_OPEN:
+            return self._overflown(case, now)
         moment = _now()
         incident = Incident(
             incident=uuid7(), signal=case.signal, tool=case.tool[:128], tool_digest=case.digest,
@@ -102,15 +157,38 @@ class Incidents:
             timeline=(*case.before, (moment, case.what)),
             capture=self._sealed(case.invocation, case.capture() if case.capture else None),
         )  # fmt: skip
-        if len(self._open) >= MAX_OPEN:
-            self._open.clear()
-        self._open[(case.signal, case.tool, case.uid)] = incident.incident
+        self._begin(incident)
+        return incident, True
+
+    def _overflown(self, case: Case, now: float | None) -> tuple[Incident, bool]:
+        """Captures nothing: what is one call's would stand with another's."""
+        what = f"{case.signal} of {case.tool[:128] or 'no tool'}, uid {case.uid}: {case.what}"
+        known = self._known((OVERFLOW, "", -1))
+        if known is None:
+            moment = _now()
+            first = f"{MAX_OPEN} incidents are open: what would open another is told here"
+            known = Incident(
+                incident=uuid7(), signal=OVERFLOW, tool="", tool_digest="", uid=-1, opened=moment,
+                invocation="", actions=("notify",),
+                timeline=((moment, first), (moment, what[:400])),
+            )  # fmt: skip
+            self._begin(known)
+            return known, True
+        if now is None:
+            self._changed(known.incident, what)
+        else:
+            self._again(known.incident, what, now)
+        return known, False
+
+    def _begin(self, incident: Incident) -> None:
         self._make_room()
+        self._know(incident)
         self._write(incident)
-        return incident
 
     def tell(self, name: str, what: str, found: Mapping[str, Any] | None = None) -> None:
         """Something more about an incident, and what more was captured of its call."""
+        if self._alive.get(name, ("",))[0] == OVERFLOW:
+            found = None
         self._changed(name, what, found)
 
     def _changed(
@@ -145,35 +223,38 @@ class Incidents:
 
     def listed(self, *, closed: bool) -> list[Incident]:
         """The newest first."""
+        names = {*self._alive, *self._closed} if closed else set(self._alive)
         found: list[Incident] = []
-        for name in self._names():
-            with contextlib.suppress(UnknownIncident):
-                item = self.get(name)
-                if closed or not item.closed:
-                    found.append(item)
-            if len(found) >= MAX_OPEN:
-                break
+        for name in sorted(names, reverse=True)[: MAX_OPEN + 1]:
+            try:
+                found.append(self.get(name))
+            except UnknownIncident:  # somebody took its file away
+                self._forget(name)
+                self._closed.discard(name)
         return found
 
     def _names(self) -> list[str]:
+        """Of what is on disk, the oldest first (RFC 9562, 6.11: UUIDv7 sort by their time)."""
         try:
-            return sorted((path.stem for path in self._folder.glob("*.json")), reverse=True)
+            return sorted(path.stem for path in self._folder.glob("*.json"))
         except OSError:
             return []
 
     def _make_room(self) -> None:
-        names = self._names()
-        for name in reversed(names):
-            if len(names) < MAX_KEPT:
+        while self._closed and len(self._alive) + len(self._closed) >= MAX_KEPT:
+            name = min(self._closed)
+            try:
+                (self._folder / f"{name}.json").unlink(missing_ok=True)
+            except OSError as error:
+                log.error("an old incident cannot be removed", incident=name, error=str(error))  # noqa: TRY400
                 return
-            with contextlib.suppress(UnknownIncident, OSError):
-                if self.get(name).closed:
-                    (self._folder / f"{name}.json").unlink()
-                    names.remove(name)
+            self._closed.discard(name)
+            self._unkept.pop(name, None)
 
     def get(self, name: str) -> Incident:
         """Raises UnknownIncident."""
-        return read_incident(self._folder, name)
+        unkept = self._unkept.get(name)
+        return read_incident(self._folder, name) if unkept is None else unkept
 
     def close(self, name: str, *, by: str, note: str) -> Incident:
         """Raises UnknownIncident, UsageError."""
@@ -185,15 +266,42 @@ class Incidents:
             incident, closed=moment, closed_by=by, note=note[:4000],
             timeline=(*incident.timeline, (moment, f"closed by {by}"))[-MAX_EVENTS:],
         )  # fmt: skip
+        self._know(done)
         self._write(done)
         return done
 
     def _write(self, incident: Incident) -> None:
+        if self._written(incident):
+            for other in list(self._unkept.values())[:WRITTEN_LATER]:
+                if not self._written(other):
+                    return
+
+    def _written(self, incident: Incident) -> bool:
+        """Whether the disk took it; else it is kept here, and on record once."""
+        name = incident.incident
         data = json.dumps(asdict(incident)).encode()
         try:
-            write_private(self._folder / f"{incident.incident}.json", data, replace=True)
+            write_private(self._folder / f"{name}.json", data, replace=True)
         except OSError as error:
-            log.error("an incident is not on disk", incident=incident.incident, error=str(error))  # noqa: TRY400
+            new = name not in self._unkept
+            if new and len(self._unkept) >= MAX_UNKEPT_CAPTURES:
+                incident = replace(incident, capture=None)
+            self._unkept[name] = incident
+            if new:
+                self._tell_unkept(incident, error)
+            return False
+        self._unkept.pop(name, None)
+        return True
+
+    def _tell_unkept(self, incident: Incident, error: OSError) -> None:
+        log.error("an incident is not on disk", incident=incident.incident, error=str(error))
+        fields: dict[str, Field] = {
+            "incident": incident.incident, "rule": incident.signal, "tool": incident.tool,
+            "uid": incident.uid, "captured": incident.capture is not None,
+            "reason": error.strerror or "",
+        }  # fmt: skip
+        with contextlib.suppress(AuditError):  # the log's own failure refuses all calls
+            self._append("incident.unkept", fields)
 
 
 def _key(incident: Incident) -> Key:

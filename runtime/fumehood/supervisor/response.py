@@ -123,9 +123,14 @@ class Response:
         waiting."""
         what = f"stopped by {by}" + (f": {reason[:200]}" if reason else "")
         case = self._case("stopped", live, what)
-        incident = self.incidents.open(replace(case, capture=partial(evidence.known, live)))
+        case = replace(case, capture=partial(evidence.known, live))
+        incident, new = self.incidents.open(case)
         live.incidents["stopped"] = incident.incident
-        self._append("incident.opened", {**_fields(incident), "actions": []})
+        if new:
+            self._append(
+                "incident.opened", {**_fields(incident), "actions": list(incident.actions)}
+            )
+            self._act_all(incident.actions, incident, case, live)
         self._capture(live, incident.incident, kill=True)
 
     async def resume(self, caller: Caller, kind: Kind, name: str) -> Told:
@@ -214,14 +219,15 @@ class Response:
             if not new:  # somebody knows of it, and it is ended all the same
                 self._act_again(rule.actions, incident, case, live)
                 continue
-            self._append("incident.opened", {**_fields(incident), "actions": list(rule.actions)})
+            # An overflow tells somebody, whatever the rule does that ran into it.
+            actions = tuple(dict.fromkeys((*rule.actions, *incident.actions)))
+            self._append("incident.opened", {**_fields(incident), "actions": list(actions)})
             log.warning("incident opened", **_fields(incident))
             if self.count is not None:
-                self.count(rule.signal)
+                self.count(incident.signal)
             if live is not None and live.runs:  # before anything that kills it
-                self._capture(live, incident.incident, kill=_ends(rule.actions))
-            for action in rule.actions:
-                self._act(action, incident, case, live)
+                self._capture(live, incident.incident, kill=_ends(actions))
+            self._act_all(actions, incident, case, live)
 
     def _capture(self, live: Live, incident: str, *, kill: bool) -> None:
         """Have the launcher look at its sandbox; what is found goes to the incident."""
@@ -237,6 +243,12 @@ class Response:
 
     # --- what is done
 
+    def _act_all(
+        self, actions: Iterable[str], incident: Incident, case: Case, live: Live | None
+    ) -> None:
+        for action in actions:
+            self._act(action, incident, case, live)
+
     def _act_again(
         self, actions: Iterable[str], incident: Incident, case: Case, live: Live | None
     ) -> None:
@@ -246,8 +258,8 @@ class Response:
             held = {
                 "notify": True,
                 "kill": live is None or not live.runs,
-                "stop_tool": self.stops.holds("tool", incident.tool),
-                "suspend_caller": incident.uid < 0 or self.stops.holds("caller", str(incident.uid)),
+                "stop_tool": self.stops.holds("tool", case.tool),
+                "suspend_caller": case.uid < 0 or self.stops.holds("caller", str(case.uid)),
                 "stop_all": self.stops.holds("all", ""),
             }
             if not held.get(action, False):
@@ -266,15 +278,15 @@ class Response:
         """Do it; says what was done. Raises FumehoodError."""
         reason = f"incident {incident.incident}: {incident.signal}"
         kinds: dict[str, tuple[Kind, str]] = {
-            "stop_tool": ("tool", incident.tool),
-            "suspend_caller": ("caller", str(incident.uid)),
+            "stop_tool": ("tool", case.tool),
+            "suspend_caller": ("caller", str(case.uid)),
             "stop_all": ("all", ""),
         }
         if action == "notify":
             return self._notified(incident)
         if action == "kill":
             return self._killed(live)
-        if action == "suspend_caller" and incident.uid < 0:
+        if action == "suspend_caller" and case.uid < 0:
             return "suspend_caller: it was no caller's doing"
         if action.startswith("quarantine_"):
             self._quarantine_soon(action, incident, case, reason)
@@ -296,21 +308,26 @@ class Response:
     def _quarantine_soon(self, action: str, incident: Incident, case: Case, reason: str) -> None:
         """What runs of it ends at once. The catalog may be busy storing a tool: not waited for."""
         version = case.version if action == "quarantine_version" else None
-        killed = [one for one in self.registry if one.runs and one.of(incident.tool, version)]
+        killed = [one for one in self.registry if one.runs and one.of(case.tool, version)]
         for live in killed:
             _end(live, BY_A_RULE)
-        work = self._quarantine(incident, version, reason, killed)
+        work = self._quarantine(incident, case.tool, version, reason, killed)
         task = asyncio.get_running_loop().create_task(work)
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 
     async def _quarantine(
-        self, incident: Incident, version: str | None, reason: str, killed: list[Live]
+        self,
+        incident: Incident,
+        name: str,
+        version: str | None,
+        reason: str,
+        killed: list[Live],
     ) -> None:
         """Nobody can call it until an operator approves a version of it again."""
         note = f"quarantined by {reason}"
         try:
-            bad = await asyncio.to_thread(self.quarantine, incident.tool, version, note)
+            bad = await asyncio.to_thread(self.quarantine, name, version, note)
         except FumehoodError as error:
             self._failed("quarantine", incident, error)
             return
@@ -322,13 +339,13 @@ class Response:
             self._append("tool.quarantined", found)
             log.error("tool quarantined", tool=tool.manifest.name, reason=reason)
         self.changed()
-        running = [one for one in self.registry if one.runs and one.of(incident.tool, version)]
+        running = [one for one in self.registry if one.runs and one.of(name, version)]
         late = [one for one in running if one not in killed]
         for live in late:
             _end(live, BY_A_RULE)
         if bad:
             names = ", ".join(tool.manifest.version for tool in bad)
-            what = f"quarantined: {incident.tool} {names}; {len(killed) + len(late)} calls ended"
+            what = f"quarantined: {name} {names}; {len(killed) + len(late)} calls ended"
             self.incidents.tell(incident.incident, what)
 
     def _failed(self, action: str, incident: Incident, error: FumehoodError) -> None:

@@ -25,6 +25,7 @@ from fumehood.model.request import Caller, RegisteredTool, Request
 from fumehood.model.result import Finding, Result
 from fumehood.scan import pipeline
 from fumehood.supervisor import evidence, response
+from fumehood.supervisor import incidents as book_of
 from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.response import Response
 from fumehood.supervisor.signals import Case, signals
@@ -65,8 +66,10 @@ def ring(tmp_path: Path) -> Ring:
     return open_ring(tmp_path, Periods())
 
 
-def incidents(tmp_path: Path, ring: Ring, *rules: IncidentRule) -> Incidents:
-    return Incidents(tmp_path / "incidents", rules or DEFAULT_RULES, ring)
+def incidents(
+    tmp_path: Path, ring: Ring, *rules: IncidentRule, append: Any = lambda *_: Future()
+) -> Incidents:
+    return Incidents(tmp_path / "incidents", rules or DEFAULT_RULES, ring, append)
 
 
 def test_a_killing_call_opens_one_incident_and_the_next_is_on_its_timeline(
@@ -138,6 +141,113 @@ def test_a_closed_incident_stays_closed_and_the_next_signal_opens_another(
     assert len(book.listed(closed=True)) == 2
 
 
+def tripped(name: str, uid: int = 7) -> Case:
+    return Case("tripwire", "killed", name, "1.0.0", "d", uid)
+
+
+def test_of_a_bound_on_one_incident_counts_what_is_more(
+    tmp_path: Path, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book_of, "MAX_OPEN", 2)
+    book = incidents(tmp_path, ring)
+    seen = [next(book.see(tripped(name), 1.0)) for name in "abcdcb"]
+    assert [(found.signal, new) for found, _, new in seen] == [
+        ("tripwire", True), ("tripwire", True), ("overflow", True), ("overflow", False),
+        ("overflow", False), ("tripwire", False),
+    ], "what was known before the bound is known behind it"  # fmt: skip
+    list(book.see(tripped("e"), 9.0))
+    opened = book.listed(closed=False)
+    assert sorted(item.signal for item in opened) == ["overflow", "tripwire", "tripwire"]
+    (more,) = (item for item in opened if item.signal == "overflow")
+    told = [what for _, what in more.timeline]
+    assert told[1:] == [
+        "tripwire of c, uid 7: killed", "tripwire of d, uid 7: killed",
+        "tripwire of e, uid 7: killed; 1 more before it",
+    ]  # fmt: skip
+
+    later = incidents(tmp_path, ring)
+    assert next(later.see(tripped("f"), 1.0))[0].incident == more.incident
+    first = seen[0][0].incident
+    later.close(first, by="uid 0", note="")
+    later.close(more.incident, by="uid 0", note="")
+    assert next(later.see(tripped("f"), 2.0))[0].signal == "tripwire", "there is room again"
+
+
+def test_no_file_is_read_to_make_room(
+    tmp_path: Path, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book_of, "MAX_KEPT", 3)
+    book = incidents(tmp_path, ring)
+    names = [next(book.see(tripped(name), 1.0))[0].incident for name in "abc"]
+    for name in names[1:]:
+        book.close(name, by="uid 0", note="")
+    monkeypatch.setattr(book_of, "read_incident", None)
+    monkeypatch.setattr(Path, "glob", None)
+    (newest,) = (found.incident for found, _, _ in book.see(tripped("d"), 2.0))
+    kept = {path.name.removesuffix(".json") for path in (tmp_path / "incidents").iterdir()}
+    assert kept == {names[0], names[2], newest}, "the oldest closed one went"
+
+
+def test_what_runs_into_the_bound_is_acted_on_and_somebody_is_told(
+    tmp_path: Path, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book_of, "MAX_OPEN", 0)
+    actions: tuple[Any, ...] = ("stop_tool", "suspend_caller", "quarantine_version")
+
+    async def scene() -> None:
+        at = Scene(tmp_path, ring, IncidentRule(signal="tripwire", actions=actions))
+        for tool in ("echo", "other"):
+            at.response.ended(live(tool), result("syscall_killed"))
+        await asyncio.gather(*at.response._working)
+        assert [stop.name for stop in at.stops.listed() if stop.kind == "tool"] == ["echo", "other"]
+        assert at.stops.holds("caller", "7")
+        assert [name for name, _, _ in at.quarantined] == ["echo", "other"]
+        opened = [fields for event, fields in at.events if event == "incident.opened"]
+        assert [(each["rule"], each["actions"]) for each in opened] == [
+            ("overflow", [*actions, "notify"])
+        ]
+        assert "notify: the configuration names nobody to tell" in at.told
+        (more,) = at.book.listed(closed=False)
+        at.book.tell(more.incident, "a look", {"stdout": "another call's"})
+        assert at.book.get(more.incident).capture is None
+
+    asyncio.run(scene())
+
+
+def test_what_the_disk_does_not_take_is_on_record_and_goes_on(
+    tmp_path: Path, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[tuple[str, Any]] = []
+
+    def append(event: str, fields: Mapping[str, Any]) -> Future[Any]:
+        events.append((event, fields))
+        return Future()
+
+    monkeypatch.setattr(book_of, "MAX_UNKEPT_CAPTURES", 1)
+    (tmp_path / "incidents").write_text("no folder")
+    book = incidents(tmp_path, ring, append=append)
+    ((first, _, _),) = book.see(case(live(), result("syscall_killed")), 1.0)
+    ((again, _, new),) = book.see(case(live(), result("syscall_killed")), 3.0)
+    assert (again.incident, new) == (first.incident, False)
+    (event, fields) = events[0]
+    assert (event, fields["incident"], len(events)) == ("incident.unkept", first.incident, 1)
+    assert fields["reason"] in ("Not a directory", "File exists")
+    assert len(book.get(first.incident).timeline) == 2
+    assert book.get(first.incident).capture is not None
+    ((second, _, _),) = book.see(case(live("other"), result("syscall_killed")), 3.0)
+    assert book.get(second.incident).capture is None
+    assert not events[1][1]["captured"]
+    assert len(book.listed(closed=False)) == 2
+    book.close(second.incident, by="uid 0", note="")
+
+    (tmp_path / "incidents").unlink()
+    ((third, _, _),) = book.see(case(live("third"), result("syscall_killed")), 4.0)
+    found = {item.incident: item for item in incidents(tmp_path, ring).listed(closed=True)}
+    assert set(found) == {first.incident, second.incident, third.incident}
+    assert found[second.incident].closed
+    assert len(events) == 2
+
+
 @pytest.mark.parametrize("name", ["", "x", "../../etc/passwd", "0" * 36])
 def test_what_is_no_incident_is_unknown(tmp_path: Path, ring: Ring, name: str) -> None:
     with pytest.raises(UnknownIncident):
@@ -155,7 +265,7 @@ class Scene:
         pool: Any = SimpleNamespace(drop_all=lambda: self.killed.append("pool"))
         registry: Any = self.running
         self.stops = Stops(tmp_path / "stops")
-        self.book = incidents(tmp_path, ring, *rules)
+        self.book = incidents(tmp_path, ring, *rules, append=self._append)
         self.quarantined: list[tuple[str, str | None, str]] = []
         self.response = Response(
             self.stops, self.book, registry, pool, self._append,
