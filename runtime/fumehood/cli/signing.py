@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fumehood.cli import key, pack
-from fumehood.cli.given import given
 from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
 from fumehood.cli.present import out, out_json
 from fumehood.errors import UsageError
@@ -35,13 +34,19 @@ def envelope_path(manifest: Path) -> Path:
 def found(manifest: Path) -> dict[str, Any] | None:
     """The envelope beside a manifest; None when there is none. Raises KeyringError, UsageError."""
     from fumehood.crypto import dsse
+    from fumehood.crypto.files import NotPlain, open_plain
 
     path = envelope_path(manifest)
-    if not os.path.lexists(path):
+    remedy = "a signature is a plain file beside its manifest, which you may read"
+    try:
+        with open(open_plain(path), "rb") as file:
+            return dsse.read(file.read(dsse.MAX_ENVELOPE + 1))
+    except FileNotFoundError:
         return None
-    if path.is_symlink():
-        raise UsageError(f"{path} is a link", "a signature is a plain file beside its manifest")
-    return dsse.read(given(path))
+    except NotPlain:
+        raise UsageError(f"{path} is not a plain file", remedy) from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", remedy) from None
 
 
 def sign(
