@@ -107,6 +107,10 @@ def _run(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 def _run_review(key: str, new: dict[str, Any]) -> str:
     if key in ("engine", "runtime") or (key == "image" and new[key] == "host"):
         return f"run.{key} changed"
+    if key == "warm" and new[key] == "started":  # its code runs before, and without, any call
+        return "run.warm is started"
+    if key == "trace" and new[key]:  # it is told the ids of its callers' traces
+        return "run.trace is asked for"
     return ""
 
 

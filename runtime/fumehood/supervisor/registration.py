@@ -245,13 +245,13 @@ class Registration:
         found += unbelieved
         if principal.operates:
             await self._refuse_unaccepted(manifest, findings, one.accept, one.fields)
-            review = () if CHANGES in one.accept else self._review(manifest)
+            review = () if CHANGES in one.accept else self._review(manifest, one.signer)
             review = (*review, *self._was_quarantined(manifest, tree))
             return _Looked(bool(review), [*found, *review], ())
         own = [str(finding) for finding in findings if finding.rule not in poisoning.OF_OTHERS]
         added = f"added by {principal.name}, who is no operator"
-        said = [*found, added, *self._review(manifest), *self._was_quarantined(manifest, tree)]
-        said += self._in_the_way(manifest, tree)
+        said = [*found, added, *self._review(manifest, one.signer)]
+        said += (*self._was_quarantined(manifest, tree), *self._in_the_way(manifest, tree))
         return _Looked(True, said, [*own, *unbelieved, added])
 
     def _in_the_way(self, manifest: Manifest, tree: str | None) -> tuple[str, ...]:
@@ -506,14 +506,17 @@ class Registration:
         bad = self.catalog.tainted(manifest.name, tree)
         return () if bad is None else (f"{bad.manifest.version} is quarantined",)
 
-    def _review(self, manifest: Manifest) -> tuple[str, ...]:
+    def _review(self, manifest: Manifest, signer: str) -> tuple[str, ...]:
         """Why this version needs approval although another one of the tool was agreed to."""
         current = self.catalog.agreed(manifest.name)
         if current is None or current.manifest == manifest:
             return ()
-        changes = compare(current.manifest, manifest, None, None)
+        changes = list(reasons(compare(current.manifest, manifest, None, None)))
+        before = current.signer.partition(":")[0]  # also of a key that is revoked since
+        if before and signer.partition(":")[0] != before:
+            changes.append(f"not signed by {before} any more")
         against = f"against {current.manifest.version}"
-        return tuple(f"{reason} {against}" for reason in reasons(changes))
+        return tuple(f"{reason} {against}" for reason in changes)
 
     async def _refuse_unaccepted(
         self,

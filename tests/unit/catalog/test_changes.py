@@ -28,6 +28,8 @@ def changed(**changes: Any) -> tuple[str, ...]:
         ({"limits__output": "2MiB"}, "limits.output is wider"),
         ({"seccomp": "strict"}, "seccomp changed"),
         ({"run__engine": "docker"}, "run.engine changed"),
+        ({"run__warm": "started"}, "run.warm is started"),
+        ({"run__trace": True}, "run.trace is asked for"),
     ],
 )
 def test_what_is_told_or_allowed_anew_needs_approval(changes: Any, reason: str) -> None:
@@ -42,6 +44,7 @@ def test_what_is_told_or_allowed_anew_needs_approval(changes: Any, reason: str) 
         {"limits__cpu_time": "1s"},
         {"run__command": ["python3", "/tool/other.py"]},
         {"run__environment": {"A": "b"}},
+        {"run__warm": "none"},
         {"run__image": "python@sha256:" + "a" * 64},
     ],
 )

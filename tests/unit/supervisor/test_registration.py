@@ -358,3 +358,25 @@ def test_a_quarantine_during_a_registration_holds(
         assert (await add(house, OPERATOR, version=version)).state != "active"
 
     asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_a_version_that_lost_its_publishers_signature_needs_a_look(catalog: Filled) -> None:
+    known, key = SigningKey.generate(), SigningKey.generate()
+    acme = {"acme": {"keys": [{"key": known.public.pem}]}}
+
+    async def test() -> None:
+        house = House(catalog, publishers=acme)
+
+        async def register(version: str, by: SigningKey | None) -> RegisteredTool:
+            text = json.dumps(document(run__command=["cat"], version=version))
+            envelope = by and signed(by, FILES, version=version)
+            return await house.registration.add(OPERATOR, text, FILES, (), envelope)
+
+        assert (await register("1.0.0", known)).state == "active"
+        assert (await register("1.1.0", known)).state == "active"
+        for version, by in (("1.2.0", None), ("1.3.0", key)):
+            tool = await register(version, by)
+            assert tool.state == "pending"
+            assert tool.notes[-1] == "not signed by acme any more against 1.1.0"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
