@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from fumehood.crypto.ring import Ring
 from fumehood.errors import KeyringError
 from fumehood.model.result import Result
+from fumehood.supervisor.pressure import stalled
 from fumehood.supervisor.scanners import Tally
 
 MAX_TOOLS: Final = 200
@@ -147,6 +148,7 @@ class _Now(Collector):
         for name, text, value in values:
             yield GaugeMetricFamily(f"fumehood_{name}", text, value)
         yield self._keys()
+        yield _pressure()
 
     def _keys(self) -> Metric:
         left = GaugeMetricFamily(
@@ -164,6 +166,21 @@ class _Now(Collector):
             seconds = 0.0 if purpose in missing else (until - moment).total_seconds()
             left.add_metric([purpose], max(seconds, 0.0))
         return left
+
+
+def _pressure() -> Metric:
+    """Five values, none where the kernel has no PSI. `full` of the CPU is not defined for a whole
+    host, which says 0 for it (Documentation/accounting/psi.rst): left out."""
+    found = GaugeMetricFamily(
+        "fumehood_host_pressure",
+        "Part of the last 10 s in which some, or all (full), of what runs waited for a resource.",
+        labels=["resource", "kind"],
+    )
+    for resource in ("cpu", "memory", "io"):
+        for kind, percent in stalled(resource).items():
+            if (resource, kind) != ("cpu", "full"):
+                found.add_metric([resource, kind], percent / 100)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,8 @@ def look(state: Path) -> Sample:
     disk = os.statvfs(state)
     return Sample(
         memory_free=100 * memory.available / memory.total,
-        memory_stall=_stalled("memory"),
-        io_stall=_stalled("io"),
+        memory_stall=stalled("memory").get("full"),
+        io_stall=stalled("io").get("full"),
         load=os.getloadavg()[0] / (os.cpu_count() or 1),
         disk_free=disk.f_bavail * disk.f_frsize,
         disk_inodes=disk.f_favail if disk.f_files else None,
@@ -204,11 +204,13 @@ def _limits() -> Iterator[tuple[int, Path]]:
             path = path.parent
 
 
-def _stalled(kind: str) -> float | None:
-    """PSI `full avg10` in percent; None where the kernel has no PSI."""
+def stalled(resource: str) -> dict[str, float]:
+    """PSI `avg10` in percent of time: `some` of what runs waited for the resource, or `full`, all
+    of it (Documentation/accounting/psi.rst). Empty where the kernel has no PSI."""
+    found: dict[str, float] = {}
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in (PSI / kind).read_text().splitlines():
+        for line in (PSI / resource).read_text().splitlines():
             words = line.split()
-            if words and words[0] == "full":
-                return float(words[1].removeprefix("avg10="))
-    return None
+            if words and words[0] in ("some", "full"):
+                found[words[0]] = float(words[1].removeprefix("avg10="))
+    return found

@@ -19,6 +19,7 @@ from fumehood.errors import ConfigError
 from fumehood.gateway.exposition import exposed, loopback
 from fumehood.model.outcome import Breach, Usage
 from fumehood.model.result import Finding, Result, Timing
+from fumehood.supervisor import pressure
 from fumehood.supervisor.metrics import MAX_TOOLS, Metrics, State
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -65,6 +66,55 @@ def test_no_caller_makes_a_label(metrics: Metrics) -> None:
     assert not any('tool="x' in name for name in tools)
 
 
+PSI = (
+    "some avg10=99.12 avg60=76.47 avg300=60.18 total=1\nfull avg10=2.50 avg60=0 avg300=0 total=0\n"
+)
+
+
+@pytest.fixture
+def psi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The kernel's own words, on hosts without PSI, too."""
+    folder = tmp_path / "pressure"
+    folder.mkdir()
+    for resource in ("cpu", "memory", "io"):
+        (folder / resource).write_text(PSI)
+    monkeypatch.setattr(pressure, "PSI", folder)
+    return folder
+
+
+def pressed(metrics: Metrics) -> dict[str, float]:
+    found = values(metrics).items()
+    return {name: value for name, value in found if name.startswith("fumehood_host_pressure")}
+
+
+def test_the_hosts_pressure_is_told_where_the_kernel_tells_it(metrics: Metrics, psi: Path) -> None:
+    labels = [
+        ("io", "full"),
+        ("memory", "full"),
+        ("cpu", "some"),
+        ("io", "some"),
+        ("memory", "some"),
+    ]
+    assert pressed(metrics) == {
+        f'fumehood_host_pressure{{kind="{kind}",resource="{resource}"}}': pytest.approx(part)
+        for (resource, kind), part in zip(
+            labels, (0.025, 0.025, 0.9912, 0.9912, 0.9912), strict=True
+        )
+    }
+    (psi / "io").write_text("none of it\nfull avg10=x\n")
+    (psi / "cpu").unlink()
+    assert len(pressed(metrics)) == 2
+
+
+def test_what_is_no_evidence_any_more_has_a_panel_and_an_alert() -> None:
+    rules = (DEPLOY / "prometheus" / "fumehood.rules.yml").read_text()
+    board = (DEPLOY / "grafana" / "fumehood.json").read_text()
+    for name in ("forward_behind_bytes", "forward_failing", "first_key_here", "host_pressure"):
+        assert f"fumehood_{name}" in rules, name
+        assert f"fumehood_{name}" in board, name
+
+
+@pytest.mark.usefixtures("psi")
 def test_what_dashboard_and_alerts_ask_for_exists(metrics: Metrics) -> None:
     metrics.ended(replace(ENDED, breach=Breach("timeout", 1, 2)), 0)
     metrics.incident("canary")
