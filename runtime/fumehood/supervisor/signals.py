@@ -22,9 +22,6 @@ only of tools under `behaviour.log_denials`."""
 TRIPPED: Final = "syscall-killed"
 """The finding of a call whose processes were killed for system calls while it went on."""
 UNUSUAL: Final = "unusual-"
-GAPS: Final = frozenset(
-    {"forward.gap", "audit.torn_tail", "audit.set_aside", "audit.gap", "audit.untrusted"}
-)
 
 
 @dataclass(frozen=True, slots=True)
