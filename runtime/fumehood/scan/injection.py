@@ -55,11 +55,44 @@ def _is_mention(found: Found) -> bool:
     return signs >= 2
 
 
+_PARTLY: Final = re.compile(
+    rb"(?i)\b(?:(?:(?:kind|sort|type)s? of|some|certain|several)\s+|(?:if|unless|whether)\s+(?:\w+\s+){0,2})\Z"
+)
+_TOLD_TO: Final = re.compile(rb"(?i)\b(?:it|them) to\s+\Z")
+_IF: Final = re.compile(rb"(?i)\s+if\b")
+
+
+def _is_description(found: Found) -> bool:
+    """Whether it tells what a program does: that `some kinds of safety checks are disabled`, how to
+    `get it to forget past commands`, that it does `not warn the user if` something is so."""
+    start, end = found.span
+    before, said = found.data[max(0, start - 40) : start], found[""].lower()
+    if said.startswith((b"safety ", b"content ", b"ethical ")):
+        return _PARTLY.search(before) is not None
+    if said.endswith((b"command", b"commands")):
+        return _TOLD_TO.search(before) is not None
+    return b"warn" in said and _IF.match(found.data[end : end + 8]) is not None
+
+
 def _spoken(sure: Confidence) -> Judge:
     def judge(found: Found) -> Confidence | None:
-        return "low" if _is_mention(found) else sure
+        return "low" if _is_description(found) or _is_mention(found) else sure
 
     return judge
+
+
+_HEADING: Final = re.compile(rb"(?i)\s*(?:#{1,6} ?system ?|\[system\])")
+_SPEAKS: Final = linear(
+    rb"(?i)\b(?:you|your|must|always|never|do not|don't|ignore|disregard|instructions?|assistant|prompt|human)\b"
+)
+
+
+def _role(found: Found) -> Confidence | None:
+    """A heading `# System`, or a section `[system]`, marks a role where what follows speaks."""
+    after = found.data[found.span[1] : found.span[1] + _NEAR]
+    if _HEADING.fullmatch(found[""]) and after[:1] in b"\r\n" and not _SPEAKS.search(after):
+        return "low"
+    return "low" if _is_mention(found) else "medium"
 
 
 def _template(found: Found) -> Confidence | None:
@@ -138,7 +171,7 @@ RULES: Final[Sequence[Rule]] = (
         r"|<(?:system|developer|instructions?)>\s*(?:you|new|ignore|do|always|never|the|your)\b"
         r"|^(?:#{1,6} ?|\[)system(?:\]|:| ?$)|\n\n(?:Human|Assistant): [^\n]*\n\n(?:Human|Assistant):"
         r"|</(?:user_?input|untrusted|tool_?(?:result|output)|document|context|data)>\s*<(?:system|instructions?)>",
-        "medium",
+        _role,
     ),
     _rule(
         "tool-call",

@@ -59,16 +59,36 @@ def _in_table(found: Found) -> bool:
     )
 
 
+_NUMBER_BEFORE: Final = re.compile(rb"([0-9]{17,20})[\s,;()\[\]{}-]{1,60}\Z")
+_NUMBER_AFTER: Final = re.compile(rb"[\s,;()\[\]{}-]{1,60}([0-9]{17,20})(?![0-9])")
+
+
+def _among_numbers(found: Found) -> bool:
+    """Whether numbers of 64 bits that are no cards stand on both sides: of the constants of a
+    source or the states of a generator, any tenth passes Luhn's check. Times and the numbers of
+    accounts are shorter."""
+    start, end = found.span
+    beside = (
+        _NUMBER_BEFORE.search(found.data[max(0, start - 90) : start]),
+        _NUMBER_AFTER.match(found.data[end : end + 90]),
+    )
+    return all(number is not None and not _is_card(number[1].decode()) for number in beside)
+
+
+def _is_card(digits: str) -> bool:
+    return _CARD.fullmatch(digits) is not None and checksums.luhn(digits) and len(set(digits)) >= 2
+
+
 def _card(found: Found) -> Confidence | None:
     digits = _digits(found)
-    if _CARD.fullmatch(digits) is None or not checksums.luhn(digits) or len(set(digits)) < 2:
-        return None
-    if _glued(found):
+    if not _is_card(digits) or _glued(found):
         return None
     spaced = len(digits) != len(found["s"])
     if spaced and _in_table(found):
         return None
-    return "high" if spaced or _near(found, _CARD_NEAR) else "medium"
+    if spaced or _near(found, _CARD_NEAR):
+        return "high"
+    return "low" if _among_numbers(found) else "medium"
 
 
 def _iban(found: Found) -> Confidence | None:
