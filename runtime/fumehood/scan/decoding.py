@@ -13,7 +13,7 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -30,6 +30,10 @@ BOMB_RATIO: Final = 200
 """A stream that is larger by more than this, and larger than `BOMB_BYTES`, is a bomb: text
 compresses to a tenth, a log of one repeated line to a hundredth (deflate's limit is 1,032)."""
 BOMB_BYTES: Final = 4 * 1024 * 1024
+_FED: Final = 16 * 1024
+"""Bytes of a stream that are unpacked at once: by so many its ratio may be told too small."""
+_PROBED: Final = 64 * 1024
+"""Bytes of output by which it is told from noise that begins like one."""
 
 MAX_MEMBERS: Final = 256
 MAX_MEMBER: Final = 1024 * 1024
@@ -119,18 +123,26 @@ _RUNS: Final = re.compile(rb"[\x20-\x7e\t\r\n]{%d,}" % MIN_TEXT)
 
 
 class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """`start:end` of some bytes hold `data`, encoded by `step`. bomb: it holds far more."""
+    """`start:end` of some bytes hold `data`, encoded by `step`.
+
+    bomb: it holds far more. partial: it holds more than `data`, which nobody looks at.
+    """
 
     start: int
     end: int
     step: str
     data: bytes
     bomb: bool = False
+    partial: bool = False
 
 
 def load(cache: Path | None) -> None:
@@ -225,20 +237,39 @@ def compressed(data: bytes) -> Blob | None:
     """The whole of `data`, when it is one compressed stream."""
     for step, magic, make in _STREAMS:
         if data.startswith(magic):
-            return _inflated(data, step, make())
+            return _inflated(data, step, make)
     return None
 
 
-def _inflated(data: bytes, step: str, stream: _Decompressor) -> Blob | None:
+def _inflated(
+    data: bytes, step: str, make: Callable[[], _Decompressor], most: int = MAX_INFLATED
+) -> Blob | None:
+    """Of `data` the streams at its beginning, one behind the other as `cat a.gz b.gz` and their
+    readers have it, up to `most` bytes."""
+    parts: list[bytes] = []
+    size = at = 0
+    stream = make()
+    left = MAX_MEMBERS
     try:
-        inner = stream.decompress(data, MAX_INFLATED)
+        # In pieces: how many bytes of one made the output no decompressor tells in the same way.
+        while at < len(data) and size < most:
+            piece = data[at : at + _FED]
+            parts.append(stream.decompress(piece, most - size))
+            size += len(parts[-1])
+            at += len(piece)
+            if stream.eof:
+                at -= len(stream.unused_data)
+                left -= 1
+                if not left or not data.startswith(_MAGIC_OF[step], at):
+                    break
+                stream = make()
     except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError):
         return None
-    bomb = len(inner) > BOMB_BYTES and len(inner) > BOMB_RATIO * len(data)
-    if bomb:
+    if size > BOMB_BYTES and size > BOMB_RATIO * at:
         return Blob(0, len(data), step, b"", bomb=True)
-    seen = _worth_looking(inner)
-    return Blob(0, len(data), step, seen) if seen else None
+    partial = not left or (size >= most and not (stream.eof and at >= len(data)))
+    seen = _worth_looking(b"".join(parts))
+    return Blob(0, len(data), step, seen, partial=partial) if seen or partial else None
 
 
 def _members(data: bytes) -> Iterator[Blob]:
@@ -246,31 +277,47 @@ def _members(data: bytes) -> Iterator[Blob]:
     left = MAX_INFLATED
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-        for member in archive.infolist()[:MAX_MEMBERS]:
-            if member.flag_bits & 1 or member.is_dir() or left <= 0:
-                continue
-            with archive.open(member) as file:
-                inner = file.read(min(left, MAX_MEMBER))
-            left -= len(inner)
-            if seen := _worth_looking(inner):
-                yield Blob(0, len(data), "zip", seen)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError,
-            NotImplementedError, lzma.LZMAError):  # fmt: skip
+        members = [member for member in archive.infolist() if not member.is_dir()]
+    except _BROKEN:
         return  # `payload` tells of archives that cannot be read
+    partial = len(members) > MAX_MEMBERS
+    for member in members[:MAX_MEMBERS]:
+        if member.flag_bits & 1:
+            continue  # `payload` tells of it
+        most = min(left, MAX_MEMBER)
+        try:
+            with archive.open(member) as file:
+                inner = file.read(most)
+                partial |= bool(file.read(1))
+        except _BROKEN:
+            partial = True
+            continue
+        left -= len(inner)
+        if seen := _worth_looking(inner):
+            yield Blob(0, len(data), "zip", seen)
+    if partial:
+        yield Blob(0, len(data), "zip", b"", partial=True)
 
 
+_BROKEN: Final = (
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError,
+    NotImplementedError, lzma.LZMAError,
+)  # fmt: skip
 _STREAMS: Final = (
     ("gzip", b"\x1f\x8b\x08", lambda: zlib.decompressobj(31)),
     ("zlib", (b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x78\x5e"), lambda: zlib.decompressobj(15)),
     ("bzip2", b"BZh", bz2.BZ2Decompressor),
     ("xz", b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=64 * 1024 * 1024)),
 )
+_MAGIC_OF: Final = {step: magic for step, magic, _ in _STREAMS}
 
 
 def _only_looks_compressed(data: bytes) -> bool:
     """Two bytes make a beginning of zlib: noise has them often, and is no text to search."""
-    begins = any(data.startswith(magic) for _, magic, _ in _STREAMS)
-    return begins and compressed(data) is None
+    for step, magic, make in _STREAMS:
+        if data.startswith(magic):
+            return _inflated(data, step, make, _PROBED) is None
+    return False
 
 
 def _worth_looking(data: bytes) -> bytes:

@@ -219,8 +219,14 @@ class Searcher:
         if blob.bomb:
             rule = "decompression-bomb"
             return [Match(rule, "payload", "high", blob.start, blob.end, decoded=(blob.step,))]
-        inner = self._deep(blob.data, budget, depth, clean=is_clean(blob.data))
-        return [_decoded(match, blob) for match in inner]
+        found: list[Match] = []
+        if blob.partial:
+            rule, steps = "decoded-in-part", (blob.step,)
+            found.append(Match(rule, "payload", "medium", blob.start, blob.end, decoded=steps))
+        if blob.data:
+            inner = self._deep(blob.data, budget, depth, clean=is_clean(blob.data))
+            found += (_decoded(match, blob) for match in inner)
+        return found
 
     def _shallow(self, data: bytes, budget: Budget, *, clean: bool) -> list[Match]:
         found = [match for d in self.whole for match in guarded(d, data, budget)]
