@@ -58,7 +58,13 @@ _NEXT: Final = re.compile(
 )
 _LINK: Final = re.compile(rb"[!-~]+(?:(?:\\n|\r?\n)[!-~]+)*(?:\\n|\r?\n)?")
 _TEXT: Final = re.compile(rb"[^\n]*")
-_Pattern: TypeAlias = "tuple[Any, re.Pattern[bytes]]"
+_NAME: Final = re.compile(
+    rb"(?:[\"']([^\"'\n]{1,64})[\"']\s{0,8}:|(?:^|\n)([^\"'\n]{1,64}):)\s{0,64}[\"']\Z"
+)
+_DIGITS: Final = b"0123456789"
+_FORMS: Final = frozenset(("scheme", "address", "named"))
+"""What any text holds: values of different names are no parts of one of these."""
+_Pattern: TypeAlias = "tuple[Any, re.Pattern[bytes], bool]"
 
 
 def load(cache: Path | None) -> None:
@@ -73,8 +79,10 @@ def joined(data: bytes, *values: Any) -> Joined | None:
     """
     if b'"' not in data and b"'" not in data:
         return None
-    patterns = [(rule.compiled, _LINK) for rule in _BEGINNINGS.occurring(data)]
-    patterns += [(pattern, _TEXT) for pattern in values if pattern is not None]
+    patterns: list[_Pattern] = [
+        (rule.compiled, _LINK, rule.name in _FORMS) for rule in _BEGINNINGS.occurring(data)
+    ]
+    patterns += [(pattern, _TEXT, False) for pattern in values if pattern is not None]
     return _joined(data, patterns) if patterns else None
 
 
@@ -96,8 +104,8 @@ def _joined(data: bytes, patterns: Sequence[_Pattern]) -> Joined | None:
     result = Joined()
     parts: list[bytes] = []
     size = run = 0
-    for begin, end, link in _places(data, patterns):
-        strings = _strings(data, begin, end, link)
+    for begin, end, link, same in _places(data, patterns):
+        strings = _strings(data, begin, end, link, same=same)
         for count in range(2, len(strings) + 1):
             if size > MAX_JOINED or (count > MAX_ENDS and count != len(strings)):
                 continue
@@ -118,10 +126,11 @@ def _joined(data: bytes, patterns: Sequence[_Pattern]) -> Joined | None:
 
 def _places(
     data: bytes, patterns: Sequence[_Pattern]
-) -> Iterator[tuple[int, int, re.Pattern[bytes]]]:
-    """Where a string begins to look like a secret, where it ends, and what a middle part is."""
+) -> Iterator[tuple[int, int, re.Pattern[bytes], bool]]:
+    """Where a string begins to look like a secret, where it ends, what a middle part is, and
+    whether all parts have one name."""
     left = MAX_BEGINNINGS
-    for pattern, link in patterns:
+    for pattern, link, same in patterns:
         reach = -1
         for found in pattern.finditer(data):
             start, end = found.span()
@@ -129,20 +138,28 @@ def _places(
                 continue
             reach = end
             line = data.rfind(b"\n", max(0, start - BEFORE), start) + 1
-            yield line or max(0, start - BEFORE), end - 1, link
+            yield line or max(0, start - BEFORE), end - 1, link, same
             left -= 1
             if not left:
                 return
 
 
-def _strings(data: bytes, begin: int, end: int, link: re.Pattern[bytes]) -> list[tuple[int, int]]:
-    """The first string, with what stands before it, and those that follow."""
+def _strings(
+    data: bytes, begin: int, end: int, link: re.Pattern[bytes], *, same: bool
+) -> list[tuple[int, int]]:
+    """The first string, with what stands before it, and those that follow. same: until one has
+    another name."""
     strings = [(begin, end)]
+    name = (
+        _name(data, data.rfind(data[end : end + 1], max(0, end - MAX_STRING), end)) if same else b""
+    )
     while len(strings) < MAX_STRINGS:
         following = _NEXT.match(data, end, end + MAX_BETWEEN)
         if following is None:
             break
         start = following.end()
+        if same and _name(data, start - 1) != name:
+            break
         quote = data[start - 1 : start]
         end = data.find(quote, start, start + MAX_STRING)
         if end < 0:
@@ -152,3 +169,9 @@ def _strings(data: bytes, begin: int, end: int, link: re.Pattern[bytes]) -> list
         if link.fullmatch(data, start, end) is None:
             break
     return strings
+
+
+def _name(data: bytes, quote: int) -> bytes:
+    """What names the string whose quote stands there, its digits left out; empty if nothing."""
+    found = _NAME.search(data[max(0, quote - 160) : quote + 1]) if quote >= 0 else None
+    return (found[1] or found[2]).translate(None, _DIGITS) if found else b""

@@ -97,6 +97,8 @@ def _is_one(
     if not bare and any(_is_uuid(pieces[part.piece][part.start : part.end]) for part in places):
         return False  # a value of its own, and no part of a token
     if match.rule in _BY_NAME:
+        if first.piece == last.piece and known[0]:
+            return False  # a string that holds the whole of it: the next one is another value
         named = first.start > first.segment.start
         if is_placeholder(pieces[first.piece][first.start : first.end]) or not (bare or named):
             return False

@@ -313,6 +313,8 @@ def test_a_secret_broken_over_leaves_is_redacted_in_each(whole: Pipeline) -> Non
         '{"url": "https://api", "path": "v1/users", "id": "9f8a7b6c5d4e3f2a1b0c"}',
         '{"scheme": "postgres://", "host": "db.internal", "user": "app@host"}',
         "re.compile('-----BEGIN PRIVATE KEY-----' + '[A-Za-z0-9+/=]+' + 'END')",
+        '{"cache": "redis://cache:6379", "owner": "bob@example.com", "n": 1}',
+        '{"site": "https://example.com:8443", "contact": "bob.smith42@example.com"}',
         '["AKIA", "ASIA", "ABIA", "ACCA"]',
         "PREFIXES = ('ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_', 'github_pat_', 'glpat-')",
         '{"token": "secret_name", "next": "prod/database/credentials"}',
@@ -323,6 +325,22 @@ def test_a_secret_broken_over_leaves_is_redacted_in_each(whole: Pipeline) -> Non
 def test_ordinary_strings_are_left_alone(whole: Pipeline, text: str) -> None:
     result = release(whole, text + "\n")
     assert [f for f in result.findings if f.kind == "secret"] == []
+
+
+@pytest.mark.parametrize("schema", ["", '{"type": "object"}'])
+@pytest.mark.parametrize("first", ["https://api.example.com/v1?token={}", "pwd={};"])
+def test_what_stands_beside_a_whole_secret_is_left_alone(
+    whole: Pipeline, first: str, schema: str
+) -> None:
+    value = {"url": first.format(letters(32)), "created": "2026-01-01", "name": "bob"}
+    result = whole.release(
+        admitted(schema) if schema else admitted(), planned(),
+        outcome(json.dumps(value)), timing=Timing(),
+        check_output=(lambda _: None) if schema else None,
+    )  # fmt: skip
+    said = json.loads(texts(result)[0])
+    assert "[redacted:" in said["url"]
+    assert (said["created"], said["name"]) == ("2026-01-01", "bob")
 
 
 def test_what_is_joined_of_one_text_has_a_bound() -> None:
