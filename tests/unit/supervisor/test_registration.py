@@ -241,7 +241,8 @@ def test_where_a_signature_is_required_nothing_else_is_approved(
         submitted = json.dumps(document(run__command=["cat"], name="mine"))
         mine = signed(key, FILES, name="mine") if revoked else None
         await register(OPERATOR, text, FILES, (), envelope)
-        await add(before, OPERATOR, version="1.1.0")
+        newer = json.dumps(document(run__command=["cat"], version="1.1.0"))
+        await register(OPERATOR, newer, FILES, ["changes"])
         await register(MALLORY, submitted, FILES, (), mine)
         changes = {"revoked_keys": [key.id]} if revoked else {}
         house = House(catalog, publishers=acme, require_signature=True, **changes)
