@@ -17,6 +17,16 @@ from fumehood.model.rules import BUILT_IN, CALLERS, EVERYBODY, OPERATORS, Rule, 
 
 Severity = Literal["warning", "note"]
 _LISTED: Final = 20
+_TYPED: Final = frozenset(
+    {
+        "pattern", "format", "minLength", "maxLength",
+        "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+        "items", "prefixItems", "contains", "minItems", "maxItems", "uniqueItems",
+        "properties", "required", "additionalProperties", "patternProperties", "propertyNames",
+        "minProperties", "maxProperties", "dependentRequired",
+    }
+)  # fmt: skip
+"""Keywords that say nothing of values of other types (JSON Schema 2020-12, validation, 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +135,9 @@ def _conditions(number: int, rule: Rule) -> Iterator[Remark]:
         if name not in required:
             text = f"also matches calls without {name!r}: add it to `required`"
             yield Remark("warning", "not_required", number, text)
+        if isinstance(schema, dict) and "type" not in schema and (of := _TYPED & schema.keys()):
+            text = f"{min(of)!r} of {name!r} fits every value of another type: add `type`"
+            yield Remark("warning", "untyped", number, text)
         pattern = schema.get("pattern") if isinstance(schema, dict) else None
         if isinstance(pattern, str) and not pattern.startswith(("^", "\\A")):
             text = f"the pattern of {name!r} may match anywhere in the text: begin it with ^"

@@ -38,7 +38,12 @@ def test_rules_that_are_fine_have_no_remark() -> None:
         ([{"effect": "allow", "who": ["*"]}, {"effect": "allow", "who": ["callers", "operators"]}],
          {("shadowed", 2)}),
         ([{"effect": "allow", "arguments": {"properties": {"p": {"pattern": "x$"}}}}],
-         {("not_required", 1), ("unanchored", 1)}),
+         {("not_required", 1), ("unanchored", 1), ("untyped", 1)}),
+        ([{"effect": "ask", "arguments": {"required": ["n"], "properties": {"n": {"maximum": 9}}}}],
+         {("untyped", 1)}),
+        ([{"effect": "allow", "arguments": {
+            "required": ["n", "m"],
+            "properties": {"n": {"type": "integer", "maximum": 9}, "m": {"enum": ["a"]}}}}], set()),
         ([{"effect": "deny", "arguments": {"properties": {"p": {"pattern": "x"}}}}], set()),
     ],
 )  # fmt: skip
