@@ -22,6 +22,9 @@ def command(as_json: JsonOption = False, socket: SocketOption = None) -> None:
     out("reloaded\n")
     if report["dropped"]:
         say(f"not named any more, and at their defaults: {', '.join(report['dropped'])}")
+    if report["loosened"]:
+        gone = ", ".join(report["loosened"])
+        say(f"gone or changed, though they forbade or asked (numbers of the file before): {gone}")
     if report["anew"]:
         say(f"count what none before did, and so begin anew: {', '.join(report['anew'])}")
     if report["restart"]:

@@ -42,6 +42,7 @@ a file that was cut short looks like this. Without them altogether a daemon has 
 OF_THE_START: Final = frozenset({"accept_unenforced"})
 """The command line may have added to it."""
 WAIT_SECONDS: Final = 10.0
+_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Report:
     """What became of the last reload. problem: why the file was refused; restart: keys that have
     changed and wait for a restart; dropped: those that the file does not name any more, so that
     they are at their defaults; anew: budgets whose count begins with it, being of something else
-    than any before."""
+    than any before; loosened: rules of the file before that forbade something, or asked, and are
+    not there any more as they were."""
 
     loaded: str
     problem: str = ""
@@ -57,17 +59,31 @@ class Report:
     restart: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     anew: tuple[str, ...] = ()
+    loosened: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "loaded": self.loaded, "problem": self.problem, "remedy": self.remedy,
             "restart": list(self.restart), "dropped": list(self.dropped), "anew": list(self.anew),
+            "loosened": list(self.loosened),
         }  # fmt: skip
 
 
 def lost(before: Config, named: Collection[str]) -> list[str]:
     """Which of `MUST_STAND` hold and are not named any more."""
     return [key for key in MUST_STAND if key not in named and getattr(before, key) is not None]
+
+
+def loosened(before: Config, new: Config) -> tuple[str, ...]:
+    """Which rules that deny or ask are gone, or changed, by their number from 1 in the file before:
+    a file that lost its last lines reads as one that allows more."""
+    gone = [
+        f"rule {number} ({rule.effect})"
+        for number, rule in enumerate(before.rules or (), 1)
+        if rule.effect != "allow" and rule not in (new.rules or ())
+    ]
+    more = [f"and {len(gone) - _SHOWN} more"] if len(gone) > _SHOWN else []
+    return (*gone[:_SHOWN], *more)
 
 
 def dropped(before: Config, named: Collection[str]) -> tuple[str, ...]:
@@ -120,6 +136,7 @@ class Reloading:
         restart: tuple[str, ...] = ()
         gone: tuple[str, ...] = ()
         anew: tuple[str, ...] = ()
+        looser: tuple[str, ...] = ()
         if problem is None and data is None:
             # Its defaults may allow what the operator has forbidden.
             remedy = "put it back; a restart without it means all defaults"
@@ -128,6 +145,7 @@ class Reloading:
             try:
                 new = self._whole(name, data)
                 gone = dropped(self.config, new.model_fields_set)
+                looser = loosened(self.config, new)
                 anew = begun(self.config.budgets, new.budgets)
                 restart = self._apply(new)
             except ConfigError as error:
@@ -138,13 +156,17 @@ class Reloading:
             log.error("configuration refused: the last good one holds", problem=str(problem))
             await self.record("config.refused", {"cause": problem.cause[:1_000]})
         else:
-            self.report = Report(_now(), restart=restart, dropped=gone, anew=anew)
+            self.report = Report(_now(), restart=restart, dropped=gone, anew=anew, loosened=looser)
             if self.applied is not None:
                 self.applied()
             if gone:
                 log.warning("keys are not named any more, and at their defaults", keys=gone)
+            if looser:
+                log.warning("rules that forbade or asked are gone or changed", rules=looser)
             log.info("configuration reloaded", restart=restart, anew=anew)
-            fields: dict[str, Field] = {"restart": restart, "dropped": gone, "anew": anew}
+            fields: dict[str, Field] = {
+                "restart": restart, "dropped": gone, "anew": anew, "loosened": looser,
+            }  # fmt: skip
             await self.record("config.reloaded", fields)
         for done in self._waiting:
             if not done.done():

@@ -10,12 +10,14 @@ from support.gateway import FakeSupervisor
 
 def test_what_waits_for_a_restart_is_named(cli: Cli, supervisor: FakeSupervisor) -> None:
     supervisor.reloaded = {"loaded": "now", "problem": "", "remedy": "", "restart": ["warm"],
-                           "dropped": ["budgets"], "anew": ["budgets[1]"]}  # fmt: skip
+                           "dropped": ["budgets"], "anew": ["budgets[1]"],
+                           "loosened": ["rule 3 (deny)"]}  # fmt: skip
     ended = cli("reload")
     assert (ended.status, ended.out) == (0, "reloaded\n")
     assert "waiting for a restart: warm" in ended.err
     assert "at their defaults: budgets" in ended.err
     assert "begin anew: budgets[1]" in ended.err
+    assert "rule 3 (deny)" in ended.err
     assert json.loads(cli("reload", "--json").out)["restart"] == ["warm"]
 
 

@@ -161,6 +161,19 @@ def test_what_a_file_does_not_name_any_more_is_told() -> None:
     assert (event, fields["restart"], fields["dropped"]) == ("config.reloaded", (), ("rates",))
 
 
+def test_rules_that_forbade_and_are_gone_or_changed_are_told() -> None:
+    desk = Desk()
+    deny, ask = {"effect": "deny", "tools": ["shell-*"]}, {"effect": "ask", "tools": ["mail"]}
+    desk.take({**FIRST, "rules": [ALLOW, deny, ask]})
+    assert desk.here.report.loosened == ()
+    desk.take({**FIRST, "rules": [deny, {"effect": "allow", "tools": ["a"]}, ask]})
+    assert desk.here.report.loosened == (), "their order means nothing"
+    desk.take({**FIRST, "rules": [ALLOW, {**deny, "tools": ["shell-a"]}]})
+    told = ("rule 1 (deny)", "rule 3 (ask)")
+    assert desk.here.report.to_json()["loosened"] == list(told)
+    assert desk.events[-1][1]["loosened"] == told
+
+
 def test_a_review_tells_what_a_file_would_lose() -> None:
     desk = Desk()
     desk.take({**FIRST, "rules": [ALLOW], "rates": {"caller": "1/h"}})
