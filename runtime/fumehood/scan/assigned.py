@@ -15,7 +15,7 @@ from typing import Final
 
 from fumehood.scan.detector import Confidence
 from fumehood.scan.patterns import Found, PatternDetector, Rule
-from fumehood.scan.tokens import is_placeholder
+from fumehood.scan.tokens import is_placeholder, kinds
 
 MIN_PASSWORD: Final = 4
 MIN_TOKEN: Final = 12
@@ -77,6 +77,15 @@ _PHRASE: Final = re.compile(rb"[A-Z][a-z']*(?: [A-Za-z']+)+[.?!:\xe2\x80\xa6]*|[
 _FORMAT: Final = re.compile(rb"%(?:\(\w+\))?[sdrifx]|\{[\w.]*\}")
 # A line of services(5).
 _PORT: Final = re.compile(rb"[0-9]+/[a-z]+")
+# `password: String! token: AccessToken2`: a type, which is called after what it holds.
+TYPE: Final = re.compile(
+    rb"[A-Z][A-Za-z]*(?:V[0-9])?(?:Tokens?|Passwords?|Secrets?|Keys?|Credentials?|String|Schema|Type"
+    rb"|Kind|Input)(?:[A-Z][a-z]+){0,2}(?:V?[0-9])?[!?]{0,2}"
+)
+_BASIC_TYPE: Final = re.compile(rb"(?:String|Str|Int|Boolean|Bool|Float|Bytes|ID)[!?]{1,2}")
+# `default-token-abc12`: how Kubernetes calls a secret, which is none.
+_CALLED: Final = re.compile(rb"[a-z0-9]+(?:-[a-z0-9]+)*-(?:token|secret)s?-[a-z0-9]{5}")
+_VERSION: Final = re.compile(rb"(?:[0-9]+:)?v?[0-9]+(?:\.[0-9]+)+[\w.+~:-]*")
 _TITLE: Final = re.compile(rb"[A-Z][a-z]+")
 UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -99,6 +108,10 @@ def _judge(found: Found) -> Confidence | None:
     if (_ABOUT.search(name) and not _PASSWORD.fullmatch(name)) or _PUBLIC.search(name):
         return None
     if is_placeholder(value) or value.lower() in _WORDS or _FILE.fullmatch(value):
+        return None
+    if not quoted and (_BASIC_TYPE.fullmatch(value) or _CALLED.fullmatch(value)):
+        return None
+    if not quoted and TYPE.fullmatch(value) and not _is_alone(found):
         return None
     if _FORMAT.search(value) and not re.search(rb"[A-Za-z0-9]", _FORMAT.sub(b"", value)):
         return None
@@ -154,12 +167,6 @@ def _token(value: bytes, name: bytes) -> Confidence | None:
     return "high" if len(value) >= 20 else "medium"
 
 
-def kinds(value: bytes) -> int:
-    """How many: of small and large letters, digits, and everything else."""
-    tests = (rb"[a-z]", rb"[A-Z]", rb"[0-9]", rb"[^A-Za-z0-9\s]")
-    return sum(1 for test in tests if re.search(test, value))
-
-
 def entropy(value: bytes) -> float:
     """Bits a character (Shannon)."""
     return -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
@@ -208,8 +215,39 @@ RULES: Final[Sequence[Rule]] = (
     # Two columns, as settings are listed.
     Rule(
         "assigned-secret", "high",
-        rf"(?i)^{_KEY}\t+(?P<q>)(?P<s>[^\s\"'`,;<>{{}}()\[\]\\]{{6,512}})\r?$",
-        judge=lambda found: None if _PORT.fullmatch(found["s"]) else _judge(found),
+        rf"(?i)^[ \t]{{0,8}}{_KEY}(?:[ ]{{0,80}}\t|[ ]{{2}})[ \t]{{0,80}}(?P<q>)(?P<s>[^\s\"'`,;<>{{}}()\[\]\\|]{{6,512}})[ \t]{{0,80}}\r?$",
+        judge=lambda found: _listed(found),
+    ),
+    # What YAML says of a text before it, and XML.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)^(?P<i>[ \t-]{{0,200}})[\"']?{_KEY}[\"']?:[ \t]+(?:![\w!/.:-]{{1,80}}[ \t]+)?[|>][0-9+-]{{0,2}}[ \t]*\r?\n[ \t]+(?P<q>)(?P<s>[^\s\"'`,;<>{{}}()\[\]\\]{{4,512}})[ \t]*\r?$",
+        judge=_judge,
+    ),
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i){_KEY}[\"']?:[ \t]+![\w!/.:-]{{1,80}}[ \t]+(?P<q>[\"']?)(?P<s>[^\s\"'`,;<>{{}}()\[\]\\]{{4,512}})",
+        judge=_judge,
+    ),
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)<{_KEY}>\s{{0,40}}<!\[CDATA\[\s{{0,40}}(?P<q>)(?P<s>[^\]\s]{{4,512}})\s{{0,40}}\]\]>",
+        judge=_judge,
+    ),
+    # Clojure, Lisp, R, C, and the marks of a difference: a name, and a text in quotes behind it.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)(?:^|[\s:(*'@$]){_KEY}(?:[ \t]{{0,20}}<<?-)?[ \t]{{1,20}}(?P<q>\")(?P<s>[^\"\n\\]{{4,256}})\"",
+        judge=lambda found: _beside(found),
+    ),
+    # Azure's keys of accounts, whose name is that of a column in a database, too.
+    Rule(
+        "assigned-secret", "high",
+        r"(?i)\"(?:primary|secondary)(?:master|readonly(?:master)?)?key\"\s{0,8}:\s{0,8}\"(?P<s>[A-Za-z0-9+/]{40,100}={0,2})\"",
+    ),
+    Rule(
+        "assigned-secret", "high",
+        r"(?i)\bprivate[ _-]?key\b[^\n:=]{0,24}[:=]\s{0,8}[\"']?(?P<s>(?:0x)?[0-9a-f]{64})(?:$|[^0-9a-f])",
     ),
     # With blanks and punctuation in it: only a quote tells where it ends.
     Rule(
@@ -222,6 +260,23 @@ RULES: Final[Sequence[Rule]] = (
         "assigned-secret", "high",
         rf"(?i)(?P<q>\"){_KEY}\"\s{{0,100}}:\s{{0,400}}\"(?P<s>[^\"\n\\]{{4,512}})\"",
         judge=_judge,
+    ),
+    # A list that is called after what is in it: its first; and what a caller gives a program.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?i)\"{_KEY}\"\s{{0,8}}:\s{{0,8}}\[\s{{0,100}}(?P<q>\")(?P<s>[^\"\n\\]{{4,512}})\"",
+        judge=_judge,
+    ),
+    Rule(
+        "assigned-secret", "high",
+        r"(?i)[\"']--?(?P<n>requirepass|masterauth|(?:[a-z]{1,20}-){0,3}(?:password|passwd|pass|pwd|passphrase|token|secret|api-?key|access-key))[\"']"
+        r"\s{0,4},\s{0,40}(?P<q>[\"'])(?P<s>[^\"'\n]{4,256})[\"']",
+        judge=lambda found: _argument(found),
+    ),
+    Rule(
+        "assigned-secret", "high",
+        r"[\"'](?:mysql\w*|mariadb[\w-]*|7z[ar]?|sshpass)[\"']\s{0,4},[^\n\]]{0,300}?(?P<q>[\"'])-p(?P<s>[^\s\"'=-][^\"'\n]{3,255})[\"']",
+        judge=lambda found: _argument(found),
     ),
     # Calls of PHP, C, Java, JavaScript that set a name to a value.
     Rule(
@@ -240,8 +295,9 @@ RULES: Final[Sequence[Rule]] = (
     Rule(
         "spoken-password", "high",
         r"(?i)(?P<n>password|passphrase|passcode|비밀번호|암호|密码|密碼|パスワード"
-        r"|contrase\xc3\xb1a|passwort|mot de passe|senha|пароль)(?P<q>)"
-        r"\s{0,3}(?:(?:is|es|est|ist|\xc3\xa9)\s{0,2}:?|:|=|は|는|은|\xef\xbc\x9a)\s{0,3}[\"'`]?(?P<s>[!-~]{6,64})",
+        r"|contrase\xc3\xb1a|passwort|mot de passe|senha|пароль|wachtwoord|hasło|parola|şifre|mật khẩu|비번"
+        r"|口令|暗証番号|salasana|lösenord|heslo|كلمة المرور|passord|adgangskode|kodeord|jelszó)(?P<q>)"
+        r"(?:[ \t]\([^()\n]{1,40}\))?\s{0,3}(?:(?:is|es|est|ist|\xc3\xa9)\s{0,2}:?|:|=|は|는|은|\xef\xbc\x9a)\s{0,3}[\"'`]?(?P<s>[!-~]{6,64})",
         judge=lambda found: _spoken(found),
     ),
     Rule(
@@ -298,6 +354,12 @@ STORED: Final[Sequence[Rule]] = (
         rf"(?i){_KEY}\"?\s{{0,8}}=?\s{{0,8}}\{{[^{{}}]{{0,300}}?\b(?:value|default)\s{{0,8}}=\s{{0,8}}(?P<q>\")(?P<s>[^\"\n]{{4,512}})\"",
         judge=_judge,
     ),
+    # Listed keys of Azure, stacks of CloudFormation.
+    Rule(
+        "assigned-secret",
+        "high",
+        rf"(?i)\"keyName\"\s{{0,8}}:\s{{0,8}}\"(?P<n>[\w.-]{{1,64}})\"{_STORED}\"value\"\s{{0,8}}:\s{{0,8}}\"(?P<s>[A-Za-z0-9+/]{{40,100}}={{0,2}})\"",
+    ),
     # YAML with the value first, XML of properties, plists, and what consoles print below each other.
     Rule(
         "assigned-secret",
@@ -330,6 +392,31 @@ def _personal(found: Found) -> Confidence | None:
     return None if is_placeholder(value) or _FILE.fullmatch(value) else _token(value, b"token")
 
 
+def _argument(found: Found) -> Confidence | None:
+    """Behind an option in a list, where sources have other options and names."""
+    value = found["s"]
+    if is_placeholder(value) or value.startswith(b"-") or SNAKE.fullmatch(value):
+        return None
+    return (
+        "high"
+        if kinds(value) >= 3
+        else ("medium" if kinds(value) == 2 and len(value) >= 8 else None)
+    )
+
+
+def _listed(found: Found) -> Confidence | None:
+    """Beside a name in a list: of packages and services that are called so, too."""
+    value = found["s"]
+    if _PORT.fullmatch(value) or _VERSION.fullmatch(value) or kinds(value) < 2:
+        return None
+    return _judge(found)
+
+
+def _beside(found: Found) -> Confidence | None:
+    """Behind a name that nothing but a blank separates from it, as words before a quotation are."""
+    return _judge(found) if kinds(found["s"]) >= 3 and b" " not in found["s"] else None
+
+
 def _stored(found: Found) -> Confidence | None:
     return None if is_placeholder(found["s"]) else "high"
 
@@ -338,7 +425,7 @@ def _spoken(found: Found) -> Confidence | None:
     value = found["s"].rstrip(b".,;:!?\"'`)")
     if is_placeholder(value) or value.lower() in _WORDS or CODE.match(value) or _FILE.match(value):
         return None
-    if re.search(rb"->|::|[(<{\[]", value) or SNAKE.fullmatch(value):
+    if re.search(rb"->|::|[(<{\[]", value) or SNAKE.fullmatch(value) or TYPE.fullmatch(value):
         return None
     if kinds(value) >= 3:
         return "medium"

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from fumehood.scan.assigned import SNAKE, kinds
+from fumehood.scan.assigned import SNAKE
 from fumehood.scan.detector import Confidence
 from fumehood.scan.patterns import Found, PatternDetector, Rule
-from fumehood.scan.tokens import basic, is_placeholder
+from fumehood.scan.tokens import basic, is_placeholder, kinds
 
 
 def _likely(found: Found) -> Confidence | None:
@@ -175,6 +175,11 @@ RULES: Final[Sequence[Rule]] = (
     Rule(
         "spoken-password", "high",
         r"(?i)\b(?:creds?|credentials|login|account|user(?:name)?)\b[^\n]{0,40}?(?:are|is|:)\s*[\w.@-]{2,64}\s+?[/|]\s+?(?P<s>[!-~]{6,128})",
+        judge=_spoken,
+    ),
+    Rule(
+        "spoken-password", "high",
+        r"(?i)\b(?:creds?|credentials|logins?)\s{0,2}[:=]\s{0,3}[\"'`]?[\w.@-]{2,64}:(?P<s>[!-.0-~][!-~]{5,127})",
         judge=_spoken,
     ),
     # npm's and Docker's files of credentials.

@@ -64,18 +64,22 @@ _LEGITIMATE_SELECTOR: Final = (
     f"(?:(?<=[{_EMOJI_BASE}][\ufe0e\ufe0f])|(?<=[{_HAN}][\ufe00-\ufe02\U000e0100-\U000e01ef])"
     f"|(?<=[{_MONGOLIAN}][\u180b-\u180d\u180f]))(?![{_SELECTOR}])"
 )
-_LEGITIMATE_CR: Final = r"(?<=\r)(?=\n)|(?<=\n\f)"
-"""CR before LF, and a form feed that begins a line, as old texts and sources part their pages."""
+_LEGITIMATE_CR: Final = r"(?<=\r)(?=\n)|(?<=\n\f)|(?<=\f)(?=\n|\Z)|(?<=\A\f)"
+"""CR before LF, and a form feed that begins or ends a line, as sources part their pages, and
+programs that make text of documents."""
+
+_MARK: Final = r"(?<=\A\ufeff)"
+"""The byte order mark that begins a text, as many editors and spreadsheets write it."""
 
 HIDDEN: Final = re.compile(
-    f"[{_ALL}](?!{_LEGITIMATE_CR}|{_LEGITIMATE_JOINER}|{_LEGITIMATE_SELECTOR})"
+    f"[{_ALL}](?!{_MARK}|{_LEGITIMATE_CR}|{_LEGITIMATE_JOINER}|{_LEGITIMATE_SELECTOR})"
 )
 """One character that `visible` rewrites."""
 
 RUN: Final = re.compile(rf"[\\{_ALL}][\\{_ALL}]*+")
 """Backslashes and what may be hidden, next to each other."""
 
-IN_CONTEXT: Final = re.compile(rf"[\\{_JOINER}{_SELECTOR}\r\f]")
+IN_CONTEXT: Final = re.compile(rf"[\\{_JOINER}{_SELECTOR}\ufeff\r\f]")
 """Characters that are rewritten or not by what stands beside them."""
 
 CONTROLS: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte not in b"\t\n\r\x1b")
@@ -100,7 +104,11 @@ _RULES: Final[tuple[tuple[str, Severity, re.Pattern[str]], ...]] = (
     ("control-character", "low", re.compile(f"[{_CONTROL}\r\f](?!{_LEGITIMATE_CR})")),
     ("bidi-control", "high", re.compile(f"[{_BIDI}]")),
     ("tag-character", "high", re.compile(f"[{_TAG}]")),
-    ("zero-width", "medium", re.compile(f"[{_ZERO_WIDTH}{_JOINER}](?!{_LEGITIMATE_JOINER})")),
+    (
+        "zero-width",
+        "medium",
+        re.compile(f"[{_ZERO_WIDTH}{_JOINER}](?!{_MARK}|{_LEGITIMATE_JOINER})"),
+    ),
     ("private-use", "low", re.compile(f"[{_PRIVATE}]")),
     ("variation-selector", "medium", re.compile(f"[{_SELECTOR}](?!{_LEGITIMATE_SELECTOR})")),
 )

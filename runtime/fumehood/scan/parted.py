@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from fumehood.scan.assigned import UUID, kinds
+from fumehood.scan.assigned import UUID
 from fumehood.scan.detector import TOO_MANY, Match
 from fumehood.scan.seams import Joined, Part, is_plain
-from fumehood.scan.tokens import is_placeholder
+from fumehood.scan.tokens import is_placeholder, kinds
 
 STEP: Final = "joined"
 """What a finding's `decoded` begins with: it was read over a seam."""

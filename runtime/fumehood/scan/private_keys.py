@@ -25,6 +25,9 @@ _LINE: Final = re.compile(
     rb"[^A-Za-z0-9+/=]{0,16}(?:(?P<material>[A-Za-z0-9+/=]{16,})"
     rb"|(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset):[^\r\n\\\"]{0,200})"
 )
+# The same from behind: lines of nothing else, and a shorter last one.
+_SHORT: Final = re.compile(rb"[^A-Za-z0-9+/=]{1,16}[A-Za-z0-9+/=]{1,76}(?=[^A-Za-z0-9+/=]|\Z)")
+_WHOLE: Final = re.compile(rb"[^A-Za-z0-9+/=]{1,16}[A-Za-z0-9+/]{16,}(?=[\r\n\"'>]|n\\|\Z)")
 _LAST_LINE: Final = re.compile(rb"[^A-Za-z0-9+/=-]{1,4}[A-Za-z0-9+/]{1,63}(?:={1,2}|\Z)")
 
 
@@ -40,7 +43,35 @@ class PrivateKeysDetector:
             at = _end_of_key(data, begin.end())
             if at > begin.end():
                 matches.append(Match("private-key", "secret", "high", begin.start(), at))
-        return matches
+        return sorted(matches + _ends(data, matches), key=lambda match: match.start)
+
+
+def _ends(data: bytes, found: list[Match]) -> list[Match]:
+    """Keys whose beginning is cut off: lines of material before an END."""
+    matches: list[Match] = []
+    taken = {match.end for match in found}
+    at = reach = 0
+    while (word := data.find(b"PRIVATE KEY", at)) >= 0:
+        at = word + 11
+        end = _END.search(data, max(reach, word - 60), word + 25)
+        if end is None:
+            continue
+        # Each stretch is looked at once: from the last END on.
+        start = _start_of_material(data, max(reach, end.start() - MAX_KEY_BYTES), end.start())
+        if end.end() not in taken and end.start() - start >= MIN_KEY_BYTES:
+            matches.append(Match("private-key", "secret", "high", start, end.end()))
+        at = reach = end.end()
+    return matches
+
+
+def _start_of_material(data: bytes, least: int, end: int) -> int:
+    backwards = data[least:end][::-1]
+    at = 0
+    if (last := _SHORT.match(backwards)) is not None:
+        at = last.end()
+    while (line := _WHOLE.match(backwards, at)) is not None:
+        at = line.end()
+    return end - at
 
 
 def unfinished(data: bytes) -> int | None:

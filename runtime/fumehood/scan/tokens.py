@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from fumehood.scan import keys
 from fumehood.scan.detector import Confidence
 from fumehood.scan.patterns import Found, PatternDetector, Rule
 
@@ -29,6 +30,16 @@ _PLACEHOLDER: Final = re.compile(
 _WORDS: Final = re.compile(
     rb"[A-Z]?[a-z]+(?:[A-Z][a-z]+)*(?:[-_][A-Za-z]?[a-z]+)*|[A-Z]+(?:[-_][A-Z]+)*"
 )
+
+
+# `--secret id=npm,src=.npmrc`: where builders have a secret from.
+_MOUNT: Final = re.compile(rb"(?:id|src|source|type|target|env|name|file)=")
+
+
+def kinds(value: bytes) -> int:
+    """How many: of small and large letters, digits, and everything else."""
+    tests = (rb"[a-z]", rb"[A-Z]", rb"[0-9]", rb"[^A-Za-z0-9\s]")
+    return sum(1 for test in tests if re.search(test, value))
 
 
 def is_placeholder(value: bytes) -> bool:
@@ -76,7 +87,7 @@ def _credential(found: Found) -> Confidence | None:
 def _argument(found: Found) -> Confidence | None:
     """`--username and --password options`: what follows an option in a sentence is a word."""
     value: bytes = found["s"].rstrip(b".,;:)]")
-    if is_placeholder(value) or value.startswith(b"-"):
+    if is_placeholder(value) or value.startswith(b"-") or _MOUNT.match(value):
         return None
     return "low" if _WORDS.fullmatch(value) else "medium"
 
@@ -131,6 +142,23 @@ RULES: Final[Sequence[Rule]] = (
         r"(?P<s>'[^'\n]{3,256}'|[^;\s'\",]{3,512})",
         judge=_credential,
     ),
+    # Oracle's `user/password@host`, and what Go's driver of MySQL takes.
+    Rule(
+        "connection-string", "high",
+        r"(?i)(?:jdbc:oracle:(?:thin|oci):|\b(?:sqlplus|sqlldr|expdp|impdp|rman|userid)\b[^\n]{0,120}?[\s=\"'])"
+        r"[A-Za-z][\w$#.-]{0,63}/[\"]?(?P<s>[^\s@/'\"]{3,128})[\"]?@",
+        judge=_credential,
+    ),
+    Rule(
+        "connection-string", "high",
+        r"(?:^|[\s'\"=`(])[A-Za-z][\w$#.-]{0,63}/(?P<s>[^\s@/'\"<>]{4,128})@(?://)?[A-Za-z0-9][\w.-]{0,254}:[0-9]{2,5}[:/]\w",
+        judge=_credential,
+    ),
+    Rule(
+        "connection-string", "high",
+        r"(?:^|[\s'\"=`(])[A-Za-z][\w.-]{0,63}:(?P<s>[^\s/'\"`]{3,128})@(?:tcp|unix)\(",
+        judge=_credential,
+    ),
     Rule(
         "azure-account-key", "high",
         r"(?i)(?:AccountKey|SharedAccessKey|SharedSecretValue)=(?P<s>[A-Za-z0-9+/]{40,90}={0,2})",
@@ -170,8 +198,8 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "sql-password", "high",
-        r"(?i)(?:identified\s+(?:with\s+\S+\s+)?by|(?:role|user)\s+\S{1,64}\s+(?:with\s+)?(?:login\s+)?"
-        r"(?:encrypted\s+)?password)\s+['\"](?P<s>[^'\"\n]{3,256})['\"]",
+        r"(?i)\b(?:(?:create|alter|grant)\s[^;]{1,400}?\bidentified\s+(?:with\s+\S+\s+)?by"
+        r"|(?:create|alter)\s+(?:role|user|login)\s[^;]{1,300}?\spassword)\s+['\"](?P<s>[^'\"\n]{3,256})['\"]",
         judge=_credential,
     ),
     # Formats whose prefix alone says what they are.
@@ -201,6 +229,20 @@ RULES: Final[Sequence[Rule]] = (
         judge=_varied,
     ),
     Rule(
+        "prefixed-token", "high",
+        rf"{_BEFORE}(?P<s>1//0[A-Za-z0-9_-]{{40,150}}|pat-(?:na|eu|ap)[0-9]-[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}"
+        r"|AKCp[A-Za-z0-9]{60,80}|cmVmdGtuOj[A-Za-z0-9]{50,60}|sb_secret_[A-Za-z0-9_-]{20,60}|e2b_[a-f0-9]{40}"
+        r"|tvly-(?:dev-|prod-)?[A-Za-z0-9]{28,48}|fc-[a-f0-9]{32}|wandb_v1_[A-Za-z0-9_]{30,100}|crsr_[a-f0-9]{40,80}"
+        rf"|[A-Za-z0-9]{{76}}AZDO[A-Za-z0-9]{{4}}){_AFTER}",
+        judge=_varied,
+    ),
+    # Short marks, which names of code hold as well.
+    Rule(
+        "prefixed-token", "high",
+        rf"(?:^|[^A-Za-z0-9_.~-])(?P<s>re_[A-Za-z0-9]{{6,10}}_[A-Za-z0-9]{{20,30}}|[A-Za-z0-9_.~-]{{3}}[78]Q~[A-Za-z0-9_.~-]{{31,34}}){_AFTER}",
+        judge=lambda found: _varied(found) if kinds(found["s"]) == 4 else None,
+    ),
+    Rule(
         "webhook-url", "high",
         r"(?P<s>https://(?:(?:canary\.|ptb\.)?discord(?:app)?\.com/api/webhooks/[0-9]{15,20}/[A-Za-z0-9_-]{60,80}"
         r"|[a-z0-9-]+\.webhook\.office\.com/webhookb2/[^\s\"'<>]{40,400}"
@@ -210,4 +252,4 @@ RULES: Final[Sequence[Rule]] = (
 
 
 def detector(cache: Path | None = None) -> PatternDetector:
-    return PatternDetector("tokens", RULES, cache)
+    return PatternDetector("tokens", (*RULES, *keys.RULES), cache)

@@ -31,6 +31,8 @@ FLOORS = {
     "json": 1.0,
     "secrets by place": 0.98,
     "tokens of providers": 0.97,
+    "secrets in more forms": 1.0,
+    "what looks like a secret": 1.0,
     "orders to models": 0.92,
     "orders in disguise": 0.95,
     "secrets in parts": 0.97,
