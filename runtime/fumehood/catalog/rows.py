@@ -28,15 +28,26 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
+_CURRENT: Final = """
+CREATE TABLE IF NOT EXISTS current (name TEXT PRIMARY KEY, version TEXT NOT NULL) STRICT
+"""
+"""Which version was made the current one last: of quarantined ones the state does not tell."""
+
+
 class Rows:
     def __init__(self, database: sqlite3.Connection, accounts: ServiceAccounts) -> None:
         self._db = database
+        self._db.execute(_CURRENT)
         self._accounts = accounts
 
     def read(self, only: str | None = None) -> Iterator[RegisteredTool | str]:
-        """Each version, of one tool or of all, by name: the current one first, then the others by
-        when they were added, pending ones last. In place of a row that cannot be used, why."""
-        for table, order in (("tools", "state != 'active', added"), ("submissions", "added")):
+        """Each version, of one tool or of all, by name: the current one first, then the others,
+        the newest first, pending ones last by when they were added. In place of a row that cannot
+        be used, why."""
+        # Without a row in `current`, of an earlier version's, the newest.
+        last = "version IS NOT (SELECT c.version FROM current c WHERE c.name = tools.name)"
+        first = f"state != 'active', {last}, added DESC, rowid DESC"
+        for table, order in (("tools", first), ("submissions", "added")):
             rows = self._db.execute(
                 f"SELECT {_COLUMNS} FROM {table} WHERE ?1 IS NULL OR name = ?1"  # noqa: S608  (ours)
                 f" ORDER BY name, {order}",
@@ -86,6 +97,12 @@ class Rows:
             (*values.values(), tool.manifest.name, tool.manifest.version),
         )
 
+    def make_current(self, tool: RegisteredTool) -> None:
+        """This version is called from now on, and none beside it."""
+        self.set(tool, state=ACTIVE)
+        row = (tool.manifest.name, tool.manifest.version)
+        self._db.execute("INSERT OR REPLACE INTO current VALUES (?, ?)", row)
+
     def agree(self, name: str, version: str, digest: str) -> None:
         """What this version is from now on, for ever."""
         self._db.execute(
@@ -115,7 +132,8 @@ class Rows:
         """Delete a version that was agreed to, or with None all there is of a tool, and what it
         was."""
         if version is None:
-            self._db.execute("DELETE FROM submissions WHERE name = ?", (name,))
+            for table in ("submissions", "current"):
+                self._db.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608  (ours)
         for table in ("tools", "versions"):
             self._db.execute(
                 f"DELETE FROM {table} WHERE name = ?1 AND (?2 IS NULL OR version = ?2)",  # noqa: S608  (ours)

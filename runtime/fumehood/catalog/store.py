@@ -526,7 +526,7 @@ class Catalog:
                 self._rows.withdraw(one)
         self._accounts.of(name)
         self._profiles.pin(tool)
-        self._rows.set(tool, state=ACTIVE)
+        self._rows.make_current(tool)
 
     def _remembered(self, tool: RegisteredTool) -> RegisteredTool:
         """Read again what the database knows of the tool's versions; returns this one."""

@@ -402,3 +402,29 @@ def test_what_was_registered_before_profiles_were_pinned_is_pinned_at_the_next_s
         made.verify()
         assert [one.state for one in made.list()] == states
         made.close()
+
+
+@pytest.mark.parametrize("called", ["1.2.0", "1.1.0"])
+@pytest.mark.parametrize("of", ["this version", "an earlier one"])
+def test_of_quarantined_versions_the_one_called_last_is_known_after_a_restart(
+    catalog: Filled, tmp_path: Path, called: str, of: str
+) -> None:
+    """New versions are compared with it, and what it was is what callers knew."""
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        catalog.put(manifest(version=version), FILES)
+    catalog.approve("word-count", called)
+    catalog.quarantine("word-count", None, "for a test")
+    before = catalog.get("word-count"), catalog.agreed("word-count")
+    catalog.close()
+    if of == "an earlier one":
+        with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
+            db.execute("DROP TABLE current")
+        db.close()
+    again = catalog_in(tmp_path, RANGE, own_uid=0)
+    after = again.get("word-count"), again.agreed("word-count")
+    if of == "this version":
+        assert after == before
+    else:
+        assert [one and one.manifest.version for one in after] == ["1.2.0"] * 2
+    assert len(again.all()) == 3
+    again.close()
