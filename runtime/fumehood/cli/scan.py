@@ -109,7 +109,7 @@ def check_rules(
     detectors = [detector for detector in (own, yara) if detector is not None]
     found = []
     for path in on or ():
-        data = _read(str(path))
+        data = _read(str(path), str(path))
         hits = [m for d in detectors for m in d.find(data, seconds=60)]
         found.append({"file": str(path), "rules": sorted({m.rule for m in hits})})
     if as_json:
@@ -143,12 +143,24 @@ def _reports(
     # Fingerprints are keyed by installation; by hand they hold for this run only.
     prints = Fingerprints(secrets.token_bytes(48))
     given = _given(spec.secrets)
-    return [
-        (name, data, look(data, "" if name == "-" else name, search, policy, prints,
-                          everything=everything, given=given))
+    shown = [
+        _shown(name, look(os.fsencode(name), "", search, policy, prints, given=given))
         for name in files
-        for data in (_read(name),)
+    ]
+    return [
+        (said, data, look(data, "" if name == "-" else name, search, policy, prints,
+                          everything=everything, given=given))
+        for name, said in zip(files, shown, strict=True)
+        for data in (_read(name, said),)
     ]  # fmt: skip
+
+
+def _shown(name: str, report: Report) -> str:
+    """The name of a file as it may be printed: it may hold a secret itself."""
+    if report.released is None:
+        return "(a name that is withheld)"
+    redacted = any(seen.action == "redact" for seen in report.findings)
+    return os.fsdecode(report.released) if redacted else name
 
 
 def _given(paths: tuple[str, ...]) -> tuple[bytes, ...]:
@@ -173,7 +185,8 @@ def own_cache() -> Path | None:
         return None
 
 
-def _read(name: str) -> bytes:
+def _read(name: str, shown: str) -> bytes:
+    """shown: what an error calls it."""
     try:
         if name == "-":
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -181,9 +194,9 @@ def _read(name: str) -> bytes:
             with Path(name).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}", "name a file that can be read") from None
+        raise UsageError(f"{shown}: {error.strerror}", "name a file that can be read") from None
     if len(data) > MAX_BYTES:
-        raise UsageError(f"{name}: more than {MAX_BYTES >> 20} MiB", "scan parts of it")
+        raise UsageError(f"{shown}: more than {MAX_BYTES >> 20} MiB", "scan parts of it")
     return data
 
 

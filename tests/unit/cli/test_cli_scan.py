@@ -67,6 +67,15 @@ def test_sarif_names_rule_level_and_place(home: Path) -> None:
     assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} >= {"github-pat"}
 
 
+@pytest.mark.parametrize("form", ["--json", "--sarif", "--all", "--release"])
+def test_a_secret_in_the_name_of_a_file_is_not_printed(home: Path, form: str) -> None:
+    (home / f"dump-{TOKEN}.txt").write_text(TEXT)
+    for name in (f"dump-{TOKEN}.txt", f"missing-{TOKEN}.txt"):
+        ended = scan(home, name, form)
+        assert ended.stdout + ended.stderr
+        assert TOKEN not in ended.stdout + ended.stderr
+
+
 def test_what_would_leave_is_printed(home: Path) -> None:
     ended = scan(home, "--release", "text")
     assert "the token is [redacted:github-pat:" in ended.stdout
