@@ -219,7 +219,8 @@ class Catalog:
             with self._transaction():
                 self._keep_listing(tool, files)
                 self._rows.put(tool)
-            self._read_again(manifest.name)
+            # Reading the name's other versions again would take a time that tells of them.
+            self._versions.take_pending(tool)
             return self.version(manifest.name, manifest.version, by) or tool
 
     def add(

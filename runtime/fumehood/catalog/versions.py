@@ -43,6 +43,17 @@ class Versions:
         self.tools, self.others, self.pending = tools, others, pending
         return problems
 
+    def take_pending(self, tool: RegisteredTool) -> None:
+        """Know a submission from now on, in place of what its submitter had there."""
+        name, mine = tool.manifest.name, (tool.manifest.version, tool.added_by)
+        others = [
+            one
+            for one in self.pending.get(name, ())
+            if (one.manifest.version, one.added_by) != mine
+        ]
+        known = sorted((*others, tool), key=lambda one: one.added)
+        self.pending = {**self.pending, name: tuple(known)}
+
     def set_aside(self, bad: RegisteredTool) -> None:
         """Know a version that was agreed to by its new state from now on."""
         name, version = bad.manifest.name, bad.manifest.version

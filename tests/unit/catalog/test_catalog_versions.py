@@ -428,3 +428,27 @@ def test_of_quarantined_versions_the_one_called_last_is_known_after_a_restart(
         assert [one and one.manifest.version for one in after] == ["1.2.0"] * 2
     assert len(again.all()) == 3
     again.close()
+
+
+def test_a_submission_reads_nothing_of_what_stands_under_its_name(
+    catalog: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every version that is parsed again it would take longer, and tell of them."""
+    catalog.put(manifest(), FILES)
+    catalog.propose(manifest(version="1.1.0"), FILES, by="uid:8")
+
+    def read(*_: object) -> None:
+        raise AssertionError("a submission read the rows of its name")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(catalog._rows, "read", read)
+        catalog.propose(manifest(version="1.1.0"), OTHER, by="uid:7")
+        again = catalog.propose(manifest(version="1.1.0"), FILES, by="uid:8")
+    known = catalog.get("word-count"), catalog.submitted("word-count", "1.1.0")
+    assert (again.added_by, again.files) == ("uid:8", tree_digest(FILES))
+    assert [one.added_by for one in known[1]] == ["uid:8", "uid:7"]
+    catalog.close()
+    reopened = catalog_in(tmp_path, RANGE, own_uid=0)
+    found = reopened.get("word-count"), reopened.submitted("word-count", "1.1.0")
+    assert found == known
+    reopened.close()
