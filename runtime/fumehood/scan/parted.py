@@ -11,6 +11,7 @@ from typing import Final
 
 from fumehood.scan.assigned import UUID
 from fumehood.scan.detector import TOO_MANY, Match
+from fumehood.scan.redact import BY_NAME
 from fumehood.scan.seams import Joined, Part, is_plain
 from fumehood.scan.tokens import is_placeholder, kinds
 
@@ -22,9 +23,6 @@ MAX_BEHIND: Final = 128
 
 _SLACK: Final = 4
 """Bytes by which two readings of one seam differ."""
-
-_BY_NAME: Final = frozenset(("assigned-secret", "spoken-password", "table-secret"))
-"""Rules for values that look like others: what stands next to one is easily taken for a part."""
 
 
 def parts(
@@ -96,13 +94,13 @@ def _is_one(
         return False
     if not bare and any(_is_uuid(pieces[part.piece][part.start : part.end]) for part in places):
         return False  # a value of its own, and no part of a token
-    if match.rule in _BY_NAME:
+    if match.rule in BY_NAME:
         if first.piece == last.piece and known[0]:
             return False  # a string that holds the whole of it: the next one is another value
         named = first.start > first.segment.start
         if is_placeholder(pieces[first.piece][first.start : first.end]) or not (bare or named):
             return False
-    if match.rule == "private-key" or not (any(known) or (match.rule in _BY_NAME and not bare)):
+    if match.rule == "private-key" or not (any(known) or (match.rule in BY_NAME and not bare)):
         return True
     # `key=…` and a line's end behind it: the secret is over, and what follows is other text,
     # unless that is nothing but one token.

@@ -25,9 +25,9 @@ from fumehood.scan.redact import (
     Fingerprints,
     Literals,
     Span,
-    is_repeated,
     merged,
     redact_text,
+    spreads,
 )
 from fumehood.scan.search import MAX_SECRETS, OVERLAP, Budget, Search
 from fumehood.scan.visible import is_clean, visible
@@ -129,7 +129,7 @@ class Partial:
                 continue
             spans.append(span := self._fingerprints.span(match, window))
             for literal in (window[match.start : match.end], match.value):
-                if is_repeated(literal) and literal not in self._literals:
+                if spreads(match, literal) and literal not in self._literals:
                     self._secrets += 1
                     self._literals.add(literal, span)
         if self._secrets > MAX_SECRETS:

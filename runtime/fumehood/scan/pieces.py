@@ -16,7 +16,7 @@ from fumehood.scan.detector import TOO_MANY, Match
 from fumehood.scan.exchange import Subject
 from fumehood.scan.leaves import Leaves
 from fumehood.scan.policy import Withhold
-from fumehood.scan.redact import Fingerprints, Literals, Span, is_repeated, merged
+from fumehood.scan.redact import Fingerprints, Literals, Span, merged, spreads
 from fumehood.scan.search import Budget, Search
 from fumehood.scan.visible import is_clean
 
@@ -161,9 +161,9 @@ class Secrets:
             elif action == "redact":
                 span = self._fingerprints.span(match, data)
                 spans.append(span)
-                if match.confidence != "low":
-                    self._remember(data[match.start : match.end], span)
-                    self._remember(match.value, span)
+                for literal in (data[match.start : match.end], match.value):
+                    if spreads(match, literal):
+                        self._literals.add(literal, span)
                 continue
             if action != "pass" or self._tell_all:
                 piece.told.append((match, action))
@@ -178,10 +178,6 @@ class Secrets:
             raise Withhold.too_many(many.rule, many.kind, many.severity, many.count)
         if action != "pass" or self._tell_all:
             piece.told.append((many, action))
-
-    def _remember(self, literal: bytes, span: Span) -> None:
-        if is_repeated(literal):
-            self._literals.add(literal, span)
 
 
 def asked(

@@ -23,6 +23,11 @@ MIN_REPEATED: Final = 8
 _WORD: Final = re.compile(rb"[A-Za-z]?[a-z]{1,9}")
 """One word, as in `postgres:postgres@`: it stands in other text for itself."""
 
+BY_NAME: Final = frozenset(("assigned-secret", "spoken-password", "table-secret"))
+"""Rules for values that look like others: only what stands before one says that it is a secret."""
+_IDENTIFIER: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_.-]*")
+_WORDS: Final = re.compile(rb"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
 _RE2_MEMORY: Final = 256 * 1024 * 1024
 
 
@@ -47,6 +52,25 @@ class Span:
 def is_repeated(literal: bytes) -> bool:
     """Whether a secret is looked for in other places, too."""
     return len(literal) >= MIN_REPEATED and _WORD.fullmatch(literal) is None
+
+
+def spreads(match: Match, literal: bytes) -> bool:
+    """Whether what was found is looked for in other places, too.
+
+    What only its name tells from other text is not, where it reads like an identifier: one mistake
+    would cut `PKCS7PrivateKeyTypes` out of a whole source file.
+    """
+    if match.confidence == "low" or match.rule == "table-secret" or not is_repeated(literal):
+        return False
+    return match.rule not in BY_NAME or not _is_identifier(literal)
+
+
+def _is_identifier(literal: bytes) -> bool:
+    """Whether it is made of words, as `tokenTypeName2` is; random text has a new one at every
+    second byte."""
+    if _IDENTIFIER.fullmatch(literal) is None:
+        return False
+    return len(_WORDS.findall(literal)) * 3 <= len(literal)
 
 
 class Fingerprints:

@@ -327,6 +327,14 @@ def test_ordinary_strings_are_left_alone(whole: Pipeline, text: str) -> None:
     assert [f for f in result.findings if f.kind == "secret"] == []
 
 
+def test_what_only_a_name_tells_is_not_cut_out_of_other_text(whole: Pipeline) -> None:
+    random, word = letters(32), "PKCS7PrivateKeyTypes"
+    shown = texts(release(whole, f"PASSWORD={random}\nDB_PASSWORD={word}\n", f"{random} {word}\n"))
+    assert random not in "".join(shown)
+    assert word not in shown[0]
+    assert word in shown[1]
+
+
 @pytest.mark.parametrize("schema", ["", '{"type": "object"}'])
 @pytest.mark.parametrize("first", ["https://api.example.com/v1?token={}", "pwd={};"])
 def test_what_stands_beside_a_whole_secret_is_left_alone(
