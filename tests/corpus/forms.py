@@ -150,6 +150,8 @@ def samples() -> Iterator[Sample]:
             yield Sample("secrets in more forms", name, "secret", text, token)
     for name, text, needle in _keys():
         yield Sample("secrets in more forms", name, "secret", text.encode(), needle)
+    for name, text, needle in _numbers():
+        yield Sample("numbers in disguise", name, "personal_data", text.encode(), needle)
     for name, text in BENIGN:
         yield Sample("what looks like a secret", name, None, text.encode())
 
@@ -179,3 +181,16 @@ def _keys() -> Iterator[tuple[str, str, str]]:
     yield "JWK of octets", json.dumps({"kty": "oct", "k": k, "alg": "HS256"}), k
     p = _some(A + "-_", 171)
     yield "JWK of RSA", json.dumps({"kty": "RSA", "n": _some(A, 342), "e": "AQAB", "p": p}), p
+
+
+def _numbers() -> Iterator[tuple[str, str, str]]:
+    card = "4111111111111111"
+    yield "card with dots", "card 4111.1111.1111.1111\n", "4111.1111.1111.1111"
+    yield "card on track 2", f";{card}=29121010000000000000?\n", card
+    yield "card on track 1", f"%B{card}^DOE/JOHN^2912101000?\n", card
+    yield "card with hard blanks", "card 4111\u00a01111\u00a01111\u00a01111\n", "1111\u00a01111"
+    yield "IBAN in small letters", "iban: de89370400440532013000\n", "de89370400440532013000"
+    yield "IBAN in small groups", "IBAN gb29 nwbk 6016 1331 9268 19\n", "6016 1331"
+    yield "RRN, wide hyphen", "주민등록번호 900101－1234568\n", "1234568"
+    yield "RRN, blanks", "주민등록번호 900101 - 1234568\n", "1234568"
+    yield "RRN, dash", "주민등록번호 900101–1234568\n", "1234568"

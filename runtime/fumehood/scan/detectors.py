@@ -47,6 +47,7 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         contexts.detector(cache),
         TablesDetector(cache),
         personal.detector(cache),
+        personal.forms(cache),
         injection.detector(cache),
         droppers.detector(cache),
         MixedScriptDetector(),

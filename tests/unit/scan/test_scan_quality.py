@@ -32,6 +32,7 @@ FLOORS = {
     "secrets by place": 0.98,
     "tokens of providers": 0.97,
     "secrets in more forms": 1.0,
+    "numbers in disguise": 1.0,
     "what looks like a secret": 1.0,
     "orders to models": 0.92,
     "orders in disguise": 0.95,
