@@ -22,7 +22,8 @@ CONFIG = {
     "roles": {"ann": {"users": [ANN]}},
     "rules": [
         {"effect": "allow", "who": ["ann"], "tools": ["mine"], "arguments": {
-            "required": ["path"], "properties": {"path": {"pattern": "^/data/[a-z]+$"}}}},
+            "required": ["path"],
+            "properties": {"path": {"type": "string", "pattern": "^/data/[a-z]+$"}}}},
         {"effect": "ask", "who": ["ann", "operators"], "tools": ["careful"], "reason": "look"},
         {"effect": "allow", "tools": ["common"]},
         {"effect": "deny", "labels": {"area": "closed"}},
