@@ -90,8 +90,8 @@ def _is_one(
     first, last = places[0], places[-1]
     bare = all(part.segment.bare for part in places[1:])
     known = [_is_known(part, alone[part.piece]) for part in places]
-    if all(known):
-        return False
+    if all(known) and match.rule != "private-key":
+        return False  # the end of a key is found by itself, too, and is none
     if not bare and any(_is_uuid(pieces[part.piece][part.start : part.end]) for part in places):
         return False  # a value of its own, and no part of a token
     if match.rule in BY_NAME:
