@@ -300,3 +300,61 @@ def test_what_is_ready_of_a_tool_that_nobody_can_call_goes(play: Callable[..., N
         assert scene.pool.ready == 0
 
     play(act)
+
+
+def test_auto_keeps_them_opened_and_none_started(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        scene.call(warm="auto")
+        await scene.pause()
+        for _ in range(5):  # what is open would be started now
+            await asyncio.sleep(0)
+        assert scene.pool.waiting() == [(TOOL, "opened", 1)]
+        assert not any(isinstance(told, Start) for told in scene.launcher.told)
+
+    play(act)
+
+
+def test_it_comes_again_by_itself_while_anything_waits(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "LOOK_SECONDS", 0.001)
+
+    async def act(scene: Scene) -> None:
+        await scene.burst(2)
+        assert scene.pool.ready == 2
+        scene.clock.now += pools.IDLE_SECONDS + 1
+        async with asyncio.timeout(10):
+            while scene.pool.ready:  # noqa: ASYNC110  (nobody calls: its own timer has to do it)
+                await asyncio.sleep(0.001)
+
+    play(act)
+
+
+def test_all_that_waits_has_a_quarter_of_the_memory(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(scene: Scene) -> None:
+        each = plan().limits.memory_bytes
+        monkeypatch.setattr(pools, "memory_total", lambda: 12 * each)
+        launcher = cast("LauncherClient", scene.launcher)
+        names = (f"other-{n}" for n in itertools.count())
+        scene.pool = Pool(launcher, names.__next__, 16, 16, Leases(1_900_009_500, 100))
+        for _ in range(8):
+            scene.call(0.001, warm="started")
+        await scene.pause()
+        assert scene.pool.ready == 3
+
+    play(act)
+
+
+def test_the_plan_called_last_comes_first(play: Callable[..., None]) -> None:
+    async def act(scene: Scene) -> None:
+        scene.pool._most = 1
+        scene.call()
+        await scene.pause()
+        scene.clock.now += 1
+        scene.taken.append(scene.pool.take(plan("true"), tool="sha384:other", warm="opened"))
+        scene.pool._tend()
+        assert scene.pool.waiting() == [("sha384:other", "opened", 1)]
+
+    play(act)
