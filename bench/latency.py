@@ -22,7 +22,7 @@ BURST = 3
 """Calls in a row in one turn, back to back."""
 GAP_SECONDS = 0.5
 IDLE_ROUNDS = 30
-MOST_SECONDS, MOST_IDLE_SECONDS = 120.0, 90.0
+MOST_SECONDS, MOST_IDLE_SECONDS = 105.0, 60.0
 """A slow machine makes fewer rounds, not a longer run."""
 SELDOM = 6
 """After idleness the variants of a row, and what takes long, take part in every sixth round."""

@@ -27,11 +27,11 @@ from bench.targets import Verdict, ratio
 
 CALLERS = (1, 2, 4, 8, 16, 32, 64)
 """The promise is judged by the worst of them."""
-WINDOW_SECONDS = 0.9
+WINDOW_SECONDS = 0.6
 BEFORE_SECONDS = 0.3
 """Calls of ours that do not count: the pool learns the new rate."""
 REPEATS = 3
-LOOP_CALLS = 240
+LOOP_CALLS = 160
 """Calls of all shell loops together in one measurement."""
 LOOP = "bwrap loop"
 
