@@ -17,10 +17,11 @@ from typer.core import TyperGroup
 
 import fumehood
 from fumehood.cli.options import ConfigOption, JsonOption, chosen
-from fumehood.cli.present import note, out, out_json, say, table
-from fumehood.errors import ExitStatus, FumehoodError, UsageError
+from fumehood.cli.present import error_object, note, out, out_json, say, show_error, table
+from fumehood.errors import ConfigError, ExitStatus, FumehoodError, UsageError
 
 if TYPE_CHECKING:
+    from fumehood.scan.gitleaks import RulesError
     from fumehood.scan.single import Report
 
 MAX_BYTES: Final = 256 * 1024 * 1024
@@ -101,26 +102,57 @@ def check_rules(
 ) -> None:
     """Check rule files, and show what they find in samples.
 
-    Exits with 0 when they load; with --on also 1 when a sample has nothing that they find.
+    Exits with 0 when they load, 2 when one does not: all faults are told, each with file, line and
+    key. With --on also 1 when a sample has nothing that they find.
     """
     from fumehood.scan import custom
+    from fumehood.scan.gitleaks import RulesError
 
-    own, yara = custom.load([str(path.absolute()) for path in rules])
+    try:
+        own, yara = custom.load([str(path.absolute()) for path in rules])
+    except RulesError as error:
+        _show_faults(error, as_json=as_json)
+        raise typer.Exit(error.exit_status) from None
     detectors = [detector for detector in (own, yara) if detector is not None]
     found = []
-    for path in on or ():
-        data = _read(str(path), str(path))
+    names = _names([str(path) for path in on or ()])
+    for path, shown in zip(on or (), names, strict=True):
+        data = _read(str(path), shown)
         hits = [m for d in detectors for m in d.find(data, seconds=60)]
-        found.append({"file": str(path), "rules": sorted({m.rule for m in hits})})
+        found.append({"file": shown, "rules": sorted({m.rule for m in hits})})
     if as_json:
         out_json({"loaded": [str(path) for path in rules], "found": found})
     else:
         say(f"{len(rules)} rule files load")
         for item in found:
-            names = ", ".join(item["rules"]) or "nothing"
-            out(f"{item['file']}: {names}\n")
+            told = ", ".join(item["rules"]) or "nothing"
+            out(f"{item['file']}: {told}\n")
     if any(not item["rules"] for item in found):
         raise typer.Exit(FOUND)
+
+
+def _show_faults(error: RulesError, *, as_json: bool) -> None:
+    if as_json:
+        out_json({**error_object(error), "faults": [asdict(fault) for fault in error.faults]})
+        return
+    for fault in error.faults:
+        key = f" (at {fault.key})" if fault.key else ""
+        show_error(ConfigError(f"{fault}{key}", fault.remedy))
+
+
+def _names(names: list[str]) -> list[str]:
+    """As they may be printed: what the rules that are built in find in a name is redacted."""
+    if not names:
+        return []
+    from fumehood.model.scan_policy import ScanSpec
+    from fumehood.scan.decide import Policies
+    from fumehood.scan.detectors import searcher
+    from fumehood.scan.redact import Fingerprints
+    from fumehood.scan.single import look
+
+    search, policy = searcher(own_cache(), ScanSpec()), Policies().of("")
+    prints = Fingerprints(secrets.token_bytes(48))
+    return [_shown(name, look(os.fsencode(name), "", search, policy, prints)) for name in names]
 
 
 def _reports(

@@ -1,36 +1,30 @@
 """The operator's own rules: gitleaks' TOML and YARA, each file checked when it is loaded.
 
-A key that is not understood is an error, because what it asks for would not be done. Files that
+What is not understood is an error, because what it asks for would not be done. Files that
 somebody else could have written are not read.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import re2
-
 from fumehood.errors import ConfigError
-from fumehood.scan.assigned import entropy
+from fumehood.scan import gitleaks
 from fumehood.scan.detector import Match, Severity
+from fumehood.scan.gitleaks import Fault, GitleaksRule, RulesError
 
 MAX_FILE: Final = 4 * 1024 * 1024
-MAX_RULES: Final = 4096
-
-_RULE_KEYS: Final = frozenset(
-    ("id", "description", "regex", "secretGroup", "entropy", "keywords", "tags", "allowlist",
-     "allowlists")
-)  # fmt: skip
-_ALLOW_KEYS: Final = frozenset(("description", "regexes", "stopwords", "regexTarget", "condition"))
-_TOP_KEYS: Final = frozenset(("title", "rules", "allowlist", "allowlists", "minVersion"))
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_YARA_REMEDY: Final = {
+    "IncludeNotAllowed": "put the rules that it names into this file",
+    "UnknownModule": "leave it out, or write what yara-x has",
+    "UnusedPattern": "use it in the condition, or leave it out",
+}
 
 
 def read(path: Path, *, private: bool = False) -> bytes:
@@ -79,120 +73,6 @@ class CustomDetector:
         return found
 
 
-class GitleaksRule:
-    """One `[[rules]]` table, and what all of them allow."""
-
-    def __init__(self, table: Mapping[str, Any], allow: Sequence[Mapping[str, Any]]) -> None:
-        _known(table, _RULE_KEYS, "a rule")
-        self.id = table.get("id", "")
-        if not isinstance(self.id, str) or _ID.fullmatch(self.id) is None:
-            raise ConfigError(f"rule id {self.id!r} is no name", "letters, digits, `.`, `_`, `-`")
-        self._pattern = _compiled(table.get("regex"), self.id)
-        self._group = table.get("secretGroup", 0)
-        if type(self._group) is not int or not 0 <= self._group <= self._pattern.groups:
-            raise ConfigError(f"{self.id}: secretGroup names no group of its regex")
-        self._entropy = float(table.get("entropy", 0))
-        self._keywords = [str(word).lower().encode() for word in table.get("keywords", ())]
-        own = [
-            *table.get("allowlists", ()),
-            *([table["allowlist"]] if "allowlist" in table else []),
-        ]
-        self._allowed = [_Allowed(entry, self.id) for entry in (*own, *allow)]
-
-    def find(self, data: bytes, lowered: bytes) -> list[Match]:
-        if self._keywords and not any(word in lowered for word in self._keywords):
-            return []
-        matches = []
-        for found in self._pattern.finditer(data):
-            group = self._group or (1 if self._pattern.groups else 0)
-            start, end = found.span(group)
-            if start < 0 or start == end:
-                start, end = found.span()
-            secret = data[start:end]
-            if self._entropy and entropy(secret) <= self._entropy:
-                continue
-            if start < end and not any(a.allows(secret, found.group()) for a in self._allowed):
-                matches.append(Match(self.id, "secret", "high", start, end))
-        return matches
-
-
-class _Allowed:
-    def __init__(self, table: Mapping[str, Any], rule: str) -> None:
-        _known(table, _ALLOW_KEYS, f"the allowlist of {rule}")
-        self._regexes = [_compiled(text, rule) for text in table.get("regexes", ())]
-        self._words = [str(word).lower().encode() for word in table.get("stopwords", ())]
-        self._target = table.get("regexTarget", "secret")
-        if self._target not in ("secret", "match") or table.get("condition", "OR") != "OR":
-            raise ConfigError(f"{rule}: only regexTarget secret or match, and condition OR")
-
-    def allows(self, secret: bytes, match: bytes) -> bool:
-        text = match if self._target == "match" else secret
-        return any(word in secret.lower() for word in self._words) or any(
-            regex.search(text) is not None for regex in self._regexes
-        )
-
-
-def _compiled(text: object, rule: str) -> Any:
-    if not isinstance(text, str):
-        raise ConfigError(f"{rule}: no regex", "rules that only look at paths are not supported")
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.log_errors = False
-    try:
-        return re2.compile(text.encode(), options)
-    except re2.error as error:
-        said = error.args[0]
-        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-        raise ConfigError(f"{rule}: {text}", "write RE2's syntax") from None
-
-
-def _known(table: Mapping[str, Any], keys: frozenset[str], what: str) -> None:
-    if not isinstance(table, dict):
-        raise ConfigError(f"{what} is no table")
-    if unknown := sorted(set(table) - keys):
-        raise ConfigError(
-            f"{what} has the key {unknown[0]!r}, which is not supported", "leave it out"
-        )
-
-
-class _AtLine(ConfigError):
-    """line: from 1; 0 when it is not known."""
-
-    def __init__(self, line: int, cause: str, remedy: str = "") -> None:
-        super().__init__(cause, remedy)
-        self.line = line
-
-
-_RULE_HEAD: Final = re.compile(rb"(?m)^[ \t]*\[\[[ \t]*rules[ \t]*\]\]")
-_TOML_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
-
-
-def gitleaks(data: bytes) -> list[GitleaksRule]:
-    """The rules of one file. Raises ConfigError."""
-    try:
-        top = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        found = _TOML_LINE.search(str(error))
-        raise _AtLine(int(found[1]) if found else 0, f"no TOML: {error}") from None
-    _known(top, _TOP_KEYS, "the file")
-    tables = top.get("rules", [])
-    if not isinstance(tables, list) or not 0 < len(tables) <= MAX_RULES:
-        raise ConfigError("no [[rules]], or too many of them")
-    allow = [*top.get("allowlists", ()), *([top["allowlist"]] if "allowlist" in top else [])]
-    heads = [data.count(b"\n", 0, found.start()) + 1 for found in _RULE_HEAD.finditer(data)]
-    rules = []
-    for number, table in enumerate(tables):
-        try:
-            rules.append(GitleaksRule(table, allow))
-        except ConfigError as error:
-            line = heads[number] if len(heads) == len(tables) else 0
-            raise _AtLine(line, error.cause, error.remedy) from None
-        except (TypeError, ValueError, AttributeError):
-            line = heads[number] if len(heads) == len(tables) else 0
-            raise _AtLine(line, "the rule has a value of a wrong type") from None
-    return rules
-
-
 class YaraDetector:
     """The rules of all YARA files, over the whole of a text or file."""
 
@@ -203,12 +83,22 @@ class YaraDetector:
 
         compiler = yara_x.Compiler()
         compiler.enable_includes(False)
+        faults: list[Fault] = []
+        told = 0
         for name, data in sources:
             compiler.new_namespace(name)
             try:
                 compiler.add_source(data.decode())
-            except (yara_x.CompileError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{name}: {str(error)[:500]}") from None
+            except UnicodeDecodeError as error:
+                line = data.count(b"\n", 0, error.start) + 1
+                cause = "a byte that is no UTF-8"
+                faults.append(Fault(cause, "write it in UTF-8", line, file=name))
+            except yara_x.CompileError:
+                errors = compiler.errors()
+                faults += [_yara_fault(name, error) for error in errors[told:]]
+                told = len(errors)
+        if faults:
+            raise RulesError(faults)
         self._scanner = yara_x.Scanner(compiler.build())
         self._late = yara_x.TimeoutError  # none of the built-in's
 
@@ -233,21 +123,48 @@ class YaraDetector:
         return matches
 
 
+def _yara_fault(name: str, error: Mapping[str, Any]) -> Fault:
+    labels = [label["text"] for label in error.get("labels", ()) if label["text"]]
+    cause = ": ".join((str(error["title"]), *labels[:1]))
+    remedy = _YARA_REMEDY.get(str(error["type"]), "write what yara-x understands")
+    return Fault(cause[:500], remedy, int(error["line"] or 0), file=name)
+
+
 def load(paths: Sequence[str]) -> tuple[CustomDetector | None, YaraDetector | None]:
-    """What the files hold, by their endings. Raises ConfigError that names the file."""
-    rules: list[GitleaksRule] = []
+    """What the files hold, by their endings. Raises RulesError, which names all that is wrong."""
+    rules: list[tuple[str, GitleaksRule]] = []
     sources: list[tuple[str, bytes]] = []
+    faults: list[Fault] = []
     for name in paths:
-        data = read(Path(name))
+        try:
+            data = read(Path(name))
+        except ConfigError as error:
+            # The cause begins with the name, as a fault's own form does.
+            cause = error.cause.removeprefix(name).lstrip(": ")
+            faults.append(Fault(cause, error.remedy, file=name))
+            continue
         if name.endswith(".toml"):
-            try:
-                rules += gitleaks(data)
-            except ConfigError as error:
-                line = f":{error.line}" if isinstance(error, _AtLine) and error.line else ""
-                raise ConfigError(f"{name}{line}: {error.cause}", error.remedy) from None
+            own, wrong = gitleaks.load(data)
+            rules += ((name, rule) for rule in own)
+            faults += (replace(fault, file=name) for fault in wrong)
         else:
             sources.append((name, data))
-    ids = [rule.id for rule in rules]
-    if twice := next((rule for rule in ids if ids.count(rule) > 1), None):
-        raise ConfigError(f"the rule {twice!r} is there twice", "give it another id")
-    return CustomDetector(rules) if rules else None, YaraDetector(sources) if sources else None
+    faults += _twice(rules)
+    yara = None
+    try:
+        yara = YaraDetector(sources) if sources else None
+    except RulesError as error:
+        faults += error.faults
+    if faults:
+        raise RulesError(faults)
+    return CustomDetector([rule for _, rule in rules]) if rules else None, yara
+
+
+def _twice(rules: Sequence[tuple[str, GitleaksRule]]) -> Iterator[Fault]:
+    first: dict[str, str] = {}
+    for file, rule in rules:
+        place = f"{file}:{rule.line}"
+        if rule.id in first:
+            cause = f"the rule {rule.id!r} is there twice, first in {first[rule.id]}"
+            yield Fault(cause, "give it another id", rule.line, "id", file)
+        first.setdefault(rule.id, place)

@@ -107,7 +107,40 @@ def test_rules_of_ones_own_are_checked_and_tried(home: Path) -> None:
     ended = scan(home, "rules", "test", "own.toml", "--on", "text")
     assert (ended.returncode, ended.stdout) == (0, "text: first-word\n")
     rules.write_text("[[rules]]\nid = 'a'\nregex = '('\n")
-    assert "own.toml:1: a: missing ): (" in scan(home, "rules", "test", "own.toml").stderr
+    ended = scan(home, "rules", "test", "own.toml")
+    assert ended.returncode == 2
+    assert "own.toml:3: a: missing ): ( (at rules[0].regex)\nremedy: write RE2" in ended.stderr
+
+
+def test_all_that_is_wrong_with_rules_is_told_in_one_run(home: Path) -> None:
+    for name, text in (
+        ("one.toml", "[[rules]]\nid = 'a'\nregex = '('\npath = 'x'\n"),
+        ("two.yara", "rule a {\n condition: foo\n}\n"),
+    ):
+        (home / name).write_text(text)
+        (home / name).chmod(0o600)
+    said = scan(home, "rules", "test", "one.toml", "two.yara").stderr
+    assert said.count("error: ") == said.count("remedy: ") == 3
+    ended = scan(home, "rules", "test", "one.toml", "two.yara", "--json")
+    told = json.loads(ended.stdout)
+    assert (ended.returncode, told["error"]["code"]) == (2, "config")
+    places = [(Path(f["file"]).name, f["line"], f["key"]) for f in told["faults"]]
+    assert places == [
+        ("one.toml", 4, "rules[0].path"), ("one.toml", 3, "rules[0].regex"), ("two.yara", 2, ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["--json", ""])
+def test_a_secret_in_the_name_of_a_sample_is_not_printed(home: Path, form: str) -> None:
+    rules = home / "names.toml"
+    rules.write_text("[[rules]]\nid = 'first-word'\nregex = '^first'\n")
+    rules.chmod(0o600)
+    (home / f"sample-{TOKEN}.txt").write_text(TEXT)
+    for name, status in ((f"sample-{TOKEN}.txt", 0), (f"none-{TOKEN}.txt", 2)):
+        ended = scan(home, "rules", "test", "names.toml", "--on", name, *filter(None, [form]))
+        assert ended.returncode == status
+        assert "[redacted:github-pat:" in ended.stdout + ended.stderr
+        assert TOKEN not in ended.stdout + ended.stderr
 
 
 def test_a_place_is_told_in_characters_and_a_file_as_a_uri_reference() -> None:
