@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -22,7 +22,7 @@ from fumehood.errors import ConfigError, ExitStatus, FumehoodError, UsageError
 
 if TYPE_CHECKING:
     from fumehood.scan.gitleaks import RulesError
-    from fumehood.scan.single import Report
+    from fumehood.scan.single import Report, Seen
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 FOUND: Final = 1
@@ -81,7 +81,7 @@ def command(
         _show(reports)
     if any(report.released is None for _, _, report in reports):
         raise typer.Exit(ExitStatus.WITHHELD)
-    if any(report.findings for _, _, report in reports):
+    if any(report.findings or report.named for _, _, report in reports):
         raise typer.Exit(FOUND)
 
 
@@ -175,16 +175,19 @@ def _reports(
     # Fingerprints are keyed by installation; by hand they hold for this run only.
     prints = Fingerprints(secrets.token_bytes(48))
     given = _given(spec.secrets)
-    shown = [
-        _shown(name, look(os.fsencode(name), "", search, policy, prints, given=given))
-        for name in files
-    ]
-    return [
-        (said, data, look(data, "" if name == "-" else name, search, policy, prints,
-                          everything=everything, given=given))
-        for name, said in zip(files, shown, strict=True)
-        for data in (_read(name, said),)
-    ]  # fmt: skip
+
+    def looked(data: bytes, name: str) -> Report:
+        return look(data, name, search, policy, prints, everything=everything, given=given)
+
+    # Names first: what cannot be read is not called by a secret.
+    names = [looked(os.fsencode(name), "") for name in files]
+    reports = []
+    for name, named in zip(files, names, strict=True):
+        shown = _shown(name, named)
+        data = _read(name, shown)
+        report = looked(data, "" if name == "-" else name)
+        reports.append((shown, data, replace(report, named=named.findings)))
+    return reports
 
 
 def _shown(name: str, report: Report) -> str:
@@ -236,10 +239,10 @@ def _file(name: str, data: bytes, report: Report) -> dict[str, Any]:
     from fumehood.scan.single import Lines
 
     lines = Lines(data)
-    findings = []
+    findings = [{**asdict(seen), "in": "name"} for seen in report.named]
     for seen in report.findings:
         line, column = lines.place(seen.start)
-        findings.append({**asdict(seen), "line": line, "column": column})
+        findings.append({**asdict(seen), "in": "text", "line": line, "column": column})
     return {
         "file": name,
         "bytes": len(data),
@@ -254,27 +257,30 @@ def _show(reports: list[tuple[str, bytes, Report]]) -> None:
     rows = []
     for name, data, report in reports:
         lines = Lines(data)
+        rows += [_row(f"{name} (its name)", seen) for seen in report.named]
         for seen in report.findings:
             line, column = lines.place(seen.start)
-            how = f"{seen.decoded} " if seen.decoded else ""
-            count = f"x{seen.count}" if seen.count > 1 else ""
-            rows.append(
-                (
-                    f"{name}:{line}:{column}", seen.kind, seen.rule, seen.severity,
-                    seen.confidence, seen.action, f"{how}{count}".strip() or "-",
-                )
-            )  # fmt: skip
+            rows.append(_row(f"{name}:{line}:{column}", seen))
     if rows:
         table(("PLACE", "KIND", "RULE", "SEVERITY", "CONFIDENCE", "ACTION", "HOW"), rows)
     else:
         say("nothing found")
 
 
+def _row(place: str, seen: Seen) -> tuple[str, ...]:
+    how = f"{seen.decoded} " if seen.decoded else ""
+    count = f"x{seen.count}" if seen.count > 1 else ""
+    return (
+        place, seen.kind, seen.rule, seen.severity, seen.confidence, seen.action,
+        f"{how}{count}".strip() or "-",
+    )  # fmt: skip
+
+
 def _release(name: str, _data: bytes, report: Report) -> None:
     if report.released is None:
         raise _Withheld(f"{name}: nothing of it would leave", "`fumehood scan` shows why")
     sys.stdout.buffer.write(report.released)
-    note("scan", f"{len(report.findings)} findings")
+    note("scan", f"{len(report.findings) + len(report.named)} findings")
 
 
 class _Withheld(FumehoodError):

@@ -21,6 +21,8 @@ from fumehood.scan.visible import visible
 
 SECONDS: Final = 120.0
 """CPU time for one file."""
+_LEVELS: Final = {"low": "note", "medium": "warning", "high": "error"}
+"""Of SARIF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was seen, by place; what of it would leave, None when nothing would."""
+    """What was seen, by place; what of it would leave, None when nothing would. named: what was
+    seen in the file's name."""
 
     findings: tuple[Seen, ...]
     released: bytes | None
+    named: tuple[Seen, ...] = ()
 
 
 def look(
@@ -116,39 +120,20 @@ class Lines:
 
 def sarif(version: str, files: Sequence[tuple[str, bytes, Report]]) -> dict[str, object]:
     """SARIF 2.1.0 (OASIS), as code hosts take it: a file is a URI reference (3.4.3)."""
-    levels = {"low": "note", "medium": "warning", "high": "error"}
     results = []
     rules: dict[str, dict[str, object]] = {}
     for name, data, report in files:
         lines = Lines(data)
-        for seen in report.findings:
+        for seen in (*report.named, *report.findings):
             rules.setdefault(seen.rule, {"id": seen.rule, "properties": {"kind": seen.kind}})
+        results += [_result(seen, quote(name), None) for seen in report.named]
+        for seen in report.findings:
             line, column = lines.place(seen.start)
             region = {
                 "startLine": line, "startColumn": column, "byteOffset": seen.start,
                 "byteLength": seen.end - seen.start,
             }  # fmt: skip
-            results.append(
-                {
-                    "ruleId": seen.rule,
-                    "level": levels[seen.severity],
-                    "message": {"text": f"{seen.kind}: {seen.rule} ({seen.confidence} confidence)"},
-                    "locations": [
-                        {
-                            "physicalLocation": {
-                                "artifactLocation": {"uri": quote(name)},
-                                "region": region,
-                            }
-                        }
-                    ],
-                    "properties": {
-                        "kind": seen.kind,
-                        "confidence": seen.confidence,
-                        "action": seen.action,
-                        "decoded": seen.decoded,
-                    },
-                }
-            )
+            results.append(_result(seen, quote(name), region))
     driver = {"name": "fumehood", "version": version, "rules": list(rules.values())}
     return {
         "version": "2.1.0",
@@ -156,4 +141,24 @@ def sarif(version: str, files: Sequence[tuple[str, bytes, Report]]) -> dict[str,
         "runs": [
             {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
         ],
+    }
+
+
+def _result(seen: Seen, uri: str, region: dict[str, int] | None) -> dict[str, object]:
+    """region: where it stands; None for the name of the file."""
+    where = " in its name" if region is None else ""
+    place: dict[str, object] = {"artifactLocation": {"uri": uri}}
+    if region is not None:
+        place["region"] = region
+    return {
+        "ruleId": seen.rule,
+        "level": _LEVELS[seen.severity],
+        "message": {"text": f"{seen.kind}: {seen.rule} ({seen.confidence} confidence){where}"},
+        "locations": [{"physicalLocation": place}],
+        "properties": {
+            "kind": seen.kind,
+            "confidence": seen.confidence,
+            "action": seen.action,
+            "decoded": seen.decoded,
+        },
     }

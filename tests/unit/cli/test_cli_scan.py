@@ -76,6 +76,23 @@ def test_a_secret_in_the_name_of_a_file_is_not_printed(home: Path, form: str) ->
         assert TOKEN not in ended.stdout + ended.stderr
 
 
+def test_a_secret_in_the_name_of_a_file_is_found(home: Path) -> None:
+    name = f"backup-{TOKEN}.txt"
+    (home / name).write_text("nothing here\n")
+    ended = scan(home, name)
+    assert ended.returncode == 1
+    assert ".txt (its name)  secret" in ended.stdout
+    (file,) = json.loads(scan(home, name, "--json").stdout)["files"]
+    (found,) = file["findings"]
+    assert (found["rule"], found["in"], found["start"]) == ("github-pat", "name", len("backup-"))
+    assert "line" not in found
+    document = json.loads(scan(home, name, "--sarif").stdout)
+    assert faults(document) == []
+    (result,) = document["runs"][0]["results"]
+    assert result["message"]["text"].endswith("in its name")
+    assert "region" not in result["locations"][0]["physicalLocation"]
+
+
 def test_what_would_leave_is_printed(home: Path) -> None:
     ended = scan(home, "--release", "text")
     assert "the token is [redacted:github-pat:" in ended.stdout
