@@ -218,12 +218,18 @@ class Client:
         self, name: str, version: str | None = None, by: str | None = None
     ) -> dict[str, Any]:
         """Remove a tool, or one version that is not current, or what the principal `by` submitted
-        under one; returns the entry it had."""
+        under one; returns the entry it had, and under `quarantine_kept` the versions whose
+        quarantine outlives it."""
         return self._extension("tools/remove", "tool", _given(name=name, version=version, by=by))
 
     def all_tools(self) -> list[dict[str, Any]]:
         """For operators: every version of every tool, whatever its state."""
         return self._listed("fumehood/tools/all", "tools")
+
+    def removed_tools(self) -> list[dict[str, Any]]:
+        """For operators: the versions that were quarantined when they were removed, and are so
+        when they come again, until one is approved."""
+        return self._listed("fumehood/tools/removed", "tools")
 
     def diff_tool(
         self, name: str, old: str | None = None, new: str | None = None, by: str | None = None

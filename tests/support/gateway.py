@@ -36,7 +36,7 @@ from fumehood.gateway.bounds import Bounds
 from fumehood.gateway.mcp import Gateway
 from fumehood.model.live import Listener
 from fumehood.model.manifest import load_manifest
-from fumehood.model.request import Caller, RegisteredTool, Request
+from fumehood.model.request import Caller, RegisteredTool, Removed, Request
 from fumehood.model.result import Result
 
 Behaviour = Callable[[Request], Awaitable[Result]]
@@ -166,6 +166,7 @@ class FakeSupervisor:
         self.behaviours: dict[str, Behaviour] = {"echo": self._echo, "wait": self._wait}
         self.catalog = {name: registered(name) for name in ("wait", "echo")}
         self.attempts: list[tuple[str, str]] = []
+        self.removed: dict[str, RegisteredTool] = {}
         self.listings: dict[str, dict[str, str]] = {}
         self.files: Mapping[str, ToolFile] = {}
         self.receipts: dict[str, Mapping[str, Any]] = {}
@@ -233,6 +234,9 @@ class FakeSupervisor:
     async def all_tools(self, caller: Caller) -> list[RegisteredTool]:
         return list(self.catalog.values())
 
+    async def removed_tools(self, caller: Caller) -> list[RegisteredTool]:
+        return list(self.removed.values())
+
     async def diff_tool(
         self,
         caller: Caller,
@@ -242,6 +246,7 @@ class FakeSupervisor:
         by: str | None = None,
     ) -> Said:
         self.meant = by
+        kept = self.removed.get(name)
         changes = [
             {"kind": "told", "key": "description", "old": "a", "new": "b", "review": "changed"},
             {"kind": "files", "key": "main.py", "old": "", "new": "changed", "review": ""},
@@ -250,6 +255,7 @@ class FakeSupervisor:
             {
                 "name": name,
                 "old": old or "1.0.0",
+                "old_state": kept.state if kept is not None else "active",
                 "new": new or "2.0.0",
                 "changes": changes if new is None else [],
             }
@@ -265,9 +271,13 @@ class FakeSupervisor:
 
     async def remove_tool(
         self, caller: Caller, name: str, version: str | None = None, by: str | None = None
-    ) -> RegisteredTool:
+    ) -> Removed:
         self.meant = by
-        return self.catalog.pop(self._entry(name).manifest.name)
+        gone = self.catalog.pop(self._entry(name).manifest.name)
+        if gone.state != "quarantined":
+            return Removed(gone)
+        self.removed[name] = replace(gone, state="removed")
+        return Removed(gone, (gone.manifest.version,))
 
     async def show_tool(
         self, caller: Caller, name: str, version: str | None = None, by: str | None = None

@@ -20,6 +20,7 @@ from fumehood.model.request import Caller
 from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.callers import Callers
 from fumehood.supervisor.registration import Registration
+from fumehood.supervisor.showing import Showing
 from support.manifests import caller, document
 
 OPERATOR, MALLORY, ANN = caller(0, 0), caller(1000), caller(1001)
@@ -86,6 +87,8 @@ class House:
             catalog, admission, self.book.record, operator_only, self.book.attempts, lambda: None,
             lambda texts: [()] * len(texts),
         )  # fmt: skip
+
+        self.showing = Showing(catalog, admission, operator_only, self.book.attempts)
 
     @property
     def last(self) -> tuple[str, Mapping[str, Any]]:

@@ -11,21 +11,22 @@ from typing import Any
 
 import pytest
 
+from fumehood.errors import UnknownTool
 from support import ledger
 from support.hood import LIMITS, Hood, eventually, hood
 from support.stranger import GROUP, META, Stranger
 
-MALLORY, ANN, EVE, BOB = 64_361, 64_362, 64_363, 64_364
+MALLORY, ANN, EVE, BOB, DAN = 64_361, 64_362, 64_363, 64_364, 64_365
 CONFIG = {
     "socket_group": GROUP,
     "accounts": {"first": 1_955_000_000, "count": 400},
-    "callers": {"users": [MALLORY, ANN, BOB]},
+    "callers": {"users": [MALLORY, ANN, BOB, DAN]},
     "roles": {"ann": {"users": [ANN]}, "mallory": {"users": [MALLORY]}},
     "rules": [
         {
             "effect": "allow",
             "who": ["ann", "operators"],
-            "tools": ["word-counter", "private", "washed"],
+            "tools": ["word-counter", "private", "washed", "rinsed"],
         },
         {"effect": "allow", "who": ["mallory"], "tools": ["word-counter", "mine-*"]},
         {"effect": "ask", "who": ["mallory"], "tools": ["asked"]},
@@ -133,6 +134,7 @@ def test_acting_as_an_operator(daemon: Hood) -> None:
     for event, (method, params) in attempts.items():
         assert code(mallory.ask(f"fumehood/{method}", **params)) == "unauthorized", method
         assert events(daemon, event), event
+    assert code(mallory.ask("fumehood/tools/removed")) == "unauthorized"
 
 
 def test_registering_a_tool_that_nobody_agreed_to(daemon: Hood) -> None:
@@ -257,6 +259,45 @@ def test_washing_a_quarantine_off_by_registering_again(daemon: Hood) -> None:
     assert (refused.returncode, "--accept quarantined" in refused.stderr) == (3, True)
     done = daemon.cli("tool", "approve", "washed", "1.0.0", "--accept", "quarantined")
     assert done.returncode == 0, done.stderr
+
+
+def test_washing_a_quarantine_off_by_removing(daemon: Hood) -> None:
+    program = f"{PROGRAM}  # rinsed"
+
+    def register(version: str) -> dict[str, Any]:
+        return daemon.register(None, "rinsed", command=["python3", "/tool/main.py"],
+                               version=version, files={"main.py": program})  # fmt: skip
+
+    added = register("1.0.0")
+    tree = daemon.state / "store" / added["files"].removeprefix("sha384:")
+    (tree / "main.py").write_text("print('evil')")
+    with pytest.raises(UnknownTool):
+        daemon.call("rinsed")
+    why = "1.0.0 was quarantined and removed: its files changed: changed main.py"
+    gone = daemon.cli("tool", "remove", "rinsed", check=True)
+    assert "the quarantine of 1.0.0 is kept" in gone.stderr
+    assert events(daemon, "tool.removed")[-1]["quarantine_kept"] == ["1.0.0"]
+    dan = Stranger(daemon.socket, DAN)
+    hidden, free = (add(dan, name, program) for name in ("rinsed", "never-was"))
+    for answer in (hidden, free):
+        for key in ("digest", "added"):
+            answer["result"]["tool"].pop(key)
+    assert str(hidden).replace("rinsed", "never-was") == str(free), "as of a free name"
+    for version in ("1.0.0", "1.0.1"):
+        again = register(version)
+        assert (again["state"], again["notes"][-1]) == ("pending", why)
+        with pytest.raises(UnknownTool):
+            daemon.call("rinsed")
+    listed = json.loads(daemon.cli("tool", "list", "--all", "--json").stdout)
+    states = [one["state"] for one in listed if one["manifest"]["name"] == "rinsed"]
+    assert sorted(states) == ["pending", "pending", "pending", "removed"]
+    refused = daemon.cli("tool", "approve", "rinsed", "1.0.1")
+    assert (refused.returncode, why in refused.stderr) == (3, True)
+    done = daemon.cli("tool", "approve", "rinsed", "1.0.1", "--accept", "quarantined")
+    assert done.returncode == 0, done.stderr
+    assert "1.0.1 against 1.0.0, quarantined and removed: 0" in done.stderr
+    assert events(daemon, "tool.approved")[-1]["quarantine_ended"] == ["1.0.0"]
+    assert daemon.call("rinsed")["status"] == "ok"
 
 
 def test_changing_a_registered_tool(daemon: Hood) -> None:

@@ -123,7 +123,8 @@ def test_what_the_catalog_offers(client: Client, supervisor: FakeSupervisor) -> 
     assert supervisor.files["main.py"].data == b"\0"
     assert supervisor.files["main.py"].executable
     assert client.show_tool("new") == added
-    assert client.remove_tool("new") == added
+    assert client.remove_tool("new") == {**added, "quarantine_kept": []}
+    assert client.removed_tools() == []
     assert client.status() == {"running": 0}
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from fumehood.errors import CatalogError
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 LOCK_SECONDS: Final = 5.0
 
 _TOOLS = """
@@ -37,6 +37,15 @@ _SUBMISSIONS = (
     "DELETE FROM tools WHERE state = 'pending'",
 )
 """New in schema 4: what nobody agreed to yet stands apart, under who brought it."""
+_REMOVED = """
+CREATE TABLE removed (
+    name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL, files TEXT,
+    added TEXT NOT NULL, added_by TEXT NOT NULL, notes TEXT NOT NULL, declared BLOB NOT NULL,
+    signer TEXT NOT NULL, removed TEXT NOT NULL, PRIMARY KEY (name, digest)
+) STRICT
+"""
+"""New in schema 5: quarantines that outlive their versions. Their manifests are `declared`: what
+is called `manifest` needs its image (`fumehood image remove`)."""
 _TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 {_TOOLS};
@@ -77,13 +86,14 @@ def open_database(path: Path, wait: float) -> sqlite3.Connection:
 
 def _migrate(db: sqlite3.Connection) -> None:
     if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
-        _run(db, [*_TABLES.split(";"), _SIGNER, *_SUBMISSIONS])
+        _run(db, [*_TABLES.split(";"), _SIGNER, *_SUBMISSIONS, _REMOVED])
         db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
         return
     row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-    if row is not None and row[0] in ("1", "2", "3"):
-        before = {"1": (*_FROM_1, _SIGNER), "2": (_SIGNER,), "3": ()}
-        _run(db, [*before[row[0]], *_SUBMISSIONS])
+    if row is not None and row[0] in ("1", "2", "3", "4"):
+        steps = (_FROM_1, (_SIGNER,), _SUBMISSIONS, (_REMOVED,))
+        for step in steps[int(row[0]) - 1 :]:
+            _run(db, step)
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA_VERSION),))
         return
     if row is None or row[0] != str(SCHEMA_VERSION):

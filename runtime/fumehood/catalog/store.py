@@ -13,27 +13,29 @@ from __future__ import annotations
 import builtins
 import contextlib
 import json
-import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fumehood.catalog import trees
+from fumehood.catalog import former, trees
 from fumehood.catalog.database import LOCK_SECONDS, open_database, translated
+from fumehood.catalog.incoming import as_pending, better
 from fumehood.catalog.lint import lint_files, lint_schemas
-from fumehood.catalog.pins import stored_files, tool_digest
+from fumehood.catalog.listings import Listings
+from fumehood.catalog.pins import tool_digest
 from fumehood.catalog.profile_pins import ProfileDigest, ProfilePins
-from fumehood.catalog.rows import ACTIVE, NO_ACCOUNT, PENDING, QUARANTINED, SUPERSEDED, Rows
+from fumehood.catalog.quarantines import REMOVED, Quarantines, reason
+from fumehood.catalog.rows import ACTIVE, PENDING, QUARANTINED, SUPERSEDED, Rows
 from fumehood.catalog.service_accounts import ServiceAccounts
 from fumehood.catalog.shelves import Sealer, Shelves
+from fumehood.catalog.taints import Taint, Taints
 from fumehood.catalog.versions import Versions
 from fumehood.errors import CatalogError
 from fumehood.model.manifest import Manifest, canonical
-from fumehood.model.request import RegisteredTool
-from fumehood.model.tree import UNSEALED, ToolFile, check_files, tree_digest
+from fumehood.model.request import RegisteredTool, Removed
+from fumehood.model.tree import ToolFile, check_files, tree_digest
 
 __all__ = ["Catalog", "ToolFile"]
 
@@ -85,13 +87,19 @@ class Catalog:
         self._versions = known = Versions()
         self.version, self.agreed_version = known.version, known.agreed_version
         self.submitted, self.agreed = known.submitted, known.agreed
-        self.list, self.all, self.tainted = known.list, known.all, known.tainted
+        self.list, self.all = known.list, known.all
         with translated(directory):
             self._db = open_database(directory / "catalog.sqlite3", wait)
             try:
                 self._profiles = ProfilePins(self._db, profile)
                 self._accounts = ServiceAccounts(self._db, accounts, own_uid)
                 self._rows = Rows(self._db, self._accounts)
+                self._listings = Listings(self._db)
+                self._quarantines = Quarantines(self._db)
+                taints = Taints(known, self._quarantines)
+                self.tainted, self.refuse_tainted = taints.tainted, taints.refuse_tainted
+                self.ending, self.quarantined_elsewhere = taints.ending, taints.elsewhere
+                self.removed, self.removed_before = taints.removed, taints.removed_before
                 with self._transaction():
                     self._load()
             except BaseException:
@@ -107,18 +115,15 @@ class Catalog:
         return self._versions.tools.get(name)
 
     def sealed(self, tool: RegisteredTool) -> RegisteredTool:
-        """The same, with who can change its files."""
+        """The same, with who can change its files; of what was removed there are none."""
+        if tool.state == REMOVED:
+            return tool
         return replace(tool, sealed=self._shelves.sealed(tool.files))
 
     def listing(self, tool: RegisteredTool) -> trees.Listing | None:
         """The files of a version as they were pinned; None when that is not known."""
-        if tool.files is None:
-            return {}
         with self._lock, translated(self._directory):
-            row = self._db.execute(
-                "SELECT listing FROM trees WHERE digest = ?", (tool.files,)
-            ).fetchone()
-        return None if row is None else trees.decoded(row[0])
+            return self._listings.of(tool)
 
     # --- what comes in: its files first, then the version
 
@@ -210,14 +215,14 @@ class Catalog:
             self.check_place(manifest, by)
             mine = next(iter(self.submitted(manifest.name, manifest.version, by)), None)
             if mine is not None and (mine.manifest, mine.files) == (manifest, tree):
-                tool = replace(mine, signer=_better(mine.signer, signer))
+                tool = replace(mine, signer=better(mine.signer, signer))
             elif mine is not None and not replacing:
                 raise CatalogError(
                     f"other content of yours is pending as {manifest.name} {manifest.version}",
                     "raise its version, or have an operator remove what is pending",
                 )
             with self._transaction():
-                self._keep_listing(tool, files)
+                self._listings.keep(tool, files)
                 self._rows.put(tool)
             # Reading the name's other versions again would take a time that tells of them.
             self._versions.take_pending(tool)
@@ -251,12 +256,12 @@ class Catalog:
             tool = as_pending(manifest, files, by=by, notes=notes, signer=signer)
             if (taken := self.conflict(manifest, tree)) is not None:
                 raise taken
-            bad = self.tainted(manifest.name, tree)
+            bad = self.tainted(manifest, tree)
             if known is not None and known.state == QUARANTINED:
-                bad = known
+                bad = Taint(known.manifest.version, reason(known), removed=False)
             if bad is not None:
                 raise CatalogError(
-                    f"{manifest.name} {bad.manifest.version} is quarantined",
+                    f"{manifest.name} {bad.said}",
                     "register the version again: it is then for `fumehood tool approve`",
                 )
             self._agree(replace(tool, state=SUPERSEDED), files)
@@ -307,6 +312,8 @@ class Catalog:
                 if not tainted:
                     self.refuse_tainted(tool)
                 with self._transaction():
+                    if tool.state == QUARANTINED:
+                        self._quarantines.end(tool)
                     self._make_current(tool)
                 return self._remembered(tool)
             if (taken := self.conflict(tool.manifest, tool.files)) is not None:
@@ -322,26 +329,18 @@ class Catalog:
             self._agree(replace(tool, state=SUPERSEDED), None)
             return self._remembered(tool)
 
-    def refuse_tainted(self, tool: RegisteredTool) -> None:
-        """Raises CatalogError: a version is quarantined, or nobody agreed to it yet and what it
-        could pass off is; to be accepted by name."""
-        name, version = tool.manifest.name, tool.manifest.version
-        bad = tool if tool.state == QUARANTINED else None
-        if tool.state == PENDING:  # going back to what was agreed to before is what helps then
-            bad = self.tainted(name, tool.files)
-        if bad is None:
-            return
-        why = "; ".join(bad.notes) or "its notes do not say why"
-        raise CatalogError(
-            f"{name} {bad.manifest.version} is quarantined: {why}",
-            f"review it (`fumehood tool show {name} --version {version}`, "
-            f"`fumehood incident list`), then approve"
-            f" {'it' if bad is tool else version} with --accept quarantined",
-        )
-
     def one_of(self, name: str, version: str, by: str | None = None) -> RegisteredTool:
         """The version that is meant; raises CatalogError when there is none, or more than one."""
         tool = self.version(name, version, by)
+        if (
+            tool is None
+            and by is None
+            and any(one.version == version for one in self._quarantines.of(name))
+        ):
+            raise CatalogError(
+                f"{name} {version} was quarantined and removed",
+                "register it again: it is then for `fumehood tool approve`",
+            )
         if tool is None:
             raise CatalogError(
                 f"there is no {name[:64]} {version[:64]}"
@@ -355,39 +354,35 @@ class Catalog:
             )
         return tool
 
-    def remove(
-        self, name: str, version: str | None = None, by: str | None = None
-    ) -> RegisteredTool:
+    def remove(self, name: str, version: str | None = None, by: str | None = None) -> Removed:
         """Forget a tool and its versions, or one version that is not current, or what was
-        submitted. Its account stays its own, for when it comes back.
+        submitted. Its account stays its own, for when it comes back, and what is quarantined of it
+        stays so.
 
-        Raises CatalogError when there is no such tool.
+        Raises CatalogError when there is no such tool, or no room to remember a quarantine.
         """
         with self._lock, translated(self._directory):
-            if version is not None:
-                tool = self.one_of(name, version, by)
-                if tool is self.get(name):
+            if version is None:
+                if by is not None:
+                    raise CatalogError("it is not said which version", "give --version, too")
+                versions = [tool for tool in self.all() if tool.manifest.name == name]
+                if not versions:
                     raise CatalogError(
-                        f"{name[:64]} {version[:64]} is the version that is called",
-                        "approve another one first, or remove the tool without --version",
+                        f"there is no tool {name[:64]!r}", "see `fumehood tool list`"
                     )
-                with self._transaction():
-                    if tool.state == PENDING:
-                        self._rows.withdraw(tool)
-                    else:
-                        self._rows.forget(name, version)
-                self._read_again(name)
-                return tool
-            versions = [tool for tool in self.all() if tool.manifest.name == name]
-            if by is not None:
-                raise CatalogError("it is not said which version", "give --version, too")
-            if not versions:
-                raise CatalogError(f"there is no tool {name[:64]!r}", "see `fumehood tool list`")
-            tool = self.get(name) or versions[0]
+                return self._forget(self.get(name) or versions[0], None, versions)
+            tool = self.one_of(name, version, by)
+            if tool is self.get(name):
+                raise CatalogError(
+                    f"{name[:64]} {version[:64]} is the version that is called",
+                    "approve another one first, or remove the tool without --version",
+                )
+            if tool.state != PENDING:
+                return self._forget(tool, version, [tool])
             with self._transaction():
-                self._rows.forget(name)
+                self._rows.withdraw(tool)
             self._read_again(name)
-            return tool
+            return Removed(tool)
 
     def verify(self) -> tuple[RegisteredTool, ...]:
         """Compare every stored tree and the profiles with their pins; to be called at start, before
@@ -397,7 +392,8 @@ class Catalog:
         refers to, and what a power cut left half made, are deleted.
         """
         with self._lock, translated(self._directory):
-            bad = self._seal_old()
+            old = former.unsound(self._directory, self.all(), self._shelves)
+            bad = [self._quarantine(tool, tree) for tool, tree in old]
             bad += [
                 self._quarantine(tool)
                 for tool in self.all()  # of what is pending `approve` looks at the files
@@ -411,29 +407,6 @@ class Catalog:
             ]
             self.collect(())
             return tuple(bad)
-
-    def _seal_old(self) -> builtins.list[RegisteredTool]:
-        """Have what is sound in a store of former times, which this process could write, stored
-        where it cannot; what is not sound is quarantined."""
-        old = self._directory / UNSEALED
-        bad: builtins.list[RegisteredTool] = []
-        if old.is_symlink() or not old.is_dir():
-            return bad
-        for tool in self.all():
-            if tool.files is None or tool.state == QUARANTINED:
-                continue
-            tree = old / tool.files.removeprefix("sha384:")
-            try:
-                files = stored_files(tree)
-            except (OSError, CatalogError):
-                files = {}
-            if tree_digest(files) == tool.files:
-                # Or the start fails, with all still there.
-                self._shelves.keep(tool.files, files, afresh=False)
-            elif tool.state != PENDING and not self._shelves.is_sound(tool.files):
-                bad.append(self._quarantine(tool, tree))
-        shutil.rmtree(old, ignore_errors=True)
-        return bad
 
     def looks_sound(self, tool: RegisteredTool) -> bool:
         """Whether the files of a version were not touched since they were read last; cheap enough
@@ -479,9 +452,8 @@ class Catalog:
         with self._lock, translated(self._directory):
             kept = {tool.files for tool in self.all()} | set(in_use)
             gone = self._shelves.leaving(there, kept)
-            for (digest,) in self._db.execute("SELECT digest FROM trees").fetchall():
-                if digest not in kept:
-                    self._db.execute("DELETE FROM trees WHERE digest = ?", (digest,))
+            remembered = {one.files for one in self._quarantines.all()}
+            self._listings.drop_except(kept | remembered)
         with translated(self._directory):
             self._shelves.drop(gone)
         return len(gone)
@@ -503,15 +475,22 @@ class Catalog:
             raise CatalogError(f"the catalog is full: {MAX_TOOLS} tools", "remove some")
         with self._transaction():
             if files is not None:
-                self._keep_listing(tool, files)
+                self._listings.keep(tool, files)
+            self._quarantines.end(tool)  # of what is remembered, `tainted` was accepted
             self._rows.agree(name, version, tool.digest)
             self._rows.put(tool)
             self._make_current(tool)
 
-    def _keep_listing(self, tool: RegisteredTool, files: Mapping[str, ToolFile]) -> None:
-        if tool.files is not None:
-            listing = trees.encoded(trees.listing(files))
-            self._db.execute("INSERT OR REPLACE INTO trees VALUES (?, ?)", (tool.files, listing))
+    def _forget(
+        self, tool: RegisteredTool, version: str | None, gone: Sequence[RegisteredTool]
+    ) -> Removed:
+        name = tool.manifest.name
+        bad = [one for one in gone if one.state == QUARANTINED]
+        with self._transaction():
+            self._quarantines.keep(name, version, bad)
+            self._rows.forget(name, version)
+        self._read_again(name)
+        return Removed(tool, tuple(one.manifest.version for one in bad))
 
     def _make_current(self, tool: RegisteredTool) -> None:
         name = tool.manifest.name
@@ -542,7 +521,7 @@ class Catalog:
 
     def _signed(self, tool: RegisteredTool, signer: str) -> RegisteredTool:
         """A version whose signature came later, or is another one's."""
-        if _better(tool.signer, signer) == tool.signer:
+        if better(tool.signer, signer) == tool.signer:
             return tool
         with self._transaction():
             self._rows.set(tool, signer=signer)
@@ -566,7 +545,8 @@ class Catalog:
         return bad
 
     def _load(self, only: str | None = None) -> None:
-        self.problems = tuple(self._versions.take(self._rows.read(only), only))
+        unreadable = self._quarantines.read(only)
+        self.problems = (*self._versions.take(self._rows.read(only), only), *unreadable)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -577,28 +557,3 @@ class Catalog:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-
-
-def as_pending(
-    manifest: Manifest,
-    files: Mapping[str, ToolFile],
-    *,
-    by: str,
-    notes: Sequence[str],
-    signer: str,
-) -> RegisteredTool:
-    """A version as it is before anybody agreed to it; says nothing of what else there is."""
-    tree = tree_digest(files) if files else None
-    digest = tool_digest(canonical(manifest), tree)
-    return RegisteredTool(
-        manifest, digest, tree, NO_ACCOUNT, PENDING, _now(), tuple(notes), by, signer
-    )
-
-
-def _better(known: str, signer: str) -> str:
-    """Of two signers the one that counts: a key that nobody knows takes no publisher's place."""
-    return known if not signer or (known and signer.startswith(":")) else signer
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Mapping
 
+from fumehood.catalog.quarantines import same_program
 from fumehood.catalog.rows import PENDING, QUARANTINED, SUPERSEDED
+from fumehood.model.manifest import Manifest
 from fumehood.model.request import RegisteredTool
 
 
@@ -92,16 +94,20 @@ class Versions:
         before = self.others.get(name, {}).values()
         return self.tools.get(name) or max(before, key=lambda one: one.added, default=None)
 
-    def tainted(self, name: str, tree: str | None) -> RegisteredTool | None:
-        """What is quarantined of a tool, where a new version with this tree could pass it off: what
-        was agreed to last, or a version of the same files. A raised number is no review."""
-        last = self.agreed(name)
-        before = (last, *self.others.get(name, {}).values())
-        for one in before:
-            same = one is last or (tree is not None and one is not None and one.files == tree)
-            if one is not None and same and one.state == QUARANTINED:
+    def tainted(self, manifest: Manifest, tree: str | None) -> RegisteredTool | None:
+        """What is quarantined of a tool, where this new version could pass it off: what was agreed
+        to last, or a version of the same program. A raised number is no review."""
+        last = self.agreed(manifest.name)
+        for one in (last, *self.others.get(manifest.name, {}).values()):
+            if one is None or one.state != QUARANTINED:
+                continue
+            if one is last or same_program(one, manifest, tree):
                 return one
         return None
+
+    def quarantined(self) -> builtins.list[RegisteredTool]:
+        others = (tool for versions in self.others.values() for tool in versions.values())
+        return [t for t in (*self.tools.values(), *others) if t.state == QUARANTINED]
 
     def list(self) -> builtins.list[RegisteredTool]:
         """The current versions by name, quarantined ones too."""

@@ -132,14 +132,19 @@ def _told(
 @app.command("list")
 def list_(
     every: Annotated[
-        bool, typer.Option("--all", help="For operators: every version, whatever its state.")
+        bool,
+        typer.Option(
+            "--all",
+            help="For operators: every version, whatever its state, also those that were"
+            " quarantined when they were removed.",
+        ),
     ] = False,
     as_json: JsonOption = False,
     socket: SocketOption = None,
 ) -> None:
     """List the tools that you may call."""
     with Client.connect(chosen(socket).socket) as client:
-        tools = client.all_tools() if every else client.tools()
+        tools = [*client.all_tools(), *client.removed_tools()] if every else client.tools()
     if every and not as_json:
         columns = ("NAME", "VERSION", "STATE", "ADDED", "BY", "SIGNER")
         table(columns, list(map(_version_row, tools)))
@@ -255,7 +260,8 @@ def diff(
     if as_json:
         out_json(found)
         return
-    out(f"{found['name']} {found['old']} to {found['new']}\n")
+    removed = " (removed)" if found["old_state"] == "removed" else ""
+    out(f"{found['name']} {found['old']}{removed} to {found['new']}\n")
     for change in found["changes"]:
         mark = "! " if change["review"] else "  "
         if change["kind"] == "files":
@@ -302,12 +308,17 @@ def _show_changes(client: Client, name: str, version: str, by: str | None) -> st
         found = client.diff_tool(name, None, version, by)
     except UnknownTool:
         found = None
-    if found is None or found["old"] == found["new"]:
+    removed = found is not None and found["old_state"] == "removed"
+    if found is None or (found["old"] == found["new"] and not removed):
         note("changes", "nothing to compare with: no other version is current")
+        found = None
+    if found is None or removed:
         for key, value in _rows(entry):
             note(key, value)
+    if found is None:
         return digest
-    note("changes", f"{found['new']} against {found['old']}: {len(found['changes'])}")
+    what = ", quarantined and removed" if removed else ""
+    note("changes", f"{found['new']} against {found['old']}{what}: {len(found['changes'])}")
     for change in found["changes"]:
         note("change", " ".join(str(value) for value in change.values() if value))
     return digest
@@ -323,7 +334,8 @@ def remove(
 ) -> None:
     """Remove a tool from the catalog, or one version of it that is not called.
 
-    Its service account is never given to another tool.
+    Its service account is never given to another tool, and what is quarantined of it stays so: it
+    is remembered until it is registered again and approved.
     """
     if by is not None and version is None:
         raise UsageError("--by says whose of one version is meant", "give --version, too")
@@ -334,6 +346,11 @@ def remove(
         return
     manifest = entry["manifest"]
     out(f"removed {manifest['name']} {manifest['version']}\n")
+    if kept := entry["quarantine_kept"]:
+        say(
+            f"  the quarantine of {', '.join(kept)} is kept: the same registered again is pending,"
+            " and is approved with `--accept quarantined` only"
+        )
 
 
 @app.command("schema")

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from fumehood.catalog.store import ToolFile
 from fumehood.errors import FumehoodError
 from fumehood.model.live import Listener
-from fumehood.model.request import Caller, RegisteredTool, Request
+from fumehood.model.request import Caller, RegisteredTool, Removed, Request
 from fumehood.model.result import Result
 
 
@@ -114,7 +114,7 @@ class Supervisor(Protocol):
 
     async def remove_tool(
         self, caller: Caller, name: str, version: str | None = None, by: str | None = None
-    ) -> RegisteredTool: ...
+    ) -> Removed: ...
 
     async def attempted(self, caller: Caller, event: str, error: FumehoodError) -> None:
         """Put on record what the gateway itself refuses; floods are counted."""
@@ -122,6 +122,10 @@ class Supervisor(Protocol):
 
     async def all_tools(self, caller: Caller) -> Sequence[RegisteredTool]:
         """Every version of every tool. Raises Unauthorized."""
+        ...
+
+    async def removed_tools(self, caller: Caller) -> Sequence[RegisteredTool]:
+        """The removed versions whose quarantine is kept. Raises Unauthorized."""
         ...
 
     async def diff_tool(

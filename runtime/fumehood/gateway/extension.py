@@ -95,11 +95,18 @@ def _catalog(supervisor: Supervisor) -> Mapping[str, Route]:
         return _tool(await supervisor.show_tool(arrival.caller, *_version(arrival)))
 
     async def remove(arrival: Arrival) -> dict[str, Any]:
-        return _tool(await supervisor.remove_tool(arrival.caller, *_version(arrival)))
+        gone = await supervisor.remove_tool(arrival.caller, *_version(arrival))
+        kept = {"quarantine_kept": list(gone.quarantine_kept)}
+        return {"tool": {**registered(gone.tool), **kept}, "resultType": "complete"}
 
     async def every(arrival: Arrival) -> dict[str, Any]:
         _params(arrival)
         tools = await supervisor.all_tools(arrival.caller)
+        return {"tools": [registered(tool) for tool in tools], "resultType": "complete"}
+
+    async def removed(arrival: Arrival) -> dict[str, Any]:
+        _params(arrival)
+        tools = await supervisor.removed_tools(arrival.caller)
         return {"tools": [registered(tool) for tool in tools], "resultType": "complete"}
 
     async def diff(arrival: Arrival) -> dict[str, Any]:
@@ -120,6 +127,7 @@ def _catalog(supervisor: Supervisor) -> Mapping[str, Route]:
         "fumehood/tools/show": show,
         "fumehood/tools/remove": remove,
         "fumehood/tools/all": every,
+        "fumehood/tools/removed": removed,
         "fumehood/tools/diff": diff,
     }
 

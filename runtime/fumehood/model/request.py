@@ -54,8 +54,8 @@ class RegisteredTool:
     notes: what an operator should know of it, in words. added_by: the principal who did.
     signer: `<publisher>:<key id>` of who signed it, empty for nobody; `:<key id>` where a key is
         named that no publisher is known to have.
-    state: `active`, `pending` until an operator approves it, `superseded` by another version, or
-        `quarantined`.
+    state: `active`, `pending` until an operator approves it, `superseded` by another version,
+        `quarantined`, or `removed` while it was.
     account: host UID (= GID) of the tool's service account.
     sealed: who can change its files, where that was asked: nobody, they can only be replaced by
         root (`fs-verity`); root (`copy`); the account of the supervisor (`none`, rootless); or they
@@ -72,6 +72,14 @@ class RegisteredTool:
     added_by: str = ""
     signer: str = ""
     sealed: Sealed = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed. quarantine_kept: the versions that stay quarantined all the same."""
+
+    tool: RegisteredTool
+    quarantine_kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,64 +10,33 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from fumehood.admission.admit import Admission
 from fumehood.audit.record import Field
 from fumehood.catalog import poisoning
-from fumehood.catalog.changes import Change, compare, reasons
+from fumehood.catalog.changes import compare, reasons
+from fumehood.catalog.incoming import as_pending
 from fumehood.catalog.pins import signed_digests
-from fumehood.catalog.store import Catalog, ToolFile, as_pending
+from fumehood.catalog.store import Catalog, ToolFile
 from fumehood.crypto.trust import UNBELIEVED, Subject, UnknownKey
-from fumehood.errors import CatalogError, FumehoodError, KeyringError, UnknownTool, UsageError
+from fumehood.errors import CatalogError, FumehoodError, KeyringError, UsageError
 from fumehood.model.manifest import Manifest
 from fumehood.model.principal import Principal
-from fumehood.model.request import Caller, RegisteredTool
+from fumehood.model.request import Caller, RegisteredTool, Removed
 from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.fields import of_caller, of_tool
 from fumehood.supervisor.seals import Seals
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 CHANGES: Final = "changes"
 """Accepts by name what would need approval again."""
 QUARANTINED: Final = "quarantined"
 """Accepts by name, to `approve` only, that a version was quarantined."""
-
-
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """What one version changes against another."""
-
-    old: RegisteredTool
-    new: RegisteredTool
-    changes: Sequence[Change]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.new.manifest.name,
-            "old": self.old.manifest.version,
-            "new": self.new.manifest.version,
-            "changes": [change.to_json() for change in self.changes],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The files of a version as they were pinned: by path, `x` or `-` and the SHA-384, hex."""
-
-    tool: RegisteredTool
-    listing: Mapping[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.tool.manifest.name,
-            "version": self.tool.manifest.version,
-            "digest": self.tool.digest,
-            "files": dict(self.listing),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +75,7 @@ class Registration:
     find: poisoning.Finder
     seals: Seals = field(default_factory=Seals)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _working: set[asyncio.Task[RegisteredTool]] = field(default_factory=set)
+    _working: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def add(
         self,
@@ -242,7 +211,7 @@ class Registration:
             findings = await asyncio.to_thread(self._examined, manifest)
         found = [str(finding) for finding in findings]
         unbelieved = _unbelieved(one.signer)
-        found += unbelieved
+        found += [*unbelieved, *self._elsewhere(manifest, tree)]
         if principal.operates:
             await self._refuse_unaccepted(manifest, findings, one.accept, one.fields)
             review = () if CHANGES in one.accept else self._review(manifest, one.signer)
@@ -262,14 +231,14 @@ class Registration:
             return ("is registered with this content already",)
         return ()
 
-    async def _whole(self, work: Coroutine[Any, Any, RegisteredTool]) -> RegisteredTool:
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
         """To its end, also when who asked is gone: what was done is on record."""
         task = asyncio.get_running_loop().create_task(work)
         self._working.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
-    async def _in_turn(self, work: Coroutine[Any, Any, RegisteredTool]) -> RegisteredTool:
+    async def _in_turn(self, work: Coroutine[Any, Any, T]) -> T:
         """One after the other: what was looked at is what the catalog then changes."""
         async with self._turn:
             try:
@@ -277,7 +246,7 @@ class Registration:
             finally:  # also when it could not be recorded
                 self.changed()
 
-    def _ended(self, task: asyncio.Task[RegisteredTool]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._working.discard(task)
         if not task.cancelled():
             task.exception()  # whoever asked may be gone
@@ -340,10 +309,14 @@ class Registration:
                 findings = await asyncio.to_thread(self._examined, known.manifest)
                 await self._refuse_unaccepted(known.manifest, findings, accept, fields)
             await asyncio.to_thread(self.admission.check_image, known.manifest)
+            ending = self.catalog.ending(known)
             tool = await asyncio.to_thread(
                 self.catalog.approve, name, version, by, tainted=QUARANTINED in accept
             )
-            await self.record("tool.approved", {**fields, **_tool(tool), "added_by": tool.added_by})
+            more: dict[str, Field] = {"added_by": tool.added_by}
+            if ending:  # of versions that were removed: nothing else tells of them any more
+                more["quarantine_ended"] = ending
+            await self.record("tool.approved", {**fields, **_tool(tool), **more})
             log.info("tool approved", tool=name, version=version)
             return tool
 
@@ -351,91 +324,23 @@ class Registration:
 
     async def remove(
         self, caller: Caller, name: str, version: str | None = None, by: str | None = None
-    ) -> RegisteredTool:
-        """Forget a tool, or one version that is not current, or what `by` submitted under one;
-        raises Unauthorized, CatalogError."""
+    ) -> Removed:
+        """Forget a tool, or one version that is not current, or what `by` submitted under one, but
+        for what is quarantined of it; raises Unauthorized, CatalogError."""
         await self.operator_only(caller, "tool.remove_refused")
         fields: dict[str, Field] = {"caller": of_caller(caller), "all": version is None}
 
-        async def remove() -> RegisteredTool:
-            tool = await asyncio.to_thread(self.catalog.remove, name, version, by)
+        async def remove() -> Removed:
+            gone = await asyncio.to_thread(self.catalog.remove, name, version, by)
+            tool = gone.tool
             more: dict[str, Field] = {"state": tool.state, "added_by": tool.added_by}
+            if gone.quarantine_kept:
+                more["quarantine_kept"] = gone.quarantine_kept
             await self.record("tool.removed", {**fields, **_tool(tool), **more})
             log.info("tool removed", tool=name, version=version or "all")
-            return tool
+            return gone
 
         return await self._whole(self._in_turn(remove()))
-
-    async def known(
-        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
-    ) -> RegisteredTool:
-        """A tool that `caller` may know of; raises UnknownTool, also for one of others.
-
-        by: for operators, whose submission under the version. Raises CatalogError when several
-        submitted it, and none is named.
-        """
-        authorizer, catalog = self.admission.authorizer, self.catalog
-        operator = authorizer.is_operator(caller)
-        tool = catalog.version(name, version, by) if version else catalog.get(name)
-        if tool is None and version is None and operator:
-            tool = next((one for one in catalog.all() if one.manifest.name == name), None)
-        if tool is not None and operator:
-            return catalog.one_of(name, version, by) if version else tool
-        if tool is not None and authorizer.may_call(caller, tool):
-            return tool
-        error = UnknownTool(f"no tool {name[:64]!r}", "`fumehood tool list` shows the tools")
-        fields: dict[str, Field] = {"tool": name[:128], "exists": tool is not None}
-        await self.attempts.refused(caller, "tool.show_refused", error, fields)
-        raise error
-
-    async def all(self, caller: Caller) -> Sequence[RegisteredTool]:
-        """Every version of every tool, for operators; raises Unauthorized."""
-        await self.operator_only(caller, "tool.list_refused")
-        return self.catalog.all()
-
-    async def diff(
-        self,
-        caller: Caller,
-        name: str,
-        old: str | None = None,
-        new: str | None = None,
-        by: str | None = None,
-    ) -> Diff:
-        """What `new` (the newest that is not current) changes against `old` (the current one).
-
-        by: who submitted `new`, where several did.
-
-        Raises:
-            Unauthorized: only operators may look. UnknownTool: there is no such version.
-        """
-        await self.operator_only(caller, "tool.diff_refused")
-        versions = [tool for tool in self.catalog.all() if tool.manifest.name == name]
-        current = self.catalog.get(name)
-        others = [tool for tool in versions if tool != current and by in (None, tool.added_by)]
-        one = self.catalog.version(name, old) if old else current
-        two = self.catalog.version(name, new, by) if new else (others[-1] if others else None)
-        if one is None or two is None:
-            raise UnknownTool(
-                f"there are no two versions of {name[:64]!r} to compare",
-                "`fumehood tool list --all` shows the versions there are",
-            )
-        if new and two.state == "pending":
-            two = self.catalog.one_of(name, new, by)
-        listings = self.catalog.listing(one), self.catalog.listing(two)
-        return Diff(one, two, compare(one.manifest, two.manifest, *listings))
-
-    async def files(
-        self, caller: Caller, name: str, version: str | None = None, by: str | None = None
-    ) -> Files:
-        """What a version's files are; raises Unauthorized, UnknownTool, CatalogError."""
-        await self.operator_only(caller, "tool.files_refused")
-        tool = await self.known(caller, name, version, by)
-        listing = self.catalog.listing(tool)
-        if listing is None:  # stored by a version that kept no listing
-            raise CatalogError(
-                f"the files of {name[:64]!r} are not on record", "register the tool again"
-            )
-        return Files(tool, listing)
 
     async def _signer(
         self,
@@ -503,8 +408,13 @@ class Registration:
         known = self.catalog.agreed_version(manifest.name, manifest.version)
         if known is not None and known.state == "quarantined":
             return ("registered again, which is no review",)
-        bad = self.catalog.tainted(manifest.name, tree)
-        return () if bad is None else (f"{bad.manifest.version} is quarantined",)
+        bad = self.catalog.tainted(manifest, tree)
+        return () if bad is None else (bad.said,)
+
+    def _elsewhere(self, manifest: Manifest, tree: str | None) -> tuple[str, ...]:
+        """A quarantine is of a name, and tools may share their files: said, and no more."""
+        bad = self.catalog.quarantined_elsewhere(manifest.name, tree)
+        return () if bad is None else (f"has the files of {bad}, which is quarantined",)
 
     def _review(self, manifest: Manifest, signer: str) -> tuple[str, ...]:
         """Why this version needs approval although another one of the tool was agreed to."""

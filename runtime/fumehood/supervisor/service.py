@@ -57,6 +57,7 @@ from fumehood.supervisor.reloading import Reloading
 from fumehood.supervisor.reporting import Reporting
 from fumehood.supervisor.response import BY_A_RULE, Response
 from fumehood.supervisor.rooms import Rooms
+from fumehood.supervisor.showing import Showing
 from fumehood.supervisor.telling import telling
 from fumehood.supervisor.tidying import Tidying
 from fumehood.supervisor.tracemeta import told_the_trace
@@ -120,9 +121,11 @@ class Supervisor:
         )  # fmt: skip
         self.remove_tool = self._registration.remove
         self.approve_tool = self._registration.approve
-        self.all_tools = self._registration.all
-        self.diff_tool = self._registration.diff
-        self.tool_files = self._registration.files
+        self._showing = Showing(rooms.catalog, rooms.admission, operator_only, self._attempts)
+        self.all_tools = self._showing.all
+        self.removed_tools = self._showing.removed
+        self.diff_tool = self._showing.diff
+        self.tool_files = self._showing.files
         self.reloading = Reloading(
             rooms.config, rooms.admission, self._record, operator_only,
             approvals=self._approvals, applied=rooms.pool.drop_all,
@@ -534,7 +537,7 @@ class Supervisor:
     async def show_tool(
         self, caller: Caller, name: str, version: str | None = None, by: str | None = None
     ) -> RegisteredTool:
-        tool = await self._registration.known(caller, name, version, by)
+        tool = await self._showing.known(caller, name, version, by)
         unfit = self._rooms.pool.unfit(tool.digest)
         notes: tuple[str, ...] = (f"not started ahead of calls: {unfit}",) if unfit else ()
         if self._rooms.admission.authorizer.is_operator(

@@ -13,6 +13,7 @@ import pytest
 
 from fumehood.catalog import store
 from fumehood.catalog.pins import tool_digest
+from fumehood.catalog.rows import NO_ACCOUNT
 from fumehood.catalog.store import ToolFile
 from fumehood.errors import CatalogError
 from fumehood.model.manifest import canonical
@@ -46,7 +47,7 @@ def test_a_pending_version_stands_beside_the_current_one_until_approved(
         manifest(version="2.0.0"), FILES, by="uid:7", notes=["description changed"]
     )
     assert (two.state, two.account, two.added_by, two.notes) == (
-        "pending", store.NO_ACCOUNT, "uid:7", ("description changed",),
+        "pending", NO_ACCOUNT, "uid:7", ("description changed",),
     )  # fmt: skip
     assert catalog.get("word-count") == one
     catalog.close()
@@ -184,7 +185,7 @@ def test_a_submission_that_is_in_the_way_of_what_was_agreed_to_is_never_approved
     known = catalog.get("word-count")
     assert known is not None
     assert (known.state, known.notes) == ("quarantined", ("for a test",)), "nothing is washed off"
-    assert catalog.remove("word-count", "1.0.0", "uid:7").added_by == "uid:7"
+    assert catalog.remove("word-count", "1.0.0", "uid:7").tool.added_by == "uid:7"
     assert catalog.submitted("word-count", "1.0.0", "uid:7") == []
     with pytest.raises(CatalogError, match="which version"):
         catalog.remove("word-count", None, "uid:8")
@@ -335,6 +336,7 @@ def test_what_was_pending_in_the_third_schema_stands_apart_from_then_on(
         db.execute("INSERT INTO tools SELECT * FROM submissions")
         db.execute("INSERT INTO versions SELECT name, version, digest FROM submissions")
         db.execute("DROP TABLE submissions")
+        db.execute("DROP TABLE removed")
         db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
     db.close()
     taken = catalog_in(tmp_path, RANGE, own_uid=0)

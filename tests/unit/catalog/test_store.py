@@ -279,7 +279,7 @@ def test_a_catalog_of_another_schema_is_left_alone(catalog: Filled, tmp_path: Pa
     with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
         db.execute("UPDATE meta SET value = '9'")
     db.close()
-    with pytest.raises(CatalogError, match="another schema than 4"):
+    with pytest.raises(CatalogError, match="another schema than 5"):
         catalog_in(tmp_path, RANGE, own_uid=0)
 
 

@@ -64,3 +64,23 @@ def test_of_several_submissions_one_is_meant(cli: Cli, supervisor: FakeSuperviso
         assert supervisor.meant == "uid:7", words
     refused = cli("tool", "remove", "echo", "--by", "uid:7")
     assert (refused.status, "--version" in refused.err) == (2, True)
+
+
+def test_a_quarantine_that_outlives_its_version_is_told(
+    cli: Cli, supervisor: FakeSupervisor
+) -> None:
+    bad = replace(registered("echo"), state="quarantined", notes=("for a test",))
+    supervisor.catalog["echo"] = bad
+    assert "the quarantine of 1.0.0 is kept" in cli("tool", "remove", "echo").err
+    listed = json.loads(cli("tool", "list", "--all", "--json").out)
+    (entry,) = [one for one in listed if one["manifest"]["name"] == "echo"]
+    assert (entry["state"], entry["notes"]) == ("removed", ["for a test"])
+    assert "removed" in cli("tool", "list", "--all").out
+    supervisor.catalog["echo"] = replace(bad, state="pending")
+    shown = cli("tool", "approve", "echo", "1.0.0", "--accept", "quarantined").err
+    assert "1.0.0 against 1.0.0, quarantined and removed: 0" in shown
+    assert "for a test" in shown, "why it was, beside what it is"
+    assert "echo 1.0.0 (removed) to 2.0.0" in cli("tool", "diff", "echo").out
+    supervisor.catalog["echo"] = replace(bad, state="quarantined")
+    again = json.loads(cli("tool", "remove", "echo", "--json").out)
+    assert again["quarantine_kept"] == ["1.0.0"]

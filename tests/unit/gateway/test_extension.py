@@ -43,7 +43,8 @@ async def test_a_tool_is_added_shown_and_removed(client: Peer, supervisor: FakeS
     shown = (await ask(client, "tools/show", name="new"))["result"]["tool"]
     assert shown == added
     assert load_manifest(json.dumps(shown["manifest"]), source="x").name == "new"
-    assert (await ask(client, "tools/remove", name="new"))["result"]["tool"] == added
+    removed = (await ask(client, "tools/remove", name="new"))["result"]["tool"]
+    assert removed == {**added, "quarantine_kept": []}
     gone = await ask(client, "tools/show", name="new")
     assert gone["error"]["data"]["code"] == "unknown_tool"
 

@@ -137,7 +137,7 @@ def test_what_is_guessed_counts_each_time_tightens_and_is_given_back(house: Hous
             with pytest.raises(UnknownSession):
                 await house.callers.close_session(MALLORY, "x" * 43)
             with pytest.raises(UnknownTool):
-                await house.registration.known(MALLORY, "no-such")
+                await house.showing.known(MALLORY, "no-such")
             with pytest.raises(UnknownInvocation):
                 await look(MALLORY, "019aa7c5-3c1e-7d52-9a51-0f6f0e3d2b11")
         shown = (await house.callers.show(MALLORY, None)).to_json()["conduct"]
@@ -171,7 +171,7 @@ def test_a_few_typos_and_ones_own_invocation_that_has_ended_tighten_nobody(house
                 await cancel(ANN, "019aa7c5-3c1e-7d52-9a51-0f6f0e3d2b11")
         for name in ("wrd-count", "word-cuont"):
             with pytest.raises(UnknownTool):
-                await house.registration.known(ANN, name)
+                await house.showing.known(ANN, name)
         return (await house.callers.show(ANN, None)).to_json()
 
     shown = asyncio.run(test())
@@ -186,11 +186,11 @@ def test_looking_at_anothers_tool_and_at_none_is_answered_alike_and_told_apart_o
     house: House,
 ) -> None:
     house.add(OPERATOR)
-    assert asyncio.run(house.registration.known(ANN, "word-count")).manifest.name == "word-count"
+    assert asyncio.run(house.showing.known(ANN, "word-count")).manifest.name == "word-count"
     count, said = len(house.book.records), set()
     for name in ("word-count", "no-such"):
         with pytest.raises(UnknownTool) as caught:
-            asyncio.run(house.registration.known(MALLORY, name))
+            asyncio.run(house.showing.known(MALLORY, name))
         said.add(str(caught.value).replace(name, "…"))
     assert len(said) == 1
     looks = house.book.records[count:]
@@ -204,10 +204,10 @@ def test_the_pins_of_a_tools_files_are_for_operators(house: House) -> None:
     text = json.dumps(document(run__files=".", run__command=["cat"]))
     data = {"main.py": ToolFile(b"1", executable=True)}
     asyncio.run(house.registration.add(OPERATOR, text, data))
-    told = asyncio.run(house.registration.files(OPERATOR, "word-count")).to_json()
+    told = asyncio.run(house.showing.files(OPERATOR, "word-count")).to_json()
     assert told["files"] == {"main.py": "x" + hashlib.sha384(b"1").hexdigest()}
     with pytest.raises(Unauthorized, match=r"tool\.files_refused"):
-        asyncio.run(house.registration.files(ANN, "word-count"))
+        asyncio.run(house.showing.files(ANN, "word-count"))
 
 
 # --- registrations

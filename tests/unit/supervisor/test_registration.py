@@ -14,7 +14,7 @@ from fumehood.catalog.pins import signed_digests
 from fumehood.catalog.store import ToolFile
 from fumehood.crypto.signing import SigningKey
 from fumehood.crypto.trust import Subject, sign
-from fumehood.errors import CatalogError
+from fumehood.errors import CatalogError, Unauthorized, UnknownTool
 from fumehood.model.request import Caller, RegisteredTool
 from fumehood.supervisor.registration import Registration
 from support.catalog import Filled, Stuck, catalog_in
@@ -71,7 +71,15 @@ def told(tool: RegisteredTool) -> tuple[object, ...]:
 
 @pytest.mark.parametrize(
     "there",
-    ["nothing", "the same", "other content", "quarantined", "pending of another", "look-alike"],
+    [
+        "nothing",
+        "the same",
+        "other content",
+        "quarantined",
+        "pending of another",
+        "look-alike",
+        "removed",
+    ],
 )
 def test_what_is_hidden_changes_nothing_of_what_a_submission_is_told_or_takes(
     catalog: Filled, there: str
@@ -86,8 +94,10 @@ def test_what_is_hidden_changes_nothing_of_what_a_submission_is_told_or_takes(
         elif there != "nothing":
             files = other if there == "other content" else FILES
             await add(house, OPERATOR, files)
-        if there == "quarantined":
+        if there in ("quarantined", "removed"):
             catalog.quarantine("word-count", None, "for a test")
+        if there == "removed":
+            await house.registration.remove(OPERATOR, "word-count")
         said = [told(await add(house, MALLORY)), told(await add(house, MALLORY))]
         for number in range(7):
             await add(house, MALLORY, name=f"free-{number}")
@@ -128,13 +138,13 @@ def test_an_approval_is_of_what_was_looked_at(catalog: Filled) -> None:
     async def test() -> None:
         house = House(catalog)
         await add(house, MALLORY)
-        shown = await house.registration.known(OPERATOR, "word-count", "1.0.0")
+        shown = await house.showing.known(OPERATOR, "word-count", "1.0.0")
         await house.registration.remove(OPERATOR, "word-count", "1.0.0")
         await add(house, MALLORY, {"main.py": ToolFile(b"evil", executable=False)})
         approve = house.registration.approve
         with pytest.raises(CatalogError, match="not what was looked at"):
             await approve(OPERATOR, "word-count", "1.0.0", digest=shown.digest)
-        again = await house.registration.known(OPERATOR, "word-count", "1.0.0")
+        again = await house.showing.known(OPERATOR, "word-count", "1.0.0")
         assert (await approve(OPERATOR, "word-count", "1.0.0", digest=again.digest)).state == (
             "active"
         )
@@ -307,6 +317,80 @@ def test_the_files_of_a_quarantined_version_need_a_look_whatever_was_agreed_to_s
         tool = await add(house, OPERATOR, version="1.2.0")
         assert (tool.state, tool.notes) == ("pending", ("1.1.0 is quarantined",))
         assert (await add(house, OPERATOR, OLD, version="1.3.0")).state == "active"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.0.1"])
+@pytest.mark.parametrize("accept", [(), ("changes",), ("quarantined",)])
+def test_a_removal_does_not_wash_a_quarantine_off(
+    catalog: Filled, version: str, accept: tuple[str, ...]
+) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR)
+        catalog.quarantine("word-count", None, "for a test")
+        await house.registration.remove(OPERATOR, "word-count")
+        event, fields = house.last
+        assert (event, fields["quarantine_kept"]) == ("tool.removed", ("1.0.0",))
+        said = "1.0.0 was quarantined and removed: for a test"
+        text = json.dumps(document(run__command=["cat"], version=version))
+        tool = await house.registration.add(OPERATOR, text, FILES, accept)
+        assert (tool.state, tool.notes) == ("pending", (said,))
+        assert (house.last[0], house.last[1]["notes"]) == ("tool.pending", (said,))
+        approve = house.registration.approve
+        with pytest.raises(CatalogError, match="removed: for a test") as refused:
+            await approve(OPERATOR, "word-count", version)
+        assert f"fumehood tool diff word-count 1.0.0 {version}" in refused.value.remedy
+        shown = (await house.showing.diff(OPERATOR, "word-count", None, version)).to_json()
+        assert (shown["old"], shown["old_state"], shown["changes"]) == ("1.0.0", "removed", [])
+        assert (await approve(OPERATOR, "word-count", version, ["quarantined"])).state == "active"
+        assert house.last[1]["quarantine_ended"] == ("1.0.0",)
+        assert await house.showing.removed(OPERATOR) == []
+        assert (await add(house, OPERATOR, version="1.0.2")).state == "active"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_what_was_removed_while_quarantined_is_shown_to_operators_only(catalog: Filled) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR)
+        catalog.quarantine("word-count", None, "for a test")
+        await house.registration.remove(OPERATOR, "word-count")
+        for version in (None, "1.0.0"):
+            shown = await house.showing.known(OPERATOR, "word-count", version)
+            assert (shown.state, shown.notes) == ("removed", ("for a test",))
+            with pytest.raises(UnknownTool):
+                await house.showing.known(ANN, "word-count", version)
+            assert house.last[1]["exists"] is False
+        with pytest.raises(Unauthorized):
+            await house.showing.removed(ANN)
+        files = await house.showing.files(OPERATOR, "word-count", "1.0.0")
+        assert list(files.listing) == ["main.py"]
+        await add(house, OPERATOR, OLD, version="2.0.0")
+        await add(house, OPERATOR, version="2.1.0")
+        found = (await house.showing.diff(OPERATOR, "word-count", "1.0.0", "2.0.0")).to_json()
+        assert [change["key"] for change in found["changes"]] == ["main.py"], "by its number, too"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_the_files_of_a_quarantined_tool_under_another_name_are_told(catalog: Filled) -> None:
+    """To operators; tools may share their files, and a quarantine is of a name."""
+
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR)
+        catalog.quarantine("word-count", None, "for a test")
+        note = "has the files of word-count 1.0.0, which is quarantined"
+        for name in ("first", "second"):
+            tool = await add(house, OPERATOR, name=name)
+            assert (tool.state, tool.notes) == ("active", (note,))
+            if catalog.get("word-count"):
+                catalog.remove("word-count")
+        assert note not in (await add(house, MALLORY, name="mine")).notes
+        assert note in catalog.submitted("mine", "1.0.0")[0].notes
 
     asyncio.run(asyncio.wait_for(test(), 60))
 
