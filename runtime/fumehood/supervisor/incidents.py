@@ -8,10 +8,10 @@ record, and kept in memory until it can.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from fumehood.crypto.ring import Ring
 from fumehood.errors import AuditError, KeyringError, UnknownIncident, UsageError
 from fumehood.model.ids import uuid7
 from fumehood.model.incident_rules import IncidentRule
+from fumehood.supervisor.counts import Counts
 from fumehood.supervisor.signals import Case
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,10 @@ MAX_OPEN: Final = 1000
 OVERFLOW: Final = "overflow"
 MAX_KEPT: Final = 2_000
 """On disk, closed ones included; beyond it the oldest closed ones go."""
+MAX_LISTED: Final = MAX_OPEN + 1
+READ_AT_ONCE: Final = 16
+LISTED_EVENTS: Final = 9
+"""Of a timeline, in a list; besides how it began."""
 MAX_EVENTS: Final = 200
 """Of one incident's timeline."""
 MAX_UNKEPT_CAPTURES: Final = 64
@@ -65,7 +70,7 @@ class Incidents:
         self._append = append
         self._rules = rules
         self._ring = ring
-        self._seen: dict[tuple[int, str, int], deque[float]] = defaultdict(deque)
+        self._counts = Counts()
         self._open: dict[Key, str] = {}
         """The newest of each that is open."""
         self._alive: dict[str, Key] = {}
@@ -97,17 +102,11 @@ class Incidents:
     def see(self, case: Case, now: float) -> Iterator[tuple[Incident, IncidentRule, bool]]:
         """Incidents of a signal, each with its rule, and whether it is new."""
         for number, rule in enumerate(self._rules):
-            if rule.signal == case.signal and self._often(number, rule, case, now):
+            if rule.signal != case.signal:
+                continue
+            key = (number, case.tool, case.uid)
+            if self._counts.seen(key, now, within=rule.within, most=rule.count) >= rule.count:
                 yield self._opened(case, rule, now)
-
-    def _often(self, number: int, rule: IncidentRule, case: Case, now: float) -> bool:
-        times = self._seen[(number, case.tool, case.uid)]
-        times.append(now)
-        while (times and times[0] <= now - rule.within) or len(times) > rule.count:
-            times.popleft()
-        if len(self._seen) > MAX_OPEN:  # forget the rest: counts begin anew
-            self._seen = defaultdict(deque)
-        return len(times) >= rule.count
 
     def _opened(
         self, case: Case, rule: IncidentRule, now: float
@@ -221,16 +220,34 @@ class Incidents:
 
     # --- looking and closing
 
-    def listed(self, *, closed: bool) -> list[Incident]:
-        """The newest first."""
+    async def listed(self, *, closed: bool) -> list[dict[str, Any]]:
+        """The newest first, without what is captured, and of their timelines how they began and
+        what came last. A thread reads their files, some at a time: each may have megabytes."""
         names = {*self._alive, *self._closed} if closed else set(self._alive)
-        found: list[Incident] = []
-        for name in sorted(names, reverse=True)[: MAX_OPEN + 1]:
+        order = sorted(names, reverse=True)[:MAX_LISTED]
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(order), READ_AT_ONCE):
+            some = order[start : start + READ_AT_ONCE]
+            for name, told in zip(some, await asyncio.to_thread(self._told, some), strict=True):
+                if told is None:  # somebody took its file away
+                    self._forget(name)
+                    self._closed.discard(name)
+                else:
+                    found.append(told)
+        return found
+
+    def _told(self, names: Iterable[str]) -> list[dict[str, Any] | None]:
+        """In a thread."""
+        found: list[dict[str, Any] | None] = []
+        for name in names:
             try:
-                found.append(self.get(name))
-            except UnknownIncident:  # somebody took its file away
-                self._forget(name)
-                self._closed.discard(name)
+                known = self.get(name)
+            except UnknownIncident:
+                found.append(None)
+                continue
+            first, rest = known.timeline[:1], known.timeline[1:]
+            short = replace(known, timeline=(*first, *rest[-LISTED_EVENTS:]))
+            found.append(short.to_json())
         return found
 
     def _names(self) -> list[str]:

@@ -147,8 +147,7 @@ class Response:
 
     async def list_incidents(self, caller: Caller, *, closed: bool) -> Told:
         await self.operator_only(caller, "incidents.refused")
-        found = self.incidents.listed(closed=closed)
-        return Told({"incidents": [incident.to_json() for incident in found]})
+        return Told({"incidents": await self.incidents.listed(closed=closed)})
 
     async def show_incident(self, caller: Caller, name: str) -> Told:
         """Raises UnknownIncident."""

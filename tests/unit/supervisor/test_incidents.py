@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,8 +25,10 @@ from fumehood.model.outcome import Notice, Status, SyscallCount, Syscalls
 from fumehood.model.request import Caller, RegisteredTool, Request
 from fumehood.model.result import Finding, Result
 from fumehood.scan import pipeline
+from fumehood.supervisor import counts as counts_of
 from fumehood.supervisor import evidence, response
 from fumehood.supervisor import incidents as book_of
+from fumehood.supervisor.counts import Counts
 from fumehood.supervisor.incidents import Incidents
 from fumehood.supervisor.response import Response
 from fumehood.supervisor.signals import Case, signals
@@ -72,6 +75,13 @@ def incidents(
     return Incidents(tmp_path / "incidents", rules or DEFAULT_RULES, ring, append)
 
 
+def listed(book: Incidents, *, closed: bool) -> list[Incident]:
+    """Also while a loop runs here."""
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(asyncio.run, book.listed(closed=closed)).result(30)
+    return [book.get(item["incident"]) for item in found]
+
+
 def test_a_killing_call_opens_one_incident_and_the_next_is_on_its_timeline(
     tmp_path: Path, ring: Ring
 ) -> None:
@@ -84,7 +94,7 @@ def test_a_killing_call_opens_one_incident_and_the_next_is_on_its_timeline(
         list(book.see(case(live(), result("syscall_killed")), now))
     told = [what for _, what in book.get(first.incident).timeline]
     assert told == ["tripwire", "tripwire", "tripwire; 2 more before it"], "a flood is few lines"
-    assert [item.incident for item in book.listed(closed=False)] == [first.incident]
+    assert [item.incident for item in listed(book, closed=False)] == [first.incident]
 
 
 def test_an_ordinary_call_is_no_signal() -> None:
@@ -105,6 +115,73 @@ def test_a_rule_counts_within_its_time_for_one_tool_and_caller(tmp_path: Path, r
     opened = [len(list(book.see(case(live(), result("ok", INJECTED)), time))) for time in times]
     assert opened == [0, 0, 0, 0, 1]
     assert list(book.see(case(live("other"), result("ok", INJECTED)), 21.0)) == []
+
+
+def test_a_flood_of_other_keys_does_not_reset_what_was_counted_just_now(
+    tmp_path: Path, ring: Ring
+) -> None:
+    rule = IncidentRule.model_validate({"signal": "injection", "count": 3, "within": "10s"})
+    book = incidents(tmp_path, ring, rule)
+
+    def seen(tool: str, now: float) -> int:
+        signal = Case("injection", "injected", tool, uid=7)
+        return len(list(book.see(signal, now)))
+
+    assert [seen("echo", 1.0), seen("echo", 2.0)] == [0, 0]
+    for number in range(3_000):
+        seen(f"other-{number}", 3.0)
+    assert seen("echo", 4.0) == 1
+
+
+def test_of_more_than_can_be_counted_what_was_seen_last_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def seen(tool: str) -> int:
+        return counts.seen((0, tool, 7), 1.0, within=10.0, most=3)
+
+    monkeypatch.setattr(counts_of, "MAX_KEYS", 3)
+    counts = Counts()
+    assert [seen(tool) for tool in "abcada"] == [1, 1, 1, 2, 1, 3], "b went, and not a"
+    assert seen("b") == 1
+    monkeypatch.setattr(counts_of, "MAX_MOMENTS", 4)
+    counts = Counts()
+    assert [seen(tool) for tool in "aabbab"] == [1, 2, 1, 2, 3, 1]
+
+
+def test_a_list_of_many_incidents_holds_nobody_up_and_is_bounded(
+    tmp_path: Path, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book_of, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(book_of, "MAX_LISTED", 5)
+    book = incidents(tmp_path, ring)
+    names = [next(book.see(tripped(name), 1.0))[0].incident for name in "abcdef"]
+    for number in range(30):
+        book.tell(names[-1], f"line {number}")
+    (tmp_path / "incidents" / f"{names[2]}.json").unlink()
+    here, entered, go_on = threading.get_ident(), threading.Event(), threading.Event()
+    readers: set[int] = set()
+
+    def slow(folder: Path, name: str) -> Incident:
+        readers.add(threading.get_ident())
+        entered.set()
+        assert go_on.wait(30)
+        return read_incident(folder, name)
+
+    monkeypatch.setattr(book_of, "read_incident", slow)
+
+    async def scene() -> list[dict[str, Any]]:
+        listing = asyncio.create_task(book.listed(closed=True))
+        assert await asyncio.to_thread(entered.wait, 30)
+        assert not listing.done(), "the loop goes on while a file is read"
+        go_on.set()
+        return await listing
+
+    found = asyncio.run(scene())
+    assert here not in readers
+    assert [item["incident"] for item in found] == [*names[:2:-1], names[1]], "one was taken away"
+    told = [what for _, what in found[0]["timeline"]]
+    assert told == ["killed", *(f"line {number}" for number in range(21, 30))]
+    assert "capture" not in found[0]
 
 
 def test_what_was_captured_opens_with_the_ring_only_and_stands_nowhere_plain(
@@ -138,7 +215,7 @@ def test_a_closed_incident_stays_closed_and_the_next_signal_opens_another(
     ((second, _, new),) = book.see(case(live(), result("syscall_killed")), 2.0)
     assert new
     assert second.incident != first.incident
-    assert len(book.listed(closed=True)) == 2
+    assert len(listed(book, closed=True)) == 2
 
 
 def tripped(name: str, uid: int = 7) -> Case:
@@ -156,7 +233,7 @@ def test_of_a_bound_on_one_incident_counts_what_is_more(
         ("overflow", False), ("tripwire", False),
     ], "what was known before the bound is known behind it"  # fmt: skip
     list(book.see(tripped("e"), 9.0))
-    opened = book.listed(closed=False)
+    opened = listed(book, closed=False)
     assert sorted(item.signal for item in opened) == ["overflow", "tripwire", "tripwire"]
     (more,) = (item for item in opened if item.signal == "overflow")
     told = [what for _, what in more.timeline]
@@ -207,7 +284,7 @@ def test_what_runs_into_the_bound_is_acted_on_and_somebody_is_told(
             ("overflow", [*actions, "notify"])
         ]
         assert "notify: the configuration names nobody to tell" in at.told
-        (more,) = at.book.listed(closed=False)
+        (more,) = listed(at.book, closed=False)
         at.book.tell(more.incident, "a look", {"stdout": "another call's"})
         assert at.book.get(more.incident).capture is None
 
@@ -237,12 +314,12 @@ def test_what_the_disk_does_not_take_is_on_record_and_goes_on(
     ((second, _, _),) = book.see(case(live("other"), result("syscall_killed")), 3.0)
     assert book.get(second.incident).capture is None
     assert not events[1][1]["captured"]
-    assert len(book.listed(closed=False)) == 2
+    assert len(listed(book, closed=False)) == 2
     book.close(second.incident, by="uid 0", note="")
 
     (tmp_path / "incidents").unlink()
     ((third, _, _),) = book.see(case(live("third"), result("syscall_killed")), 4.0)
-    found = {item.incident: item for item in incidents(tmp_path, ring).listed(closed=True)}
+    found = {item.incident: item for item in listed(incidents(tmp_path, ring), closed=True)}
     assert set(found) == {first.incident, second.incident, third.incident}
     assert found[second.incident].closed
     assert len(events) == 2
@@ -280,7 +357,7 @@ class Scene:
     @property
     def told(self) -> list[str]:
         """The timeline of the newest incident."""
-        return [what for _, what in self.book.listed(closed=True)[0].timeline]
+        return [what for _, what in listed(self.book, closed=True)[0].timeline]
 
     def _running(self, tool: str) -> Any:
         def cancel(by: str) -> None:
@@ -445,7 +522,7 @@ def test_what_runs_is_looked_at_before_it_is_killed(tmp_path: Path, ring: Ring) 
         assert at.told[-2:] == [
             "killed", "captured (frozen): 1 processes, 1 files of its scratch space",
         ]  # fmt: skip
-        (incident,) = at.book.listed(closed=False)
+        (incident,) = listed(at.book, closed=False)
         captured = opened_capture(incident, ring)
         assert captured["sandbox"]["processes"][0]["files"] == {"3": "/tmp/x"}
         assert captured["arguments"] == '{"secret":1}'
@@ -498,7 +575,7 @@ def test_what_is_about_no_call_is_an_incident_too(tmp_path: Path, ring: Ring) ->
         at.response.tripped_ahead(registered("echo"))
         assert "echo 1.0.0: killed for a system call before any call" in at.told
         at.response.gap("records are missing")
-        found = {item.signal: item for item in at.book.listed(closed=False)}
+        found = {item.signal: item for item in listed(at.book, closed=False)}
         assert sorted(found) == ["audit_gap", "integrity", "tripwire"]
         assert (found["audit_gap"].tool, found["audit_gap"].uid) == ("", -1)
 
@@ -525,7 +602,7 @@ def test_an_operator_may_look_before_stopping(tmp_path: Path, ring: Ring) -> Non
         assert at.killed[0] == "echo captured first"
         ended = [what for what in at.killed if "captured" not in what]
         assert ended == ["echo by uid 0", "echo killed", "pool"]
-        (incident,) = at.book.listed(closed=False)
+        (incident,) = listed(at.book, closed=False)
         assert (incident.signal, incident.tool) == ("stopped", "echo")
 
     asyncio.run(scene())
