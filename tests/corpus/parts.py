@@ -39,7 +39,60 @@ def samples() -> Iterator[Pieces]:
                 needle = needle[needle.rfind(":") + 1 :].strip()[:30]
                 pieces = tuple((name(n), around(part).encode()) for n, part in enumerate(parts))
                 yield Pieces("secrets in parts", f"{form} {seam} {place}", pieces, needle)
+    yield from _named(maker)
     yield from _benign(pick)
+    yield from _names(pick)
+
+
+def _named(maker: Maker) -> Iterator[Pieces]:
+    """Two parts of a token, of which one at least is the name of a file."""
+    for form in ("github", "aws id", "stripe", "google", "gitlab", "slack"):
+        for style in ("{}", "{}.txt", "{n}-{}.json", "part{n}_{}.csv", "{}-{n}.tar.gz"):
+            secret = FORMS[form](maker)
+            half = len(secret) * 3 // 5
+            one, two = secret[:half], secret[half:]
+            files = tuple((style.format(p, n=n), b"x") for n, p in enumerate((one, two), 1))
+            places = {
+                "two names": (("", b"done\n"), *files),
+                "stdout and a name": (("", f"see {one}\n".encode()), files[1]),
+                "a name and stdout": (("", f"{two}\n".encode()), files[0]),
+            }
+            for place, pieces in places.items():
+                yield Pieces(
+                    "secrets in names", f"{form} {style} {place}", pieces, max(one, two, key=len)
+                )
+
+
+def _names(pick: random.Random) -> Iterator[Pieces]:
+    """As tools call their files."""
+
+    def digits(count: int) -> str:
+        return f"{pick.getrandbits(count * 4):0{count}x}"
+
+    styles: dict[str, Callable[[int], str]] = {
+        "numbered": lambda n: f"part-{n:04}.csv",
+        "hashes": lambda n: digits(64),
+        "chunks": lambda n: f"static/chunks/{n}.{digits(16)}.js",
+        "objects": lambda n: f"objects/{digits(2)}/{digits(38)}",
+        "modules": lambda n: f"node_modules/@babel/helper-{digits(4)}/lib/index.{n}.js",
+        "photos": lambda n: f"IMG_{n:04}.JPG",
+        "logs": lambda n: f"app-2026-11-{n % 28 + 1:02}T10-{n:02}.log",
+        "uuids": lambda n: f"{digits(8)}-{digits(4)}-4{digits(3)}-8{digits(3)}-{digits(12)}.json",
+        "wheels": lambda n: f"numpy-1.{n}.2-cp311-cp311-manylinux_2_17_x86_64.whl",
+    }
+    for style, name in styles.items():
+        for count in (1, 2, 3, 4, 8, 16, 64):
+            for out in (
+                "done\n",
+                "password: ",
+                "DB_PASSWORD=",
+                "token: null\n",
+                f"commit {digits(40)}\n",
+            ):
+                files = tuple((name(n), b"hello there\n") for n in range(count))
+                yield Pieces(
+                    "names of files", f"{count} {style} {out!r}", (("", out.encode()), *files)
+                )
 
 
 def _benign(pick: random.Random) -> Iterator[Pieces]:

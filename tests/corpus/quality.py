@@ -62,9 +62,12 @@ def measured(cache: Path | None) -> dict[str, Group]:
         group.samples += 1
         group.harmful = several.needle != ""
         pieces = [Piece(name, data, name=name) for name, data in several.pieces]
-        Secrets(search, prints, Budget(), policy).search(pieces, joined=pieces)
-        left = b"\n".join(redact_text(piece.data, piece.spans) for piece in pieces)
-        found = {span.rule for piece in pieces for span in piece.spans}
+        named = [Piece("", name.encode()) for name, _ in several.pieces if name]
+        together = [*pieces, *named]
+        secrets = Secrets(search, prints, Budget(), policy)
+        secrets.search(together, joined=pieces, named=named)
+        left = b"\n".join(redact_text(piece.data, piece.spans) for piece in together)
+        found = {span.rule for piece in together for span in piece.spans}
         if several.needle.encode() not in left if several.needle else not found:
             group.right += 1
         else:

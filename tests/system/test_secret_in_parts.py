@@ -1,5 +1,5 @@
-"""A secret that a tool writes in parts leaves by no way, through the front door: parts in files, in
-stdout and stderr, in progress lines and in a structured value."""
+"""A secret that a tool writes in parts leaves by no way, through the front door: parts in files and
+their names, in stdout and stderr, in progress lines and in a structured value."""
 
 from __future__ import annotations
 
@@ -109,6 +109,26 @@ def test_three_and_five_parts_are_gone(daemon: Hood) -> None:
     one, two, three = secret[:14], secret[14:26], secret[26:]
     result = say(daemon, "plain", {"out": one, "err": three, "files": {"two.txt": two}})
     assert not [part for part in (one, two, three) if part in left(result)]
+
+
+def test_halves_in_the_names_of_files_are_gone(daemon: Hood) -> None:
+    secret = github_token()
+    one, two = secret[:25], secret[25:]
+    for said in (
+        {"files": {f"01-{one}.txt": "x", f"02-{two}.txt": "y"}},
+        {"out": f"it is {one}\n", "files": {f"{two}.txt": "x"}},
+        {"out": f"{two}\n", "files": {f"{one}.txt": "x"}},
+    ):
+        result = say(daemon, "plain", said)
+        assert result["status"] == "ok"
+        assert one not in json.dumps(result)
+        assert two not in json.dumps(result)
+        found = [f for f in result["findings"] if f["kind"] == "secret" and
+                 not f["place"].startswith("arguments")]  # fmt: skip
+        assert len(found) == 2
+        assert len({f["fingerprint"] for f in found}) == 1
+        withheld = say(daemon, "strict", said)
+        assert (withheld["status"], withheld["content"]) == ("withheld", [])
 
 
 def test_half_in_a_structured_value_is_gone(daemon: Hood) -> None:

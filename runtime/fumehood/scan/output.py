@@ -89,7 +89,7 @@ class Output:
         """
         promised = checker is not None and self._status == "ok"
         leaves, texts, pieces = self._apart(promised=promised)
-        self._secrets.search(pieces, [self._arguments], self._read)
+        self._secrets.search(pieces, [self._arguments], self._read, self._names)
         for piece in (self._stdout, texts, self._stderr, *self._names):
             self._require_allowed(piece)
         structured = None
@@ -117,7 +117,7 @@ class Output:
     def subjects(self, *, promised: bool) -> list[Subject]:
         """What `release` has searched first. promised: it comes with a checker."""
         _, _, pieces = self._apart(promised=promised)
-        subjects, _ = asked([*pieces, self._arguments], self._read)
+        subjects, _ = asked([*pieces, self._arguments], self._read, self._names)
         return subjects
 
     @property

@@ -30,16 +30,21 @@ def parts(
     found: Sequence[Match],
     pieces: Sequence[bytes],
     alone: Sequence[Sequence[Match]],
+    named: int | None = None,
 ) -> list[list[Match]]:
     """For each piece what of it belongs to a secret that stands in several.
 
-    found: in what was joined. alone: what was found in each piece by itself.
+    found: in what was joined. alone: what was found in each piece by itself. named: from which on
+    pieces are the names of files, which are no values of what is named elsewhere, and name none.
     """
+    over_names = {s.run for s in joined.segments if named is not None and s.piece >= named}
     secrets = [[match for match in matches if match.kind == "secret"] for matches in alone]
     kept: list[tuple[Match, list[Part]]] = []
     for match in found:
         if match.kind == "secret" and not match.rule.startswith(TOO_MANY):
             places = joined.parts(match.start, match.end)
+            if match.rule in BY_NAME and any(part.segment.run in over_names for part in places):
+                continue
             if places and _is_one(joined, match, places, pieces, secrets):
                 kept.append((match, places))
     result: list[list[Match]] = [[] for _ in pieces]

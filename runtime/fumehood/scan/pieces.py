@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from fumehood.model.result import Action
-from fumehood.scan import parted, seams
+from fumehood.scan import file_names, parted, seams
 from fumehood.scan.decide import Policy
 from fumehood.scan.detector import TOO_MANY, Match
 from fumehood.scan.exchange import Subject
@@ -75,20 +75,22 @@ class Secrets:
         pieces: Sequence[Piece],
         apart: Sequence[Piece] = (),
         joined: Sequence[Piece] = (),
+        named: Sequence[Piece] = (),
     ) -> None:
         """Fill every piece. Raises Withhold.
 
         apart: pieces that do not leave: their secrets are not looked for in the others.
         joined: those of `pieces` that are also searched over the seams between them, in the
             order in which they are read.
+        named: those of `pieces` that are the names of files among `joined`, which may hold parts,
+            too.
         """
         together = [*pieces, *apart]
-        subjects, ends = asked(together, joined)
+        subjects, ends = asked(together, joined, named)
         found = self._search.find_all(subjects, self._budget)
         if ends is not None:
-            self._decide_on_parts(
-                ends, found.pop(), joined, dict(zip(map(id, pieces), found, strict=False))
-            )
+            alone = dict(zip(map(id, pieces), found[:-1], strict=False))
+            self._decide_on_parts(ends, found.pop(), (joined, named), alone)
         for piece, matches in zip(together[: len(pieces)], found, strict=False):
             piece.spans += self._decided(piece, matches)
         for piece in pieces:
@@ -134,15 +136,22 @@ class Secrets:
         self,
         ends: seams.Joined,
         found: Sequence[Match],
-        pieces: Sequence[Piece],
+        read: tuple[Sequence[Piece], Sequence[Piece]],
         alone: Mapping[int, Sequence[Match]],
     ) -> None:
         if not found:
             return
-        data = [piece.data for piece in pieces]
+        pieces, named = read
+        called = file_names.components([name.data for name in named])
+        data = [*(piece.data for piece in pieces), *(part.text for part in called)]
         own = [alone[id(piece)] for piece in pieces]
-        for piece, matches in zip(pieces, parted.parts(ends, found, data, own), strict=True):
+        own += (_moved(alone[id(named[file])], -at) for file, at in (p.places[0] for p in called))
+        parts = parted.parts(ends, found, data, own, len(pieces))
+        for piece, matches in zip(pieces, parts, strict=False):
             piece.spans += self._decided(piece, matches)
+        for part, matches in zip(called, parts[len(pieces) :], strict=True):
+            for file, at in part.places:
+                named[file].spans += self._decided(named[file], _moved(matches, at))
 
     def _decided(self, piece: Piece, matches: Sequence[Match]) -> list[Span]:
         data, spans = piece.data, []
@@ -181,14 +190,22 @@ class Secrets:
 
 
 def asked(
-    together: Sequence[Piece], joined: Sequence[Piece]
+    together: Sequence[Piece], joined: Sequence[Piece], named: Sequence[Piece] = ()
 ) -> tuple[list[Subject], seams.Joined | None]:
-    """What is looked at: the pieces, and what lies over the seams between `joined`, if anything."""
+    """What is looked at: the pieces, and what lies over the seams between `joined` and the names of
+    files, if anything."""
     subjects = [Subject(piece.data, piece.clean, piece.name) for piece in together]
-    ends = seams.joined([p.data for p in joined], [p.name for p in joined]) if joined else None
+    called = file_names.components([name.data for name in named])
+    ends = None
+    if joined:
+        ends = seams.joined([p.data for p in joined], [p.name for p in joined], called)
     if ends is not None:
         subjects.append(Subject(ends.data, is_clean(ends.data)))
     return subjects, ends
+
+
+def _moved(matches: Iterable[Match], by: int) -> list[Match]:
+    return [replace(match, start=match.start + by, end=match.end + by) for match in matches]
 
 
 def within(spans: Iterable[Span], start: int, end: int) -> list[Span]:

@@ -62,10 +62,10 @@ def spreads(match: Match, literal: bytes) -> bool:
     """
     if match.confidence == "low" or match.rule == "table-secret" or not is_repeated(literal):
         return False
-    return match.rule not in BY_NAME or not _is_identifier(literal)
+    return match.rule not in BY_NAME or not is_identifier(literal)
 
 
-def _is_identifier(literal: bytes) -> bool:
+def is_identifier(literal: bytes) -> bool:
     """Whether it is made of words, as `tokenTypeName2` is; random text has a new one at every
     second byte."""
     if _IDENTIFIER.fullmatch(literal) is None:

@@ -10,10 +10,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, permutations
+from itertools import pairwise
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from fumehood.scan import file_names, orders
+from fumehood.scan.file_names import Component
 from fumehood.scan.private_keys import MAX_KEY_BYTES, unfinished
 
 WINDOW: Final = 4096
@@ -27,18 +29,18 @@ MIN_TOKEN: Final = 8
 """Bytes of a token over a seam; shorter ones are no secret."""
 MAX_JOINED: Final = 512 * 1024
 """Bytes of everything joined of one output; what is beyond is not looked at."""
-MAX_PERMUTED: Final = 4
-"""Pieces that are joined in every order: 24 of them."""
-MAX_PAIRED: Final = 8
-"""Pieces of which every two are joined, both ways; of more only those that follow one another."""
+MAX_NAMED: Final = 128 * 1024
+"""Bytes more for the names of files."""
 
-How: TypeAlias = Literal["as it is", "lines", "stripped", "unwrapped"]
-"""What is left out at a seam: nothing; line ends; white space; quotes, brackets, a name, too."""
+How: TypeAlias = Literal["as it is", "lines", "stripped", "unwrapped", "counted"]
+"""What is left out at a seam: nothing; line ends; white space; quotes, brackets, a name, too. Of a
+file's name: its ending (`lines`), and a number before it (`unwrapped`) or behind (`counted`)."""
 
 Wary: TypeAlias = Literal["never", "one side", "both sides"]
 """Which sides of a seam have to look like a token, and not like a word or a number."""
 
 _OTHER: Final[tuple[How, ...]] = ("lines", "unwrapped")
+_NAMED: Final[tuple[How, ...]] = (*_OTHER, "counted")
 _LINE_ENDS: Final = b"\r\n\f\v\0"
 _SPACE: Final = b" \t" + _LINE_ENDS
 _CLOSING: Final = _SPACE + b"\"'`)]}>,;"
@@ -58,7 +60,6 @@ _PLAIN: Final = re.compile(
 )
 _EDGE: Final = 256
 """Bytes in which white space, quotes and labels are looked for."""
-_NUMBER: Final = re.compile(r"\d+")
 BETWEEN: Final = b"\n \n"
 """What stands between two runs."""
 
@@ -114,51 +115,56 @@ def is_plain(text: bytes) -> bool:
     return _PLAIN.fullmatch(text) is not None
 
 
-def joined(pieces: Sequence[bytes], names: Sequence[str]) -> Joined | None:
+def joined(
+    pieces: Sequence[bytes], names: Sequence[str], called: Sequence[Component] = ()
+) -> Joined | None:
     """The ends of all pieces as somebody may put them together; None when there is nothing to.
 
-    pieces: in the order in which a caller sees them. names: of each, empty for a stream.
+    pieces: in the order in which a caller sees them. names: of each, empty for a stream. called:
+    what the files' names are made of; each is a piece of its own, behind those of `pieces`.
     """
     numbers = [number for number, data in enumerate(pieces) if data]
-    if len(numbers) < 2:
+    if len(numbers) + len(called) < 2:
         return None
-    joiner = _Joiner(pieces, max(MIN_WINDOW, min(WINDOW, MAX_JOINED // (4 * len(numbers)))))
-    orders = [*_natural(numbers, names), *_others(numbers)]
-    joiner.add(orders[0], "stripped", "never")
-    for how in joiner.ways(numbers):
-        for order in orders if joiner.any_token(numbers, how) else ():
-            joiner.add(order, how, "one side" if order == orders[0] else "both sides")
+    window = max(MIN_WINDOW, min(WINDOW, MAX_JOINED // (4 * max(1, len(numbers)))))
+    joiner = _Joiner([*pieces, *(part.text for part in called)], len(pieces), window)
+    if len(numbers) > 1:
+        _join(joiner, numbers, names)
+    if not all(is_plain(file_names.core(part.text)) for part in called):
+        _join_named(joiner, numbers, names, called)
     return joiner.joined()
 
 
-def _natural(numbers: Sequence[int], names: Sequence[str]) -> Iterator[Sequence[int]]:
-    """As the result is read, and as a shell or a person sorts files."""
+def _join(joiner: _Joiner, numbers: Sequence[int], names: Sequence[str]) -> None:
+    ways = [*orders.natural(numbers, names), *orders.others(numbers)]
+    joiner.add(ways[0], "stripped", "never")
+    for how in joiner.ways(numbers):
+        for order in ways if joiner.any_token(numbers, how) else ():
+            joiner.add(order, how, "one side" if order == ways[0] else "both sides")
+
+
+def _join_named(
+    joiner: _Joiner, numbers: Sequence[int], names: Sequence[str], called: Sequence[Component]
+) -> None:
+    """Most output begins and ends with words, and most names are none."""
+    joiner.allow(MAX_NAMED)
     streams = [number for number in numbers if not names[number]]
-    files = [number for number in numbers if names[number]]
-    counted = sorted(files, key=lambda number: _by_number(names[number]))
-    yield [*streams, *files]
-    yield [*streams[:1], *files, *streams[1:]]
-    yield [*reversed(streams), *counted]
-    yield [*counted, *streams]
-    yield [*reversed(counted), *streams]
-
-
-def _by_number(name: str) -> list[tuple[str, int]]:
-    """`part10` after `part9`."""
-    words, digits = _NUMBER.split(name), [int(found[:18]) for found in _NUMBER.findall(name)]
-    return list(zip(words, [*digits, 0], strict=True))
-
-
-def _others(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    if len(numbers) <= MAX_PERMUTED:
-        yield from permutations(numbers)
-    elif len(numbers) <= MAX_PAIRED:
-        yield from permutations(numbers, 2)
+    files = [number for number, name in enumerate(names) if name]
+    held = {file: number for file, number in enumerate(files) if number in numbers}
+    first = len(names)
+    ways = list(joiner.ways([*numbers, *range(first, first + len(called))], _NAMED))
+    for order in file_names.readings(streams, first, called, held):
+        names_only = min(order) >= first
+        for how in ways:
+            joiner.add(order, how, "one side" if names_only else "both sides")
 
 
 class _Joiner:
-    def __init__(self, pieces: Sequence[bytes], window: int) -> None:
+    def __init__(self, pieces: Sequence[bytes], named: int, window: int) -> None:
+        """named: from which on pieces are names."""
         self._pieces = pieces
+        self._named = named
+        self._most = MAX_JOINED
         self._window = window
         self._ends: dict[tuple[int, How], _Ends] = {}
         self._keys: dict[int, int | None] = {}
@@ -168,13 +174,17 @@ class _Joiner:
         self._size = 0
         self._runs = 0
 
-    def ways(self, numbers: Sequence[int]) -> Iterator[How]:
+    def allow(self, more: int) -> None:
+        """Bytes beyond what is joined already."""
+        self._most = self._size + more
+
+    def ways(self, numbers: Sequence[int], others: Sequence[How] = _OTHER) -> Iterator[How]:
         """Those that make a difference to any of them."""
         yield "stripped"
         plain = [self._of(number, "stripped") for number in numbers]
         if any(ends.has_key for ends in plain):
             yield "as it is"
-        for how in _OTHER:
+        for how in others:
             if any(
                 self._of(number, how)[:2] != ends[:2]
                 for number, ends in zip(numbers, plain, strict=True)
@@ -214,12 +224,12 @@ class _Joiner:
         """The run, and each part of it: what follows a secret may not be a part of it."""
         if (how, run) in self._seen:
             return
-        for size in range(len(run), 1, -1) if len(run) <= MAX_PAIRED else (len(run), 2):
+        for size in range(len(run), 1, -1) if len(run) <= orders.MAX_PAIRED else (len(run), 2):
             for at in range(len(run) - size + 1):
                 self._add_one(run[at : at + size], how)
 
     def _add_one(self, run: tuple[int, ...], how: How) -> None:
-        if (how, run) in self._seen or self._size > MAX_JOINED:
+        if (how, run) in self._seen or self._size > self._most:
             return
         self._seen.add((how, run))
         if how != "stripped" and self._is_same(run, how):
@@ -231,7 +241,7 @@ class _Joiner:
         for place, number in enumerate(run):
             ends = self._of(number, how)
             start, end = ends.start, ends.end
-            if place == 0:
+            if place == 0 and number < self._named:
                 start = max(0, min(ends.tail, end - window) if has_key else end - window)
             elif place == len(run) - 1:
                 end = min(end, start + (MAX_KEY_BYTES if has_key else window))
@@ -240,13 +250,19 @@ class _Joiner:
             self._segments.append(Segment(self._size, number, start, end, self._runs, bare, whole))
             self._parts.append(self._pieces[number][start:end])
             self._size += end - start
-            if self._size > MAX_JOINED:
+            if self._size > self._most:
                 break
         self._parts.append(BETWEEN)
         self._size += len(BETWEEN)
 
     def _is_same(self, run: tuple[int, ...], how: How) -> bool:
-        """Whether the seams are those of the run that is only stripped."""
+        """Whether the seams are those of the run that is only stripped, and the names, too."""
+        for number in run:
+            if (
+                number >= self._named
+                and self._of(number, how)[:2] != self._of(number, "stripped")[:2]
+            ):
+                return False
         for before, after in pairwise(run):
             if (
                 self._of(before, how).end != self._of(before, "stripped").end
@@ -273,7 +289,8 @@ class _Joiner:
             data = self._pieces[number]
             if number not in self._keys:
                 self._keys[number] = _key(data)
-            found = _ends(data, how, self._window, self._keys[number])
+            place = _named(data, how) if number >= self._named else _place(data, how)
+            found = _ends(data, place, self._window, self._keys[number])
             self._ends[number, how] = found
         return found
 
@@ -302,26 +319,39 @@ def _key(data: bytes) -> int | None:
     return dashes if dashes >= 0 and data.find(b"-----END", dashes) < 0 else None
 
 
-def _ends(data: bytes, how: How, window: int, key: int | None) -> _Ends:
-    size = len(data)
-    start, end = 0, size
-    if how != "as it is":
-        last, first = data[-_EDGE:], data[:_EDGE]
-        left_out = {"lines": _LINE_ENDS, "stripped": _SPACE, "unwrapped": _CLOSING}[how]
-        end -= len(last) - len(last.rstrip(left_out))
-        start = len(first) - len(first.lstrip(_LINE_ENDS if how == "lines" else _SPACE))
-        if how == "unwrapped":
-            start, end = _unwrapped(data, start, end)
-        if start >= end:
-            start, end = 0, size
+def _ends(data: bytes, place: tuple[int, int], window: int, key: int | None) -> _Ends:
+    start, end = place
     tail = max(0, end - window) if key is None else min(key, max(0, end - window))
     link = end - start <= MAX_LINK and _LINK.fullmatch(data, start, end) is not None
     last_token = _LAST.search(data, max(start, end - 64), end)
     first_token = _NEXT.match(data, start, end)
     return _Ends(
-        start, end, tail, link, end == size, key is not None,
+        start, end, tail, link, end == len(data), key is not None,
         first_token[0] if first_token else b"", last_token[0] if last_token else b"",
     )  # fmt: skip
+
+
+def _named(name: bytes, how: How) -> tuple[int, int]:
+    return file_names.READINGS[how](name) if how in file_names.READINGS else (0, len(name))
+
+
+def _place(data: bytes, how: How) -> tuple[int, int]:
+    """What a piece holds."""
+    start, end = 0, len(data)
+    if how == "as it is":
+        return start, end
+    last, first = data[-_EDGE:], data[:_EDGE]
+    left_out = {
+        "lines": _LINE_ENDS,
+        "stripped": _SPACE,
+        "unwrapped": _CLOSING,
+        "counted": _CLOSING,
+    }[how]
+    end -= len(last) - len(last.rstrip(left_out))
+    start = len(first) - len(first.lstrip(_LINE_ENDS if how == "lines" else _SPACE))
+    if how in ("unwrapped", "counted"):
+        start, end = _unwrapped(data, start, end)
+    return (start, end) if start < end else (0, len(data))
 
 
 def _unwrapped(data: bytes, start: int, end: int) -> tuple[int, int]:

@@ -38,6 +38,8 @@ FLOORS = {
     "orders in disguise": 0.95,
     "secrets in parts": 0.97,
     "pieces of output": 1.0,
+    "secrets in names": 0.97,
+    "names of files": 1.0,
     # Whatever this machine has.
     "tools' output": 0.9,
     "files of the system": 0.95,

@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Callable
 from itertools import permutations, product
+from urllib.parse import unquote
 
 import pytest
 
@@ -15,8 +16,9 @@ from fumehood.model.result import Result, Timing
 from fumehood.model.scan_policy import PolicyRule, ScanSpec
 from fumehood.scan import broken
 from fumehood.scan.detectors import searcher
+from fumehood.scan.file_names import components
 from fumehood.scan.pipeline import Pipeline
-from fumehood.scan.seams import MAX_JOINED, MAX_LINK, joined
+from fumehood.scan.seams import MAX_JOINED, MAX_LINK, MAX_NAMED, joined
 from fumehood.scan.search import Search
 from support.scan import (
     KEY,
@@ -212,6 +214,91 @@ def test_half_in_a_structured_value_and_half_in_a_file(whole: Pipeline) -> None:
     )
     assert result.structured["a"]["part"].startswith("[redacted:github-pat:")
     assert two not in json.dumps(result.to_json())
+
+
+Called = Callable[[str, str], tuple[str, dict[str, str]]]
+"""Two halves to stdout and names of files."""
+NAMED: dict[str, Called] = {
+    "two names": lambda one, two: ("done\n", {one: "x", two: "y"}),
+    "another order": lambda one, two: ("done\n", {two: "x", one: "y"}),
+    "endings": lambda one, two: ("done\n", {f"{one}.txt": "x", f"{two}.tar.gz": "y"}),
+    "numbers": lambda one, two: ("", {f"01-{one}.txt": "x", f"part_2.{two}.txt": "y"}),
+    "counts": lambda one, two: ("", {f"{one}-1.txt": "x", f"{two} (2).txt": "y"}),
+    "others": lambda one, two: ("", {
+        f"{one}.txt": "x", **{f"part-{n:04}.csv": "a,b" for n in range(9)}, f"{two}.txt": "y",
+    }),
+    "folders": lambda one, two: ("done\n", {f"{one}/x.txt": "x", f"{two}/y.txt": "y"}),
+    "a folder and a name": lambda one, two: ("done\n", {f"{one}/{two}.txt": "x"}),
+    "stdout and a name": lambda one, two: (f"it is {one}\n", {f"{two}.txt": "x"}),
+    "a name and stdout": lambda one, two: (f"{two}\n", {f"{one}.txt": "x"}),
+    "a name and its file": lambda one, two: ("done\n", {f"{one}.txt": f"{two}\n"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", NAMED)
+@pytest.mark.parametrize("kind", ["github", "aws id", "stripe", "google", "canary"])
+def test_halves_in_names_of_files_are_gone_under_one_fingerprint(
+    whole: Pipeline, kind: str, where: str
+) -> None:
+    one, two = halves(SPLIT[kind]())
+    out, files = NAMED[where](one, two)
+    result = release(whole, out, **files)
+    left = json.dumps([result.content, result.stderr])
+    assert one not in left
+    assert two not in left
+    found = [f for f in result.findings if f.kind == "secret"]
+    assert len({f.fingerprint for f in found}) == 1
+    assert "joined" in {f.decoded for f in found}
+
+
+def test_thirds_in_names_and_streams_are_gone(whole: Pipeline) -> None:
+    for order in permutations(range(3)):
+        secret = github_token()
+        parts = [secret[:15], secret[15:27], secret[27:]]
+        one, two, three = (parts[n] for n in order)
+        for result in (
+            release(whole, "done\n", **{f"{part}.txt": "x" for part in (one, two, three)}),
+            release(whole, f"{one}\n", f"{two}\n", **{f"{three}.txt": "x"}),
+        ):
+            assert not [part for part in parts if part in json.dumps(result.to_json())]
+
+
+def test_a_policy_that_withholds_holds_output_whose_names_are_parts(search: Search) -> None:
+    one, two = halves(github_token())
+    rule = PolicyRule(kind="secret", action="withhold")
+    pipeline = Pipeline(fingerprint_key=KEY, search=search, spec=ScanSpec(policy=[rule]))
+    result = release(pipeline, "fine\n", **{f"{one}.txt": "x", f"{two}.txt": "y"})
+    assert (result.status, result.content) == ("withheld", ())
+
+
+NAMES: dict[str, Callable[[int], str]] = {
+    "numbered": lambda n: f"part-{n:04}.csv",
+    "hashes": lambda n: letters(64, "0123456789abcdef"),
+    "chunks": lambda n: f"_next/static/chunks/{letters(8)}-{letters(16, '0123456789abcdef')}.js",
+    "objects": lambda n: f"objects/{n:02x}/{letters(38, '0123456789abcdef')}",
+    "modules": lambda n: f"node_modules/@scope/lib-{letters(5, 'abcde')}/dist/index.{n}.min.js",
+    "photos": lambda n: f"IMG_{1000 + n}.JPG",
+    "words": lambda n: ("token.json", "password.txt", "sk.js", "api_key=", "secret_1")[n % 5],
+    "uuids": lambda n: f"{letters(8, '0123456789ab')}-1111-4222-8333-{letters(12, '0123456789ab')}",
+}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 8, 12, 64])
+@pytest.mark.parametrize("name", NAMES)
+def test_ordinary_names_are_left_alone(whole: Pipeline, name: str, count: int) -> None:
+    files = {NAMES[name](n): "hello there\n" for n in range(count)}
+    for out in ("done\n", "password: ", "DB_PASSWORD=", "api_key:", '{"next_token": "9f8a7b6c"}'):
+        result = release(whole, out, **files)
+        assert [f for f in result.findings if f.kind == "secret"] == []
+        uris = [b["resource"]["uri"] for b in result.content if "resource" in b]
+        assert [unquote(uri.partition("/out/")[2]) for uri in uris] == list(files)
+
+
+def test_what_is_joined_of_names_has_a_bound() -> None:
+    names = [f"{n}-{letters(200)}/{letters(40)}.txt".encode() for n in range(500)]
+    ends = joined([], [], components(names))
+    assert ends is not None
+    assert len(ends.data) <= MAX_NAMED + 500 * 250
 
 
 BENIGN: dict[str, tuple[str, str]] = {
