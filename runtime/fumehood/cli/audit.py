@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fumehood.cli.given import given
+from fumehood.cli.given import given, public_keys
 from fumehood.cli.key import opened, owned
 from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
 from fumehood.cli.present import fact, note, out, out_json, table
@@ -25,7 +25,6 @@ from fumehood.places import Places
 if TYPE_CHECKING:
     from fumehood.audit.index import Hit, Query
     from fumehood.audit.report import Report
-    from fumehood.crypto.signing import PublicKey
 
 app = typer.Typer(
     no_args_is_help=True, help="Check and search the audit log; check what Fumehood is made of."
@@ -154,18 +153,6 @@ def verify(
 def cores() -> int:
     """How many processes may share the work of this command."""
     return len(os.sched_getaffinity(0))
-
-
-def public_keys(path: Path) -> list[PublicKey]:
-    """The public keys of a PEM file. Raises UsageError, KeyringError."""
-    from fumehood.crypto.signing import PublicKey
-
-    end = "-----END PUBLIC KEY-----"
-    parts = _text(path).split(end)[:-1]
-    keys = [PublicKey.from_pem(part[part.find("-----BEGIN") :] + end + "\n") for part in parts]
-    if not keys:
-        raise UsageError(f"{path} holds no public key", "see `fumehood key export-public`")
-    return keys
 
 
 CallerOption = Annotated[int | None, typer.Option("--caller", metavar="UID", help="Whose calls.")]

@@ -8,9 +8,13 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fumehood.errors import UsageError
+from fumehood.cli.present import note
+from fumehood.errors import KeyringError, UsageError
+
+if TYPE_CHECKING:
+    from fumehood.crypto.signing import PublicKey
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 _PASSED: Final = re.compile(r"/dev/stdin|(?:/dev|/proc/self)/fd/[0-9]+")
@@ -33,6 +37,27 @@ def given(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise UsageError(f"{path} has more than {MAX_BYTES} bytes", "name another file")
     return data
+
+
+def public_keys(path: Path) -> list[PublicKey]:
+    """The public keys of a PEM file, without those that it marks as revoked or expired.
+
+    Raises:
+        UsageError: it holds none. KeyringError: none that is trusted, or one that is no key.
+    """
+    from fumehood.crypto.signing import read_public_keys
+
+    keys, marked = read_public_keys(given(path).decode(errors="replace"))
+    if keys:
+        if marked:
+            note("note", f"{marked} keys of {path} are marked revoked or expired: not trusted")
+        return keys
+    if marked:
+        raise KeyringError(
+            f"every key of {path} is marked revoked or expired",
+            "get the keys of now (`fumehood key export-public`) by a way you trust",
+        )
+    raise UsageError(f"{path} holds no public key", "see `fumehood key export-public`")
 
 
 def _passed(path: Path) -> bytes:

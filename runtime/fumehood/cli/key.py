@@ -258,24 +258,36 @@ def export_public(
     purpose: Annotated[
         str | None, typer.Argument(metavar="PURPOSE", help="audit, receipt or tool; all if none.")
     ] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Also expired and revoked ones, marked: nothing trusts these."),
+    ] = False,
     as_json: JsonOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print public keys in PEM, for whoever verifies receipts and the audit log elsewhere."""
-    from fumehood.crypto.ring import now
+    """Print public keys in PEM, for whoever verifies receipts and the audit log elsewhere.
+
+    Those that are trusted: active ones, and rotated ones that still verify.
+    """
+    from fumehood.crypto.ring import TRUSTED, now
 
     with opened(chosen(state=state, config=config)) as place:
-        ring = place.ring
-        entries = [e for e in ring.entries() if e.public and purpose in (None, e.purpose)]
-    if not entries:
+        public = [e for e in place.ring.entries() if e.public and purpose in (None, e.purpose)]
+    if not public:
         raise KeyringError(
             f"no public key is for {purpose!r}", "audit, receipt and tool have public keys"
+        )
+    moment = now()
+    entries = [entry for entry in public if every or entry.state(moment) in TRUSTED]
+    if not entries:
+        raise KeyringError(
+            f"every key for {purpose or 'a signature'} is expired or revoked",
+            "make a new one with `fumehood key rotate`, or show them with --all",
         )
     if as_json:
         _show(entries, as_json=True)
         return
-    moment = now()
     for entry in entries:
         about = f"{entry.purpose} {entry.state(moment)}, created {entry.created}"
         out(f"# {entry.id} {about}\n{entry.public}")

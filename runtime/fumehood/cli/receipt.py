@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from fumehood.cli.cancel import InvocationArgument
-from fumehood.cli.given import given
+from fumehood.cli.given import given, public_keys
 from fumehood.cli.options import JsonOption, SocketOption, chosen
 from fumehood.cli.present import fact, note, out, out_json
 from fumehood.client import Client
@@ -87,7 +87,6 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a receipt offline, on any machine. Exit status 1 says what does not hold."""
-    from fumehood.cli.audit import public_keys
     from fumehood.verify import verify_receipt
 
     receipt = verify_receipt(given(file), public_keys(trust), digest=digest)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import time
 from pathlib import Path
 from typing import Final
 
 from fumehood.crypto import derive, master
-from fumehood.crypto.files import sync_directory
-from fumehood.crypto.ring import Periods, Ring, wrapped_under
+from fumehood.crypto.files import read_private, sync_directory
+from fumehood.crypto.ring import MAX_FILE, Periods, Ring
 from fumehood.errors import KeyringError
 
 LOOK_SECONDS: Final = 1.0
@@ -72,6 +73,17 @@ def settle(folder: Path) -> None:
                 f"the new master key cannot take its place: {error.strerror}",
                 f"see to {folder}: the ring is encrypted under {later.name} already",
             ) from None
+
+
+def wrapped_under(path: Path) -> str:
+    """Id of the master key that a ring says it is encrypted under, not checked; empty when it does
+    not say. Whoever forges it gains nothing: the ring does not open then."""
+    try:
+        raw = read_private(path, MAX_FILE, "key ring")
+        keys = json.loads(raw or b"{}")["ring"]["keys"]
+        return next((str(key["secret"]["key"]) for key in keys if key["secret"]), "")
+    except (OSError, KeyringError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def refusal(ring: Ring) -> str:

@@ -32,7 +32,7 @@ from fumehood.model.codec import decode, encode
 
 VERSION: Final = 1
 MAX_KEYS: Final = 1024
-_MAX_FILE: Final = 4 * 1024 * 1024
+MAX_FILE: Final = 4 * 1024 * 1024
 _SECRET_BYTES: Final = 48
 
 SIGNATURE: Final = signing.ALGORITHM
@@ -51,6 +51,8 @@ PURPOSES: Final = {
 """What each key is for, with its algorithm. A ring has at least one key for each."""
 
 State = Literal["active", "verify-only", "expired", "revoked"]
+TRUSTED: Final = ("active", "verify-only")
+"""In these states a key verifies what it signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class Ring:
             for entry in self.entries()
             if entry.purpose == purpose
             and entry.public
-            and (untrusted or entry.state(moment) in ("active", "verify-only"))
+            and (untrusted or entry.state(moment) in TRUSTED)
         ]
 
     def seal(self, plain: bytes, bound: bytes, *, purpose: str = "content") -> dict[str, Any]:
@@ -396,7 +398,7 @@ class Ring:
 
     def _read(self) -> _Snapshot:
         try:
-            raw = read_private(self._path, _MAX_FILE, "key ring")
+            raw = read_private(self._path, MAX_FILE, "key ring")
         except OSError as error:
             raise KeyringError(f"the key ring cannot be read: {error.strerror}") from None
         if raw is None:
@@ -469,17 +471,6 @@ class Ring:
             raise KeyringError(
                 f"the key ring cannot be written: {error.strerror}", f"see {self._path.parent}"
             ) from None
-
-
-def wrapped_under(path: Path) -> str:
-    """Id of the master key that a ring says it is encrypted under, not checked; empty when it does
-    not say. Whoever forges it gains nothing: the ring does not open then."""
-    try:
-        raw = read_private(path, _MAX_FILE, "key ring")
-        keys = json.loads(raw or b"{}")["ring"]["keys"]
-        return next((str(key["secret"]["key"]) for key in keys if key["secret"]), "")
-    except (OSError, KeyringError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def named(entries: Sequence[Entry], prefix: str) -> Entry:

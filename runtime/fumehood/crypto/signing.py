@@ -1,12 +1,14 @@
 """Signatures: ECDSA on P-384 with SHA-384, and nothing else.
 
 A public key's id is the SHA-384 of its DER SubjectPublicKeyInfo, so that anyone who has the key
-can compute it.
+can compute it. A file of public keys in PEM may say in a comment before a key that it is revoked or
+expired: such a key must never be trusted.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -20,6 +22,8 @@ ALGORITHM: Final = "ECDSA-P384-SHA384"
 KEY_BITS: Final = 384
 ID_CHARS: Final = 32
 MAX_PEM: Final = 4096
+_END: Final = "-----END PUBLIC KEY-----"
+_MARKED: Final = re.compile(r"^[ \t]*#.*\b(revoked|expired)\b", re.MULTILINE)
 _SCHEME: Final = ec.ECDSA(hashes.SHA384())
 
 
@@ -33,7 +37,8 @@ class PublicKey:
 
     @classmethod
     def from_pem(cls, text: str | bytes) -> Self:
-        """Read a PEM `PUBLIC KEY`; raises KeyringError for anything but a P-384 key."""
+        """Read a PEM `PUBLIC KEY`; raises KeyringError for anything but a P-384 key, and for one
+        that a comment before it marks as revoked or expired."""
         wrong = KeyringError(
             "this is no P-384 public key in PEM", "see `fumehood key export-public`"
         )
@@ -41,6 +46,8 @@ class PublicKey:
             data = text.encode() if isinstance(text, str) else bytes(text)
             if len(data) > MAX_PEM:
                 raise wrong
+            if (mark := _mark(data.decode(errors="replace"))) is not None:
+                raise KeyringError(f"this public key is marked {mark}", "trust another one")
             key = serialization.load_pem_public_key(data)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise wrong from None
@@ -108,6 +115,19 @@ class SigningKey:
     def sign(self, data: bytes) -> bytes:
         """A DER signature."""
         return self._key.sign(data, _SCHEME)
+
+
+def read_public_keys(text: str) -> tuple[list[PublicKey], int]:
+    """The keys of a file of PEM parts, without those that comments before them mark as revoked or
+    expired; and how many these are. Raises KeyringError."""
+    parts = [f"{part}{_END}\n" for part in text.split(_END)[:-1]]
+    trusted = [part[part.find("-----BEGIN") :] for part in parts if _mark(part) is None]
+    return [PublicKey.from_pem(part) for part in trusted], len(parts) - len(trusted)
+
+
+def _mark(text: str) -> str | None:
+    found = _MARKED.search(text.partition("-----BEGIN")[0])
+    return found[1] if found else None
 
 
 def _is_p384(curve: ec.EllipticCurve) -> bool:

@@ -98,6 +98,29 @@ def test_a_key_that_lies_in_a_copy_is_not_believed(cli: Cli, state: Path, tmp_pa
     assert verify_log(tmp_path / "copy", [pem], first_key=shown).sealed
 
 
+@pytest.mark.parametrize("every", [(), ("--all",)])
+def test_what_a_revoked_key_signed_does_not_verify_with_the_keys_of_now(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FUMEHOOD_STATE", str(tmp_path))
+    monkeypatch.delenv("FUMEHOOD_CONFIG", raising=False)
+    ring = open_ring(tmp_path, Periods())
+    old = ring.signer("audit").id
+    with AuditLog.open(tmp_path / "audit", RingCustody(ring), segment_bytes=1) as log:
+        for number in range(3):
+            log.append("test", {"n": number}).result(10)
+    shutil.copytree(tmp_path / "audit", tmp_path / "copy")
+    pem = tmp_path / "keys.pem"
+    words = ("audit", "verify", "--directory", str(tmp_path / "copy"), "--public", str(pem))
+    cli("key", "rotate", "audit")
+    pem.write_text(cli("key", "export-public", "audit", *every).out)
+    assert cli(*words).status == 0
+    cli("key", "revoke", old, "--yes")
+    pem.write_text(cli("key", "export-public", "audit", *every).out)
+    ended = cli(*words)
+    assert (ended.status, "signature" in ended.err) == (1, True), ended.err
+
+
 def test_a_copy_needs_the_public_keys_named(cli: Cli, state: Path, tmp_path: Path) -> None:
     ended = cli("audit", "verify", "--directory", str(state / "audit"))
     assert (ended.status, "--public" in ended.err) == (2, True)

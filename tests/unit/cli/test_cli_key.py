@@ -68,6 +68,20 @@ def test_public_keys_are_exported_as_pem(cli: Cli, state: Path) -> None:
     assert cli("key", "export-public", "digest").status == 1
 
 
+def test_revoked_and_expired_keys_are_exported_only_when_all_are_asked_for(
+    cli: Cli, state: Path
+) -> None:
+    (old,) = [k["id"] for k in listed(cli).values() if k["purpose"] == "receipt"]
+    cli("key", "rotate", "receipt")
+    assert cli("key", "export-public", "receipt").out.count("BEGIN PUBLIC KEY") == 2
+    cli("key", "revoke", old, "--yes")
+    for words in ((), ("receipt",), ("receipt", "--json")):
+        assert old not in cli("key", "export-public", *words).out
+    every = cli("key", "export-public", "receipt", "--all").out
+    assert every.count("BEGIN PUBLIC KEY") == 2
+    assert f"# {old} receipt revoked, " in every
+
+
 def test_root_changes_the_ring_as_the_owner_of_the_state(cli: Cli, state: Path) -> None:
     if os.geteuid() == 0:
         for path in (state, *state.rglob("*")):

@@ -6,7 +6,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from fumehood.crypto import dsse
+from fumehood.crypto.keyring import open_ring
+from fumehood.crypto.ring import Periods
 from fumehood.crypto.signing import SigningKey
 from fumehood.verify import PAYLOAD_TYPE, PREDICATE_TYPE, STATEMENT_TYPE
 from support.cli import Cli
@@ -16,14 +20,14 @@ KEY = SigningKey.generate()
 LINE = '{"seq":3,"time":"2026","invocation":"one","tool":"echo","status":"ok","plan":"p"}'
 
 
-def receipt(line: str = LINE) -> dict[str, object]:
+def receipt(line: str = LINE, key: SigningKey = KEY) -> dict[str, object]:
     digest = hashlib.sha384(line.encode()).hexdigest()
     value = {
         "_type": STATEMENT_TYPE, "predicateType": PREDICATE_TYPE,
         "subject": [{"name": "x", "digest": {"sha384": digest}}],
         "predicate": {"line": line, "plan": None, "digest_key": ""},
     }  # fmt: skip
-    return dsse.sign(PAYLOAD_TYPE, json.dumps(value).encode(), KEY)
+    return dsse.sign(PAYLOAD_TYPE, json.dumps(value).encode(), key)
 
 
 def test_a_receipt_is_got_by_its_invocation_and_verified_offline(
@@ -53,6 +57,36 @@ def test_a_receipt_of_somebody_else_is_refused(
         "receipt", "verify", str(tmp_path / "r.json"), "--trust", str(tmp_path / "trust.pem")
     )
     assert (ended.status, "no trusted key" in ended.err) == (1, True)
+
+
+@pytest.mark.parametrize("every", [(), ("--all",)])
+def test_what_a_revoked_key_signed_is_refused_with_the_keys_of_now(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FUMEHOOD_STATE", str(tmp_path))
+    monkeypatch.delenv("FUMEHOOD_CONFIG", raising=False)
+    key = open_ring(tmp_path, Periods()).signer("receipt")
+    (tmp_path / "r.json").write_text(json.dumps(receipt(key=key)))
+    words = ("receipt", "verify", str(tmp_path / "r.json"), "--trust", str(tmp_path / "t.pem"))
+
+    def exported() -> None:
+        (tmp_path / "t.pem").write_text(cli("key", "export-public", "receipt", *every).out)
+
+    cli("key", "rotate", "receipt")
+    exported()
+    assert cli(*words).status == 0
+    cli("key", "revoke", key.id, "--yes")
+    exported()
+    ended = cli(*words)
+    assert (ended.status, "no trusted key" in ended.err) == (1, True), ended.err
+
+
+def test_a_file_of_nothing_but_marked_keys_is_refused(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(receipt()))
+    (tmp_path / "t.pem").write_text(f"# {KEY.id} receipt revoked, created x\n{KEY.public.pem}")
+    words = ("receipt", "verify", str(tmp_path / "r.json"), "--trust", str(tmp_path / "t.pem"))
+    ended = cli(*words)
+    assert (ended.status, "is marked revoked" in ended.err) == (1, True), ended.err
 
 
 def test_an_unknown_invocation_has_no_receipt(cli: Cli, supervisor: FakeSupervisor) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fumehood.crypto import dsse
-from fumehood.crypto.signing import PublicKey, SigningKey
+from fumehood.crypto.signing import PublicKey, SigningKey, read_public_keys
 from fumehood.errors import KeyringError
 
 KEY, OTHER = SigningKey.generate(), SigningKey.generate()
@@ -145,3 +145,13 @@ def pem(key: Any) -> bytes:
 def test_only_p384_is_a_key(text: bytes) -> None:
     with pytest.raises(KeyringError, match="P-384"):
         PublicKey.from_pem(text)
+
+
+@pytest.mark.parametrize("mark", ["revoked", "expired"])
+def test_a_key_that_is_marked_is_none_to_trust(mark: str) -> None:
+    marked = f"# {OTHER.id} receipt {mark}, created 2026-11-27T00:00:00Z\n{OTHER.public.pem}"
+    with pytest.raises(KeyringError, match=f"is marked {mark}"):
+        PublicKey.from_pem(marked)
+    active = f"# {KEY.id} receipt active, created 2026-11-27T00:00:00Z\n{KEY.public.pem}"
+    assert read_public_keys(marked + active) == ([KEY.public], 1)
+    assert read_public_keys(active + marked) == ([KEY.public], 1)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fumehood.crypto import keyring, master
-from fumehood.crypto.keyring import open_ring, rotate_master
-from fumehood.crypto.ring import Periods, Ring, wrapped_under
+from fumehood.crypto.keyring import open_ring, rotate_master, wrapped_under
+from fumehood.crypto.ring import Periods, Ring
 from fumehood.errors import KeyringError
 
 BOUND = b"of a test"
