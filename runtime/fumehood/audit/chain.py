@@ -142,6 +142,8 @@ class AuditLog:
         """Files in the folder that are named like segments and are none: nothing reads them."""
         self.seconds = 0.0
         """How long the last write took."""
+        self.segments = 0
+        """How many segments were begun since the log was opened."""
         self._broken: AuditError | None = None
         self._writer = threading.Thread(target=self._run, name="audit", daemon=True)
         self._writer.start()
@@ -354,6 +356,7 @@ class AuditLog:
             if not record.done.done() and record.done.set_running_or_notify_cancel():
                 record.done.set_result(position)
         if begun:
+            self.segments += 1
             self._tell_open()
             self._prune()
         self._watch_clock()

@@ -160,6 +160,11 @@ class Control:
             return Logs(ended.to_json(), ended.stderr, found)
         if found is not None and found.records:
             return Logs(_from_records(invocation, found), None, found)
+        if found is not None and not found.whole:
+            raise unknown(
+                "is known in the parts of the audit log that were searched",
+                "`fumehood audit show ID` looks through all of it",
+            )
         raise unknown("is known", "what ended some time ago only an operator can look up")
 
     def owned(self, caller: Caller, invocation: str) -> bool:

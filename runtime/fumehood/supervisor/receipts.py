@@ -30,7 +30,7 @@ from fumehood.model.request import Caller
 log = structlog.get_logger(__name__)
 
 PLAN_USED: Final = "plan.used"
-"""The event that holds a plan, by digest, once for each start of the daemon."""
+"""The event that holds a plan, by digest, once in each segment of the log."""
 MAX_PLANS: Final = 8192
 """Plans that are remembered as recorded; beyond, all are recorded anew."""
 
@@ -46,7 +46,8 @@ class Signed:
 
 
 class Receipts:
-    """records: what the log has of an invocation; plans: of a plan's digest. Both block."""
+    """records: what the log has of an invocation; plans: of a plan's digest, before a record's
+    number. Both block."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class Receipts:
         digester: Digester,
         audit: AuditLog,
         records: Callable[[str], Found],
-        plans: Callable[[str], Mapping[str, Any] | None],
+        plans: Callable[[str, int], Mapping[str, Any] | None],
         is_operator: Callable[[Caller], bool],
         version: str,
     ) -> None:
@@ -66,6 +67,7 @@ class Receipts:
         self._is_operator = is_operator
         self._version = version
         self._recorded: set[str] = set()
+        self._segments = 0
         self._reader = ThreadPoolExecutor(1, "receipts")
 
     def digests(self, invocation: str, *data: bytes) -> tuple[str, ...]:
@@ -73,12 +75,15 @@ class Receipts:
         return self._digester.of(invocation, *data)
 
     def uses(self, plan: Plan) -> None:
-        """Have a plan on record before the first call that ran under it ends."""
+        """Have a plan on record before a call that ran under it ends, and near by: in its segment,
+        or the one before, which was the newest just now."""
+        segments = self._audit.segments
+        if len(self._recorded) >= MAX_PLANS or segments != self._segments:
+            self._recorded.clear()
+            self._segments = segments
         name = plan.digest()
         if name in self._recorded:
             return
-        if len(self._recorded) >= MAX_PLANS:
-            self._recorded.clear()
         content: dict[str, Field] = encode(plan)
         try:
             self._audit.append(PLAN_USED, {"plan": name, "content": content})
@@ -105,14 +110,12 @@ class Receipts:
             if record["event"] in TERMINAL
         ]
         if not ended or not self._may(caller, ended[0][0]):
-            raise UnknownInvocation(
-                "no such invocation has ended", "one's own can be asked for, operators for all"
-            )
+            raise _unknown(whole=found.whole)
         record, line = ended[0]
         plan = record.get("plan")
         payload = statement(
             line,
-            plan=self._plans(plan) if isinstance(plan, str) else None,
+            plan=self._plans(plan, record["seq"]) if isinstance(plan, str) else None,
             digest_key=self._opened(record, invocation),
             issued=now(),
             version=self._version,
@@ -135,3 +138,15 @@ class Receipts:
 
     def close(self) -> None:
         self._reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _unknown(*, whole: bool) -> UnknownInvocation:
+    """whole: the whole log was searched; then, and only then, there is none."""
+    if whole:
+        return UnknownInvocation(
+            "no such invocation has ended", "one's own can be asked for, operators for all"
+        )
+    return UnknownInvocation(
+        "no such invocation has ended in the parts of the audit log that were searched",
+        "an operator finds it in all of the log: `fumehood audit show ID`",
+    )

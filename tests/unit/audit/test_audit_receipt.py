@@ -59,7 +59,7 @@ class Place:
     def payload(self) -> bytes:
         return statement(
             find(self.log, ID).lines[-1],
-            plan=find_plan(self.log, PLAN.digest()),
+            plan=find_plan(self.log, PLAN.digest(), 3),
             digest_key=self.digester.reveal(self.ring.secret("digest", 384)[0], ID),
             issued="2026",
             version="1",
