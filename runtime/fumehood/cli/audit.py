@@ -17,6 +17,7 @@ import typer
 
 from fumehood.cli.given import given, public_keys
 from fumehood.cli.key import opened, owned
+from fumehood.cli.moment import moment
 from fumehood.cli.options import ConfigOption, JsonOption, StateOption, chosen
 from fumehood.cli.present import fact, note, out, out_json, table
 from fumehood.errors import AuditError, ExitStatus, UsageError
@@ -160,7 +161,8 @@ ToolOption = Annotated[str, typer.Option("--tool", metavar="NAME", help="Of whic
 StatusOption = Annotated[str, typer.Option("--status", help="How the call ended.")]
 EventOption = Annotated[str, typer.Option("--event", help="Such as tool.added.")]
 SinceOption = Annotated[
-    str, typer.Option("--since", metavar="TIME", help="RFC 3339 in UTC, or how it begins.")
+    str,
+    typer.Option("--since", metavar="TIME", help="RFC 3339, or how it begins; UTC if not said."),
 ]
 UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Before this.")]
 FindingOption = Annotated[
@@ -191,6 +193,7 @@ def search(
     """
     from fumehood.audit.index import Query
 
+    since, until = since and moment(since), until and moment(until)
     query = Query(caller, tool, status, event, "", since, until, finding, text, limit, newest=True)
     hits = list(_hits(chosen(state=state, config=config), query))
     if as_json:
@@ -316,6 +319,7 @@ def export(
     from fumehood.audit.ocsf import render
 
     places = chosen(state=state, config=config)
+    since, until = since and moment(since), until and moment(until)
     query = Query(caller, tool, status, event, "", since, until, finding, text, MAX_HITS)
     host = socket.gethostname()
     changed = 0
@@ -347,15 +351,18 @@ def prune(
 ) -> None:
     """Remove whole old segments, by their age. What went is signed for, and recorded.
 
-    The daemon must be stopped; while it runs, `storage.audit` and `storage.audit_days` do this.
+    Also those that make the log larger than `storage.audit`. The daemon must be stopped; while it
+    runs, `storage.audit` and `storage.audit_days` do this.
     """
     from fumehood.audit.chain import AuditLog
     from fumehood.audit.custody import RingCustody
 
+    edge = moment(before)
     with opened(chosen(state=state, config=config)) as place:
-        log = AuditLog.open(place.state / "audit", RingCustody(place.ring))
+        keep = place.config.storage.audit
+        log = AuditLog.open(place.state / "audit", RingCustody(place.ring), keep_bytes=keep)
         with log:
-            removed = log.prune(before=before)
+            removed = log.prune(before=edge)
     if as_json:
         out_json({"segments": removed})
     else:

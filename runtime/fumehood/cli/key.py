@@ -22,7 +22,7 @@ from fumehood.errors import ConfigError, KeyringError, UsageError
 from fumehood.places import Places
 
 if TYPE_CHECKING:
-    from fumehood.config import Keys
+    from fumehood.config import Config, Keys
     from fumehood.crypto.master import Master
     from fumehood.crypto.ring import Entry, Ring
 
@@ -74,10 +74,12 @@ def _reachable(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A key ring, and the path of the state it is of, for whom this process acts as."""
+    """A key ring, and the path of the state it is of, for whom this process acts as; and the
+    configuration that it was opened by."""
 
     ring: Ring
     state: Path
+    config: Config
 
 
 def master_of(keys: Keys) -> Master | None:
@@ -109,7 +111,8 @@ def opened(places: Places, *, create: bool = False) -> Iterator[Opened]:
     periods = Periods(keys.active_days, keys.verify_days, keys.warn_days)
     with owned(places.state) as state:
         source = master.source if master else ""
-        yield Opened(open_ring(state, periods, passed, source, create=create), state)
+        ring = open_ring(state, periods, passed, source, create=create)
+        yield Opened(ring, state, config)
 
 
 @app.command("list")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,65 @@ def test_nothing_is_pruned_while_a_daemon_writes(cli: Cli, state: Path) -> None:
     with AuditLog.open(state / "audit", RingCustody(open_ring(state, Periods()))):
         ended = cli("audit", "prune", "--before", "2020")
     assert (ended.status, "another process" in ended.err) == (6, True)
+
+
+@pytest.fixture
+def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state whose log has three segments of two records each."""
+    monkeypatch.setenv("FUMEHOOD_STATE", str(tmp_path))
+    monkeypatch.setenv("FUMEHOOD_CONFIG", str(tmp_path / "config.json"))
+    (tmp_path / "config.json").write_text("{}")
+    ring = open_ring(tmp_path, Periods())
+    with AuditLog.open(tmp_path / "audit", RingCustody(ring), segment_bytes=1) as log:
+        for _ in range(3):
+            log.append("test", {}, wake=False)
+            log.append("test", {}).result(10)
+    return tmp_path
+
+
+def segments(state: Path) -> int:
+    return len(list((state / "audit").glob("segment-*.jsonl")))
+
+
+@pytest.mark.parametrize("before", ["yesterday", "2026/01/01", "27.11.2026", ""])
+def test_nothing_is_pruned_before_what_is_no_time(cli: Cli, three: Path, before: str) -> None:
+    there = segments(three)
+    ended = cli("audit", "prune", "--before", before)
+    assert (ended.status, "is no time" in ended.err) == (2, True), ended.out
+    assert segments(three) == there
+    assert cli("audit", "prune", "--before", "2100-01-01T00:00:00+02:00").status == 0
+    assert segments(three) < there
+
+
+@pytest.mark.parametrize(("size", "hole", "kept"), [("128MiB", 256, 0), ("8GiB", 5 * 1024, 1)])
+def test_prune_keeps_as_much_as_the_configuration_says(
+    cli: Cli, three: Path, size: str, hole: int, kept: int
+) -> None:
+    (three / "config.json").write_text(json.dumps({"storage": {"audit": size}}))
+    first = min((three / "audit").glob("segment-*.jsonl"))
+    begin, end = first.read_bytes().splitlines(keepends=True)
+    with first.open("wb") as file:
+        file.write(begin)
+        file.seek(hole * 1024 * 1024)
+        file.write(b"\n" + end)
+    assert cli("audit", "prune", "--before", "2020-01-01").status == 0
+    assert first.exists() == kept
+
+
+def test_records_are_searched_and_exported_by_time_wherever_its_clock_stands(
+    cli: Cli, state: Path
+) -> None:
+    line = cli("audit", "tail", "-n", "1", "--json").out
+    at = datetime.fromisoformat(json.loads(line)["time"])
+    east = timezone(timedelta(hours=14))
+    after, before = (at + timedelta(hours=h) for h in (1, -1))
+    for command in (("search", "--json"), ("export", "--format", "jsonl")):
+        for moment, since, until in ((before, True, False), (after, False, True)):
+            told = moment.astimezone(east).isoformat()
+            assert ("seq" in cli("audit", *command, "--since", told).out) is since
+            assert ("seq" in cli("audit", *command, "--until", told).out) is until
+        for option in ("--since", "--until"):
+            assert cli("audit", *command, option, "27.11.2026").status == 2
 
 
 @pytest.mark.parametrize("words", [("search",), ("tail", "-n", "2"), ("tail", "-f"), ("export",)])
