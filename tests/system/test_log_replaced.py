@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from support.hood import eventually, hood, remove
+from support.hood import Hood, eventually, hood, remove
 from support.receiver import Receiver
 
 
@@ -20,6 +20,26 @@ def records(audit: Path, event: str) -> list[dict[str, Any]]:
 def has_opened(audit: Path) -> bool:
     """Whether the log tells of an incident about the evidence."""
     return any(item["rule"] == "audit_gap" for item in records(audit, "incident.opened"))
+
+
+def until_answered(daemon: Hood) -> list[str]:
+    """What is on record before the first request that a daemon answers, which is behind the look
+    that it takes at its log once it runs."""
+    daemon.register(None, "first", command=["cat"])
+    text = b"".join(path.read_bytes() for path in (daemon.state / "audit").glob("segment-*.jsonl"))
+    events = [json.loads(line)["event"] for line in text.splitlines()]
+    return events[: events.index("tool.added")]
+
+
+def close_incidents(daemon: Hood) -> None:
+    for item in json.loads(daemon.cli("incident", "list", "--json").stdout):
+        daemon.cli("incident", "close", item["incident"], "--note", "a test", check=True)
+
+
+def begin_another(daemon: Hood) -> None:
+    """As the documentation says it: stopped, moved away, begun anew."""
+    (daemon.state / "audit").rename(daemon.state / "moved")
+    assert daemon.cli("audit", "init").returncode == 0
 
 
 def test_a_log_that_was_exchanged_is_told_and_forwarded(tmp_path: Path) -> None:
@@ -40,14 +60,31 @@ def test_a_log_that_was_exchanged_is_told_and_forwarded(tmp_path: Path) -> None:
             (begun,) = records(audit, "audit.begun")
             assert begun["deliberate"] is False
             assert "the audit log is not the one that this state had" in daemon.log.read_text()
-        # As the documentation says it: stopped, moved away, begun anew.
-        audit.rename(tmp_path / "state" / "moved")
-        assert daemon.cli("audit", "init").returncode == 0
-        with hood(tmp_path):
+            close_incidents(daemon)
+        begin_another(daemon)
+        with hood(tmp_path, config=config) as daemon:
+            eventually(lambda: has_opened(audit), 30, "a gap for the receiver, begun on purpose")
             (again,) = records(audit, "audit.begun")
-            assert again["deliberate"] is True
-            assert again["earlier"] == begun["key"]
-            assert records(audit, "supervisor.started")
-            assert not has_opened(audit)
+            assert (again["deliberate"], again["earlier"]) == (True, begun["key"])
+            told = json.loads(daemon.cli("incident", "list", "--json").stdout)[0]["timeline"]
+            assert "forwarding began anew behind record" in told[0][1]
     finally:
         receiver.close()
+
+
+def test_a_log_that_was_begun_on_purpose_opens_no_incident(tmp_path: Path) -> None:
+    """Where one that was exchanged does, by the same look."""
+    tmp_path.chmod(0o755)
+    audit = tmp_path / "state" / "audit"
+    with hood(tmp_path):
+        pass
+    remove(audit)
+    with hood(tmp_path) as daemon:
+        assert "incident.opened" in until_answered(daemon)
+        close_incidents(daemon)  # or it would go to the timeline of the open one
+    begin_another(daemon)
+    with hood(tmp_path) as daemon:
+        seen = until_answered(daemon)
+        assert "incident.opened" not in seen
+        assert "supervisor.started" in seen
+        assert json.loads(daemon.cli("incident", "list", "--json").stdout) == []

@@ -6,19 +6,21 @@ Must never take another log for the one that was sent: its records would never b
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fumehood.audit.folder import MAX_LINE, list_segments, reading
 from fumehood.audit.follow import Place
-from fumehood.audit.record import digest
+from fumehood.audit.record import Field, digest
 from fumehood.crypto.files import read_private, write_private
 from fumehood.errors import KeyringError
 
 OTHER: Final = "another log is in its place"
 SHORTER: Final = "the log ends before what was sent of it"
 CHANGED: Final = "the log does not hold what was sent of it"
+UNLINKED: Final = "what stands behind it does not follow it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,21 @@ class Cursor:
     chain: str = ""
     seq: int = 0
     digest: str = ""
+
+    def lacking(self, record: Mapping[str, Any]) -> dict[str, Field]:
+        """What there was between what was sent last and this record, for a gap; empty when it is
+        the next one, or nobody knows what was sent last."""
+        seq = int(record["seq"])
+        if not self.seq or follows(record, self.seq, self.digest):
+            return {}
+        gap: dict[str, Field] = {"from_segment": self.place.segment, "after": self.seq}
+        return {**gap, "to": seq - 1} if seq > self.seq + 1 else {**gap, "reason": UNLINKED}
+
+
+def follows(record: Mapping[str, Any], seq: int, digest: str) -> bool:
+    """Whether a record is the next one in the chain. digest: of the one before; empty when nobody
+    knows it."""
+    return int(record["seq"]) == seq + 1 and digest in ("", record["prev"])
 
 
 def read_cursor(path: Path) -> Cursor:

@@ -2,8 +2,8 @@
 
 A cursor on disk says up to where the receiver has it, and moves only after that: a receiver that
 is down, slow, or this daemon's end loses nothing, and may get records twice. Must never hold up a
-call, nor pass over a record in silence: what retention removed unsent, or a log that is not the one
-that was sent, is recorded as a gap.
+call, nor pass over a record in silence: what was removed unsent, by retention or by anybody, or a
+log that is not the one that was sent, is recorded as a gap.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fumehood.audit.record import Field, Unsealed, digest, read
 from fumehood.crypto.files import read_private
 from fumehood.errors import AuditError, ConfigError, KeyringError
 from fumehood.model.forward import ForwardSpec
-from fumehood.supervisor.cursor import Cursor, astray, read_cursor, write_cursor
+from fumehood.supervisor.cursor import Cursor, astray, follows, read_cursor, write_cursor
 from fumehood.supervisor.posting import Link, shut, within
 
 log = structlog.get_logger(__name__)
@@ -153,8 +153,10 @@ class Forwarder:
             if place != start:
                 self._at = replace(self._at, place=place)
             return False
-        records = _records(lines, Place(place.segment, place.offset - _size(lines)))
         at = place.offset - _size(lines)
+        records, linked = _records(lines, Place(place.segment, at))
+        if records:
+            self._look_for_missing(records[0], Place(place.segment, at))
         for batch in _batches(lines[: len(records)]):
             if self._sink is None:
                 self._sink = self._connect()
@@ -168,7 +170,7 @@ class Forwarder:
                 Place(place.segment, at), chain or self._at.chain, last, digest(batch[-1])
             )
             self._move(sent)
-        if at < place.offset:
+        if linked and at < place.offset:
             raise Foreign(f"no record at byte {at} of segment {place.segment}")
         return True
 
@@ -197,9 +199,18 @@ class Forwarder:
         segment = self._at.place.segment
         if not segment or not firsts or segment >= firsts[0]:
             return
-        log.error("records were removed before they were forwarded", up_to=firsts[0] - 1)
-        self._append(GAP, {"from_segment": segment, "to": firsts[0] - 1})
+        if self._at.seq + 1 < firsts[0]:  # or all of it was sent
+            log.error("records were removed before they were forwarded", up_to=firsts[0] - 1)
+            self._append(GAP, {"from_segment": segment, "to": firsts[0] - 1})
         self._move(Cursor(Place(firsts[0], 0), self._at.chain, firsts[0] - 1))
+
+    def _look_for_missing(self, record: Mapping[str, Any], place: Place) -> None:
+        """Whether what is sent next is what stood behind what was sent last."""
+        gap = self._at.lacking(record)
+        if gap:
+            log.error("not all that was written was forwarded", **gap)
+            self._append(GAP, gap)
+            self._move(Cursor(place, self._at.chain, int(record["seq"]) - 1))
 
     def _move(self, to: Cursor) -> None:
         self._at = to
@@ -222,21 +233,27 @@ class Forwarder:
             self._sink = None
 
 
-def _records(lines: list[bytes], place: Place) -> list[dict[str, Any]]:
-    """What may be sent of lines, up to the first that is no record.
+def _records(lines: list[bytes], place: Place) -> tuple[list[dict[str, Any]], bool]:
+    """What may be sent of lines, up to the first that is no record, or is not the next one; the
+    flag tells that it was not that.
 
     The first of a segment has the number that the segment's name says.
     """
     found: list[dict[str, Any]] = []
+    last = ""
     for line in lines:
         try:
             entry = read(line)
             if not found and not place.offset and entry.position.seq != place.segment:
                 break
-            found.append(json.loads(line))
+            record = json.loads(line)
         except (Unsealed, ValueError, RecursionError):
             break
-    return found
+        if found and not follows(record, int(found[-1]["seq"]), last):
+            return found, False
+        found.append(record)
+        last = entry.position.digest
+    return found, True
 
 
 def _batches(lines: list[bytes]) -> Iterator[list[bytes]]:

@@ -40,6 +40,11 @@ def telling(
     def told(event: str, fields: Mapping[str, Field]) -> Future[Any]:
         if event == GAP:
             what = f"records up to {fields.get('to')} were removed before they were forwarded"
+            if "after" in fields and "to" in fields:
+                what = (
+                    f"records behind {fields['after']}, up to {fields['to']}, were gone"
+                    " before they were forwarded"
+                )
             if "reason" in fields:
                 what = f"forwarding began anew behind record {fields['after']}: {fields['reason']}"
             loop.call_soon_threadsafe(gap, what)

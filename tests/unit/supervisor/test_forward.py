@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.folder import segment_name
 from fumehood.crypto.files import write_private
 from fumehood.errors import ConfigError
 from fumehood.model.forward import ForwardSpec
@@ -134,6 +135,69 @@ def test_what_retention_removed_unsent_is_recorded_as_a_gap(
     second.close()
     ((event, fields),) = place.events
     assert (event, fields["to"]) == (forward.GAP, 6)
+
+
+def test_what_retention_removed_once_it_was_sent_is_no_gap(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    sent_to_the_end(place, receiver, 3)
+    place.write(1, segment_bytes=1)
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
+        log.prune(before="2100")
+    assert [path.name for path in (tmp_path / "audit").glob("*.jsonl")] == [segment_name(4)]
+    assert forwarded_anew(place, receiver, 5).behind == 0
+    assert (receiver.seqs, place.events) == ([1, 2, 3, 4, 5], [])
+
+
+def test_a_segment_that_goes_from_the_middle_is_a_gap_and_sending_goes_on(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """While it runs: no start has looked at the log since."""
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(1)
+    running = place.forwarder()
+    receiver.until(1)
+    receiver.down = True
+    place.write(6, segment_bytes=1)
+    for number in (4, 5):
+        (tmp_path / "audit" / segment_name(number)).unlink()
+    receiver.down = False
+    receiver.until(7)
+    running.close()
+    assert receiver.seqs == [1, 2, 3, 6, 7]
+    assert place.events == [(forward.GAP, {"from_segment": 3, "after": 3, "to": 5})]
+    again = place.forwarder()  # told once
+    again.close()
+    assert len(place.events) == 1
+
+
+def test_a_record_that_goes_from_within_a_segment_is_a_gap(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(6)
+    segment = tmp_path / "audit" / segment_name(1)
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join((*lines[:2], *lines[4:])))
+    assert forwarded_anew(place, receiver, 4) == forward.Status(4, 0, "")
+    assert receiver.seqs == [1, 2, 5, 6]
+    assert place.events == [(forward.GAP, {"from_segment": 1, "after": 2, "to": 4})]
+
+
+@pytest.mark.parametrize("segment_bytes", [1, 1 << 20])
+def test_a_record_that_another_does_not_follow_is_a_gap(
+    tmp_path: Path, receiver: Receiver, segment_bytes: int
+) -> None:
+    """It was changed, or exchanged with others, before it was sent."""
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(5, segment_bytes=segment_bytes)
+    (path,) = (p for p in (tmp_path / "audit").glob("*.jsonl") if b'"seq":3,' in p.read_bytes())
+    path.write_bytes(path.read_bytes().replace(b'"n":2', b'"n":7'))
+    assert forwarded_anew(place, receiver, 5) == forward.Status(5, 0, "")
+    assert receiver.seqs == [1, 2, 3, 4, 5]
+    ((event, fields),) = place.events
+    assert (event, fields["after"], fields["reason"]) == (forward.GAP, 3, cursor.UNLINKED)
 
 
 def sent_to_the_end(place: Place, receiver: Receiver, count: int) -> None:

@@ -44,6 +44,7 @@ def test_forwarding_that_began_anew_is_told_with_its_reason() -> None:
         tell = gapwatch.telling(append, told.append)
         tell(gapwatch.GAP, {"from_segment": 1, "after": 7, "reason": cursor.OTHER})
         tell(gapwatch.GAP, {"from_segment": 1, "to": 9})
+        tell(gapwatch.GAP, {"from_segment": 3, "after": 3, "to": 5})
         tell("forward.foreign", {"reason": "x"})
         await asyncio.sleep(0)
 
@@ -51,5 +52,6 @@ def test_forwarding_that_began_anew_is_told_with_its_reason() -> None:
     assert told == [
         "forwarding began anew behind record 7: another log is in its place",
         "records up to 9 were removed before they were forwarded",
+        "records behind 3, up to 5, were gone before they were forwarded",
     ]
-    assert appended == [gapwatch.GAP, gapwatch.GAP, "forward.foreign"]
+    assert appended == [*[gapwatch.GAP] * 3, "forward.foreign"]
