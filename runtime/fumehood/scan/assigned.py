@@ -38,7 +38,7 @@ _PUBLIC: Final = re.compile(
     rb"(?i)(?:public|max|min|num|total|input|output|prompt|completion|next|prev(?:ious)?|page"
     rb"|continuation|csrf|xsrf|pad|eos|bos|unk|stop|primary|foreign|sort|partition|cache|row"
     rb"|idempotency|object|host|map|s3|bucket|translation|i18n|message|parent|group|hot|short)"
-    rb"[-_.]?(?:token|tokens|key|keys)\w*$"
+    rb"[-_.]?(?:token|tokens|key|keys)\w*$|existing[-_.]?secret$"
 )
 # What a value of code looks like: a call, an attribute, an index, an operator, a keyword.
 CODE: Final = re.compile(
@@ -85,6 +85,8 @@ TYPE: Final = re.compile(
 _BASIC_TYPE: Final = re.compile(rb"(?:String|Str|Int|Boolean|Bool|Float|Bytes|ID)[!?]{1,2}")
 # `default-token-abc12`: how Kubernetes calls a secret, which is none.
 _CALLED: Final = re.compile(rb"[a-z0-9]+(?:-[a-z0-9]+)*-(?:token|secret)s?-[a-z0-9]{5}")
+_TESTED: Final = re.compile(rb"[A-Za-z][\w./+:#-]*")
+_USER: Final = re.compile(rb"(?i)\buser|\blogin|\bhost|\baccount")
 _VERSION: Final = re.compile(rb"(?:[0-9]+:)?v?[0-9]+(?:\.[0-9]+)+[\w.+~:-]*")
 _TITLE: Final = re.compile(rb"[A-Z][a-z]+")
 UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -97,6 +99,8 @@ def _judge(found: Found) -> Confidence | None:
     after = found.data[found.span[1] : found.span[1] + 1]
     if quoted and after not in (b'"', b"'", b"`", b"\\", b""):
         return None  # the rule for quoted values sees all of it
+    if not quoted and name == b"PASS" and _is_report(found, value):
+        return None
     if value.endswith(b"=") and value[:-1].isalpha():  # the next name of a list
         return None
     if value.count(b":") > 3 or value.startswith(b":"):  # a line of passwd(5); a role of Sphinx's
@@ -120,6 +124,13 @@ def _judge(found: Found) -> Confidence | None:
     if _PASSWORD.search(name):
         return _password(value, quoted=quoted, alone=_is_alone(found))
     return _token(value, name)
+
+
+def _is_report(found: Found, value: bytes) -> bool:
+    """`--- PASS: TestRead/short (0.00s)`: what was tested, and nothing about a user near it."""
+    start = found.span[0]
+    before = found.data[max(0, start - 200) : start]
+    return _TESTED.fullmatch(value) is not None and _USER.search(before) is None
 
 
 def _is_alone(found: Found) -> bool:

@@ -1,19 +1,19 @@
-"""Secrets that neither form nor name gives away, but the place: the fields of known file formats
-and the arguments of known programs.
+"""Secrets that neither form nor name gives away, but the place: the fields of known file formats.
+What stands on command lines and in dialogues of protocols is looked for with them.
 
 Each rule is one documented syntax. What stands there must still look like a secret (`_likely`).
 """
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from fumehood.scan import commands, protocols
 from fumehood.scan.assigned import SNAKE
 from fumehood.scan.detector import Confidence
-from fumehood.scan.patterns import Found, PatternDetector, Rule
+from fumehood.scan.patterns import Found, PatternDetector, Rule, linear
 from fumehood.scan.tokens import basic, is_placeholder, kinds
 
 
@@ -31,24 +31,12 @@ def _session(found: Found) -> Confidence | None:
     return "medium" if not is_placeholder(value) and kinds(value) >= 2 else None
 
 
-def _sasl(found: Found) -> Confidence | None:
-    value = found["s"]
-    try:
-        said = binascii.a2b_base64(value + b"=" * (-len(value) % 4))
-    except binascii.Error:
-        return None
-    return "high" if said.count(b"\0") == 2 else None
-
-
 def _spoken(found: Found) -> Confidence | None:
     value = found["s"].rstrip(b".,;:'\"`)")
     return "medium" if kinds(value) >= 3 and not is_placeholder(value) else None
 
 
-_LOGIN: Final = (
-    r"(?:docker|podman|nerdctl|buildah|skopeo|crane|oras|helm registry|az|oc|cf|ibmcloud|argocd"
-    r"|faas-cli|jf rt|vault|rancher|cloudsmith|heroku)\s+login"
-)
+_PPP: Final = linear(rb"(?i)\b(?:chap|pap|pppoe|pppd)\b")
 
 RULES: Final[Sequence[Rule]] = (
     # libpq's .pgpass: host:port:database:user:password.
@@ -64,94 +52,30 @@ RULES: Final[Sequence[Rule]] = (
         r"(?:^|[\s\"'])(?:requirepass|masterauth|primaryauth)\s+[\"']?(?P<s>[^\s\"']{4,512})",
         judge=_likely,
     ),
-    # Programs that take a password as an argument, each by its own option.
-    Rule(
-        "argument-password", "high",
-        r"\bhtpasswd\s+(?:-[A-Za-z]*b[A-Za-z]*\s+)(?:-\S+\s+)*\S{1,256}\s+\S{1,128}\s+[\"']?(?P<s>[^\s\"']{4,256})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\b(?:mysql|mysqldump|mysqladmin|mysqlimport|mysqlsh|mariadb(?:-[a-z]+)?)\s(?:[^\n|;]{0,300}?\s)?-p[\"']?(?P<s>[^\s\"'=-][^\s\"']{3,255})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        rf"\b{_LOGIN}\b[^\n|;]{{0,300}}?\s-p[ =]?[\"']?(?P<s>[^\s\"']{{4,512}})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\bldap(?:search|modify|add|delete|passwd|whoami)\s[^\n|;]{0,300}?\s-w\s*[\"']?(?P<s>[^\s\"']{4,256})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\b(?:smbclient|rpcclient|smbget|mount\.cifs|net rpc)\s[^\n|;]{0,300}?(?:-U|user(?:name)?=)\s*[\"']?[^\s%\"']{1,64}%(?P<s>[^\s\"']{4,256})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\b(?:redis-cli|mongo(?:sh|dump|restore|export|import)?|sqlcmd|bcp|isql|cqlsh|influx|xfreerdp|rdesktop|sqlplus|psexec)\b"
-        r"[^\n|;]{0,300}?\s(?:-a|-p|-P|/p:)[ ]?[\"']?(?P<s>[^\s\"'0-9/-][^\s\"']{3,255})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\bopenssl\s[^\n]{0,300}?\bpass:(?P<s>[^\s\"']{4,256})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\becho\s+[\"']?(?P<s>[^\s\"'|]{6,128})[\"']?\s*\|\s*(?:sudo\s+-S|passwd\s+--stdin|docker\s+login)",
-        judge=_likely,
-    ),
-    Rule(
-        "chpasswd-password", "high",
-        r"\becho\s+(?:-\w\s+)?[\"']?[a-z_][a-z0-9_-]{0,31}:(?P<s>[^\s\"'|]{4,256})[\"']?\s*\|\s*(?:sudo\s+)?chpasswd",
-        judge=_likely,
-    ),
     Rule(
         "secure-string", "high",
         r"(?i)ConvertTo-SecureString\s+(?:-(?:String|AsPlainText|Force)\s+){0,3}[\"'](?P<s>[^\"'\n$]{4,256})[\"']",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\bzip\s[^\n|;]{0,200}?-P\s+[\"']?(?P<s>[^\s\"']{4,256})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\b(?:7z[ar]?|rar|unrar)\s+[a-z]\s[^\n|;]{0,200}?-p[\"']?(?P<s>[^\s\"'-][^\s\"']{3,255})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\b(?:https?|xh)\s[^\n|;]{0,300}?(?:-a|--auth)[ =][\"']?[^\s:\"']{1,64}:(?P<s>[^\s\"']{4,256})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"\blftp\s[^\n|;]{0,200}?-u\s+[\"']?[^\s,\"']{1,64},(?P<s>[^\s\"']{4,256})",
-        judge=_likely,
-    ),
-    Rule(
-        "argument-password", "high",
-        r"(?i)\bnet\s+use\s+(?:[a-z*]:?\s+)?\\\\\S{3,256}\s+(?P<s>[^\s/*]\S{3,127})\s+/user:",
         judge=_likely,
     ),
     # wpa_supplicant.conf, NetworkManager, interfaces(5), ipsec.secrets, WireGuard's preshared keys.
     Rule(
         "network-password", "high",
         r"(?i)(?:^|[\s;{])(?:wpa-|wifi-sec\.|802-11-wireless-security\.)?(?:psk|wep-key[0-3]|sae_password|leap-password"
-        r"|preshared-?key)\s{0,4}[=:]\s{0,4}\"?(?P<s>[^\s\"']{8,128})",
+        r"|preshared-?key)\s{0,4}[=:]\s{0,40}\"?(?P<s>[^\s\"']{8,128})",
         judge=_likely,
     ),
     Rule("network-password", "high", r"(?i)(?:^|\s)wpa-psk\s+\"?(?P<s>[^\s\"']{8,128})", judge=_likely),
     Rule(
         "network-password", "high", r":\s+(?:PSK|XAUTH|EAP)\s+(?:\"(?P<s>[^\"\n]{4,256})\"|0[sx]\S{8,256})", judge=_likely,
     ),
+    # What Windows shows of a WLAN, and the files of pppd and OpenVPN.
+    Rule("network-password", "high", r"(?i)^\s{0,20}key content\s{0,40}:\s(?P<s>\S{8,128})", judge=_likely),
+    Rule(
+        "network-password", "high",
+        r"^[\"']?[\w.@*\\-]{1,64}[\"']?[ \t]+\*[ \t]+[\"']?(?P<s>[^\s\"']{4,128})[\"']?(?:[ \t]+[\"']?\*[\"']?)?[ \t\r]*$",
+        judge=lambda found: _likely(found) if found.anywhere(_PPP) else None,
+    ),
+    Rule("network-password", "high", r"<auth-user-pass>\s+\S{1,128}\r?\n(?P<s>\S{4,128})\r?\n\s*</auth-user-pass>", judge=_likely),
     # expect(1): what is sent after a prompt for a password.
     Rule(
         "argument-password", "high",
@@ -169,8 +93,6 @@ RULES: Final[Sequence[Rule]] = (
         r"(?i)^\s*(?:enable|username\s+\S{1,64}(?:\s+privilege\s+\d+)?)\s+(?:secret|password)\s+(?:[05789]\s+)?(?P<s>\S{4,128})",
         judge=_likely,
     ),
-    # RFC 4616.
-    Rule("authorization-basic", "high", r"\bAUTH PLAIN (?P<s>[A-Za-z0-9+/]{8,1000}={0,2})", judge=_sasl),
     # `creds are admin / …`, as people write to each other.
     Rule(
         "spoken-password", "high",
@@ -182,9 +104,29 @@ RULES: Final[Sequence[Rule]] = (
         r"(?i)\b(?:creds?|credentials|logins?)\s{0,2}[:=]\s{0,3}[\"'`]?[\w.@-]{2,64}:(?P<s>[!-.0-~][!-~]{5,127})",
         judge=_spoken,
     ),
+    # MySQL and MongoDB set and give passwords by statements of their own.
+    Rule("sql-password", "high",
+         r"(?i)\bset\s+password\s+(?:for\s+\S{1,128}\s+)?=\s{0,4}(?:password\s{0,4}\()?\s{0,4}['\"](?P<s>[^'\"\n]{4,256})['\"]",
+         judge=_likely),
+    Rule("sql-password", "high", r"\bdb\.(?:auth|changeUserPassword)\(\s{0,4}['\"][^'\"\n]{1,128}['\"]\s{0,4},\s{0,4}['\"](?P<s>[^'\"\n]{4,256})['\"]",
+         judge=_likely),
+    # What programs that try passwords say when one is right.
+    Rule("spoken-password", "high", r"\bSuccess: '[^:'\n]{1,64}:(?P<s>[^'\n]{4,128})'", judge=_likely),
+    Rule("spoken-password", "high", r"^[|_\s]{0,12}[\w.@\\-]{1,64}:(?P<s>\S{4,128}) - Valid credentials", judge=_likely),
+    # A server's address in a variable, without a scheme.
+    Rule("url-credentials", "high", r"\b[A-Z][A-Z0-9_]{0,40}(?:URL|URI|DSN|REMOTE|SERVER|HOST)=[\"']?[\w.\\-]{1,64}:(?P<s>[^\s@/:\"'$]{4,128})@[A-Za-z0-9]",
+         judge=_likely),
     # npm's and Docker's files of credentials.
-    Rule("npmrc-token", "high", r":_(?:authToken|auth|password)\s*=\s*[\"']?(?P<s>[^\s\"'$]{8,512})"),
+    Rule("npmrc-token", "high", r"^_auth(?:Token)?\s{0,4}=\s{0,4}[\"']?(?P<s>[A-Za-z0-9+/_.-]{8,512}={0,2})", judge=_likely),
+    Rule("npmrc-token", "high", r":_(?:authToken|auth|password)\s*=\s*[\"']?(?P<s>[^\s\"'$]{8,512})", judge=_likely),
     Rule("docker-auth", "high", r"\"auth\"\s*:\s*\"(?P<s>[A-Za-z0-9+/]{8,1000}={0,2})\"", judge=basic),
+    # netrc with an account, on lines of its own or not.
+    Rule("netrc-password", "high",
+         r"(?:machine\s+\S{1,256}|default)\s+login\s+\S{1,128}\s+account\s+\S{1,128}\s+password\s+(?P<s>\S{4,256})", judge=_likely),
+    # Terraform's state: what its generator of passwords made.
+    Rule("assigned-secret", "high",
+         r"\"random_password\"(?:.|\n){0,900}?\bresult\"?\s{0,8}[:=]\s{0,8}\"(?P<s>[^\"\n]{4,512})\"",
+         judge=_likely),
     # RFC 6265: what names a session is as good as its password.
     Rule(
         "session-cookie", "high",
@@ -213,4 +155,5 @@ RULES: Final[Sequence[Rule]] = (
 
 
 def detector(cache: Path | None = None) -> PatternDetector:
-    return PatternDetector("contexts", RULES, cache)
+    rules = (*RULES, *commands.RULES, *protocols.RULES)
+    return PatternDetector("contexts", rules, cache)

@@ -32,6 +32,7 @@ _WORDS: Final = re.compile(
 )
 
 
+_NAMES: Final = re.compile(rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z]+(?:[-_][A-Za-z0-9]{1,8})+")
 # `--secret id=npm,src=.npmrc`: where builders have a secret from.
 _MOUNT: Final = re.compile(rb"(?:id|src|source|type|target|env|name|file)=")
 
@@ -90,6 +91,12 @@ def _argument(found: Found) -> Confidence | None:
     if is_placeholder(value) or value.startswith(b"-") or _MOUNT.match(value):
         return None
     return "low" if _WORDS.fullmatch(value) else "medium"
+
+
+def _bare(found: Found) -> Confidence | None:
+    """A header's value with nothing that says what it is: in sources, a name stands there."""
+    value: bytes = found["s"]
+    return "medium" if kinds(value) >= 3 and not _NAMES.fullmatch(value) else None
 
 
 def basic(found: Found) -> Confidence | None:
@@ -169,6 +176,12 @@ RULES: Final[Sequence[Rule]] = (
         r"(?i)authorization['\"]?\s*[:=,]\s*['\"]?(?:bearer|token|apikey|digest)\s+"
         r"(?P<s>[A-Za-z0-9._~+/=-]{16,1000})",
         judge=_credential,
+    ),
+    # With no scheme, as some services have it.
+    Rule(
+        "authorization-bearer", "high",
+        r"(?i)authorization['\"]?\s*:\s*['\"]?(?P<s>[A-Za-z0-9._~+/=-]{20,1000})(?:['\"]|\s*$|\\r)",
+        judge=lambda found: _bare(found),
     ),
     Rule(
         "authorization-basic", "high",

@@ -9,6 +9,7 @@ import pytest
 
 from fumehood.scan import (
     assigned,
+    commands,
     contexts,
     control,
     injection,
@@ -16,6 +17,7 @@ from fumehood.scan import (
     payload,
     personal,
     policy,
+    protocols,
     schema,
     search,
     tokens,
@@ -58,6 +60,8 @@ def test_every_rule_is_named_by_the_page_on_scanning() -> None:
         *tokens.RULES,
         *assigned.RULES,
         *contexts.RULES,
+        *commands.RULES,
+        *protocols.RULES,
         *injection.RULES,
         *personal.RULES,
         *personal.CONTACTS,
