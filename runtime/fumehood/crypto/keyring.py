@@ -22,22 +22,61 @@ NEXT: Final = "root.json.next"
 def open_ring(
     state: Path, periods: Periods, passed: str = "", source: str = "", *, create: bool = True
 ) -> Ring:
-    """The ring in `state`, made when it is missing and `create`.
+    """The ring in `state`, begun when `create` and there is neither one nor an audit log yet.
 
     passed: the master key in base64, with the source it was read from; empty: the key file in the
     state itself. Raises KeyringError.
     """
     folder = state / "keys"
+    if not passed:
+        settle(folder)
+    begins = create and _begins(state)
     if passed:
         raw = base64.b64decode(passed)
         key = master.Master(derive.key_id(raw), source, "", raw)
-    elif create:
-        settle(folder)
+    elif begins:
         key = master.load_or_create(folder / "root.json")
     else:
-        settle(folder)
-        key = master.from_file(folder / "root.json")
+        key = _own_master(folder)
     return Ring.open(folder / "ring.json", key, periods, create=create)
+
+
+def _begins(state: Path) -> bool:
+    """Whether the state has had no ring yet: another in the place of one that is gone would make
+    all that was signed and kept before worthless. Raises KeyringError when one is gone."""
+    ring, audit = state / "keys" / "ring.json", state / "audit"
+    logged = _is_there(audit)  # looked for first: another start makes it last
+    if _is_there(ring):
+        return False
+    if not logged:
+        return True
+    raise KeyringError(
+        f"the key ring {ring.absolute()} is missing, and the audit log made with it is there",
+        "bring it back from a backup, with the master key of its time; without one, keep "
+        f"{audit.absolute()} as evidence (move it away): the next start begins anew",
+    )
+
+
+def _own_master(folder: Path) -> master.Master:
+    root = folder / "root.json"
+    if _is_there(folder / "ring.json") and not _is_there(root):
+        raise KeyringError(
+            f"the master key {root.absolute()} is missing: the key ring is encrypted under it",
+            "bring it back from a backup, or have `keys.master_…` name where it is; without it "
+            "nothing in the ring can be read",
+        )
+    return master.from_file(root)
+
+
+def _is_there(path: Path) -> bool:
+    """Also when it cannot be told: whoever opens it hears why."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def rotate_master(ring: Ring, folder: Path) -> master.Master:
@@ -87,16 +126,15 @@ def wrapped_under(path: Path) -> str:
 
 
 def refusal(ring: Ring) -> str:
-    """Why no call may be taken, empty when it may: no evidence without keys."""
+    """Why no call may be taken, as `Gate` takes it; empty when it may: no evidence without keys."""
     try:
         missing = ring.missing()
     except KeyringError as error:
-        return error.cause
+        return f"keys: {error.cause}"
     if not missing:
         return ""
-    return (
-        f"the key for {missing[0]} expired; an operator must run `fumehood key rotate {missing[0]}`"
-    )
+    remedy = f"an operator must run `fumehood key rotate {missing[0]}`"
+    return f"keys: the key for {missing[0]} expired; {remedy}"
 
 
 class Digester:

@@ -18,6 +18,7 @@ import psutil
 import structlog
 
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.segments import Unkept
 from fumehood.errors import AuditError, Unavailable
 from fumehood.kernel import cgroup, proc
 from fumehood.model.host import Pressure, Storage
@@ -117,7 +118,7 @@ class Gate:
         self._refused += 1
         kind = self.reason.partition(":")[0]
         raise Unavailable(
-            f"the host is short of {_WORDS.get(kind, kind)}: no call is taken just now",
+            f"{_CAUSES.get(kind, f'the host is short of {kind}')}: no call is taken just now",
             f"call again in {RETRY_SECONDS:g} s",
             retry_after=RETRY_SECONDS,
             detail=self.reason,
@@ -134,7 +135,8 @@ class Gate:
     def _why(self) -> str:
         broken = self._audit.broken
         if broken is not None:
-            return f"audit: {broken.detail}"
+            kind = "keys" if isinstance(broken.__cause__, Unkept) else "audit"
+            return f"{kind}: {broken.detail}"
         try:
             return self._short()
         except OSError as error:
@@ -157,7 +159,12 @@ class Gate:
             self._audit.append(event, {"reason": reason[:200], "refused": self._refused})
 
 
-_WORDS: Final = {"audit": "disk (nothing can be recorded)", "io": "disk time", "cpu": "CPU time"}
+_CAUSES: Final = {
+    "audit": "the host is short of disk (nothing can be recorded)",
+    "keys": "keys of the host cannot be used",
+    "io": "the host is short of disk time",
+    "cpu": "the host is short of CPU time",
+}
 
 
 def memory_total() -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fumehood.audit.chain import AuditLog
-from fumehood.errors import Unavailable
+from fumehood.audit.custody import RingCustody
+from fumehood.crypto.keyring import open_ring, refusal
+from fumehood.crypto.ring import Periods
+from fumehood.errors import AuditError, Unavailable
 from fumehood.model.host import Pressure, Storage
 from fumehood.supervisor import pressure
 from fumehood.supervisor.pressure import Gate, Sample, look, memory_total, short_of
@@ -91,6 +95,29 @@ def test_a_closed_gate_refuses_at_once_records_once_and_opens_by_itself(
         ("admission.closed", "disk: ", 0),
         ("admission.opened", "memory", 3),
     ]
+
+
+def test_callers_are_not_told_of_a_disk_where_keys_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pressure, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("fumehood.audit.custody.LOOK_SECONDS", 0.0)
+    ring = open_ring(tmp_path, Periods())
+    file = tmp_path / "keys" / "ring.json"
+    with AuditLog.open(tmp_path / "audit", RingCustody(ring)) as audit:
+        gate = Gate(audit, lambda: refusal(ring))
+        file.chmod(0o644)
+        os.utime(file)  # looked at again when its time is another
+        for _ in range(2):
+            with pytest.raises(Unavailable) as refused:
+                gate.check()
+            assert "keys of the host cannot be used" in refused.value.cause
+            assert "disk" not in str(refused.value)
+            with pytest.raises(AuditError):
+                audit.append("test", {}).result(10)
+            assert audit.broken is not None, "the second look is at the log"
+        assert "0644" in gate.reason
+        file.chmod(0o600)
 
 
 def test_a_stopping_supervisor_takes_no_calls(tmp_path: Path) -> None:
