@@ -14,6 +14,7 @@ from fumehood.scan import (
     decoding,
     droppers,
     injection,
+    national,
     personal,
     tokens,
 )
@@ -48,6 +49,7 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         TablesDetector(cache),
         personal.detector(cache),
         personal.forms(cache),
+        national.detector(cache),
         injection.detector(cache),
         droppers.detector(cache),
         MixedScriptDetector(),

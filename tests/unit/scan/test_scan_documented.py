@@ -13,6 +13,7 @@ from fumehood.scan import (
     contexts,
     control,
     injection,
+    national,
     output,
     payload,
     personal,
@@ -65,6 +66,8 @@ def test_every_rule_is_named_by_the_page_on_scanning() -> None:
         *injection.RULES,
         *personal.RULES,
         *personal.CONTACTS,
+        *national.FORMED,
+        *national.NAMED,
     ]
     for name in {rule.name for rule in rules}:
         family, _, country = name.rpartition("-")
