@@ -7,13 +7,14 @@ from the log and checked against the record after it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from fumehood.audit.find import opened
 from fumehood.audit.folder import (
@@ -28,11 +29,11 @@ from fumehood.audit.record import Entry, Position, Unsealed, read
 from fumehood.crypto.files import open_plain
 from fumehood.errors import AuditError
 
-VERSION: Final = 1
+VERSION: Final = 2
 NO_RECORD: Final = "(no record)"
 """The event of a hit in whose place something else stands by now."""
-MAX_HITS: Final = 100_000
 _BATCH: Final = 5_000
+"""Rows that are written, or read, at once: between those that are read others can write."""
 _MOST: Final = (1 << 63) - 1
 """The largest integer of SQLite."""
 _TABLES: Final = """
@@ -46,15 +47,19 @@ CREATE INDEX by_status ON records (status, seq);
 CREATE INDEX by_event ON records (event, seq);
 CREATE INDEX by_time ON records (time);
 CREATE INDEX by_invocation ON records (invocation);
-CREATE TABLE state (chain TEXT, last INTEGER, digest TEXT);
+CREATE TABLE state (last INTEGER, digest TEXT, rows INTEGER);
 """
+
+
+_Row: TypeAlias = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """What to look for; empty or None: anything. Times are RFC 3339, or their beginnings.
 
-    finding: part of a `kind:rule:action`. text: part of the record's line, as it stands.
+    finding: part of a `kind:rule:action`. text: part of the record's line, as it stands or as it
+    was before it was written as JSON in ASCII. limit: None for all there are.
     """
 
     caller: int | None = None
@@ -66,7 +71,7 @@ class Query:
     until: str = ""
     finding: str = ""
     text: str = ""
-    limit: int = 1000
+    limit: int | None = None
     newest: bool = False
     seq: int | None = None
 
@@ -86,6 +91,8 @@ class Index:
         """path: the index's file, made when it is missing or of another form."""
         self._path = path
         self._directory = directory
+        self.unread = 0
+        """Numbers between the log's first and last record under which no record can be read."""
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -122,52 +129,56 @@ class Index:
         Raises:
             AuditError: there is no log.
         """
-        segments = list_segments(self._directory)
-        last = self._reached()
-        if last is None:
+        known = self._known()
+        if known is None:
             self._database.execute("DELETE FROM records")
             self._database.execute("DELETE FROM state")
-            last = 0
-        added, digest = 0, ""
-        rows: list[tuple[object, ...]] = []
-        for segment in segments:
-            following = next((s.first for s in segments if s.first > segment.first), None)
-            if following is not None and following <= last + 1:
+        top, added = known or Position(0, ""), 0
+        segments = list_segments(self._directory)
+        for number, segment in enumerate(segments, 1):
+            if number < len(segments) and segments[number].first <= top.seq + 1:
                 continue
-            for row, at in self._rows(segment, last):
-                rows.append(row)
-                digest = at
-                added += 1
-                if len(rows) >= _BATCH:
-                    self._insert(rows)
-        self._insert(rows)
-        if added:
-            reached = self._database.execute("SELECT max(seq) FROM records").fetchone()[0]
-            self._database.execute("DELETE FROM state")
-            self._database.execute("INSERT INTO state VALUES ('', ?, ?)", (reached, digest))
-        first = segments[0].first if segments else 1
-        self._database.execute("DELETE FROM records WHERE seq < ?", (first,))
-        self._database.commit()
+            with contextlib.suppress(FileNotFoundError):  # retention removed it just now
+                for rows in _batches(self._rows(segment, top.seq)):
+                    self._insert([row for row, _ in rows])
+                    top = max(top, *(at for _, at in rows), key=lambda position: position.seq)
+                    added += len(rows)
+        self._settle(top)
         return added
 
-    def _reached(self) -> int | None:
-        """The last record taken in; None when the log is not the one that the index is of."""
-        state = self._database.execute("SELECT last, digest FROM state").fetchone()
-        if state is None:
+    def _settle(self, top: Position) -> None:
+        """Forget what retention removed, and note up to where the index goes now."""
+        first = next((segment.first for segment in list_segments(self._directory)), 1)
+        self._database.execute("DELETE FROM records WHERE seq < ?", (first,))
+        rows = self._count()
+        self._database.execute("DELETE FROM state")
+        if top.seq:
+            values = (top.seq, top.digest, rows)
+            self._database.execute("INSERT INTO state VALUES (?, ?, ?)", values)
+        self._database.commit()
+        self.unread = top.seq - first + 1 - rows if top.seq else 0
+
+    def _count(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM records").fetchone()[0])
+
+    def _known(self) -> Position | None:
+        """The last record taken in; None when the log is not the one that the index is of, or rows
+        are missing."""
+        state = self._database.execute("SELECT last, digest, rows FROM state").fetchone()
+        if state is None or state[2] != self._count():
             return None
-        last, digest = state
+        last = Position(*state[:2])
         place = self._database.execute(
-            "SELECT segment, offset, length FROM records WHERE seq = ?", (last,)
+            "SELECT segment, offset, length FROM records WHERE seq = ?", (last.seq,)
         ).fetchone()
         if place is None:
             return None
-        with contextlib.suppress(OSError, Unsealed, StopIteration):
-            line = self._line(*place)
-            if read(line).position == Position(last, digest):
-                return int(last)
+        with contextlib.suppress(OSError, Unsealed):
+            if read(self._line(*place)).position == last:
+                return last
         return None
 
-    def _rows(self, segment: Segment, last: int) -> Iterator[tuple[tuple[object, ...], str]]:
+    def _rows(self, segment: Segment, last: int) -> Iterator[tuple[_Row, Position]]:
         offset = 0
         for line in read_lines(segment.path):
             start, offset = offset, offset + len(line)
@@ -179,30 +190,40 @@ class Index:
                 continue  # `verify` tells of it
             if last < entry.position.seq <= _MOST:
                 place = segment.first, start, len(line) - 1
-                yield _row(place, entry, record), entry.position.digest
+                yield _row(place, entry, record), entry.position
 
-    def _insert(self, rows: list[tuple[object, ...]]) -> None:
+    def _insert(self, rows: list[_Row]) -> None:
         marks = ",".join("?" * 11)
         self._database.executemany(f"INSERT OR REPLACE INTO records VALUES ({marks})", rows)  # noqa: S608  (question marks only)
-        rows.clear()
 
     def search(self, query: Query) -> Iterator[Hit]:
         """Hits in the log's order, or the newest first; at most `query.limit`."""
-        where, values = _where(query)
-        order = "DESC" if query.newest else "ASC"
-        sql = f"SELECT seq, segment, offset, length FROM records{where} ORDER BY seq {order}"  # noqa: S608  (values are bound)
-        left = min(query.limit, MAX_HITS)
+        left = query.limit if query.limit is not None else _MOST
+        texts = _as_written(query.text)
         head = read_head(self._directory)
-        for seq, segment, offset, length in self._database.execute(sql, values):
+        for seq, segment, offset, length in self._places(query):
             if left <= 0:
                 return
             with contextlib.suppress(FileNotFoundError):  # retention removed it just now
                 line = self._line(segment, offset, length)
-                if query.text and query.text.encode(errors="replace") not in line:
+                if not any(text in line for text in texts):
                     continue
                 following = self._following(segment, offset + length + 1)
                 left -= 1
                 yield _hit(seq, line, following, head.position if head else None)
+
+    def _places(self, query: Query) -> Iterator[tuple[int, int, int, int]]:
+        """Where the records are that the index has under what is asked for."""
+        where, values = _where(query)
+        beyond, order = ("seq < ?", "DESC") if query.newest else ("seq > ?", "ASC")
+        after = _MOST if query.newest else -1
+        sql = (
+            f"SELECT seq, segment, offset, length FROM records WHERE {beyond}{where} "  # noqa: S608  (values are bound)
+            f"ORDER BY seq {order} LIMIT {_BATCH}"
+        )
+        while page := self._database.execute(sql, (after, *values)).fetchall():
+            yield from page
+            after = page[-1][0]
 
     def _line(self, segment: int, offset: int, length: int) -> bytes:
         with reading(self._directory / segment_name(segment)) as file:
@@ -227,7 +248,17 @@ def _hit(seq: int, line: bytes, following: bytes, end: Position | None) -> Hit:
     return Hit(record, opened(line, following, end) is not None)
 
 
-def _row(place: tuple[int, int, int], entry: Entry, record: dict[str, Any]) -> tuple[object, ...]:
+def _batches(rows: Iterator[tuple[_Row, Position]]) -> Iterator[list[tuple[_Row, Position]]]:
+    while batch := list(itertools.islice(rows, _BATCH)):
+        yield batch
+
+
+def _as_written(text: str) -> tuple[bytes, ...]:
+    """How a text may stand in a record's line: as it is, or as a part of a string."""
+    return text.encode(errors="replace"), json.dumps(text)[1:-1].encode()
+
+
+def _row(place: tuple[int, int, int], entry: Entry, record: dict[str, Any]) -> _Row:
     """Whatever somebody wrote into the line: what is no text or number here is none in the index,
     since nobody has looked at the seal."""
     caller, findings = record.get("caller"), record.get("findings")
@@ -258,5 +289,4 @@ def _where(query: Query) -> tuple[str, list[object]]:
         ("instr(findings, ?)", query.finding or None),
     ]
     given = [(clause, value) for clause, value in wanted if value is not None]
-    text = " WHERE " + " AND ".join(clause for clause, _ in given) if given else ""
-    return text, [value for _, value in given]
+    return "".join(f" AND {clause}" for clause, _ in given), [value for _, value in given]

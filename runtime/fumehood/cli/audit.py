@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import json
 import os
 import socket
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fumehood.cli.exporting import Form, exported
 from fumehood.cli.given import given, public_keys
 from fumehood.cli.key import opened, owned
 from fumehood.cli.moment import moment
@@ -24,21 +24,12 @@ from fumehood.errors import AuditError, ExitStatus, UsageError
 from fumehood.places import Places
 
 if TYPE_CHECKING:
-    from fumehood.audit.index import Hit, Query
+    from fumehood.audit.index import Hit, Index
     from fumehood.audit.report import Report
 
 app = typer.Typer(
     no_args_is_help=True, help="Check and search the audit log; check what Fumehood is made of."
 )
-
-
-class Form(enum.StrEnum):
-    """How records are exported."""
-
-    ocsf = "ocsf"
-    cef = "cef"
-    ecs = "ecs"
-    jsonl = "jsonl"
 
 
 @app.callback()
@@ -189,17 +180,22 @@ def search(
 ) -> None:
     """Find records, the newest first. Uses an index that is made, and made again, from the log.
 
-    Exit status 1 when nothing was found.
+    Exit status 1 when nothing was found. When more was found than `--limit`, that is told.
     """
     from fumehood.audit.index import Query
 
     since, until = since and moment(since), until and moment(until)
-    query = Query(caller, tool, status, event, "", since, until, finding, text, limit, newest=True)
-    hits = list(_hits(chosen(state=state, config=config), query))
+    more = limit + 1
+    query = Query(caller, tool, status, event, "", since, until, finding, text, more, newest=True)
+    with _indexed(chosen(state=state, config=config)) as index:
+        found = list(index.search(query))
+    hits = found[:limit]
     if as_json:
         out_json([hit.record | {"sound": hit.sound} for hit in hits])
     else:
         table(("RECORD", "TIME", "EVENT", "TOOL", "CALLER", "STATUS"), [_cells(h) for h in hits])
+    if len(found) > limit:
+        note("note", f"there are more: these are the newest {limit}, see --limit")
     raise typer.Exit(ExitStatus.OK if hits else ExitStatus.FAILED)
 
 
@@ -223,7 +219,8 @@ def show(
 
     places = chosen(state=state, config=config)
     query = Query(invocation=name) if not name.isdecimal() else Query(seq=int(name[:18]))
-    hits = list(_hits(places, query))
+    with _indexed(places) as index:
+        hits = list(index.search(query))
     if not hits:
         raise AuditError(f"no record is of {name[:64]!r}", "see `fumehood audit search`")
     records = [hit.record | {"sound": hit.sound} for hit in hits]
@@ -312,32 +309,19 @@ def export(
 ) -> None:
     """Write records to stdout, the oldest first: OCSF, CEF, ECS, or as they stand in the log.
 
-    Exit status 1 when one was changed since it was written.
+    All of them, however many. Exit status 1 when one was changed since it was written, or is none
+    any more.
     """
-    from fumehood import __version__
-    from fumehood.audit.index import MAX_HITS, NO_RECORD, Query
-    from fumehood.audit.ocsf import render
+    from fumehood.audit.index import Query
 
     places = chosen(state=state, config=config)
     since, until = since and moment(since), until and moment(until)
-    query = Query(caller, tool, status, event, "", since, until, finding, text, MAX_HITS)
+    query = Query(caller, tool, status, event, "", since, until, finding, text)
     host = socket.gethostname()
-    changed = 0
-    for hit in _hits(places, query):
-        try:
-            known = hit.record["event"] != NO_RECORD
-            line = render(form.value, hit.record, version=__version__, host=host) if known else ""
-        except (KeyError, TypeError, ValueError, AttributeError):
-            if hit.sound:
-                raise
-            line = ""
-        if not hit.sound:
-            changed += 1
-            what = "was changed" if line else "is none any more, and left out"
-            note("bad", f"record {hit.record['seq']} {what}; see `fumehood audit verify`", "1;31")
-        if line:
-            out(line + "\n")
-    raise typer.Exit(ExitStatus.FAILED if changed else ExitStatus.OK)
+    with _indexed(places) as index:
+        changed = sum(not exported(form, hit, host) for hit in index.search(query))
+        whole = not index.unread
+    raise typer.Exit(ExitStatus.OK if whole and not changed else ExitStatus.FAILED)
 
 
 @app.command("prune")
@@ -411,7 +395,11 @@ def deps(
     raise typer.Exit(ExitStatus.FAILED if wrong else ExitStatus.OK)
 
 
-def _hits(places: Places, query: Query) -> Iterator[Hit]:
+@contextlib.contextmanager
+def _indexed(places: Places) -> Iterator[Index]:
+    """The index of the log, as far as the log goes now; what the log cannot show of itself is told.
+
+    Acts as the owner of the state."""
     from fumehood.audit.index import Index
 
     if not (places.state / "audit").exists():
@@ -423,7 +411,11 @@ def _hits(places: Places, query: Query) -> Iterator[Hit]:
         Index(state / "audit-index.sqlite3", state / "audit") as index,
     ):
         index.update()
-        yield from index.search(query)
+        if index.unread:
+            what = "1 record" if index.unread == 1 else f"{index.unread} records"
+            text = f"{what} cannot be found in the log, or cannot be read"
+            note("bad", f"{text}; see `fumehood audit verify`", "1;31")
+        yield index
 
 
 def _cells(hit: Hit) -> tuple[str, ...]:

@@ -75,6 +75,57 @@ def test_what_was_written_since_is_taken_in_once(index: Index, tmp_path: Path) -
     assert numbers(index) == list(range(9))
 
 
+def test_all_there_are_are_found_however_many_at_once(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
+        for number in range(6, 1100):
+            last = log.append("noise", {"n": number})
+        last.result(10)
+    monkeypatch.setattr("fumehood.audit.index._BATCH", 100)
+    index.update()
+    assert numbers(index) == list(range(1100))
+    assert numbers(index, newest=True, limit=1050) == list(range(1099, 49, -1))
+
+
+@pytest.mark.parametrize("text", ["Prüfung", "🧪 auf", 'sagt "nein"', '"why":"Die Pr', r"\u00fc"])
+def test_text_is_found_as_it_was_given_and_as_it_stands(
+    index: Index, tmp_path: Path, text: str
+) -> None:
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
+        log.append("stop", {"n": 6, "why": 'Die Prüfung 🧪 auf Blei sagt "nein"'}).result(10)
+    index.update()
+    assert numbers(index, text=text) == [6]
+
+
+def test_an_index_that_lacks_rows_is_made_again(index: Index, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "index") as database:
+        database.execute("DELETE FROM records WHERE seq < 5")
+    database.close()
+    assert index.update() == 6
+    assert numbers(index) == list(range(6))
+
+
+def test_what_retention_removed_is_not_missed(index: Index, tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
+        assert log.prune(before="2100")
+    assert index.update() == 1
+    first, *_ = (hit.record["seq"] for hit in index.search(Query()))
+    assert first > 1
+    assert (index.update(), index.unread) == (0, 0)
+
+
+def test_records_that_the_log_does_not_have_are_counted(tmp_path: Path) -> None:
+    write(tmp_path / "audit")
+    (segment,) = (tmp_path / "audit").glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([lines[0], b"x\n", *lines[3:]]))
+    with Index(tmp_path / "index", tmp_path / "audit") as index:
+        assert (index.update(), index.unread) == (4, 2)
+    with Index(tmp_path / "index", tmp_path / "audit") as index:
+        assert (index.update(), index.unread) == (0, 2)
+
+
 def test_an_edited_record_is_shown_as_such(index: Index, tmp_path: Path) -> None:
     for path in (tmp_path / "audit").glob("*.jsonl"):
         path.write_bytes(path.read_bytes().replace(b'"n":1', b'"n":7'))

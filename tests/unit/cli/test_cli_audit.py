@@ -375,6 +375,23 @@ def test_a_line_that_is_no_record_is_told_where_records_are_read(
         assert (ended.status, "record 2 is none any more" in ended.err) == (1, True), ended.err
 
 
+@pytest.mark.parametrize("words", [("search",), ("show", "3"), ("export",)])
+def test_a_record_that_no_line_is_left_of_is_missed(
+    cli: Cli, state: Path, words: tuple[str, ...]
+) -> None:
+    (segment,) = (state / "audit").glob("segment-*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([lines[0], lines[2]]))
+    ended = cli("audit", *words)
+    assert "1 record cannot be found" in ended.err
+    assert ended.status == (1 if words == ("export",) else 0)
+
+
+def test_a_search_that_shows_not_all_it_found_says_so(cli: Cli, state: Path) -> None:
+    assert "there are more: these are the newest 2" in cli("audit", "search", "--limit", "2").err
+    assert cli("audit", "search", "--limit", "3").err == ""
+
+
 @pytest.mark.parametrize("field", ['"seq":[]', '"uid":1e999', '"tool":"\\ud800"', '"time":{}'])
 def test_odd_values_in_an_edited_record_do_not_break_the_index(
     cli: Cli, state: Path, field: str
