@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -26,8 +25,7 @@ from fumehood.audit.folder import (
 )
 from fumehood.audit.head import read_head
 from fumehood.audit.record import Entry, Position, Unsealed, read
-from fumehood.crypto.files import open_plain
-from fumehood.errors import AuditError
+from fumehood.audit.ways import Ways
 
 VERSION: Final = 2
 NO_RECORD: Final = "(no record)"
@@ -88,34 +86,14 @@ class Index:
     """An open index of one log. Not thread safe; close it."""
 
     def __init__(self, path: Path, directory: Path) -> None:
-        """path: the index's file, made when it is missing or of another form."""
-        self._path = path
+        """path: the index's file. Made anew when it is missing, of another form or damaged; where
+        the disk takes none, it serves as it stands while it goes as far as the log, and else one
+        is made in a temporary file."""
         self._directory = directory
+        self._ways = Ways(path, _TABLES + f"PRAGMA user_version = {VERSION};", VERSION)
         self.unread = 0
         """Numbers between the log's first and last record under which no record can be read."""
-        self._database = self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            for beside in ("-journal", "-wal", "-shm"):  # SQLite would open a FIFO, and wait
-                with contextlib.suppress(FileNotFoundError):
-                    os.close(open_plain(self._path.with_name(self._path.name + beside)))
-            os.close(open_plain(self._path, os.O_RDWR | os.O_CREAT))
-            database = sqlite3.connect(self._path, timeout=30)
-            with contextlib.suppress(sqlite3.DatabaseError):
-                if database.execute("PRAGMA user_version").fetchone()[0] == VERSION:
-                    return database
-            database.close()
-            self._path.unlink()
-            database = sqlite3.connect(self._path, timeout=30)
-            os.chmod(self._path, 0o600)
-            database.executescript(_TABLES + f"PRAGMA user_version = {VERSION};")
-        except (OSError, sqlite3.Error) as error:
-            raise AuditError(
-                f"the audit log's index cannot be used: {error}",
-                f"remove {self._path}; it is remade",
-            ) from error
-        return database
+        self._database = self._ways.open()
 
     def __enter__(self) -> Index:
         return self
@@ -127,8 +105,20 @@ class Index:
         """Take in what was written since the last time; how many records that was.
 
         Raises:
-            AuditError: there is no log.
+            AuditError: there is no log, or nowhere to keep an index.
         """
+        while True:
+            try:
+                return self._take_in()
+            except sqlite3.Error as error:
+                self._instead(error)
+
+    def _instead(self, error: sqlite3.Error) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._database.close()
+        self._database = self._ways.open(error)
+
+    def _take_in(self) -> int:
         known = self._known()
         if known is None:
             self._database.execute("DELETE FROM records")
@@ -147,16 +137,18 @@ class Index:
         return added
 
     def _settle(self, top: Position) -> None:
-        """Forget what retention removed, and note up to where the index goes now."""
+        """Forget what retention removed, and note up to where the index goes now. Writes nothing
+        where nothing is new: the disk may take nothing."""
         first = next((segment.first for segment in list_segments(self._directory)), 1)
-        self._database.execute("DELETE FROM records WHERE seq < ?", (first,))
-        rows = self._count()
-        self._database.execute("DELETE FROM state")
-        if top.seq:
-            values = (top.seq, top.digest, rows)
-            self._database.execute("INSERT INTO state VALUES (?, ?, ?)", values)
-        self._database.commit()
-        self.unread = top.seq - first + 1 - rows if top.seq else 0
+        oldest = self._database.execute("SELECT min(seq) FROM records").fetchone()[0]
+        if self._database.in_transaction or (oldest is not None and oldest < first):
+            self._database.execute("DELETE FROM records WHERE seq < ?", (first,))
+            self._database.execute("DELETE FROM state")
+            if top.seq:
+                values = (top.seq, top.digest, self._count())
+                self._database.execute("INSERT INTO state VALUES (?, ?, ?)", values)
+            self._database.commit()
+        self.unread = top.seq - first + 1 - self._count() if top.seq else 0
 
     def _count(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM records").fetchone()[0])
@@ -221,9 +213,17 @@ class Index:
             f"SELECT seq, segment, offset, length FROM records WHERE {beyond}{where} "  # noqa: S608  (values are bound)
             f"ORDER BY seq {order} LIMIT {_BATCH}"
         )
-        while page := self._database.execute(sql, (after, *values)).fetchall():
+        while page := self._page(sql, (after, *values)):
             yield from page
             after = page[-1][0]
+
+    def _page(self, sql: str, values: Sequence[object]) -> list[tuple[int, int, int, int]]:
+        while True:
+            try:
+                return self._database.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                self._instead(error)
+                self.update()
 
     def _line(self, segment: int, offset: int, length: int) -> bytes:
         with reading(self._directory / segment_name(segment)) as file:

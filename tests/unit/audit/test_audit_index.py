@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from fumehood.audit.follow import last_lines, read_on
 from fumehood.audit.index import Index, Query
 from fumehood.audit.report import Trust
 from fumehood.audit.verify import verify
+from fumehood.errors import AuditError
 from fumehood.model.ids import uuid7
 from support.audit import KEYS
 
@@ -104,6 +105,75 @@ def test_an_index_that_lacks_rows_is_made_again(index: Index, tmp_path: Path) ->
     database.close()
     assert index.update() == 6
     assert numbers(index) == list(range(6))
+
+
+def overwritten(data: bytes) -> bytes:
+    return data[:8192] + b"\xff" * (len(data) - 12288) + data[-4096:]
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def blank(data: bytes) -> bytes:
+    return data[:4096] + bytes(4096) + data[8192:]
+
+
+def without_schema(data: bytes) -> bytes:
+    return data[:120] + b"\xaa" * 3000 + data[3120:]
+
+
+def header(data: bytes) -> bytes:
+    return b"\xff" * 100 + data[100:]
+
+
+@pytest.mark.parametrize("harm", [overwritten, cut, blank, without_schema, header])
+def test_a_damaged_index_is_made_again(
+    index: Index, tmp_path: Path, harm: Callable[[bytes], bytes]
+) -> None:
+    (tmp_path / "index").write_bytes(harm((tmp_path / "index").read_bytes()))
+    with Index(tmp_path / "index", tmp_path / "audit") as again:
+        again.update()
+        assert numbers(again) == list(range(6))
+        assert numbers(again, tool="tool-1", newest=True) == [5, 3, 1]
+    with Index(tmp_path / "index", tmp_path / "audit") as again:
+        assert again.update() == 0
+
+
+@pytest.mark.parametrize("table", ["records", "state"])
+def test_an_index_without_a_table_is_made_again(index: Index, tmp_path: Path, table: str) -> None:
+    with sqlite3.connect(tmp_path / "index") as database:
+        database.execute(f"DROP TABLE {table}")
+    database.close()
+    with Index(tmp_path / "index", tmp_path / "audit") as again:
+        assert again.update() == 6
+        assert numbers(again) == list(range(6))
+
+
+def test_an_index_that_is_damaged_while_it_is_searched_is_made_again(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fumehood.audit.index._BATCH", 2)
+    hits = index.search(Query())
+    first = next(hits)
+    with sqlite3.connect(tmp_path / "index") as database:
+        database.execute("DROP TABLE records")
+    database.close()
+    assert [hit.record["n"] for hit in (first, *hits)] == list(range(6))
+
+
+def test_an_index_that_another_command_writes_is_left_to_it(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "audit", range(6, 7))
+    monkeypatch.setattr("fumehood.audit.ways.BUSY_SECONDS", 0)
+    with sqlite3.connect(tmp_path / "index", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(AuditError, match="another command"):
+            Index(tmp_path / "index", tmp_path / "audit").update()
+        other.execute("COMMIT")
+    other.close()
+    assert index.update() == 1
 
 
 def test_what_retention_removed_is_not_missed(index: Index, tmp_path: Path) -> None:
