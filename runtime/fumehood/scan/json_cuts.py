@@ -34,7 +34,7 @@ def cuts(data: bytes, places: Sequence[Place]) -> Iterator[Cut]:
 
     places: sorted, without overlaps.
     """
-    whole = _is_document(data, 0, len(data))
+    whole = is_document(data, 0, len(data))
     at = 0
     while at < len(places):
         first = at
@@ -95,13 +95,13 @@ def _is_lines(data: bytes, start: int, end: int) -> bool:
     while start < end:
         stop = data.find(b"\n", start, end)
         stop = stop if stop >= 0 else end
-        if not _is_document(data, start, stop):
+        if not is_document(data, start, stop):
             return False
         start = stop + 1
     return True
 
 
-def _is_document(data: bytes, start: int, end: int) -> bool:
+def is_document(data: bytes, start: int, end: int) -> bool:
     """An object or a list: a number alone is as well a text."""
     if end - start > MAX_PARSED or _BEGIN.match(data, start, end) is None:
         return False

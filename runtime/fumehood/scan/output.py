@@ -18,6 +18,7 @@ from fumehood.scan.leaves import CannotRedact, Edits, Leaves, pointer
 from fumehood.scan.pieces import NOT_CUT, Piece, Secrets, asked
 from fumehood.scan.policy import Findings, Withhold
 from fumehood.scan.redact import Span, redact_binary, redact_text
+from fumehood.scan.shown import made_visible
 from fumehood.scan.visible import visible
 
 STDERR_SHOWN: Final = 64 * 1024
@@ -100,7 +101,7 @@ class Output:
         elif leaves and self._is_hidden_by_escapes(texts):
             content = [_text_block(self._rewritten(leaves, texts))]
         else:
-            content = self._stdout_content()
+            content = self._stdout_content(texts)
         stderr = _shortened(self._text(self._stderr))
         content += self._artifact_content()
         self._tell_arguments()
@@ -222,14 +223,24 @@ class Output:
             raise Withhold.not_redactable(str(error)) from None
         return self._written(leaves, texts)
 
-    def _stdout_content(self) -> list[dict[str, Any]]:
-        return [_text_block(self._text(self._stdout))] if self._stdout.data else []
+    def _stdout_content(self, texts: Piece) -> list[dict[str, Any]]:
+        """texts: its strings, where it is JSON with escapes."""
+        if not self._stdout.data:
+            return []
+        text = self._text(self._stdout, escapes=not texts.clean)
+        known = {match.rule for match, _ in self._stdout.told}
+        for match, action in texts.told:
+            if match.kind in NOT_CUT and match.rule not in known:
+                self._tell_match(match, action, "stdout")
+        return [_text_block(text)]
 
-    def _text(self, piece: Piece) -> str:
+    def _text(self, piece: Piece, *, escapes: bool = False) -> str:
+        """escapes: whether those of JSON hide something in it."""
         self._tell(piece)
-        if piece.clean and not piece.spans:
+        if piece.clean and not escapes and not piece.spans:
             return piece.data.decode()
-        text, cut = visible(redact_text(piece.data, piece.spans))
+        data = redact_text(piece.data, piece.spans)
+        text, cut = made_visible(data, escapes=escapes)
         self._truncated |= cut
         return text
 

@@ -30,7 +30,8 @@ from fumehood.scan.redact import (
     spreads,
 )
 from fumehood.scan.search import MAX_SECRETS, OVERLAP, Budget, Search
-from fumehood.scan.visible import is_clean, visible
+from fumehood.scan.shown import made_visible
+from fumehood.scan.visible import is_clean
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +112,7 @@ class Partial:
             return ""
         raw = window[base:end]
         self._shown, self._held = window[max(0, end - OVERLAP) : end], window[end:]
-        return visible(redact_text(raw, within(spans, base, end)))[0]
+        return made_visible(redact_text(raw, within(spans, base, end)))[0]
 
     def _search(self, window: bytes) -> list[Span]:
         budget = Budget(FEED_SECONDS, given=self._given)

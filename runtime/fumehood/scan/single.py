@@ -17,7 +17,7 @@ from fumehood.scan.detector import Confidence, Kind, Severity
 from fumehood.scan.pieces import Piece, Secrets
 from fumehood.scan.redact import Fingerprints, redact_binary, redact_text
 from fumehood.scan.search import Budget, Search
-from fumehood.scan.visible import visible
+from fumehood.scan.shown import made_visible
 
 SECONDS: Final = 120.0
 """CPU time for one file."""
@@ -98,7 +98,7 @@ def _released(piece: Piece) -> bytes:
         return redact_binary(piece.data, piece.spans)
     if piece.clean:
         return redact_text(piece.data, piece.spans)
-    return visible(redact_text(piece.data, piece.spans))[0].encode()
+    return made_visible(redact_text(piece.data, piece.spans))[0].encode()
 
 
 class Lines:

@@ -35,9 +35,9 @@ def visible(data: bytes, *, most: int = MAX_REWRITTEN) -> tuple[str, bool]:
     if HIDDEN.search(text) is None:
         return text, False
     try:
-        return RUN.sub(_Rewriter(most), text), False
-    except _EnoughError as enough:
-        return RUN.sub(_Rewriter(len(text)), text[: enough.at]), True
+        return RUN.sub(Rewriter(most), text), False
+    except EnoughError as enough:
+        return RUN.sub(Rewriter(len(text)), text[: enough.at]), True
 
 
 def is_clean(data: bytes) -> bool:
@@ -50,7 +50,7 @@ def restore(text: str) -> bytes:
     return _RESTORE.sub(_restored, text).encode("utf-8", "surrogateescape")
 
 
-class _EnoughError(Exception):
+class EnoughError(Exception):
     """So much was rewritten that the rest, from character `at`, is left out."""
 
     def __init__(self, at: int) -> None:
@@ -58,7 +58,7 @@ class _EnoughError(Exception):
         self.at = at
 
 
-class _Rewriter:
+class Rewriter:
     """Rewrites one run of backslashes and hidden characters after another, `most` in all."""
 
     def __init__(self, most: int) -> None:
@@ -94,7 +94,7 @@ class _Rewriter:
 
     def _spend(self, count: int, at: int) -> None:
         if count > self._left:
-            raise _EnoughError(at + self._left)
+            raise EnoughError(at + self._left)
         self._left -= count
 
 
