@@ -1,8 +1,9 @@
 """Text that steers a terminal or that nobody sees: escape sequences, control characters,
 bidirectional controls, tag and zero-width characters. Finds them; `visible` rewrites them.
 
-What is legitimate stays: variation selectors and joiners inside emoji, joiners inside words
-of Arabic and Indic scripts (Unicode 15.1, 23.2; UTS #51), newline, tab, and CR before LF.
+What is legitimate stays: variation selectors and joiners inside emoji, joiners inside words of
+Arabic and Indic scripts (Unicode 15.1, 23.2; UTS #51), newline, tab, CR before LF, and CR that
+only draws a bar of progress again (`redraws`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from fumehood.scan.detector import Kind, Match, Severity
+from fumehood.scan.redraws import settled
 
 MAX_COUNT: Final = 10_000
 """A match counts its places up to this many."""
@@ -138,7 +140,7 @@ class ControlDetector:
     def find(self, data: bytes, *, seconds: float) -> list[Match]:  # noqa: ARG002  (linear)
         if is_plain(data):
             return []
-        text = decode(data)
+        text = settled(decode(data))
         if HIDDEN.search(text) is None:
             return []
         rules = _RULES[:_ASCII_RULES] if text.isascii() else _RULES

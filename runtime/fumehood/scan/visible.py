@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fumehood.scan.control import HIDDEN, IN_CONTEXT, RUN, decode, is_plain
+from fumehood.scan.redraws import settled
 
 MAX_REWRITTEN: Final = 256 * 1024
 """Characters that are made visible in one text; one that needs more is no text for people."""
@@ -32,7 +33,7 @@ def visible(data: bytes, *, most: int = MAX_REWRITTEN) -> tuple[str, bool]:
     if is_plain(data):
         return data.decode("ascii"), False
     text = decode(data)
-    if HIDDEN.search(text) is None:
+    if HIDDEN.search(settled(text)) is None:
         return text, False
     try:
         return RUN.sub(Rewriter(most), text), False
@@ -41,7 +42,9 @@ def visible(data: bytes, *, most: int = MAX_REWRITTEN) -> tuple[str, bool]:
 
 
 def is_clean(data: bytes) -> bool:
-    """Whether `visible` changes nothing but the type."""
+    """Whether nothing has to be left out to read `data` as people see it: then `visible` changes
+    nothing but the type. Of a bar that is drawn again it does not, either, and its parts are
+    still put together to be searched."""
     return is_plain(data) or HIDDEN.search(decode(data)) is None
 
 
