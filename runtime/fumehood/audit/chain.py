@@ -177,7 +177,7 @@ class AuditLog:
         lock = claim(directory)
         try:
             if no_head(directory) and not list_segments(directory):
-                _begin(directory, custody, keep=True)
+                _begin(directory, custody)
             ratchet = _resumed(directory, custody)
             report = _examined(directory, custody, ratchet)
             aside = _set_aside(directory, report) if report.torn_bytes else None
@@ -477,21 +477,27 @@ def _skew() -> float:
     return time.time() - time.monotonic()
 
 
-def take_first_key(directory: Path, custody: Custody, known: Path | None = None) -> str:
+def take_first_key(
+    directory: Path,
+    custody: Custody,
+    known: Path | None = None,
+    *,
+    show: Callable[[str], None] = lambda _: None,
+) -> str:
     """The log's first key as text, for keeping elsewhere; it can be had only once.
 
     Begins the log where there is none yet, and records that in it if the state had another one.
-    known: as for `AuditLog.open`.
+    known: as for `AuditLog.open`. show: gets the key before it is erased here; when it raises, the
+    key stays, to be taken later.
 
     Raises:
         AuditError: it was taken before, or the directory cannot be used.
     """
-    if no_head(directory) and (begun := _begun(directory, custody)) is not None:
-        # The key is kept nowhere, so it is shown whatever happens now: else a start records that
-        # the log is another one, and does not call it deliberate.
+    if no_head(directory) and _begun(directory, custody):
+        # The key is shown whatever happens now: else a start records that the log is another one,
+        # and does not call it deliberate.
         with contextlib.suppress(AuditError):
             AuditLog.open(directory, custody, known=known, deliberate=True).close()
-        return show_first_key(begun)
     key = read_first_key(directory)
     if key is None:
         raise AuditError(
@@ -499,31 +505,32 @@ def take_first_key(directory: Path, custody: Custody, known: Path | None = None)
             f"look where it was put; without it verify what is signed, or begin a new log: move "
             f"{directory} away while the daemon is stopped",
         )
+    text = show_first_key(key)
+    show(text)
     first_key_path(directory).unlink()
     sync_directory(directory)
-    return show_first_key(key)
+    return text
 
 
-def _begun(directory: Path, custody: Custody) -> bytes | None:
-    """The first key of a log that was begun here; None when there is one. Raises AuditError."""
+def _begun(directory: Path, custody: Custody) -> bool:
+    """Begin a log where there is none; whether it did. Raises AuditError."""
     lock = claim(directory)
     try:
         if no_head(directory) and not list_segments(directory):
-            return _begin(directory, custody, keep=False)
+            _begin(directory, custody)
+            return True
     except OSError as error:
         raise AuditError(f"the audit log cannot be begun: {error.strerror}") from error
     finally:
         os.close(lock)
-    return None
+    return False
 
 
-def _begin(directory: Path, custody: Custody, *, keep: bool) -> bytes:
+def _begin(directory: Path, custody: Custody) -> None:
     key = secrets.token_bytes(KEY_BYTES)
-    if keep:
-        text = show_first_key(key).encode() + b"\n"
-        write_private(first_key_path(directory), text, replace=True)
+    text = show_first_key(key).encode() + b"\n"
+    write_private(first_key_path(directory), text, replace=True)
     Tail(directory, Ratchet.first(key), custody, segment_bytes=SEGMENT_BYTES).close()
-    return key
 
 
 def _resumed(directory: Path, custody: Custody) -> Ratchet:

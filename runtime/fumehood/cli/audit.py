@@ -45,7 +45,8 @@ def init(
 
     Begins the log where no daemon ran yet. With this key, on any machine, `audit verify --key`
     finds what was changed even by somebody who has taken over this host and all its keys since.
-    While it lies here, it protects nobody: it is erased once it was shown.
+    While it lies here, it protects nobody: it is erased once it was shown, and stays when stdout
+    does not take it.
     """
     from fumehood.audit.chain import take_first_key
     from fumehood.audit.custody import RingCustody
@@ -55,12 +56,17 @@ def init(
     _state_for(places)
     with opened(places, create=True) as place:
         custody, known = RingCustody(place.ring), known_path(place.state)
-        key = take_first_key(place.state / "audit", custody, known)
-    if as_json:
-        out_json({"first_key": key})
-        return
-    out(key + "\n")
-    note("note", "keep it away from this host; it is not shown again")
+
+        def show(key: str) -> None:
+            if as_json:
+                out_json({"first_key": key})
+            else:
+                out(key + "\n")
+            sys.stdout.flush()  # a full disk tells now, or never
+
+        take_first_key(place.state / "audit", custody, known, show=show)
+    if not as_json:
+        note("note", "keep it away from this host; it is not shown again")
 
 
 def _state_for(places: Places) -> None:

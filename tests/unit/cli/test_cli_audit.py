@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -128,6 +130,32 @@ def test_a_copy_needs_the_public_keys_named(cli: Cli, state: Path, tmp_path: Pat
     (tmp_path / "no.pem").write_text("no key")
     words = ("audit", "verify", "--public", str(tmp_path / "no.pem"))
     assert "holds no public key" in cli(*words).err
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("words", [("audit", "init"), ("audit", "init", "--json")])
+def test_a_first_key_that_stdout_did_not_take_is_shown_again(
+    tmp_path: Path, words: tuple[str, ...], *, begun: bool
+) -> None:
+    environment = {**os.environ, "FUMEHOOD_STATE": str(tmp_path)}
+    environment.pop("FUMEHOOD_CONFIG", None)
+    ring = open_ring(tmp_path, Periods())
+    if begun:
+        AuditLog.open(tmp_path / "audit", RingCustody(ring)).close()
+    given_away(tmp_path)
+    tmp_path.chmod(0o700)
+
+    def init(to: str) -> int:
+        with Path(to).open("w") as file:
+            line = [sys.executable, "-m", "fumehood", *words]
+            return subprocess.run(line, env=environment, stdout=file, check=False).returncode
+
+    assert init("/dev/full") == 2
+    shown = tmp_path / "shown"
+    assert init(str(shown)) == 0
+    assert "fumehood-seal-1:" in shown.read_text()
+    assert not (tmp_path / "audit" / "first.key").exists()
+    assert init(str(shown)) == 6
 
 
 @pytest.mark.parametrize("there", ["", "fresh"])
