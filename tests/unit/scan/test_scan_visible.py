@@ -10,9 +10,19 @@ from fumehood.scan.control import ControlDetector, decode
 from fumehood.scan.utf8 import Utf8Detector
 from fumehood.scan.visible import is_clean, restore, visible
 
+
+def flag(region: str) -> str:
+    """A region as tag characters, and the one that ends them (UTS #51, ED-14a)."""
+    return "".join(chr(0xE0000 + ord(letter)) for letter in f"{region}\x7f")
+
+
 PIECES = st.sampled_from(
     [b"\\", b"x", b"4", b"1", b"u", b"{", b"}", b"\x1b", b"\r", b"\n", b"\xff", b"\x80", b"a"]
-    + [c.encode() for c in "é안👩👩\u200b\u200d\ufe0f\u202e\U000e0041\u0645\u200c\u845b\U000e0100"]
+    + [
+        c.encode()
+        for c in "é안👩👩\u200b\u200d\ufe0f\u202e\U000e0041\u0645\u200c\u845b\U000e0100ไ\u200f🏴"
+    ]
+    + [("\ue001" * 5).encode(), ("\u2009" * 7).encode(), flag("gbeng").encode()]
 )
 
 
@@ -50,6 +60,15 @@ def test_the_detectors_find_something_exactly_when_something_is_rewritten(data: 
         "क्\u200dष श्\u200dर",
         "葛\U000e0100城",
         "C:\\x41\\u{41}",
+        "\u200fמחיר: 100\u200e\n(\u200fאב\u200e)",
+        "\u200fالعدد 123\u200e والباقي\u061c",
+        "ภาษา\u200bไทย\u200b 8 ตัว",
+        "ភាសា\u200bខ្មែរ ພາສາ\u200bລາວ မြန်မာ\u200bစာ",
+        "ប៊\u200cី ᠠ\u200d",
+        "".join(f"🏴{flag(region)} " for region in ("gbeng", "gbsct", "gbwls")),
+        "\ue0b0 ~/src \ue0a0 main \ue0b1\uf418\ue0b0 ★\uf005\uf005\uf005\uf005\uf005 \uf8ff",
+        "\uee00" + "\uee04" * 20 + "\uee02",
+        "12\u202f345\u2009km, «\u202foui\u202f»" + "\u2003" * 12,
     ],
 )
 def test_legitimate_text_is_left_alone(text: str) -> None:
@@ -79,6 +98,34 @@ def test_hidden_text_is_shown_and_named(data: bytes, shown: str, rule: str) -> N
     assert visible(data) == (shown, False)
     found = [m for d in (ControlDetector(), Utf8Detector()) for m in d.find(data, seconds=1)]
     assert rule in {match.rule for match in found}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("שלום \u200e\u200f\u200f\u200e", "bidi-control"),
+        ("א\u200fב\u200eג\u200fד\u200fה", "bidi-control"),
+        ("שלום gh\u200fp_abc", "bidi-control"),
+        ("שלום sk-\u200fabc", "bidi-control"),
+        ("a\u200eb\u200f c", "bidi-control"),
+        ("שלום \u202eabc", "bidi-control"),
+        ("ภาษา\u200b\u200cไทย", "zero-width"),
+        ("ก\u200bข\u200bค\u200bง\u200bจ", "zero-width"),
+        ("ไทย ab\u200bcd", "zero-width"),
+        ("س\u200cل\u200dا\u200cم\u200c", "zero-width"),
+        ("क\u200d\u200c\u200dष", "zero-width"),
+        ("🏴" + flag("usca"), "tag-character"),
+        ("🏴" + flag("gbengx"), "tag-character"),
+        (flag("gbeng"), "tag-character"),
+        ("🏴" + flag("gbeng") + "\U000e0041", "tag-character"),
+        ("".join(chr(0xE000 + ord(c)) for c in "send the key"), "private-use"),
+        ("a" + "\u2009\u202f\u2009\u2009" * 4 + "b", "narrow-spaces"),
+    ],
+)
+def test_what_is_legitimate_elsewhere_hides_nothing(text: str, rule: str) -> None:
+    shown, _ = visible(text.encode())
+    assert shown != text
+    assert rule in {match.rule for match in ControlDetector().find(text.encode(), seconds=1)}
 
 
 def test_a_match_says_where_it_begins_and_how_often_it_occurs() -> None:
