@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from fumehood.scan.control import HIDDEN, RUN, decode
+from fumehood.scan.control import HIDDEN, RUN, decode, is_plain
 from fumehood.scan.json_cuts import MAX_PARSED, is_document
+from fumehood.scan.redraws import settled
 from fumehood.scan.visible import MAX_REWRITTEN, EnoughError, Rewriter, is_clean, visible
 
 _LINE: Final = re.compile(rb"(?m)^[ \t]*[\[{][^\n]*\n?")
@@ -27,8 +28,8 @@ def made_visible(
 
     escapes: also where only escapes of JSON hide something.
     """
-    if is_clean(data) and not escapes:
-        return data.decode(), False
+    if not escapes and (is_plain(data) or HIDDEN.search(settled(decode(data))) is None):
+        return decode(data), False
     rewriter = Rewriter(most)
     try:
         return "".join(_parts(data, rewriter)), False

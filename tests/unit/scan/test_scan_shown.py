@@ -83,6 +83,11 @@ def test_what_is_no_json_reads_as_any_text_does(data: bytes) -> None:
         assert made_visible(data) == visible(data)
 
 
+def test_a_bar_of_progress_is_left_as_it_is() -> None:
+    bar = "10%\r20%\r100%\n{}\n"
+    assert made_visible(bar.encode()) == (bar, False)
+
+
 def test_a_document_is_cut_where_it_stops_being_text() -> None:
     text, cut = made_visible(('["' + "\u200b" * 5 + '"]').encode(), most=3)
     assert (text, cut) == ('["' + r"\u{200B}" * 3, True)
