@@ -314,6 +314,8 @@ class AuditLog:
         while self._has_work():
             with self._turn:
                 group, self._unwritten = self._unwritten or self._take(), []
+                if not group:  # `write_now` was quicker
+                    continue
                 try:
                     self._commit(group, self._persist)
                 except BaseException as error:

@@ -248,6 +248,29 @@ def test_nobody_waits_for_a_writer_that_is_at_it(
         assert (first.result(10).seq, second.result(10).seq) == (1, 2)
 
 
+def test_a_writer_that_finds_its_records_written_goes_on(tmp_path: Path) -> None:
+    class Late:
+        """The writer's turn, before which somebody else writes what woke it."""
+
+        def __init__(self, turn: threading.Lock) -> None:
+            self._turn = turn
+            self.acquire, self.release = turn.acquire, turn.release
+
+        def __enter__(self) -> None:
+            log.write_now()
+            self._turn.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._turn.release()
+
+    with AuditLog.open(tmp_path, KEYS) as log:
+        log._turn = Late(log._turn)
+        assert log.append("test", {}).result(10).seq == 1
+        assert log.append("test", {}).result(10).seq == 2
+        assert not log.given_up
+    assert verify(tmp_path).records == 2
+
+
 def test_a_new_segment_that_cannot_be_made_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
