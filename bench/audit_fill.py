@@ -40,13 +40,13 @@ def fields_of(sample: Path) -> dict[str, dict[str, Any]]:
 
 def main(runtime: str, state: Path, wanted: int, sample: Path) -> None:
     sys.path.insert(0, runtime)
-    from fumehood.audit.chain import SEGMENT_BYTES
     from fumehood.audit.custody import SEGMENT_TYPE, RingCustody
     from fumehood.audit.folder import segment_name
     from fumehood.audit.head import START, Signed, render_head, show_first_key, write_signed
     from fumehood.audit.ratchet import KEY_BYTES, Ratchet
     from fumehood.audit.record import encode_fields
     from fumehood.audit.replay import OPEN, STARTED
+    from fumehood.audit.segments import SEGMENT_BYTES
     from fumehood.crypto.keyring import open_ring
     from fumehood.crypto.ring import Periods
 

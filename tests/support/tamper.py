@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from fumehood.audit.chain import AuditLog, take_first_key
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.first_key import take_first_key
 from fumehood.audit.folder import list_segments
 from fumehood.audit.head import parse_first_key
 from fumehood.audit.report import Trust

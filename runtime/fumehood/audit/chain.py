@@ -9,49 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
+from fumehood.audit import clock, opening
 from fumehood.audit.custody import Custody
-from fumehood.audit.folder import list_segments
-from fumehood.audit.head import (
-    first_key_path,
-    no_head,
-    read_first_key,
-    read_head,
-    show_first_key,
-)
+from fumehood.audit.head import first_key_path
 from fumehood.audit.known import note_log
-from fumehood.audit.ratchet import KEY_BYTES, Ratchet
 from fumehood.audit.record import Field, Position, encode_fields
 from fumehood.audit.replay import OPEN, Running
-from fumehood.audit.report import Defect, Report, Trust
-from fumehood.audit.segments import (
-    Tail,
-    Tampered,
-    Unkept,
-    claim,
-    prune,
-    write_whole,
-)
-from fumehood.audit.verify import survey
-from fumehood.crypto.files import open_plain, sync_directory, write_private
-from fumehood.errors import AuditError, KeyringError
-
-T = TypeVar("T")
-
-SEGMENT_BYTES: Final = 64 * 1024 * 1024
-"""A segment that has reached this size is followed by a new one."""
+from fumehood.audit.report import Defect
+from fumehood.audit.segments import SEGMENT_BYTES, Tail, Tampered, Unkept, claim, prune
+from fumehood.errors import AuditError
 
 MAX_PENDING: Final = 8192
 """Records that may wait for the writer."""
@@ -124,7 +101,7 @@ class AuditLog:
         self._lock = lock
         self._tail = tail
         self._custody = custody
-        self._skew = _skew()
+        self._skew = clock.skew()
         self._last = last
         self._queue: deque[_Pending] = deque()
         self._wake = threading.Condition()
@@ -161,7 +138,7 @@ class AuditLog:
         deliberate: bool = False,
     ) -> Self:
         """Open the log for writing, or begin one, whose first key then lies beside it until
-        somebody takes it (`take_first_key`).
+        somebody takes it (`first_key`).
 
         Verifies the last segment, and how those before it hang together; `verify` does all.
         An unfinished last line was never confirmed to anyone: it is moved to a file of its
@@ -176,11 +153,11 @@ class AuditLog:
         """
         lock = claim(directory)
         try:
-            if no_head(directory) and not list_segments(directory):
-                _begin(directory, custody)
-            ratchet = _resumed(directory, custody)
-            report = _examined(directory, custody, ratchet)
-            aside = _set_aside(directory, report) if report.torn_bytes else None
+            if not opening.is_there(directory):
+                opening.begin(directory, custody)
+            ratchet = opening.resumed(directory, custody)
+            report = opening.examined(directory, custody, ratchet)
+            aside = opening.set_aside(directory, report) if report.torn_bytes else None
             tail = Tail(directory, ratchet, custody, segment_bytes=segment_bytes)
             log = cls(directory, lock, tail, custody, report.last, keep_bytes, keep_days)
         except OSError as error:
@@ -250,7 +227,7 @@ class AuditLog:
                 )
             if self._broken is not None:
                 done.set_exception(self._broken)
-            self._queue.append(_Pending(_now(), event, text, name, done))
+            self._queue.append(_Pending(clock.now(), event, text, name, done))
             if wake or self._broken is not None:
                 self._wake.notify()
         return done
@@ -339,7 +316,7 @@ class AuditLog:
         """Seal a group, write it and tell who waits for it. Raises OSError when `persist` gives
         up; the same group may be committed again."""
         if self._tail.full:
-            persist(group, partial(self._tail.finish, self._last, _now()))
+            persist(group, partial(self._tail.finish, self._last, clock.now()))
         lines: list[bytes] = []
         positions: list[Position] = []
         last, sealer = self._last, self._tail.sealer()
@@ -360,7 +337,9 @@ class AuditLog:
         if begun:
             self.segments += 1
             self._tell_open()
-            self._prune()
+            # Tried again with the next segment; the rest is whole.
+            with contextlib.suppress(OSError, AuditError):
+                self._remove(clock.days_ago(self._days) if self._days else "")
         self._watch_clock()
 
     def _persist(self, group: list[_Pending], act: Callable[[], bool | None]) -> bool | None:
@@ -379,28 +358,14 @@ class AuditLog:
         """Remove segments that ended before a time; how many. For a log that nothing else is
         appended to meanwhile. Raises AuditError."""
         try:
-            removed = prune(
-                self._directory, self._custody, time=_now(), keep_bytes=self._keep, before=before
-            )
+            return self._remove(before)
         except OSError as error:
             raise AuditError(f"nothing could be removed: {error}") from error
-        return self._tell(removed)
 
-    def _prune(self) -> None:
-        before = _days_ago(self._days) if self._days else ""
-        # Tried again with the next segment; the rest is whole.
-        with contextlib.suppress(OSError, AuditError):
-            self._tell(
-                prune(
-                    self._directory,
-                    self._custody,
-                    time=_now(),
-                    keep_bytes=self._keep,
-                    before=before,
-                )
-            )
-
-    def _tell(self, removed: tuple[Position, int] | None) -> int:
+    def _remove(self, before: str) -> int:
+        removed = prune(
+            self._directory, self._custody, time=clock.now(), keep_bytes=self._keep, before=before
+        )
         if removed is None:
             return 0
         position, segments = removed
@@ -418,7 +383,7 @@ class AuditLog:
 
     def _watch_clock(self) -> None:
         """Somebody who sets the clock moves the times of records; nothing moves their order."""
-        skew = _skew()
+        skew = clock.skew()
         if abs(step := skew - self._skew) >= STEP_SECONDS:
             with contextlib.suppress(AuditError):
                 self.append(STEPPED, {"seconds": round(step, 3)})
@@ -453,129 +418,3 @@ class AuditLog:
 
 def _once(_group: list[_Pending], act: Callable[[], bool | None]) -> bool | None:
     return act()
-
-
-_second: tuple[int, str] = 0, ""
-"""The last second that a record was of, and how its time begins."""
-
-
-def _now() -> str:
-    """RFC 3339 with microseconds. The second is written once, not for each record: a tenth of what
-    a record costs. Threads may both write it; each uses its own."""
-    global _second
-    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
-    known, begin = _second
-    if known != seconds:
-        begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        _second = seconds, begin
-    return f"{begin}.{rest // 1000:06d}Z"
-
-
-def _days_ago(days: int) -> str:
-    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
-
-
-def _skew() -> float:
-    return time.time() - time.monotonic()
-
-
-def take_first_key(
-    directory: Path,
-    custody: Custody,
-    known: Path | None = None,
-    *,
-    show: Callable[[str], None] = lambda _: None,
-) -> str:
-    """The log's first key as text, for keeping elsewhere; it can be had only once.
-
-    Begins the log where there is none yet, and records that in it if the state had another one.
-    known: as for `AuditLog.open`. show: gets the key before it is erased here; when it raises, the
-    key stays, to be taken later.
-
-    Raises:
-        AuditError: it was taken before, or the directory cannot be used.
-    """
-    if no_head(directory) and _begun(directory, custody):
-        # The key is shown whatever happens now: else a start records that the log is another one,
-        # and does not call it deliberate.
-        with contextlib.suppress(AuditError):
-            AuditLog.open(directory, custody, known=known, deliberate=True).close()
-    key = read_first_key(directory)
-    if key is None:
-        raise AuditError(
-            "the first key of this log was shown before, and is not kept here",
-            f"look where it was put; without it verify what is signed, or begin a new log: move "
-            f"{directory} away while the daemon is stopped",
-        )
-    text = show_first_key(key)
-    show(text)
-    first_key_path(directory).unlink()
-    sync_directory(directory)
-    return text
-
-
-def _begun(directory: Path, custody: Custody) -> bool:
-    """Begin a log where there is none; whether it did. Raises AuditError."""
-    lock = claim(directory)
-    try:
-        if no_head(directory) and not list_segments(directory):
-            _begin(directory, custody)
-            return True
-    except OSError as error:
-        raise AuditError(f"the audit log cannot be begun: {error.strerror}") from error
-    finally:
-        os.close(lock)
-    return False
-
-
-def _begin(directory: Path, custody: Custody) -> None:
-    key = secrets.token_bytes(KEY_BYTES)
-    text = show_first_key(key).encode() + b"\n"
-    write_private(first_key_path(directory), text, replace=True)
-    Tail(directory, Ratchet.first(key), custody, segment_bytes=SEGMENT_BYTES).close()
-
-
-def _resumed(directory: Path, custody: Custody) -> Ratchet:
-    """The sealing key that the head holds."""
-    head = read_head(directory)
-    if head is None:
-        raise AuditError(
-            "the audit log is not whole: head:0: head: it is missing, edited, or of an older form",
-            f"keep {directory} as evidence (move it away), find out who changed it, start anew",
-        )
-    try:
-        return head.opened(custody)
-    except KeyringError as error:
-        raise AuditError(
-            "the audit log cannot be continued: its sealing key does not open",
-            f"bring the key ring of its time back, or move {directory} away and start anew",
-            detail=error.cause,
-        ) from error
-
-
-def _examined(directory: Path, custody: Custody, ratchet: Ratchet) -> Report:
-    """Verify what a start can afford, and move `ratchet` past what a crash left behind the head."""
-    report = survey(directory, Trust(custody=custody, public=custody.public()), whole=False)
-    if report.first_bad is not None:
-        raise AuditError(
-            f"the audit log is not whole: {report.first_bad}",
-            f"keep {directory} as evidence (move it away), find out who changed it, start anew",
-        )
-    if report.epoch is not None and report.epoch >= ratchet.epoch:
-        ratchet.to(report.epoch, most=report.last.seq + 1)
-        ratchet.advance()
-    return report
-
-
-def _set_aside(directory: Path, report: Report) -> str:
-    """Move the unfinished last line into its own file; its name."""
-    segment = list_segments(directory)[-1].path
-    whole = segment.stat().st_size - report.torn_bytes
-    aside = segment.with_name(f"{segment.stem}.after-{report.last.seq}.torn")
-    with os.fdopen(open_plain(segment, os.O_RDWR), "r+b") as file:
-        file.seek(whole)
-        write_whole(aside, file.read())
-        sync_directory(directory)
-        file.truncate(whole)
-        os.fsync(file.fileno())
-    return aside.name

@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from fumehood.audit.custody import BASE_TYPE, SEGMENT_TYPE, Custody
 from fumehood.audit.folder import (
@@ -38,6 +39,9 @@ from fumehood.audit.ratchet import Ratchet
 from fumehood.audit.record import Position, Sealer, Unsealed, read
 from fumehood.crypto.files import NotPlain, open_plain, sync_directory
 from fumehood.errors import AuditError, KeyringError
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""A segment that has reached this size is followed by a new one."""
 
 
 class Busy(AuditError):

@@ -48,8 +48,8 @@ def init(
     While it lies here, it protects nobody: it is erased once it was shown, and stays when stdout
     does not take it.
     """
-    from fumehood.audit.chain import take_first_key
     from fumehood.audit.custody import RingCustody
+    from fumehood.audit.first_key import take_first_key
     from fumehood.audit.known import known_path
 
     places = chosen(state=state, config=config)

@@ -12,8 +12,9 @@ from types import FrameType
 
 import pytest
 
-from fumehood.audit.chain import AuditLog, take_first_key
+from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import BASE_TYPE
+from fumehood.audit.first_key import take_first_key
 from fumehood.audit.head import Signed, parse_first_key, write_signed
 from fumehood.audit.ratchet import Ratchet
 from fumehood.audit.record import Epoch, Position, digest

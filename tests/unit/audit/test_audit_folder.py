@@ -12,9 +12,10 @@ from types import FrameType
 
 import pytest
 
-from fumehood.audit.chain import AuditLog, take_first_key
+from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import BASE_TYPE
 from fumehood.audit.find import find
+from fumehood.audit.first_key import take_first_key
 from fumehood.audit.folder import Special, list_segments
 from fumehood.audit.follow import Place, last_lines, read_on
 from fumehood.audit.head import Signed, write_signed

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fumehood.audit import chain
-from fumehood.audit.chain import AuditLog, take_first_key
+from fumehood.audit import chain, clock
+from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import SEGMENT_TYPE, RingCustody
+from fumehood.audit.first_key import take_first_key
 from fumehood.audit.head import (
     Signed,
     parse_first_key,
@@ -257,9 +258,9 @@ def test_a_clock_that_is_set_back_is_recorded_and_told(
 ) -> None:
     with AuditLog.open(tmp_path, KEYS) as log:
         log.append("test", {}).result(10)
-        monkeypatch.setattr(chain, "_now", lambda: "2020-01-01T00:00:00.000000Z")
-        before = chain._skew
-        monkeypatch.setattr(chain, "_skew", lambda: before() - 3600)
+        monkeypatch.setattr(clock, "now", lambda: "2020-01-01T00:00:00.000000Z")
+        before = clock.skew
+        monkeypatch.setattr(clock, "skew", lambda: before() - 3600)
         log.append("test", {}).result(10)
         while log.last.seq < 4:
             log.append("test", {}).result(10)

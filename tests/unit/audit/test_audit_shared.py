@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fumehood.audit import chain
+from fumehood.audit import clock
 from fumehood.audit import walk as module
-from fumehood.audit.chain import AuditLog, take_first_key
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.first_key import take_first_key
 from fumehood.audit.folder import Segment
 from fumehood.audit.head import parse_first_key
 from fumehood.audit.report import Trust
@@ -92,7 +93,7 @@ def test_the_clock_is_watched_across_segments(
 ) -> None:
     directory = tmp_path / "audit"
     times = (f"2026-01-01T00:{59 - n // 60:02}:{59 - n % 60:02}.0Z" for n in range(3600))
-    monkeypatch.setattr(chain, "_now", lambda: next(times))
+    monkeypatch.setattr(clock, "now", lambda: next(times))
     write(directory)
     trust = Trust(None, KEYS.public(), KEYS)
     shared = verify(directory, trust, processes=3)
