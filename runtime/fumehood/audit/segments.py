@@ -201,7 +201,7 @@ class Tail:
         if (
             found.st_nlink != 1
             or not 0 <= more <= len(self._doubtful)
-            or os.pread(self._fd, more, self._size) != self._doubtful[:more]
+            or (more and os.pread(self._fd, more, self._size) != self._doubtful[:more])
         ):
             raise Tampered("the segment was changed or removed by someone else")
 

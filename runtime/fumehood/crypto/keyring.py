@@ -143,27 +143,29 @@ class Digester:
     def __init__(self, ring: Ring) -> None:
         self._ring = ring
         self._until = 0.0
-        self._key = ("", b"")
+        self._key: tuple[str, derive.Keyed] | None = None
 
     def __call__(self, data: bytes) -> str:
         """Equal for equal data, as long as the key is active."""
-        name, key = self._active()
-        return f"hmac-sha384:{name}:{derive.hmac_sha384(key, data).hex()}"
+        name, keyed = self._active()
+        return f"hmac-sha384:{name}:{keyed(data).hex()}"
 
     def of(self, invocation: str, *data: bytes) -> tuple[str, ...]:
         """Digests of one invocation, which `reveal` lets somebody check and nobody else's."""
-        name, key = self._active()
-        own = derive.hmac_sha384(key, _own(invocation))
-        return tuple(f"hmac-sha384:{name}:{derive.hmac_sha384(own, item).hex()}" for item in data)
+        name, keyed = self._active()
+        own = derive.Keyed(keyed(_own(invocation)))
+        return tuple([f"hmac-sha384:{name}:{own(item).hex()}" for item in data])
 
     def reveal(self, key_id: str, invocation: str) -> str:
         """The key of one invocation's digests, in hex. Raises KeyringError."""
         return derive.hmac_sha384(self._ring.secret_of(key_id, 384), _own(invocation)).hex()
 
-    def _active(self) -> tuple[str, bytes]:
+    def _active(self) -> tuple[str, derive.Keyed]:
         moment = time.monotonic()
-        if moment >= self._until:  # a look at the ring costs more than the digest
-            self._key = self._ring.secret("digest", 384)
+        # A look at the ring costs more than the digest.
+        if self._key is None or moment >= self._until:
+            name, key = self._ring.secret("digest", 384)
+            self._key = name, derive.Keyed(key)
             self._until = moment + LOOK_SECONDS
         return self._key
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import time
-import uuid
 
 _NS_PER_MS = 1_000_000
 
@@ -22,4 +21,5 @@ def uuid7() -> str:
     fraction = rest * 4096 // _NS_PER_MS
     high = (milliseconds & (1 << 48) - 1) << 16 | 0x7 << 12 | fraction
     low = 0b10 << 62 | secrets.randbits(62)
-    return str(uuid.UUID(int=high << 64 | low))
+    text = f"{high:016x}{low:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
