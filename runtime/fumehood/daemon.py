@@ -14,7 +14,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ async def _serve(
             "interrupted": interrupted,
             "keys": keywatch.summary(ring),
         }
-        await _recorded(audit, replay.STARTED, started)
+        await supervisor.recorder.record(replay.STARTED, started)
         if audit.replaced:
             log.warning(
                 "the audit log is not the one that this state had",
@@ -151,7 +151,7 @@ async def _serve(
         watches += _telemetry(config, supervisor, closing)
         async with exposed(config.metrics.listen, state, text):
             await _until_stopped(supervisor, config, listener, keeper, stop, watches)
-        await _recorded(audit, "supervisor.stopped", {"reason": stop.reason})
+        await supervisor.recorder.record("supervisor.stopped", {"reason": stop.reason})
     finally:
         launchers.close()
         audit.close()
@@ -193,10 +193,6 @@ def _telemetry(
     telemetry.start()
     closing.callback(telemetry.close)
     return [partial(telemetry.measure, supervisor.metrics.collect)]
-
-
-async def _recorded(audit: AuditLog, event: str, fields: Mapping[str, Field]) -> None:
-    await asyncio.wrap_future(audit.append(event, fields))
 
 
 def _end_interrupted(audit: AuditLog, directory: Path) -> int:

@@ -1,7 +1,7 @@
-"""The writer of the audit log: append, then wait for the future before anything is answered.
+"""The writer of the audit log: append, then wait for the record before anything is answered.
 
 One thread writes groups of records with one fsync each. Must never report a record as written
-that is not on disk. When the disk fails, every future fails at once, so that nothing runs
+that is not on disk. When the disk fails, whoever waits is told at once, so that nothing runs
 unrecorded; the records are kept, and written first and in order as soon as the disk takes them.
 """
 
@@ -11,10 +11,7 @@ import contextlib
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -24,17 +21,12 @@ from fumehood.audit import clock, opening
 from fumehood.audit.custody import Custody
 from fumehood.audit.head import first_key_path
 from fumehood.audit.known import note_log
+from fumehood.audit.queue import Queue, Queued
 from fumehood.audit.record import Field, Position, encode_fields
 from fumehood.audit.replay import OPEN, Running
 from fumehood.audit.report import Defect
 from fumehood.audit.segments import SEGMENT_BYTES, Tail, Tampered, Unkept, claim, prune
 from fumehood.errors import AuditError
-
-MAX_PENDING: Final = 8192
-"""Records that may wait for the writer."""
-
-MAX_GROUP: Final = 512
-"""Records written with one fsync."""
 
 RETRY_SECONDS: Final = 1.0
 """After a failed write the disk is tried again this often."""
@@ -69,16 +61,7 @@ _BROKEN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    time: str
-    event: str
-    fields: str
-    invocation: str
-    done: Future[Position]
-
-
-_Persist = Callable[[list[_Pending], Callable[[], bool | None]], bool | None]
+_Persist = Callable[[list[Queued], Callable[[], bool | None]], bool | None]
 
 
 class AuditLog:
@@ -103,14 +86,10 @@ class AuditLog:
         self._custody = custody
         self._skew = clock.skew()
         self._last = last
-        self._queue: deque[_Pending] = deque()
-        self._wake = threading.Condition()
+        self._queue = Queue()
         self._turn = threading.Lock()
-        """Whoever writes has it; taken before `_wake`."""
+        """Whoever writes has it: takes from the queue, and settles."""
         self._running = Running()
-        self._unwritten: list[_Pending] = []
-        """A group that `write_now` could not write: the writer's next, unchanged."""
-        self._closing = False
         self.torn = 0
         """Bytes of an unfinished last line that were set aside at the start."""
         self.replaced = ""
@@ -121,7 +100,6 @@ class AuditLog:
         """How long the last write took."""
         self.segments = 0
         """How many segments were begun since the log was opened."""
-        self._broken: AuditError | None = None
         self._writer = threading.Thread(target=self._run, name="audit", daemon=True)
         self._writer.start()
 
@@ -187,7 +165,7 @@ class AuditLog:
     @property
     def broken(self) -> AuditError | None:
         """Why nothing can be written just now, or None."""
-        return self._broken
+        return self._queue.broken
 
     @property
     def keeps_first_key(self) -> bool:
@@ -198,39 +176,25 @@ class AuditLog:
     @property
     def given_up(self) -> bool:
         """Whether nothing will be written any more until a restart."""
-        return self._broken is not None and not self._writer.is_alive()
+        return self._queue.given_up
 
-    def append(
-        self, event: str, fields: Mapping[str, Field], *, wake: bool = True
-    ) -> Future[Position]:
-        """Queue a record; never blocks. The future is done when the record is on disk.
+    def listen(self, told: Callable[[], None]) -> None:
+        """See `Queue.listen`."""
+        self._queue.listen(told)
+
+    def append(self, event: str, fields: Mapping[str, Field], *, wake: bool = True) -> Queued:
+        """Queue a record; never blocks. What it returns is done when the record is on disk.
 
         wake: have it written by the writer's thread; without, `write_now` or the next record does.
 
-        Cancelling the future gives up waiting; the record is written all the same. While the
-        disk fails the future fails with AuditError at once, and the record is kept for later.
+        Who drops what it returns gives up waiting; the record is written all the same. While the
+        disk fails it fails with AuditError at once, and the record is kept for later.
 
         Raises:
             AuditError: the log is closed, overrun or cannot recover, or the fields are no record.
         """
         text = encode_fields(event, fields)
-        name = str(fields.get("invocation", ""))
-        done: Future[Position] = Future()
-        with self._wake:
-            if self._broken is not None and not self._writer.is_alive():
-                raise self._broken
-            if self._closing:
-                raise AuditError("the audit log is closed")
-            if len(self._queue) >= MAX_PENDING:
-                raise AuditError(
-                    f"{MAX_PENDING} audit records wait to be written", "try again in a moment"
-                )
-            if self._broken is not None:
-                done.set_exception(self._broken)
-            self._queue.append(_Pending(clock.now(), event, text, name, done))
-            if wake or self._broken is not None:
-                self._wake.notify()
-        return done
+        return self._queue.put(event, text, str(fields.get("invocation", "")), wake=wake)
 
     def write_now(self) -> None:
         """Write what is queued from this thread, which waits for the disk once. What the disk does
@@ -238,21 +202,22 @@ class AuditLog:
         if self._turn.acquire(blocking=False):
             try:
                 # A full segment is ended, signed and followed by the writer: milliseconds.
-                wait = self._unwritten or self._tail.full
-                group = [] if wait else self._take()
+                wait = self._queue.returned or self._tail.full
+                group = [] if wait else self._queue.take()
                 if group and not self._is_written(group):
-                    self._unwritten = group
+                    self._queue.give_back(group)
             finally:
                 self._turn.release()
-        with self._wake:
-            if self._unwritten or self._queue:
-                self._wake.notify()
+        self._queue.wake()
 
-    def _is_written(self, group: list[_Pending]) -> bool:
+    def _is_written(self, group: list[Queued]) -> bool:
         try:
             self._commit(group, _once)
         except OSError:  # the writer meets it again, and tells
             return False
+        except BaseException as error:
+            self._queue.give_up(group, _failure(_BROKEN, error))
+            raise
         return True
 
     def close(self) -> None:
@@ -261,14 +226,12 @@ class AuditLog:
         Raises:
             AuditError: the head could not be written; the records are on disk.
         """
-        with self._wake:
-            first, self._closing = not self._closing, True
-            self._wake.notify()
+        first = self._queue.close()
         self._writer.join()
         if not first:
             return
         try:
-            if self._broken is None:
+            if self.broken is None:
                 self._tail.sync_head()
         except OSError as error:
             raise AuditError("the audit log's head cannot be written", detail=str(error)) from error
@@ -288,31 +251,20 @@ class AuditLog:
         self.close()
 
     def _run(self) -> None:
-        while self._has_work():
+        while self._queue.wait():
             with self._turn:
-                group, self._unwritten = self._unwritten or self._take(), []
+                group = self._queue.take()
                 if not group:  # `write_now` was quicker
                     continue
                 try:
                     self._commit(group, self._persist)
                 except BaseException as error:
-                    self._give_up(group, error)
+                    self._queue.give_up(group, _failure(_BROKEN, error))
                     if not isinstance(error, OSError):
                         raise
                     return
 
-    def _has_work(self) -> bool:
-        """Wait for some; False when the log is closed and everything written."""
-        with self._wake:
-            while not (self._queue or self._unwritten or self._closing):
-                self._wake.wait()
-            return bool(self._queue or self._unwritten)
-
-    def _take(self) -> list[_Pending]:
-        with self._wake:
-            return [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
-
-    def _commit(self, group: list[_Pending], persist: _Persist) -> None:
+    def _commit(self, group: list[Queued], persist: _Persist) -> None:
         """Seal a group, write it and tell who waits for it. Raises OSError when `persist` gives
         up; the same group may be committed again."""
         if self._tail.full:
@@ -329,11 +281,9 @@ class AuditLog:
         begun = persist(group, partial(self._tail.write, data, first, last))
         self.seconds = time.monotonic() - before
         self._last = last
-        self._broken = None
         for record, position in zip(group, positions, strict=True):
             self._running.note(record.event, record.invocation, position.seq)
-            if not record.done.done() and record.done.set_running_or_notify_cancel():
-                record.done.set_result(position)
+        self._queue.settle(group, positions)
         if begun:
             self.segments += 1
             self._tell_open()
@@ -342,7 +292,7 @@ class AuditLog:
                 self._remove(clock.days_ago(self._days) if self._days else "")
         self._watch_clock()
 
-    def _persist(self, group: list[_Pending], act: Callable[[], bool | None]) -> bool | None:
+    def _persist(self, group: list[Queued], act: Callable[[], bool | None]) -> bool | None:
         """However long the disk takes; raises OSError when that is for ever."""
         while True:
             try:
@@ -350,8 +300,9 @@ class AuditLog:
             except OSError as error:
                 if isinstance(error, Tampered):
                     raise
-                self._fail(group, _UNKEPT if isinstance(error, Unkept) else _FAILING, error)
-                if not self._may_try_again():
+                text = _UNKEPT if isinstance(error, Unkept) else _FAILING
+                self._queue.fail(group, _failure(text, error))
+                if not self._queue.pause(RETRY_SECONDS):
                     raise
 
     def prune(self, *, before: str) -> int:
@@ -389,32 +340,12 @@ class AuditLog:
                 self.append(STEPPED, {"seconds": round(step, 3)})
         self._skew = skew
 
-    def _may_try_again(self) -> bool:
-        """Wait a moment. False when the log is being closed: that was the last attempt."""
-        with self._wake:
-            if self._closing:
-                return False
-            deadline = time.monotonic() + RETRY_SECONDS
-            while not self._closing and (left := deadline - time.monotonic()) > 0:
-                self._wake.wait(left)
-            return True
 
-    def _fail(self, group: list[_Pending], text: tuple[str, str], error: BaseException) -> None:
-        """Let nobody wait for what is not on disk. The records stay."""
-        broken = AuditError(*text, detail=f"{type(error).__name__}: {error}")
-        broken.__cause__ = error
-        with self._wake:
-            self._broken = broken
-            waiting = [*group, *self._queue]
-        for record in waiting:
-            if not record.done.done() and record.done.set_running_or_notify_cancel():
-                record.done.set_exception(broken)
-
-    def _give_up(self, group: list[_Pending], error: BaseException) -> None:
-        self._fail(group, _BROKEN, error)
-        with self._wake:
-            self._queue.clear()
-
-
-def _once(_group: list[_Pending], act: Callable[[], bool | None]) -> bool | None:
+def _once(_group: list[Queued], act: Callable[[], bool | None]) -> bool | None:
     return act()
+
+
+def _failure(text: tuple[str, str], error: BaseException) -> AuditError:
+    broken = AuditError(*text, detail=f"{type(error).__name__}: {error}")
+    broken.__cause__ = error
+    return broken

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from fumehood.audit.queue import Queued
 from fumehood.audit.record import Field
 from fumehood.crypto.files import read_private, write_private
 from fumehood.errors import AuditError, KeyringError
@@ -29,7 +29,7 @@ def known_path(state: Path) -> Path:
 
 
 def note_log(
-    append: Callable[[str, Mapping[str, Field]], Future[Any]],
+    append: Callable[[str, Mapping[str, Field]], Queued],
     known: Path,
     chain: str,
     *,

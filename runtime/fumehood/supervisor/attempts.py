@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -57,7 +56,7 @@ class Attempts:
 
     principal: Callable[[Caller], Principal]
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
-    append: Callable[[str, Mapping[str, Field]], Future[Any]]
+    append: Callable[[str, Mapping[str, Field]], object]
     clock: Callable[[], float]
     guessed: Callable[[Principal], None] = lambda _: None
     _buckets: Buckets = field(init=False)

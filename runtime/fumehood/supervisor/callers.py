@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,7 +42,7 @@ class Callers:
     """
 
     admission: Admission
-    append: Callable[[str, Mapping[str, Field]], Future[Any]]
+    append: Callable[[str, Mapping[str, Field]], object]
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[object]]
     attempts: Attempts

@@ -17,7 +17,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -86,7 +85,7 @@ class Forwarder:
         directory: Path,
         cursor: Path,
         connect: Callable[[], Sink],
-        append: Callable[[str, Mapping[str, Field]], Future[Any]],
+        append: Callable[[str, Mapping[str, Field]], object],
     ) -> None:
         """connect: makes a sink; append: puts a record into the log."""
         self._directory = directory

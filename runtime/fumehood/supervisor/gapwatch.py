@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from typing import Any, Final
+from typing import Final
 
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.record import Field
@@ -32,12 +31,12 @@ async def watch(audit: AuditLog, gap: Callable[[str], None]) -> None:
 
 
 def telling(
-    append: Callable[[str, Mapping[str, Field]], Future[Any]], gap: Callable[[str], None]
-) -> Callable[[str, Mapping[str, Field]], Future[Any]]:
+    append: Callable[[str, Mapping[str, Field]], object], gap: Callable[[str], None]
+) -> Callable[[str, Mapping[str, Field]], object]:
     """`append` for the forwarder's thread, whose gaps are told on this loop."""
     loop = asyncio.get_running_loop()
 
-    def told(event: str, fields: Mapping[str, Field]) -> Future[Any]:
+    def told(event: str, fields: Mapping[str, Field]) -> object:
         if event == GAP:
             what = f"records up to {fields.get('to')} were removed before they were forwarded"
             if "after" in fields and "to" in fields:

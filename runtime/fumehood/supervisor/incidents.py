@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,7 +62,7 @@ class Incidents:
         folder: Path,
         rules: tuple[IncidentRule, ...],
         ring: Ring,
-        append: Callable[[str, Mapping[str, Field]], Future[Any]],
+        append: Callable[[str, Mapping[str, Field]], object],
     ) -> None:
         """append: puts a record into the audit log."""
         self._folder = folder

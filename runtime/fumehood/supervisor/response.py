@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -65,7 +64,7 @@ class Response:
     incidents: Incidents
     registry: Registry
     pool: Pool
-    append: Callable[[str, Mapping[str, Field]], Future[Any]]
+    append: Callable[[str, Mapping[str, Field]], object]
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[object]]
     quarantine: Callable[[str, str | None, str], Sequence[RegisteredTool]]

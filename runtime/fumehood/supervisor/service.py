@@ -88,7 +88,7 @@ class Supervisor:
         self._rooms = rooms
         self._live = Registry()
         self._partial = rooms.finishing.showing(rooms.pipeline.partial)
-        self._recorder = Recorder(rooms.audit, lambda: len(self._live))
+        self.recorder = Recorder(rooms.audit, lambda: len(self._live))
         self._control = Control(
             self._live,
             rooms.admission.authorizer.is_operator,
@@ -339,7 +339,7 @@ class Supervisor:
         live.queued = time.monotonic()
         async with rooms.slots.slot(request.caller.uid, admitted.tool.manifest.name, memory):
             launched = time.monotonic()
-            journal = self._recorder.begin(
+            journal = self.recorder.begin(
                 "invocation.launched",
                 {**of_call(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
@@ -499,7 +499,7 @@ class Supervisor:
             )
 
     async def _record(self, event: str, fields: Mapping[str, Field]) -> Position:
-        return await self._recorder.record(event, fields)
+        return await self.recorder.record(event, fields)
 
     def _account(
         self, admitted: Admitted, plan: Plan, result: Result, proofs: Sequence[Proof]

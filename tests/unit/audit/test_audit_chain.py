@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fumehood.audit import chain, segments
+from fumehood.audit import chain, queue, segments
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.record import Position, digest
 from fumehood.audit.segments import Tail
@@ -131,8 +131,8 @@ def test_giving_up_the_wait_does_not_give_up_the_record(
 ) -> None:
     disk = StalledDisk(monkeypatch)
     with AuditLog.open(tmp_path, KEYS) as log:
-        future = log.append("test", {"n": 1})
-        assert future.cancel()
+        with pytest.raises(TimeoutError):
+            log.append("test", {"n": 1}).result(0)
         disk.go_on()
         assert log.append("test", {"n": 2}).result(10).seq == 2
     assert [record["n"] for record in records(tmp_path)] == [1, 2]
@@ -152,7 +152,7 @@ def test_the_queue_is_bounded_and_overrun_is_an_error_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = StalledDisk(monkeypatch)
-    monkeypatch.setattr(chain, "MAX_PENDING", 4)
+    monkeypatch.setattr(queue, "MAX_PENDING", 4)
     with AuditLog.open(tmp_path, KEYS) as log:
         accepted = [log.append("test", {})]
         disk.wait_for_a_write()
@@ -396,6 +396,21 @@ def test_an_unforeseen_error_of_the_writer_stops_it_too(
         log.append("test", {})
     log.close()
     assert seen[0].exc_type is ZeroDivisionError
+
+
+def test_an_unforeseen_error_stops_the_log_also_where_who_waits_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tail, "write", lambda *_: 1 / 0)
+    with AuditLog.open(tmp_path, KEYS) as log:
+        waiting = log.append("test", {}, wake=False)
+        with pytest.raises(ZeroDivisionError):
+            log.write_now()
+        with pytest.raises(AuditError, match="nothing runs unrecorded"):
+            waiting.result(0)
+        with pytest.raises(AuditError, match="restart the daemon"):
+            log.append("test", {})
+        assert log.given_up
 
 
 def test_a_closed_log_accepts_nothing_and_closes_again(tmp_path: Path) -> None:

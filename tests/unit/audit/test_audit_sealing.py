@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -245,7 +246,8 @@ def test_keys_that_cannot_be_used_stop_the_log_until_they_can(
         assert "fumehood key list" in refused.value.remedy
         os.rename(away, tmp_path / "keys" / "ring.json")
         while log.last.seq < 1:
-            log.append("test", {}).exception(10)
+            with contextlib.suppress(AuditError):
+                log.append("test", {}).result(10)
     assert verify(tmp_path / "audit", Trust(None, None, RingCustody(ring))).ok
 
 

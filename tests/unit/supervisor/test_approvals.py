@@ -8,7 +8,6 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -58,7 +57,7 @@ class Desk:
         self.desk = Approvals(
             self.admission, config.approvals, self._record, lambda _: "digest",
             Attempts(
-                self.admission.authorizer.principal, self._record, lambda *_: Future(),
+                self.admission.authorizer.principal, self._record, lambda *_: None,
                 time.monotonic,
             ),
         )  # fmt: skip

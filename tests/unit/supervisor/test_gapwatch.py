@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,8 @@ def test_forwarding_that_began_anew_is_told_with_its_reason() -> None:
     told: list[str] = []
     appended: list[str] = []
 
-    def append(event: str, _fields: Mapping[str, Any]) -> Future[Any]:
+    def append(event: str, _fields: Mapping[str, Any]) -> None:
         appended.append(event)
-        return Future()
 
     async def telling() -> None:
         tell = gapwatch.telling(append, told.append)

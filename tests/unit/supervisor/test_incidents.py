@@ -7,7 +7,7 @@ import base64
 import json
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,7 +70,7 @@ def ring(tmp_path: Path) -> Ring:
 
 
 def incidents(
-    tmp_path: Path, ring: Ring, *rules: IncidentRule, append: Any = lambda *_: Future()
+    tmp_path: Path, ring: Ring, *rules: IncidentRule, append: Any = lambda *_: None
 ) -> Incidents:
     return Incidents(tmp_path / "incidents", rules or DEFAULT_RULES, ring, append)
 
@@ -296,9 +296,8 @@ def test_what_the_disk_does_not_take_is_on_record_and_goes_on(
 ) -> None:
     events: list[tuple[str, Any]] = []
 
-    def append(event: str, fields: Mapping[str, Any]) -> Future[Any]:
+    def append(event: str, fields: Mapping[str, Any]) -> None:
         events.append((event, fields))
-        return Future()
 
     monkeypatch.setattr(book_of, "MAX_UNKEPT_CAPTURES", 1)
     (tmp_path / "incidents").write_text("no folder")
@@ -377,10 +376,9 @@ class Scene:
         found.set_result(Captured("", LOOK, Syscalls()))
         return found
 
-    def _append(self, event: str, fields: Mapping[str, Any]) -> Future[Any]:
+    def _append(self, event: str, fields: Mapping[str, Any]) -> None:
         self.events.append((event, fields))
         self.recorded.set()
-        return Future()
 
     async def _record(self, event: str, fields: Mapping[str, Any]) -> None:
         self._append(event, fields)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from fumehood.audit.chain import AuditLog
-from fumehood.audit.record import Field, Position
+from fumehood.audit.queue import Queued
+from fumehood.audit.record import Field
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods, Ring
 from fumehood.supervisor import keywatch
@@ -43,7 +43,7 @@ def test_a_running_daemon_records_changes_and_keys_that_end_soon(
     async def scene(log: AuditLog) -> list[str]:
         told: asyncio.Queue[str] = asyncio.Queue()
 
-        def tell(self: AuditLog, event: str, fields: Mapping[str, Field]) -> Future[Position]:
+        def tell(self: AuditLog, event: str, fields: Mapping[str, Field]) -> Queued:
             told.put_nowait(f"{event} {fields['purpose']}")
             return append(self, event, fields)
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from fumehood.admission.authorize import name_of
 from fumehood.admission.budgets import Budgets
 from fumehood.admission.quota import Quota
+from fumehood.audit.queue import Queue, Queued
 from fumehood.audit.record import Position
 from fumehood.config import Config
 from fumehood.errors import OverQuota
@@ -64,7 +64,10 @@ class Rooms:
         self.receipts = SimpleNamespace(
             receipt=None, uses=lambda _: None, digests=lambda *_: ("",), close=lambda: None
         )
-        self.audit = SimpleNamespace(append=self._append, write_now=lambda: None, seconds=0.0)
+        self.log = Queue()
+        self.audit = SimpleNamespace(
+            append=self._append, write_now=lambda: None, seconds=0.0, listen=self.log.listen
+        )
         self.pipeline = SimpleNamespace(partial=lambda: None, release=self._release, refuse=None)
         self.admission = SimpleNamespace(
             authorizer=SimpleNamespace(
@@ -81,11 +84,11 @@ class Rooms:
         self.quota.check(name_of(request.caller))
         return replace(admitted(), request=request)
 
-    def _append(self, event: str, fields: dict[str, Any], *, wake: bool) -> Future[Position]:
+    def _append(self, event: str, fields: dict[str, Any], *, wake: bool) -> Queued:
         if event != "invocation.launched":
             self.ended[fields["invocation"]] += 1
-        done: Future[Position] = Future()
-        done.set_result(Position(1, ""))
+        done = self.log.put(event, "", "", wake=wake)
+        self.log.settle(self.log.take(), [Position(1, "")])
         return done
 
     def _release(
