@@ -26,7 +26,7 @@ import fumehood
 from fumehood.audit import replay
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import RingCustody
-from fumehood.audit.known import known_path
+from fumehood.audit.known import Known, known_path
 from fumehood.audit.record import Field
 from fumehood.composition import compose, pipeline_of, ring_of, scanners_of
 from fumehood.config import Config
@@ -97,7 +97,7 @@ async def _serve(
         RingCustody(ring),
         keep_bytes=config.storage.audit,
         keep_days=config.storage.audit_days,
-        known=known_path(state),
+        known=Known(known_path(state), ring),
     )
     closing = contextlib.ExitStack()
     try:

@@ -73,12 +73,13 @@ def test_a_log_that_was_exchanged_is_told_and_forwarded(tmp_path: Path) -> None:
 
 
 def test_a_log_that_was_begun_on_purpose_opens_no_incident(tmp_path: Path) -> None:
-    """Where one that was exchanged does, by the same look."""
+    """Where one that was exchanged does, by the same look, also when the note of it goes along."""
     tmp_path.chmod(0o755)
     audit = tmp_path / "state" / "audit"
     with hood(tmp_path):
         pass
     remove(audit)
+    (tmp_path / "state" / "keys" / "audit-chain.json").unlink()
     with hood(tmp_path) as daemon:
         assert "incident.opened" in until_answered(daemon)
         close_incidents(daemon)  # or it would go to the timeline of the open one

@@ -20,7 +20,7 @@ from typing import Final, Self
 from fumehood.audit import clock, opening
 from fumehood.audit.custody import Custody
 from fumehood.audit.head import first_key_path
-from fumehood.audit.known import note_log
+from fumehood.audit.known import Known
 from fumehood.audit.queue import Queue, Queued
 from fumehood.audit.record import Field, Position, encode_fields
 from fumehood.audit.replay import OPEN, Running
@@ -112,7 +112,7 @@ class AuditLog:
         segment_bytes: int = SEGMENT_BYTES,
         keep_bytes: int = KEEP_BYTES,
         keep_days: int = 0,
-        known: Path | None = None,
+        known: Known | None = None,
         deliberate: bool = False,
     ) -> Self:
         """Open the log for writing, or begin one, whose first key then lies beside it until
@@ -122,8 +122,8 @@ class AuditLog:
         An unfinished last line was never confirmed to anyone: it is moved to a file of its
         own beside the segment, and recorded.
 
-        known: where the state notes which log it has (`known.known_path`). If it had another one,
-        that is recorded, and told in `replaced` unless this one is `deliberate`.
+        known: notes which log the state has. If it had another one, that is recorded, and told in
+        `replaced` unless this one is `deliberate`.
 
         Raises:
             AuditError: the chain is broken, another process writes it, or the directory
@@ -153,7 +153,7 @@ class AuditLog:
             log.append(TORN, {"bytes": report.torn_bytes, "file": aside})
             log.torn = report.torn_bytes
         if known is not None:
-            earlier = note_log(log.append, known, ratchet.chain, deliberate=deliberate)
+            earlier = known.note(log.append, ratchet.chain, deliberate=deliberate)
             log.replaced = "" if deliberate else earlier
         return log
 

@@ -14,6 +14,7 @@ from fumehood.audit import opening
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import Custody
 from fumehood.audit.head import first_key_path, no_head, read_first_key, show_first_key
+from fumehood.audit.known import Known
 from fumehood.audit.segments import claim
 from fumehood.crypto.files import sync_directory
 from fumehood.errors import AuditError
@@ -22,7 +23,7 @@ from fumehood.errors import AuditError
 def take_first_key(
     directory: Path,
     custody: Custody,
-    known: Path | None = None,
+    known: Known | None = None,
     *,
     show: Callable[[str], None] = lambda _: None,
 ) -> str:

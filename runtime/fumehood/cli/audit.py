@@ -50,12 +50,12 @@ def init(
     """
     from fumehood.audit.custody import RingCustody
     from fumehood.audit.first_key import take_first_key
-    from fumehood.audit.known import known_path
+    from fumehood.audit.known import Known, known_path
 
     places = chosen(state=state, config=config)
     _state_for(places)
     with opened(places, create=True) as place:
-        custody, known = RingCustody(place.ring), known_path(place.state)
+        custody, known = RingCustody(place.ring), Known(known_path(place.state), place.ring)
 
         def show(key: str) -> None:
             if as_json:

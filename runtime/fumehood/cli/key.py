@@ -245,7 +245,7 @@ def revoke(
 
     An active key gets a successor. There is no way back.
     """
-    from fumehood.crypto.ring import named
+    from fumehood.crypto.keyring import named
 
     with opened(chosen(state=state, config=config)) as place:
         ring = place.ring

@@ -6,12 +6,13 @@ import base64
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from fumehood.crypto import derive, master
 from fumehood.crypto.files import read_private, sync_directory
-from fumehood.crypto.ring import MAX_FILE, Periods, Ring
+from fumehood.crypto.ring import MAX_FILE, Entry, Periods, Ring
 from fumehood.errors import KeyringError
 
 LOOK_SECONDS: Final = 1.0
@@ -135,6 +136,15 @@ def refusal(ring: Ring) -> str:
         return ""
     remedy = f"an operator must run `fumehood key rotate {missing[0]}`"
     return f"keys: the key for {missing[0]} expired; {remedy}"
+
+
+def named(entries: Sequence[Entry], prefix: str) -> Entry:
+    """The one key whose id begins with `prefix`. Raises KeyringError."""
+    found = [entry for entry in entries if entry.id.startswith(prefix)] if prefix else []
+    if len(found) != 1:
+        what = f"{len(found)} keys of the ring begin" if found else "no key of the ring begins"
+        raise KeyringError(f"{what} with {prefix[:40]!r}", "`fumehood key list` shows the keys")
+    return found[0]
 
 
 class Digester:

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import constant_time
 from fumehood.crypto import derive, sealing, signing
 from fumehood.crypto.files import read_private, write_private
 from fumehood.crypto.master import Master
+from fumehood.crypto.purposes import ENCRYPTION, PURPOSES, SIGNATURE
 from fumehood.crypto.sealing import Sealed, seal, unseal
 from fumehood.crypto.signing import PublicKey, SigningKey
 from fumehood.errors import KeyringError, ProtocolError
@@ -34,21 +35,6 @@ VERSION: Final = 1
 MAX_KEYS: Final = 1024
 MAX_FILE: Final = 4 * 1024 * 1024
 _SECRET_BYTES: Final = 48
-
-SIGNATURE: Final = signing.ALGORITHM
-KEYED: Final = derive.ALGORITHM
-ENCRYPTION: Final = sealing.ALGORITHM
-
-PURPOSES: Final = {
-    "audit": (SIGNATURE, "signs the ends of audit segments"),
-    "receipt": (SIGNATURE, "signs receipts"),
-    "tool": (SIGNATURE, "signs tools that are packed here"),
-    "digest": (KEYED, "keyed digests of arguments and results"),
-    "fingerprint": (KEYED, "lets one secret be recognised again, never recovered"),
-    "chain": (ENCRYPTION, "encrypts the audit log's sealing key while it rests"),
-    "content": (ENCRYPTION, "encrypts what is kept in full: arguments, outputs, captures"),
-}
-"""What each key is for, with its algorithm. A ring has at least one key for each."""
 
 State = Literal["active", "verify-only", "expired", "revoked"]
 TRUSTED: Final = ("active", "verify-only")
@@ -100,6 +86,7 @@ class _Held:
 class _Snapshot:
     generation: int
     held: tuple[_Held, ...]
+    log: str = ""
 
 
 def now() -> str:
@@ -231,7 +218,18 @@ class Ring:
             if entry.state(moment) == "active" and entry.active_until <= edge
         ]
 
+    @property
+    def log(self) -> str:
+        """Id of the audit log that was noted last; empty when none was."""
+        self._look()
+        return self._snapshot.log
+
     # --- changing keys
+
+    def note_log(self, chain: str) -> None:
+        """Note which audit log the state has, as authentic as the keys. Raises KeyringError."""
+        with self._changing(chain):
+            pass
 
     def rotate(self, purpose: str) -> Entry:
         """Make a new active key; those before it only verify and decrypt from now on."""
@@ -421,7 +419,7 @@ class Ring:
                 )
                 for item in body["keys"]
             ]
-            return _Snapshot(int(body["generation"]), tuple(held))
+            return _Snapshot(int(body["generation"]), tuple(held), str(body.get("log", "")))
         except (KeyError, TypeError, ValueError, UnicodeError, ProtocolError):
             raise damaged from None
 
@@ -430,8 +428,10 @@ class Ring:
         return derive.mac(key, _canonical(body))
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[list[_Held]]:
-        """The keys, to be changed in place and written when the body ends without an error."""
+    def _changing(self, log: str = "") -> Iterator[list[_Held]]:
+        """The keys, to be changed in place and written when the body ends without an error.
+
+        log: to be noted with them; without it what is noted stays."""
         lock = self._path.with_name(self._path.name + ".lock")
         try:
             lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -448,8 +448,9 @@ class Ring:
             before = self._snapshot
             held = list(before.held)
             yield held
-            if tuple(held) != before.held:
-                self._write(_Snapshot(before.generation + 1, tuple(held)))
+            after = replace(before, held=tuple(held), log=log or before.log)
+            if after != before:
+                self._write(replace(after, generation=before.generation + 1))
                 self._look()
         finally:
             os.close(fd)
@@ -458,6 +459,7 @@ class Ring:
         body = {
             "version": VERSION,
             "generation": snapshot.generation,
+            "log": snapshot.log,
             "keys": [
                 {"key": encode(item.entry), "secret": item.secret and item.secret.to_json()}
                 for item in snapshot.held
@@ -471,15 +473,6 @@ class Ring:
             raise KeyringError(
                 f"the key ring cannot be written: {error.strerror}", f"see {self._path.parent}"
             ) from None
-
-
-def named(entries: Sequence[Entry], prefix: str) -> Entry:
-    """The one key whose id begins with `prefix`. Raises KeyringError."""
-    found = [entry for entry in entries if entry.id.startswith(prefix)] if prefix else []
-    if len(found) != 1:
-        what = f"{len(found)} keys of the ring begin" if found else "no key of the ring begins"
-        raise KeyringError(f"{what} with {prefix[:40]!r}", "`fumehood key list` shows the keys")
-    return found[0]
 
 
 def _newest(entry: Entry) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import pytest
 
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import RingCustody
-from fumehood.audit.known import known_path
+from fumehood.audit.known import Known, known_path
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods
 from fumehood.verify import verify_log
@@ -213,7 +213,8 @@ def begun(log: AuditLog, state: Path) -> list[dict[str, object]]:
 
 def opened_by_a_start(state: Path) -> AuditLog:
     ring = open_ring(state, Periods())
-    return AuditLog.open(state / "audit", RingCustody(ring), known=known_path(state))
+    known = Known(known_path(state), ring)
+    return AuditLog.open(state / "audit", RingCustody(ring), known=known)
 
 
 def test_a_log_that_is_gone_is_noticed_at_the_next_start_and_once(state: Path) -> None:
@@ -240,6 +241,37 @@ def test_a_log_that_was_put_in_anothers_place_is_noticed(state: Path, tmp_path: 
     log = opened_by_a_start(state)
     assert log.replaced == second
     assert begun(log, state) == [{"earlier": second, "deliberate": False}]
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_log_that_goes_with_the_note_beside_the_ring_is_noticed_by_the_ring(
+    state: Path, *, forged: bool
+) -> None:
+    """Or one that is put in its place, with a note that says it is the same."""
+    opened_by_a_start(state).close()
+    chain = json.loads(known_path(state).read_bytes())["chain"]
+    shutil.rmtree(state / "audit")
+    known_path(state).unlink()
+    if forged:
+        log = AuditLog.open(state / "audit", RingCustody(open_ring(state, Periods())))
+        log.close()
+        known_path(state).write_text(json.dumps({"chain": log._tail._ratchet.chain}))
+        known_path(state).chmod(0o600)
+    log = opened_by_a_start(state)
+    assert log.replaced == chain
+    told = [{"earlier": chain, "deliberate": False}]
+    assert begun(log, state) == told
+    log = opened_by_a_start(state)
+    assert (log.replaced, begun(log, state)) == ("", told)
+
+
+def test_a_note_that_is_gone_while_the_log_is_not_is_made_again(state: Path) -> None:
+    opened_by_a_start(state).close()
+    before = known_path(state).read_bytes()
+    known_path(state).unlink()
+    log = opened_by_a_start(state)
+    assert (log.replaced, begun(log, state)) == ("", [])
+    assert known_path(state).read_bytes() == before
 
 
 def test_a_log_begun_on_purpose_says_so_and_alarms_nobody(cli: Cli, state: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fumehood.cli.key import PURPOSES
-from fumehood.crypto import ring
+from fumehood.crypto import purposes
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods
 from fumehood.crypto.signing import PublicKey
@@ -40,7 +40,7 @@ def listed(cli: Cli) -> dict[str, dict[str, str]]:
 
 
 def test_purposes_are_those_of_the_ring() -> None:
-    assert tuple(ring.PURPOSES) == PURPOSES
+    assert tuple(purposes.PURPOSES) == PURPOSES
 
 
 def test_keys_are_listed_without_their_secrets(cli: Cli, state: Path) -> None:

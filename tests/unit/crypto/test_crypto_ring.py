@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from fumehood.crypto import derive
-from fumehood.crypto.keyring import Digester, open_ring, refusal
+from fumehood.crypto.keyring import Digester, named, open_ring, refusal
 from fumehood.crypto.master import Master, load_or_create
-from fumehood.crypto.ring import PURPOSES, Periods, Ring, named
+from fumehood.crypto.purposes import PURPOSES
+from fumehood.crypto.ring import Periods, Ring
 from fumehood.errors import KeyringError
 
 MASTER = Master("m" * 16, "test", "", b"m" * 48)
@@ -76,6 +77,21 @@ def test_rotation_keeps_old_data_readable(ring: Ring) -> None:
     assert ring.unseal(value, b"bound") == b"data"
     assert ring.seal(b"data", b"bound")["key"] != value["key"]
     assert not ring.missing()
+
+
+def test_the_log_that_was_noted_outlives_every_change_of_the_keys(
+    ring: Ring, tmp_path: Path, clock: Clock
+) -> None:
+    assert ring.log == ""
+    ring.note_log("a" * 16)
+    before = ring.generation
+    ring.note_log("a" * 16)
+    assert ring.generation == before, "nothing to write"
+    ring.rotate("audit")
+    ring.revoke(ring.signer("audit").id)
+    assert again(tmp_path, clock).log == "a" * 16
+    ring.note_log("b" * 16)
+    assert again(tmp_path, clock).log == "b" * 16
 
 
 def test_a_sealed_value_is_bound_to_its_place(ring: Ring) -> None:
@@ -185,7 +201,11 @@ def older(document: dict[str, dict[str, int]]) -> None:
     document["ring"]["generation"] -= 1
 
 
-@pytest.mark.parametrize("harm", [change_time, drop, older, lambda d: d.clear()])
+def other_log(document: dict[str, dict[str, str]]) -> None:
+    document["ring"]["log"] = "b" * 16
+
+
+@pytest.mark.parametrize("harm", [change_time, drop, older, other_log, lambda d: d.clear()])
 def test_no_part_of_it_can_be_changed(
     ring: Ring, tmp_path: Path, clock: Clock, harm: Callable[[object], None]
 ) -> None:

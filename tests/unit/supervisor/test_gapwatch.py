@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.known import Known, known_path
+from fumehood.crypto.keyring import open_ring
+from fumehood.crypto.ring import Periods
 from fumehood.supervisor import cursor, gapwatch
 from support.audit import KEYS
 
 
 def test_a_log_that_is_not_the_one_the_state_had_is_told(tmp_path: Path) -> None:
-    audit, known = tmp_path / "audit", tmp_path / "known"
+    audit, ring = tmp_path / "audit", open_ring(tmp_path, Periods())
+    known = Known(known_path(tmp_path), ring)
     AuditLog.open(audit, KEYS, known=known).close()
     shutil.rmtree(audit)
     told: list[str] = []
