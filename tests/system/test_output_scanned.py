@@ -432,7 +432,7 @@ def test_a_rule_file_that_is_wrong_stops_the_start_and_is_named_with_its_line(
     with pytest.raises(AssertionError, match="did not start") as failed, hood(config=config):
         pass
     said = str(failed.value)
-    assert f"{rules}:1" in said
+    assert f"{rules}:3: a" in said
     assert "missing )" in said
 
 
