@@ -180,7 +180,7 @@ COMMANDS: Final = (
     ('git clone', 'git clone https://bob:@P@@git.example.org/x.git\n'),
     ('git http', "git -c http.extraHeader='Authorization: Basic @BASIC@' fetch\n"),
     ('git cred', 'protocol=https\nhost=x\nusername=bob\npassword=@P@\n'),
-    ('pip', 'pip install --index-url https://bob:@P@@pypi.example/simple x\n'),
+    ('pip', 'pip install --index-url https://bob:@P@@index.example/simple x\n'),
     ('poetry', 'poetry config http-basic.x bob @P@\n'),
     ('poetry2', 'poetry publish -u bob -p @P@\n'),
     ('npm cfg', 'npm config set //r.example/:_authToken @P@\n'),
