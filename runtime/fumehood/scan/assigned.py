@@ -10,16 +10,20 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from fumehood.scan.detector import Confidence
-from fumehood.scan.patterns import Found, PatternDetector, Rule
+from fumehood.scan.patterns import Found, PatternDetector, Rule, linear
 from fumehood.scan.tokens import is_placeholder, kinds
 
 MIN_PASSWORD: Final = 4
 MIN_TOKEN: Final = 12
 """Characters: people choose short passwords, machines make long tokens."""
+MAX_SETTING: Final = 2048
+"""Bytes of a line on both sides of a value's end: read to its ends for each name, a line of 272 KiB
+took 0.5 s."""
 MIN_TOKEN_BITS: Final = 3.0
 """Entropy a character: random hexadecimal of 16 has 3.2, English words about 2.8."""
 
@@ -27,14 +31,14 @@ _PASSWORD: Final = re.compile(
     rb"(?i)passw(?:or)?d|passwd|pwd|passphrase|passcode|_pass(?:$|_)|_pw$"
 )
 # `password_reset_url` is none, nor is `secretName`.
-_ABOUT: Final = re.compile(
+_ABOUT: Final = linear(
     rb"(?i)(?:[-_.]?(?:id|ids|name|names|type|types|url|uri|urls|path|file|files|dir|ref|keyref"
     rb"|length|len|size|count|min|max|expiry|expires?(?:[-_]?(?:in|at|on))?|ttl|age|policy|field"
     rb"|label|hint|prompt|reset|strength|rules?|regex|pattern|format|hash[-_]?algorithm|version"
     rb"|algo(?:rithm)?|encryption|encoding|method|mechanism|scheme|rounds|iterations|manager|provider|store|class|enabled|required|changed|updated|created"
     rb"|last[-_]?\w+|at|env|var|variable|arn|index|position|usage|limits?|budget|is[-_]?set))$"
 )
-_PUBLIC: Final = re.compile(
+_PUBLIC: Final = linear(
     rb"(?i)(?:public|max|min|num|total|input|output|prompt|completion|next|prev(?:ious)?|page"
     rb"|continuation|csrf|xsrf|pad|eos|bos|unk|stop|primary|foreign|sort|partition|cache|row"
     rb"|idempotency|object|host|map|s3|bucket|translation|i18n|message|parent|group|hot|short)"
@@ -109,7 +113,7 @@ def _judge(found: Found) -> Confidence | None:
         return None
     if not quoted and (after in (b"(", b"[") or b"->" in value or b"::" in value):
         return None
-    if (_ABOUT.search(name) and not _PASSWORD.fullmatch(name)) or _PUBLIC.search(name):
+    if _is_about(name):
         return None
     if is_placeholder(value) or value.lower() in _WORDS or _FILE.fullmatch(value):
         return None
@@ -133,13 +137,21 @@ def _is_report(found: Found, value: bytes) -> bool:
     return _TESTED.fullmatch(value) is not None and _USER.search(before) is None
 
 
+@lru_cache(maxsize=1024)
+def _is_about(name: bytes) -> bool:
+    """Whether what is named so is public, or only about a secret: 200 µs for a long name."""
+    about = _ABOUT.search(name) is not None and _PASSWORD.fullmatch(name) is None
+    return about or _PUBLIC.search(name) is not None
+
+
 def _is_alone(found: Found) -> bool:
     """Whether name and value are all of a line, as in files of settings, and no `name = name`."""
     data, (_, end) = found.data, found.span
-    start = data.rfind(b"\n", 0, end) + 1
-    stop = data.find(b"\n", end)
-    line = data[start : stop if stop >= 0 else len(data)]
-    return _SETTING.fullmatch(line) is not None
+    first, last = max(0, end - MAX_SETTING), min(len(data), end + MAX_SETTING)
+    start, stop = data.rfind(b"\n", first, end) + 1, data.find(b"\n", end, last)
+    if (start == 0 and first) or (stop < 0 and last < len(data)):
+        return False
+    return _SETTING.fullmatch(data, start, stop if stop >= 0 else last) is not None
 
 
 def _password(value: bytes, *, quoted: bool, alone: bool) -> Confidence | None:

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,10 @@ from fumehood.scan.detector import Confidence, Kind, Match, Severity, too_many
 
 _FLAGS: Final = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_MULTILINE
 _MEMORY: Final = 64 * 1024 * 1024
+NEAR: Final = 80
+"""Bytes before something in which a word may say what it is."""
+_WIDE: Final = 256
+"""Bytes around such a word: NEAR and the longest number, and room to pass over the next word."""
 MAX_PLACES: Final = 2048
 """Of one rule in one text; a chunk of 272 KiB in which there are more is not searched further."""
 
@@ -32,26 +36,29 @@ MAX_PLACES: Final = 2048
 class Found:
     """One place where a pattern fits: its groups by name."""
 
-    __slots__ = ("_asked", "_groups", "_match", "data")
+    __slots__ = ("_asked", "_groups", "_match", "data", "span")
 
     def __init__(
-        self, data: bytes, match: Any, groups: dict[str, int], asked: dict[Any, bool]
+        self,
+        data: bytes,
+        match: Any,
+        groups: dict[str, int],
+        span: tuple[int, int],
+        asked: dict[Any, bool],
     ) -> None:
-        """asked: answers of `anywhere`, shared by all that is found in one text."""
+        """span: of the group `s`, or of all of it. asked: answers of `anywhere`, shared by all that
+        is found in one text."""
         self.data = data
+        self.span = span
         self._match = match
         self._groups = groups
         self._asked = asked
 
     def __getitem__(self, name: str) -> bytes:
+        if name == "s":
+            return self.data[self.span[0] : self.span[1]]
         text: bytes | None = self._match.group(self._groups.get(name, 0))
         return text or b""
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """Of the group `s`, or of all of it."""
-        place: tuple[int, int] = self._match.span(self._groups.get("s", 0))
-        return place
 
     def anywhere(self, pattern: Any) -> bool:
         """Whether `pattern` (see `linear`) fits anywhere in the text, which is read once for it
@@ -79,7 +86,9 @@ Judge: TypeAlias = "Callable[[Found], Confidence | None]"
 class Rule:
     """One pattern in the syntax that Hyperscan and RE2 share (no look-around), over bytes.
 
-    What is found is the group `s`, or all of it. judge: None when the pattern alone decides.
+    What is found is the group `s`, or all of it; where that group has no part in it, what fits is
+    passed over. judge: None when the pattern alone decides. near: words of which one stands within
+    NEAR bytes of whatever counts; elsewhere nobody looks.
     """
 
     name: str
@@ -88,14 +97,18 @@ class Rule:
     confidence: Confidence = "high"
     judge: Judge | None = None
     kind: Kind = "secret"
+    near: bytes = b""
     compiled: Any = field(init=False, compare=False, repr=False)
     groups: dict[str, int] = field(init=False, compare=False, repr=False)
+    words: Any = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         compiled = linear(b"(?m)" + self.pattern.encode())
         object.__setattr__(self, "compiled", compiled)
         groups = {name.decode(): number for name, number in compiled.groupindex.items()}
         object.__setattr__(self, "groups", groups)
+        words = linear(b"(?i)" + self.near) if self.near else None
+        object.__setattr__(self, "words", words)
 
 
 class PatternDetector:
@@ -173,15 +186,10 @@ class PatternDetector:
 
 def _places(rule: Rule, data: bytes, deadline: float, asked: dict[Any, bool]) -> list[Match]:
     matches = []
-    at = count = 0
-    while (raw := rule.compiled.search(data, at)) is not None:
-        found = Found(data, raw, rule.groups, asked)
-        start, end = found.span
-        # Not behind the whole match: what ends one token may be what the next one begins with.
-        at = max(end, raw.start() + 1)
-        count += 1
-        if count % 256 == 0 and time.thread_time() > deadline:
+    for count, (raw, (start, end)) in enumerate(_fitting(rule, data)):
+        if count % 256 == 255 and time.thread_time() > deadline:
             raise TimeoutError(f"{rule.name} matches in too many places")
+        found = Found(data, raw, rule.groups, (start, end), asked)
         confidence = rule.judge(found) if rule.judge else rule.confidence
         if confidence is not None and start < end:
             matches.append(
@@ -191,6 +199,39 @@ def _places(rule: Rule, data: bytes, deadline: float, asked: dict[Any, bool]) ->
                 surest = max(matches, key=lambda match: _SURE[match.confidence])
                 return [*matches[:-1], too_many(replace(surest, start=start, end=end))]
     return matches
+
+
+def _fitting(rule: Rule, data: bytes) -> Iterator[tuple[Any, tuple[int, int]]]:
+    """Wherever the rule's pattern fits, and where there what it looks for stands."""
+    at, ahead, group = 0, -1, rule.groups.get("s", 0)
+    for begin, stop in _windows(rule, data):
+        if stop <= ahead:
+            continue  # the next place lies behind: nobody searches one gap for each word in it
+        at = max(at, begin)
+        while (raw := rule.compiled.search(data, at)) is not None:
+            start, place = raw.start(), raw.span(group)
+            if start >= stop:
+                ahead = start
+                break
+            if place[1] < 0:
+                at = raw.end()
+                continue
+            # Not behind the whole match: what ends one token may be what the next one begins with.
+            at = max(place[1], start + 1)
+            yield raw, place
+        if raw is None:
+            return
+
+
+def _windows(rule: Rule, data: bytes) -> Iterator[tuple[int, int]]:
+    """Where something that counts may begin: all of it, or around the words that it needs."""
+    if rule.words is None:
+        yield 0, len(data) + 1
+        return
+    at = 0
+    while (word := rule.words.search(data, at)) is not None:
+        at = word.end() + _WIDE // 2
+        yield max(0, word.start() - _WIDE), at + _WIDE
 
 
 _SURE: Final = {"low": 0, "medium": 1, "high": 2}

@@ -14,10 +14,7 @@ from typing import Final
 
 from fumehood.scan import checksums
 from fumehood.scan.detector import Confidence
-from fumehood.scan.patterns import Found, Judge, PatternDetector, Rule
-
-NEAR: Final = 80
-"""Bytes before a number in which a word may say what it is."""
+from fumehood.scan.patterns import NEAR, Found, Judge, PatternDetector, Rule
 
 _SEPARATORS: Final = re.compile(rb"[^0-9A-Za-z]")
 # Hard and narrow blanks; hyphens and dashes (U+2010 to U+2015, U+2212), full-width ones too.
@@ -109,12 +106,15 @@ def _checked(check: Callable[[str], bool], words: bytes, alone: Confidence | Non
     return judge
 
 
+_SSN_NEAR: Final = rb"\bssn\b|social.{0,3}security|taxpayer|\btin\b"
+
+
 def _ssn(found: Found) -> Confidence | None:
     digits = _digits(found)
     known = checksums.american(int(digits[:3]), int(digits[3:5]), int(digits[5:]))
     if _glued(found) or not known:
         return None
-    if _near(found, rb"\bssn\b|social.{0,3}security|taxpayer|\btin\b"):
+    if _near(found, _SSN_NEAR):
         return "high"
     return "medium" if found["s"].count(b"-") == 2 else None
 
@@ -157,23 +157,38 @@ def _ip(found: Found) -> Confidence | None:
     return "high" if address.is_global else "low"
 
 
+_CPF_NEAR: Final = rb"\bcpf\b"
+_RRN_NEAR: Final = rb"\xec\xa3\xbc\xeb\xaf\xbc|\xeb\x93\xb1\xeb\xa1\x9d|\brrn\b|jumin|resident"
 _B: Final = r"(?:^|[^0-9A-Za-z._/+-])"
 _E: Final = r"(?:$|[^0-9A-Za-z_/+=-])"
 
 
-def _rule(name: str, pattern: str, judge: Judge) -> Rule:
-    return Rule(name, "high", f"{_B}(?P<s>{pattern}){_E}", judge=judge, kind="personal_data")
+def _rule(name: str, pattern: str, judge: Judge, near: bytes = b"") -> Rule:
+    pattern = f"{_B}(?P<s>{pattern}){_E}"
+    return Rule(name, "high", pattern, judge=judge, kind="personal_data", near=near)
+
+
+def _named(name: str, pattern: str, check: Callable[[str], bool], words: bytes) -> Rule:
+    """What counts beside one of `words` only."""
+    return _rule(name, pattern, _checked(check, words, None), words)
+
+
+# Tables of code points and offsets: `_in_table` says of all groups that none is a card, and asked
+# for each of them it takes 1 s for a megabyte.
+_TABLE: Final = rf"{_B}[0-9]{{4}}(?:\s[0-9]{{4}}){{4,}}\b"
 
 
 RULES: Final[Sequence[Rule]] = (
-    _rule("payment-card", r"[2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{1,7}"
-          r"|3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}", _card),
+    Rule("payment-card", "high",
+         rf"{_TABLE}|{_B}(?P<s>[2-6][0-9]{{3}}[ -]?[0-9]{{4}}[ -]?[0-9]{{4}}[ -]?[0-9]{{1,7}}"
+         rf"|3[47][0-9]{{2}}[ -]?[0-9]{{6}}[ -]?[0-9]{{5}}){_E}", judge=_card, kind="personal_data"),
     _rule("iban", r"[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?", _iban),
-    _rule("national-id-kr", r"[0-9]{6}-?[0-9]{7}",
-          lambda found: _rrn(found)),
+    _rule("national-id-kr", r"[0-9]{6}-[0-9]{7}", lambda found: _rrn(found)),
+    _rule("national-id-kr", r"[0-9]{13}", lambda found: _rrn(found), _RRN_NEAR),
     _rule("national-id-cn", r"[1-8][0-9]{5}(?:19|20)[0-9]{9}[0-9Xx]",
           _checked(checksums.chinese, rb"\xe8\xba\xab\xe4\xbb\xbd|\bid\b|identity", "high")),
-    _rule("national-id-us", r"[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}|[0-9]{9}", _ssn),
+    _rule("national-id-us", r"[0-9]{3}-[0-9]{2}-[0-9]{4}", _ssn),
+    _rule("national-id-us", r"[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}|[0-9]{9}", _ssn, _SSN_NEAR),
     _rule("national-id-es", r"(?:[0-9]{8}|[XYZ][0-9]{7})-?[A-Z]",
           _checked(checksums.spanish, rb"\bdni\b|\bnie\b|\bnif\b|documento", "medium")),
     _rule("national-id-it", r"[A-Z]{6}[0-9]{2}[ABCDEHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]",
@@ -181,19 +196,19 @@ RULES: Final[Sequence[Rule]] = (
     _rule("national-id-fr",
           r"[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]) ?(?:[0-9]{2}|2[AB]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}",
           _checked(checksums.french, rb"s\xc3\xa9cu|\bnir\b|secu|insee", "medium")),
-    _rule("national-id-br", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}|[0-9]{11}",
-          lambda found: _cpf(found)),
-    _rule("national-id-in", r"[2-9][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}",
-          _checked(checksums.indian, rb"aadhaar|aadhar|uidai", None)),
-    _rule("national-id-de", r"[1-9][0-9] ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}",
-          _checked(checksums.german, rb"steuer|idnr|tin\b", None)),
-    _rule("national-id-jp", r"[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}",
-          _checked(checksums.japanese, rb"\xe3\x83\x9e\xe3\x82\xa4\xe3\x83\x8a|my ?number|"
-                   rb"\xe5\x80\x8b\xe4\xba\xba\xe7\x95\xaa\xe5\x8f\xb7", None)),
-    _rule("national-id-pl", r"[0-9]{11}", _checked(checksums.polish, rb"pesel", None)),
-    _rule("national-id-nl", r"[0-9]{9}", _checked(checksums.dutch, rb"\bbsn\b|burgerservice", None)),
-    _rule("national-id-ca", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}",
-          _checked(checksums.luhn, rb"\bsin\b|social insurance", None)),
+    _rule("national-id-br", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", lambda found: _cpf(found)),
+    _rule("national-id-br", r"[0-9]{11}", lambda found: _cpf(found), _CPF_NEAR),
+    _named("national-id-in", r"[2-9][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}",
+           checksums.indian, rb"aadhaar|aadhar|uidai"),
+    _named("national-id-de", r"[1-9][0-9] ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}",
+           checksums.german, rb"steuer|idnr|tin\b"),
+    _named("national-id-jp", r"[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}",
+           checksums.japanese, rb"\xe3\x83\x9e\xe3\x82\xa4\xe3\x83\x8a|my ?number|"
+           rb"\xe5\x80\x8b\xe4\xba\xba\xe7\x95\xaa\xe5\x8f\xb7"),
+    _named("national-id-pl", r"[0-9]{11}", checksums.polish, rb"pesel"),
+    _named("national-id-nl", r"[0-9]{9}", checksums.dutch, rb"\bbsn\b|burgerservice"),
+    _named("national-id-ca", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}",
+           checksums.luhn, rb"\bsin\b|social insurance"),
     _rule("national-id-gb",
           r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", _nino),
 )  # fmt: skip
@@ -228,8 +243,7 @@ def _rrn(found: Found) -> Confidence | None:
     digits = _digits(found)
     if _glued(found) or not checksums.korean_date(digits):
         return None
-    words = rb"\xec\xa3\xbc\xeb\xaf\xbc|\xeb\x93\xb1\xeb\xa1\x9d|\brrn\b|jumin|resident"
-    near, checked = _near(found, words), checksums.korean(digits)
+    near, checked = _near(found, _RRN_NEAR), checksums.korean(digits)
     if len(found["s"]) > len(digits):
         # Those given since October 2020 have no check digit.
         return "high" if near or checked else "low"
@@ -239,7 +253,7 @@ def _rrn(found: Found) -> Confidence | None:
 def _cpf(found: Found) -> Confidence | None:
     if _glued(found) or not checksums.brazilian(_digits(found)):
         return None
-    if b"." in found["s"] or _near(found, rb"\bcpf\b"):
+    if b"." in found["s"] or _near(found, _CPF_NEAR):
         return "high"
     return None
 

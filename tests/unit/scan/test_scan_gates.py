@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fumehood.scan import decoding, personal
-from fumehood.scan.patterns import PatternDetector, Rule
+from fumehood.scan import assigned, decoding, personal
+from fumehood.scan.detector import Confidence
+from fumehood.scan.patterns import Found, PatternDetector, Rule
 
 WITHOUT = PatternDetector("all", personal.RULES)
 WITH = personal.detector()
@@ -50,3 +52,70 @@ def test_a_gate_is_cached_beside_its_rules(tmp_path: Path) -> None:
     assert made.find(b"a needle", seconds=1)
     assert made.find(b"a haystack", seconds=1) == []
     assert len(list(tmp_path.iterdir())) == 2
+
+
+NAMED = [rule for rule in personal.RULES if rule.near]
+NUMBERS = [
+    "1234 5678 9012", "78051120123", "123456782", "123-45-6789", "046 454 286", "9001011234568",
+    "12345678903", "78-05-1120", "219099999", "36574261809", "52998224725", "499118665246",
+]  # fmt: skip
+WORDS = [
+    "aadhaar", "Mein IdNr", "my number", "PESEL", "bsn", "sin", "SSN", "cpf", "resident", "tin",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_what_counts_beside_a_word_only_is_found_wherever_the_word_stands(
+    data: st.DataObject,
+) -> None:
+    some = st.sampled_from([*NUMBERS, *WORDS, "x" * 70, "-" * 150, ",", "\n", " " * 300])
+    text = " ".join(data.draw(st.lists(some, min_size=2, max_size=12))).encode()
+    for rule in NAMED:
+        everywhere = PatternDetector("all", [replace(rule, near=b"")])
+        beside = PatternDetector("near", [rule])
+        assert beside.find(text, seconds=9) == everywhere.find(text, seconds=9)
+
+
+def asked(rule: Rule, text: bytes) -> int:
+    """How many places of the text the rule's judge is asked about."""
+    places: list[bytes] = []
+    assert rule.judge
+    judge = rule.judge
+
+    def counting(found: Found) -> Confidence | None:
+        places.append(found["s"])
+        return judge(found)
+
+    PatternDetector("counted", [replace(rule, judge=counting)]).find(text, seconds=9)
+    return len(places)
+
+
+@pytest.mark.parametrize(
+    "unit", ["4111 1111 ", "4111 1111\n", "4000\t4001\t5123\t6011\t", "123456782 "]
+)
+@pytest.mark.parametrize("rule", personal.RULES, ids=lambda rule: f"{rule.name} {rule.near!r}")
+def test_nobody_is_asked_about_each_number_of_a_table(rule: Rule, unit: str) -> None:
+    text = (unit * 3000).encode()
+    assert asked(rule, text) <= 2
+    assert asked(rule, b"pesel aadhaar tin bsn cpf resident ssn sin my number\n" + text) <= 60
+
+
+@pytest.mark.parametrize("before", ["", "1234 5678 9012 3456 7890 1234\n\n", "a 0000 "])
+def test_a_card_number_beside_a_table_is_found(before: str) -> None:
+    card = "4111 1111 1111 1111"
+    text = f"{before}card: {card}, ok\n1234 5678 9012 3456 7890 1234\n"
+    found = WITH.find(text.encode(), seconds=9)
+    assert [text[m.start : m.end] for m in found if m.rule == "payment-card"] == [card]
+
+
+def test_a_long_line_is_not_read_for_each_name_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    class Setting:
+        def fullmatch(self, _data: bytes, start: int, end: int) -> None:
+            read.append(end - start)
+
+    monkeypatch.setattr(assigned, "_SETTING", Setting())
+    assigned.detector().find(b"password=abcdef;x" * 2000, seconds=9)
+    assert sum(read) <= 2 * assigned.MAX_SETTING * 2
