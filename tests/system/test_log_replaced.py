@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,30 @@ def test_a_log_that_was_begun_on_purpose_opens_no_incident(tmp_path: Path) -> No
         assert "incident.opened" not in seen
         assert "supervisor.started" in seen
         assert json.loads(daemon.cli("incident", "list", "--json").stdout) == []
+
+
+def test_a_log_moved_away_under_a_running_daemon_is_noticed_and_nothing_runs(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o755)
+    audit, away, copy = (tmp_path / "state" / name for name in ("audit", "away", "copy"))
+    with hood(tmp_path) as daemon:
+        daemon.register(None, "echo", command=["cat"])
+        assert daemon.call("echo")["status"] == "ok"
+        subprocess.run(["cp", "-a", audit, copy], check=True)
+        audit.rename(away)
+        copy.rename(audit)
+        eventually(lambda: "audit_gap" in daemon.cli("incident", "list").stdout, 30, "idle or not")
+        refused = daemon.call("echo")
+        assert refused["status"] == "rejected"
+        assert "changed or moved away" in refused["message"]
+        assert "its log says what to do" in refused["message"]
+        assert daemon.status()["refusing"].startswith("log: ")
+        assert "the operator must stop the daemon, find out" in daemon.log.read_text()
+    assert records(audit, "invocation.launched") == records(away, "invocation.launched")
+    remove(audit)
+    away.rename(audit)
+    with hood(tmp_path) as daemon:
+        assert daemon.call("echo")["status"] == "ok"
+        assert daemon.cli("audit", "verify").returncode == 0
+        assert "audit_gap" in daemon.cli("incident", "list").stdout

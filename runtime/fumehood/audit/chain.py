@@ -59,6 +59,11 @@ _BROKEN: Final = (
     "the audit log cannot be written, and nothing runs unrecorded",
     "the operator must see to the disk of the state directory, then restart the daemon",
 )
+_TAMPERED: Final = (
+    "the audit log was changed or moved away by somebody else, and nothing runs unrecorded",
+    "the operator must stop the daemon, find out who did it (`fumehood audit verify`), put back"
+    " what was moved, or keep it elsewhere and begin another (`fumehood audit init`), then start",
+)
 
 
 _Persist = Callable[[list[Queued], Callable[[], bool | None]], bool | None]
@@ -171,7 +176,7 @@ class AuditLog:
     def keeps_first_key(self) -> bool:
         """Whether the first key lies beside the log still: then whoever has the host can seal a
         whole history anew, and forward security begins only when it is taken away."""
-        return first_key_path(self._directory).exists()
+        return os.path.exists(first_key_path(self._directory))
 
     @property
     def given_up(self) -> bool:
@@ -209,6 +214,20 @@ class AuditLog:
             finally:
                 self._turn.release()
         self._queue.wake()
+
+    def look(self) -> None:
+        """Notice now, and not with the next record, that the log was changed or moved away."""
+        if not self._turn.acquire(blocking=False):
+            return  # whoever writes looks
+        try:
+            if not self.given_up:
+                self._tail.check_untouched()
+        except Tampered as error:
+            self._queue.give_up([], _failure(_TAMPERED, error))
+        except OSError:  # of the disk: the next record tells
+            pass
+        finally:
+            self._turn.release()
 
     def _is_written(self, group: list[Queued]) -> bool:
         try:
@@ -259,7 +278,8 @@ class AuditLog:
                 try:
                     self._commit(group, self._persist)
                 except BaseException as error:
-                    self._queue.give_up(group, _failure(_BROKEN, error))
+                    text = _TAMPERED if isinstance(error, Tampered) else _BROKEN
+                    self._queue.give_up(group, _failure(text, error))
                     if not isinstance(error, OSError):
                         raise
                     return

@@ -9,8 +9,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import structlog
+
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.record import Field
+
+log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 GAP: Final = "forward.gap"
@@ -25,8 +29,11 @@ async def watch(audit: AuditLog, gap: Callable[[str], None]) -> None:
         gap(f"a torn last record of {audit.torn} bytes was set aside at the start")
     if audit.replaced:
         gap(f"the audit log is not the one that this state had, which was {audit.replaced}")
-    while not audit.given_up:  # noqa: ASYNC110  (its thread sets no event of this loop)
+    while not audit.given_up:
         await asyncio.sleep(LOOK_SECONDS)
+        audit.look()
+    if (broken := audit.broken) is not None:
+        log.error(broken.cause, reason=broken.detail, remedy=broken.remedy)
     gap("the audit log cannot be continued; `fumehood audit verify` says where and why")
 
 

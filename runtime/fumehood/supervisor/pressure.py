@@ -18,7 +18,7 @@ import psutil
 import structlog
 
 from fumehood.audit.chain import AuditLog
-from fumehood.audit.segments import Unkept
+from fumehood.audit.segments import Tampered, Unkept
 from fumehood.errors import AuditError, Unavailable
 from fumehood.kernel import cgroup, proc
 from fumehood.model.host import Pressure, Storage
@@ -29,6 +29,8 @@ LOOK_SECONDS: Final = 0.5
 """The host is looked at no more often: 0.2 ms, mostly for statvfs and four small files."""
 RETRY_SECONDS: Final = 2.0
 """When a refused caller may try again. PSI averages over 10 s, a killed sandbox frees at once."""
+RESTART_SECONDS: Final = 60.0
+"""The same where it takes an operator: no sooner."""
 PSI: Final = Path("/proc/pressure")
 INODES_LEAST: Final = 1_000
 """Free inodes on the state's disk; a tool of 10,000 files is checked when it is registered."""
@@ -117,6 +119,13 @@ class Gate:
             return
         self._refused += 1
         kind = self.reason.partition(":")[0]
+        if kind == "log":
+            raise Unavailable(
+                "the host's audit log was changed or moved away, and nothing runs unrecorded",
+                "an operator must restart the daemon; its log says what to do before",
+                retry_after=RESTART_SECONDS,
+                detail=self.reason,
+            )
         raise Unavailable(
             f"{_CAUSES.get(kind, f'the host is short of {kind}')}: no call is taken just now",
             f"call again in {RETRY_SECONDS:g} s",
@@ -135,7 +144,9 @@ class Gate:
     def _why(self) -> str:
         broken = self._audit.broken
         if broken is not None:
-            kind = "keys" if isinstance(broken.__cause__, Unkept) else "audit"
+            error = broken.__cause__
+            other = "log" if isinstance(error, Tampered) else "audit"
+            kind = "keys" if isinstance(error, Unkept) else other
             return f"{kind}: {broken.detail}"
         try:
             return self._short()

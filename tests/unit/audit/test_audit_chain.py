@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -642,3 +643,85 @@ def test_a_head_from_before_the_last_segment_was_begun_is_a_finding(tmp_path: Pa
     assert (bad.kind, "an earlier one" in bad.message) == ("head", True)
     with pytest.raises(AuditError, match="an earlier one"):
         AuditLog.open(tmp_path, KEYS)
+
+
+def exchange(audit: Path) -> None:
+    audit.rename(audit.with_name("away"))
+    fill(audit, 1)
+
+
+def copy_in_place(audit: Path) -> None:
+    audit.rename(audit.with_name("away"))
+    shutil.copytree(audit.with_name("away"), audit)
+
+
+def rename_segment(audit: Path) -> None:
+    segment = next(audit.glob("segment-*.jsonl"))
+    segment.rename(audit / "kept")
+
+
+def unlink_head(audit: Path) -> None:
+    (audit / "head").unlink()
+
+
+def replace_head(audit: Path) -> None:
+    (audit / "other").write_bytes((audit / "head").read_bytes())
+    (audit / "other").rename(audit / "head")
+
+
+def move_away(audit: Path) -> None:
+    audit.rename(audit.with_name("away"))
+
+
+MOVES = [exchange, copy_in_place, rename_segment, unlink_head, replace_head, move_away]
+
+
+@pytest.mark.parametrize(
+    "segment_bytes", [chain.SEGMENT_BYTES, 100], ids=["within a segment", "at its end"]
+)
+@pytest.mark.parametrize("move", MOVES)
+def test_a_log_moved_away_under_the_writer_takes_no_more_records(
+    tmp_path: Path, move: Callable[[Path], None], segment_bytes: int
+) -> None:
+    audit = tmp_path / "audit"
+    fill(audit, 1)
+    log = AuditLog.open(audit, KEYS, segment_bytes=segment_bytes)
+    move(audit)
+    before = sorted(path for path in tmp_path.rglob("*") if path.suffix != ".jsonl")
+    with pytest.raises(AuditError, match="changed or moved away") as refused:
+        log.append("test", {}).result(10)
+    assert "audit verify" in refused.value.remedy
+    assert log.given_up
+    log.close()
+    assert b'"seq":2' not in b"".join(path.read_bytes() for path in tmp_path.rglob("*.jsonl"))
+    after = sorted(path for path in tmp_path.rglob("*") if path.suffix != ".jsonl")
+    assert after == before, "nothing of it is written into another folder"
+
+
+def test_a_new_segment_is_not_begun_in_another_logs_folder(tmp_path: Path) -> None:
+    audit = tmp_path / "audit"
+    log = AuditLog.open(audit, KEYS)
+    exchange(audit)
+    before = verify(audit).last
+    with pytest.raises(AuditError, match="changed or moved away"):
+        log.append("test", {}).result(10)
+    log.close()
+    assert verify(audit).last == before
+    assert len(list(audit.glob("segment-*"))) == 1
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_look_notices_what_no_record_has_met_yet(
+    tmp_path: Path, move: Callable[[Path], None]
+) -> None:
+    audit = tmp_path / "audit"
+    fill(audit, 1)
+    with AuditLog.open(audit, KEYS) as log:
+        log.look()
+        assert not log.given_up
+        log.append("test", {}).result(10)
+        move(audit)
+        log.look()
+        assert log.given_up
+        with pytest.raises(AuditError, match="changed or moved away"):
+            log.append("test", {})
