@@ -131,7 +131,8 @@ async def _serve(
                 remedy="`fumehood audit init` shows it once and takes it away",
             )
         if config.forward.to:
-            from fumehood.supervisor.forward import Forwarder, connector
+            from fumehood.supervisor.forward import Forwarder
+            from fumehood.supervisor.sinks import connector
 
             connect = connector(config.forward, fumehood.__version__)
             append = gapwatch.telling(audit.append, supervisor.response.gap)

@@ -15,32 +15,37 @@ from fumehood.audit.folder import MAX_LINE, list_segments, reading
 from fumehood.audit.follow import Place
 from fumehood.audit.record import Field, digest
 from fumehood.crypto.files import read_private, write_private
-from fumehood.errors import KeyringError
 
 OTHER: Final = "another log is in its place"
 SHORTER: Final = "the log ends before what was sent of it"
 CHANGED: Final = "the log does not hold what was sent of it"
 UNLINKED: Final = "what stands behind it does not follow it"
+UNKNOWN: Final = "what was sent cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """Where sending goes on, and what was sent last.
 
-    chain: id of the log's first key; empty before anything was sent, and of earlier versions, as
-    `seq` and `digest` of the last record are 0 and empty.
+    chain: id of the log's first key; empty when that was not known, and of earlier versions, as
+    `seq` and `digest` of the last record are 0 and empty. rejected: how many records the receiver
+    refused for good which nobody was told of yet; reason: why.
     """
 
     place: Place
     chain: str = ""
     seq: int = 0
     digest: str = ""
+    rejected: int = 0
+    reason: str = ""
 
     def lacking(self, record: Mapping[str, Any]) -> dict[str, Field]:
         """What there was between what was sent last and this record, for a gap; empty when it is
         the next one, or nobody knows what was sent last."""
         seq = int(record["seq"])
-        if not self.seq or follows(record, self.seq, self.digest):
+        if not self.seq and self.place != Place(1, 0):
+            return {}
+        if follows(record, self.seq, self.digest):
             return {}
         gap: dict[str, Field] = {"from_segment": self.place.segment, "after": self.seq}
         return {**gap, "to": seq - 1} if seq > self.seq + 1 else {**gap, "reason": UNLINKED}
@@ -52,16 +57,27 @@ def follows(record: Mapping[str, Any], seq: int, digest: str) -> bool:
     return int(record["seq"]) == seq + 1 and digest in ("", record["prev"])
 
 
-def read_cursor(path: Path) -> Cursor:
-    """From the log's beginning where nothing was sent, or nobody knows what."""
+def beginning(directory: Path, chain: str) -> Cursor:
+    """Before the first record that the log still has. Raises AuditError."""
+    first = next((s.first for s in list_segments(directory) if s.first), 1)
+    return Cursor(Place(first, 0), chain, first - 1)
+
+
+def read_cursor(path: Path) -> Cursor | None:
+    """None where there is none. Raises OSError, KeyringError, ValueError for one that says
+    nothing."""
+    raw = read_private(path, 4096, "cursor")
+    if raw is None:
+        return None
     try:
-        value = json.loads(read_private(path, 4096, "cursor") or b"{}")
+        value = json.loads(raw)
         return Cursor(
             Place(int(value["segment"]), max(0, int(value["offset"]))),
             str(value.get("chain", "")), int(value.get("seq", 0)), str(value.get("digest", "")),
+            max(0, int(value.get("rejected", 0))), str(value.get("reason", "")),
         )  # fmt: skip
-    except (OSError, KeyringError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return Cursor(Place(0, 0))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no cursor: {error}") from None
 
 
 def write_cursor(path: Path, cursor: Cursor) -> None:
@@ -72,6 +88,8 @@ def write_cursor(path: Path, cursor: Cursor) -> None:
         "chain": cursor.chain,
         "seq": cursor.seq,
         "digest": cursor.digest,
+        "rejected": cursor.rejected,
+        "reason": cursor.reason,
     }
     write_private(path, json.dumps(value).encode() + b"\n", replace=True)
 

@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 GAP: Final = "forward.gap"
+REJECTED: Final = "forward.rejected"
 
 
 async def watch(audit: AuditLog, gap: Callable[[str], None]) -> None:
@@ -53,6 +54,9 @@ def telling(
                 )
             if "reason" in fields:
                 what = f"forwarding began anew behind record {fields['after']}: {fields['reason']}"
+            loop.call_soon_threadsafe(gap, what)
+        if event == REJECTED:
+            what = f"the receiver refused {fields['records']} records for good: {fields['reason']}"
             loop.call_soon_threadsafe(gap, what)
         return append(event, fields)
 

@@ -43,6 +43,7 @@ class State:
     stops: int
     forward_behind: int = 0
     forward_failing: bool = False
+    forward_rejected: int = 0
     first_key_here: bool = False
 
 
@@ -147,6 +148,10 @@ class _Now(Collector):
         ]
         for name, text, value in values:
             yield GaugeMetricFamily(f"fumehood_{name}", text, value)
+        yield CounterMetricFamily(
+            "fumehood_forward_rejected", "Records that the receiver refused for good.",
+            value=now.forward_rejected,
+        )  # fmt: skip
         yield self._keys()
         yield _pressure()
 

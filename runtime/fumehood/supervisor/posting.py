@@ -12,10 +12,23 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult
 
 MAX_ANSWER: Final = 64 * 1024
+SEND_SECONDS: Final = 20.0
+"""What one exchange of the forwarder may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One of 2xx. body: at most `MAX_ANSWER` bytes; whole: whether that is all of it. coding: of
+    the content, empty for none."""
+
+    body: bytes
+    whole: bool
+    coding: str = ""
 
 
 @contextlib.contextmanager
@@ -64,14 +77,23 @@ class Link(http.client.HTTPConnection):
             self.sock = tls
             tls.do_handshake()
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """One exchange, of which 2xx is the only good end. Raises OSError, HTTPException."""
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """One exchange, of which 2xx, to its end, is the only good one: a redirect is not followed.
+
+        Raises OSError, HTTPException.
+        """
         with within(self._seconds, self.shut):
             self.request("POST", path, body, dict(headers))
             answer = self.getresponse()
-            answer.read(MAX_ANSWER)
+            text = answer.read(MAX_ANSWER)
         if not 200 <= answer.status < 300:
             raise OSError(f"the receiver answered {answer.status}")
+        if answer.length and len(text) < MAX_ANSWER:  # `read` with a bound does not say so
+            raise OSError(f"the answer {answer.status} ended {answer.length} bytes early")
+        whole = answer.isclosed() or len(text) < MAX_ANSWER
+        if not whole:
+            self.close()  # the next request would read on in this answer
+        return Answer(text, whole, answer.getheader("Content-Encoding") or "")
 
     def shut(self) -> None:
         """From another thread: make an exchange that hangs fail."""

@@ -101,6 +101,7 @@ class Reporting:
         return State(
             forward_behind=forwarded.behind if forwarded else 0,
             forward_failing=bool(forwarded and forwarded.failing),
+            forward_rejected=forwarded.rejected if forwarded else 0,
             running=rooms.slots.taken,
             waiting=rooms.slots.waiting,
             ready=rooms.pool.ready,

@@ -27,10 +27,10 @@ from fumehood.model.result import Result
 from fumehood.model.telemetry import TelemetrySpec
 from fumehood.model.tracing import of_invocation, span_of
 from fumehood.supervisor import otlp
-from fumehood.supervisor.forward import bearer
 from fumehood.supervisor.live import Live
 from fumehood.supervisor.otlp import SERVER, Span
 from fumehood.supervisor.posting import Link
+from fumehood.supervisor.sinks import bearer
 
 log = structlog.get_logger(__name__)
 

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import ipaddress
 import json
 import os
 import shutil
-import socket
-import ssl
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog.testing
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
 from fumehood.audit.chain import AuditLog
@@ -29,8 +18,9 @@ from fumehood.crypto.files import write_private
 from fumehood.errors import ConfigError
 from fumehood.model.forward import ForwardSpec
 from fumehood.supervisor import cursor, forward
-from fumehood.supervisor.forward import Forwarder, connector, otlp, syslog
+from fumehood.supervisor.sinks import connector
 from support.audit import KEYS
+from support.forwarding import Place, quicken, spec
 from support.hood import eventually
 from support.receiver import Receiver
 
@@ -39,9 +29,7 @@ WAIT = 60
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(forward, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(forward, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(forward, "MOST_RETRY_SECONDS", 0.05)
+    quicken(monkeypatch)
     with structlog.testing.capture_logs():
         yield
 
@@ -51,33 +39,6 @@ def receiver() -> Iterator[Receiver]:
     receiver = Receiver()
     yield receiver
     receiver.close()
-
-
-class Place:
-    """A log, and forwarders that come and go."""
-
-    def __init__(self, folder: Path, spec: ForwardSpec) -> None:
-        self.folder, self.spec = folder, spec
-        self.events: list[tuple[str, Mapping[str, Any]]] = []
-
-    def write(self, count: int, **options: int) -> None:
-        with AuditLog.open(self.folder / "audit", KEYS, **options) as log:
-            for number in range(count):
-                log.append("test", {"n": number}).result(10)
-
-    def forwarder(self) -> Forwarder:
-        def append(event: str, fields: Mapping[str, Any]) -> None:
-            self.events.append((event, fields))
-
-        made = Forwarder(
-            self.folder / "audit", self.folder / "cursor", connector(self.spec, "1"), append
-        )
-        made.start()
-        return made
-
-
-def spec(to: str, **options: str) -> ForwardSpec:
-    return ForwardSpec.model_validate({"to": to, "format": "jsonl", **options})
 
 
 def test_every_record_arrives_in_order_across_segments_and_restarts(
@@ -133,6 +94,46 @@ def test_what_retention_removed_unsent_is_recorded_as_a_gap(
     second.close()
     ((event, fields),) = place.events
     assert (event, fields["to"]) == (forward.GAP, 6)
+
+
+def test_what_retention_removed_before_a_receiver_was_ever_reached_is_a_gap(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.down = True
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(6, segment_bytes=100)
+    first = place.forwarder()
+    eventually(lambda: "answered 503" in first.status().failing, WAIT, "it is told")
+    first.close()
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
+        log.prune(before="2100")
+    receiver.down = False
+    forwarded_anew(place, receiver, 2)
+    assert receiver.seqs == [6, 7]
+    assert place.events == [(forward.GAP, {"from_segment": 1, "to": 5})]
+
+
+def test_what_went_before_forwarding_was_set_up_is_no_gap(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(6, segment_bytes=100)
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
+        log.prune(before="2100")
+    forwarded_anew(place, receiver, 2)
+    assert (receiver.seqs, place.events) == ([6, 7], [])
+
+
+def test_a_cursor_that_says_nothing_is_a_gap_and_sending_begins_anew(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    sent_to_the_end(place, receiver, 2)
+    write_private(tmp_path / "cursor", b"{", replace=True)
+    forwarded_anew(place, receiver, 4)
+    ((event, fields),) = place.events
+    assert (event, str(fields["reason"]).startswith(cursor.UNKNOWN)) == (forward.GAP, True)
+    assert receiver.seqs == [1, 2, 1, 2]
 
 
 def test_what_retention_removed_once_it_was_sent_is_no_gap(
@@ -348,123 +349,6 @@ def test_a_token_is_sent_and_its_file_must_be_private(tmp_path: Path, receiver: 
         connector(place.spec, "1")
 
 
-# --- syslog over TLS
-
-
-def authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A CA's file, and a server's context with a certificate of it for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP384R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA384())
-    )
-    folder.mkdir()
-    (folder / "ca.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
-    return folder / "ca.pem", context
-
-
-def framed(data: bytes) -> list[str]:
-    """The messages of a stream with octet counting."""
-    messages = []
-    while data:
-        count, _, rest = data.partition(b" ")
-        messages.append(rest[: int(count)].decode())
-        data = rest[int(count) :]
-    return messages
-
-
-def test_syslog_goes_over_tls_to_a_receiver_of_the_named_authority(tmp_path: Path) -> None:
-    ca, context = authority(tmp_path / "ca")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(WAIT)
-        port = server.getsockname()[1]
-        place = Place(tmp_path, spec(f"tls://127.0.0.1:{port}", ca=str(ca)))
-        place.write(3)
-        running = place.forwarder()
-        raw, _ = server.accept()
-        with context.wrap_socket(raw, server_side=True) as tls:
-            tls.settimeout(WAIT)
-            data = b""
-            while b'"n":2' not in data:
-                data += tls.recv(65536)
-            while len(framed(data)[-1]) < 100:
-                data += tls.recv(65536)
-        running.close()
-    messages = framed(data)
-    assert [json.loads(text[text.index("{") :])["seq"] for text in messages] == [1, 2, 3]
-    assert messages[0].startswith("<110>1 20")
-    assert '[fumehood@32473 seq="1"' in messages[0]
-
-
-def test_a_receiver_with_another_certificate_gets_nothing(tmp_path: Path) -> None:
-    _, context = authority(tmp_path / "theirs")
-    ca, _ = authority(tmp_path / "ours")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(WAIT)
-        port = server.getsockname()[1]
-        place = Place(tmp_path, spec(f"tls://127.0.0.1:{port}", ca=str(ca)))
-        place.write(1)
-        running = place.forwarder()
-        raw, _ = server.accept()
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            context.wrap_socket(raw, server_side=True).recv(1)
-        again, _ = server.accept()  # by now the first attempt has failed
-        again.close()
-        assert "certificate" in running.status().failing.lower()
-        running.close()
-    assert not (tmp_path / "cursor").exists()
-
-
-def test_a_receiver_that_takes_a_little_at_a_time_holds_a_batch_no_longer_than_its_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each read begins a socket's timeout anew; the deadline is the batch's."""
-    monkeypatch.setattr(forward, "SEND_SECONDS", 1.0)
-    ca, context = authority(tmp_path / "ca")
-    over = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        server.settimeout(WAIT)
-
-        def take() -> None:
-            raw, _ = server.accept()
-            with contextlib.suppress(OSError), context.wrap_socket(raw, server_side=True) as tls:
-                while not over.wait(0.01) and tls.recv(16384):
-                    pass
-
-        taker = threading.Thread(target=take)
-        taker.start()
-        to = f"tls://127.0.0.1:{server.getsockname()[1]}"
-        sink = connector(spec(to, ca=str(ca)), "1")()
-        with pytest.raises(TimeoutError, match="the receiver took longer than 1 s"):
-            sink.send([{**RECORD, "padding": "x" * 60_000}] * 500)
-        over.set()
-        sink.close()
-        taker.join(WAIT)
-
-
 def test_a_long_line_of_records_is_sent_in_parts_and_the_cursor_moves_with_each(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,27 +370,6 @@ def test_a_long_line_of_records_is_sent_in_parts_and_the_cursor_moves_with_each(
     assert len(moved) > 3
     assert moved == sorted(moved)
     assert running.status().behind == 0
-
-
-RECORD = {
-    "seq": 1, "time": "2026-01-01T00:00:00.000000Z", "event": "invocation.ended", "key": "k",
-    "status": "ok", "invocation": "i", "tool": "t", "caller": {"uid": 1},
-}  # fmt: skip
-
-
-def test_otlp_has_the_shape_of_its_protocol() -> None:
-    value = json.loads(otlp([RECORD], "1", "h"))
-    (logs,) = value["resourceLogs"][0]["scopeLogs"]
-    (entry,) = logs["logRecords"]
-    assert entry["timeUnixNano"] == "1767225600000000000"
-    assert {"key": "fumehood.status", "value": {"stringValue": "ok"}} in entry["attributes"]
-
-
-@pytest.mark.parametrize("form", ["ocsf", "cef", "ecs", "jsonl"])
-def test_a_syslog_message_is_one_line_in_every_form(form: str) -> None:
-    text = syslog({**RECORD, "cause": "a\nb"}, form, "1", "h")
-    assert "\n" not in text
-    assert text.startswith("<110>1 2026-01-01T00:00:00.000000Z h fumehood - invocation.ended [")
 
 
 @pytest.mark.parametrize(
