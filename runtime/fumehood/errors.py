@@ -216,6 +216,12 @@ class UnknownIncident(FumehoodError):
     jsonrpc_code = -32602
 
 
+class UnreadableIncident(UnknownIncident):
+    """There is a file of this incident, and it cannot be read, or holds no incident."""
+
+    code = "unreadable_incident"
+
+
 class EngineError(FumehoodError):
     """The sandbox could not be made, or not proven. `control` names the promise that failed."""
 

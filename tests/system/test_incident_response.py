@@ -246,9 +246,24 @@ def test_a_changed_file_is_an_incident_also_when_it_is_found_at_the_start(tmp_pa
             first.call("now")
         assert only_incident(first, "now")["signal"] == "integrity"
     spoil(tmp_path / "state", "later")
+    (torn,) = (tmp_path / "state" / "incidents").glob("*.json")
+    torn.write_bytes(torn.read_bytes()[:100])
     with start(tmp_path) as second:
         found = only_incident(second, "later")
         assert "a.py" in found["timeline"][0][1]
+        no_torn_incident_is_forgotten(second, torn)
+
+
+def no_torn_incident_is_forgotten(hood: Hood, torn: Path) -> None:
+    listed = hood.cli("incident", "list")
+    (line,) = [line for line in listed.stdout.splitlines() if torn.stem in line]
+    assert (listed.returncode, line.split()[1], line.split()[-1]) == (1, "unreadable", "unreadable")
+    refused = hood.cli("incident", "close", torn.stem, "--note", "x")
+    assert (refused.returncode, "is torn, or was changed" in refused.stderr) == (1, True)
+    recorded = hood.cli("audit", "search", "--event", "incident.unreadable", "--json").stdout
+    assert recorded.count(torn.stem) == 1
+    torn.unlink()
+    assert torn.stem not in hood.cli("incident", "list").stdout
 
 
 def spoil(state: Path, name: str) -> None:

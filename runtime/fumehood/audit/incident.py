@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from fumehood.crypto.files import read_private
 from fumehood.crypto.ring import Ring
-from fumehood.errors import KeyringError, UnknownIncident
+from fumehood.errors import KeyringError, UnknownIncident, UnreadableIncident
 
 _MAX_FILE: Final = 4 * 1024 * 1024
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -35,6 +35,15 @@ class Incident:
     note: str = ""
     capture: Mapping[str, Any] | None = field(default=None, repr=False)
 
+    def is_sound(self) -> bool:
+        """Whether each field is of its type: whoever wrote the file may have been anybody."""
+        texts = (
+            self.incident, self.signal, self.tool, self.tool_digest, self.opened, self.invocation,
+            self.closed, self.closed_by, self.note,
+        )  # fmt: skip
+        capture = self.capture is None or isinstance(self.capture, dict)
+        return capture and isinstance(self.uid, int) and all(isinstance(it, str) for it in texts)
+
     def to_json(self) -> dict[str, Any]:
         """All but the capture, which only its keys open."""
         value = asdict(replace(self, capture=None))
@@ -43,18 +52,36 @@ class Incident:
 
 
 def read_incident(folder: Path, name: str) -> Incident:
-    """Raises UnknownIncident."""
-    unknown = UnknownIncident(f"no incident {name[:64]!r}", "`fumehood incident list` shows them")
-    if not _ID.fullmatch(name):
-        raise unknown
+    """Raises UnknownIncident where there is no such file, UnreadableIncident where it holds none:
+    what is damaged is not gone, and somebody has to look at it all the same."""
+    raw: bytes | None = None
+    if _ID.fullmatch(name):
+        try:
+            raw = read_private(folder / f"{name}.json", _MAX_FILE, "incident")
+        except (OSError, KeyringError) as error:
+            why = error.cause if isinstance(error, KeyringError) else error.strerror
+            raise _unreadable(name, why or "it cannot be read") from None
+    if raw is None:
+        raise UnknownIncident(f"no incident {name[:64]!r}", "`fumehood incident list` shows them")
     try:
-        raw = read_private(folder / f"{name}.json", _MAX_FILE, "incident")
-        value = json.loads(raw or b"")
-        value["actions"] = tuple(value["actions"])
+        value = json.loads(raw)
+        value["actions"] = tuple(map(str, value["actions"]))
         value["timeline"] = tuple((str(when), str(what)) for when, what in value["timeline"])
-        return Incident(**value)
-    except (OSError, KeyringError, ValueError, KeyError, TypeError):
-        raise unknown from None
+        incident = Incident(**value)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _unreadable(name, "the file is torn, or was changed") from None
+    if incident.incident != name or not incident.is_sound():
+        raise _unreadable(name, "the file was changed")
+    return incident
+
+
+def _unreadable(name: str, why: str) -> UnreadableIncident:
+    return UnreadableIncident(
+        f"incident {name} cannot be read: {why}",
+        f"put back a copy of `incidents/{name}.json` in the state, or move it elsewhere once it"
+        " was looked at: until then `fumehood incident list` names it",
+        detail=why,
+    )
 
 
 def opened_capture(incident: Incident, ring: Ring) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ def list_incidents(
     as_json: JsonOption = False,
     socket: SocketOption = None,
 ) -> None:
-    """List incidents, the newest first. Exit status 1 when one is open."""
+    """List incidents, the newest first. Exit status 1 when one is open or unreadable."""
     with Client.connect(chosen(socket).socket) as client:
         found = client.incidents(closed=closed)
     if as_json:
@@ -38,11 +39,17 @@ def list_incidents(
     else:
         rows = [
             (i["incident"], i["opened"], i["signal"], i["tool"], str(i["uid"]),
-             "closed" if i["closed"] else "open", ", ".join(i["actions"]))
+             _state(i), ", ".join(i["actions"]))
             for i in found
         ]  # fmt: skip
         table(("INCIDENT", "OPENED", "SIGNAL", "TOOL", "CALLER", "STATE", "ACTIONS"), rows)
     raise typer.Exit(1 if any(not incident["closed"] for incident in found) else 0)
+
+
+def _state(incident: Mapping[str, Any]) -> str:
+    if incident.get("unreadable"):
+        return "unreadable"
+    return "closed" if incident["closed"] else "open"
 
 
 @app.command("show")

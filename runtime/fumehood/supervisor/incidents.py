@@ -3,7 +3,8 @@
 Rules of the configuration turn signals into incidents and actions. Each incident is one file,
 private and bounded; what it captured of a call is encrypted under the key `content`. Must never
 hold up a call: which are open is known from memory, and an incident that cannot be written is on
-record, and kept in memory until it can.
+record, and kept in memory until it can. Must never forget one whose file is damaged: it is listed
+as `unreadable` until its file is whole, or gone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -23,7 +25,13 @@ from fumehood.audit.incident import Incident, bound, opened_capture, read_incide
 from fumehood.audit.record import Field
 from fumehood.crypto.files import write_private
 from fumehood.crypto.ring import Ring
-from fumehood.errors import AuditError, KeyringError, UnknownIncident, UsageError
+from fumehood.errors import (
+    AuditError,
+    KeyringError,
+    UnknownIncident,
+    UnreadableIncident,
+    UsageError,
+)
 from fumehood.model.ids import uuid7
 from fumehood.model.incident_rules import IncidentRule
 from fumehood.supervisor.counts import Counts
@@ -34,6 +42,8 @@ log = structlog.get_logger(__name__)
 MAX_OPEN: Final = 1000
 """Beyond it, what would open another is counted by one more, of the signal `overflow`."""
 OVERFLOW: Final = "overflow"
+UNREADABLE: Final = "unreadable"
+"""The signal, in lists, of one of which the file does not tell it any more."""
 MAX_KEPT: Final = 2_000
 """On disk, closed ones included; beyond it the oldest closed ones go."""
 MAX_LISTED: Final = MAX_OPEN + 1
@@ -75,6 +85,8 @@ class Incidents:
         self._alive: dict[str, Key] = {}
         """All that are open."""
         self._closed: set[str] = set()
+        self._unreadable: set[str] = set()
+        """Whose files are there, and cannot be read: each is on record, once."""
         self._unkept: dict[str, Incident] = {}
         """What the disk did not take, as it stands."""
         self._more: dict[str, tuple[float, int]] = {}
@@ -84,12 +96,14 @@ class Incidents:
                 self._know(self.get(name))
 
     def _know(self, incident: Incident) -> None:
+        name = incident.incident
+        self._unreadable.discard(name)
         if incident.closed:
-            self._closed.add(incident.incident)
-            self._forget(incident.incident)
+            self._closed.add(name)
+            self._forget(name)
         else:
-            self._alive[incident.incident] = _key(incident)
-            self._open[_key(incident)] = incident.incident
+            self._alive[name] = _key(incident)
+            self._open[_key(incident)] = max(name, self._open.get(_key(incident), ""))
 
     def _forget(self, name: str) -> None:
         """It is not open any more."""
@@ -97,6 +111,25 @@ class Incidents:
         if key is not None and self._open.get(key) == name:
             del self._open[key]
         self._more.pop(name, None)
+
+    def _gone(self, name: str) -> None:
+        """Somebody took its file away."""
+        self._forget(name)
+        self._closed.discard(name)
+        self._unreadable.discard(name)
+
+    def _cannot_read(self, name: str, error: UnreadableIncident) -> None:
+        """Whether it was open nobody can tell. The next of its signals opens another, so that
+        somebody hears of it."""
+        if name in self._unreadable:
+            return
+        self._forget(name)
+        self._closed.discard(name)
+        self._unreadable.add(name)
+        log.error("an incident cannot be read", incident=name, error=error.detail,
+                  remedy=error.remedy)  # fmt: skip
+        with contextlib.suppress(AuditError):  # the log's own failure refuses all calls
+            self._append("incident.unreadable", {"incident": name, "reason": error.detail})
 
     def see(self, case: Case, now: float) -> Iterator[tuple[Incident, IncidentRule, bool]]:
         """Incidents of a signal, each with its rule, and whether it is new."""
@@ -124,8 +157,10 @@ class Incidents:
             return None
         try:
             return self.get(name)
-        except UnknownIncident:  # somebody took its file away
-            self._forget(name)
+        except UnreadableIncident:
+            return None
+        except UnknownIncident:
+            self._gone(name)
             return None
 
     def _again(self, name: str, what: str, now: float) -> None:
@@ -222,27 +257,31 @@ class Incidents:
     async def listed(self, *, closed: bool) -> list[dict[str, Any]]:
         """The newest first, without what is captured, and of their timelines how they began and
         what came last. A thread reads their files, some at a time: each may have megabytes."""
-        names = {*self._alive, *self._closed} if closed else set(self._alive)
+        names = {*self._alive, *self._unreadable, *(self._closed if closed else ())}
         order = sorted(names, reverse=True)[:MAX_LISTED]
         found: list[dict[str, Any]] = []
         for start in range(0, len(order), READ_AT_ONCE):
             some = order[start : start + READ_AT_ONCE]
-            for name, told in zip(some, await asyncio.to_thread(self._told, some), strict=True):
-                if told is None:  # somebody took its file away
-                    self._forget(name)
-                    self._closed.discard(name)
+            for name, read in zip(some, await asyncio.to_thread(self._told, some), strict=True):
+                if isinstance(read, UnreadableIncident):
+                    self._cannot_read(name, read)
+                    found.append(_unread(name, read))
+                elif isinstance(read, UnknownIncident):
+                    self._gone(name)
                 else:
-                    found.append(told)
+                    if name in self._unreadable:  # its file was put back
+                        self._know(self.get(name))
+                    found.append(read)
         return found
 
-    def _told(self, names: Iterable[str]) -> list[dict[str, Any] | None]:
-        """In a thread."""
-        found: list[dict[str, Any] | None] = []
+    def _told(self, names: Iterable[str]) -> list[dict[str, Any] | UnknownIncident]:
+        """In a thread, which changes nothing."""
+        found: list[dict[str, Any] | UnknownIncident] = []
         for name in names:
             try:
-                known = self.get(name)
-            except UnknownIncident:
-                found.append(None)
+                known = self._read(name)
+            except UnknownIncident as error:
+                found.append(error.with_traceback(None))
                 continue
             first, rest = known.timeline[:1], known.timeline[1:]
             short = replace(known, timeline=(*first, *rest[-LISTED_EVENTS:]))
@@ -252,12 +291,17 @@ class Incidents:
     def _names(self) -> list[str]:
         """Of what is on disk, the oldest first (RFC 9562, 6.11: UUIDv7 sort by their time)."""
         try:
-            return sorted(path.stem for path in self._folder.glob("*.json"))
-        except OSError:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            log.error("incidents cannot be read", folder=str(self._folder), error=str(error))  # noqa: TRY400
+            return []
+        return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
     def _make_room(self) -> None:
-        while self._closed and len(self._alive) + len(self._closed) >= MAX_KEPT:
+        others = len(self._alive) + len(self._unreadable)
+        while self._closed and others + len(self._closed) >= MAX_KEPT:
             name = min(self._closed)
             try:
                 (self._folder / f"{name}.json").unlink(missing_ok=True)
@@ -268,12 +312,19 @@ class Incidents:
             self._unkept.pop(name, None)
 
     def get(self, name: str) -> Incident:
-        """Raises UnknownIncident."""
+        """Raises UnknownIncident, UnreadableIncident."""
+        try:
+            return self._read(name)
+        except UnreadableIncident as error:
+            self._cannot_read(name, error)
+            raise
+
+    def _read(self, name: str) -> Incident:
         unkept = self._unkept.get(name)
         return read_incident(self._folder, name) if unkept is None else unkept
 
     def close(self, name: str, *, by: str, note: str) -> Incident:
-        """Raises UnknownIncident, UsageError."""
+        """Raises UnknownIncident, UnreadableIncident, UsageError."""
         incident = self.get(name)
         if incident.closed:
             raise UsageError(f"the incident was closed at {incident.closed}", "it needs nothing")
@@ -318,6 +369,12 @@ class Incidents:
         }  # fmt: skip
         with contextlib.suppress(AuditError):  # the log's own failure refuses all calls
             self._append("incident.unkept", fields)
+
+
+def _unread(name: str, error: UnreadableIncident) -> dict[str, Any]:
+    """In a list, in place of what the file held."""
+    blank = Incident(name, UNREADABLE, "", "", -1, "", "")
+    return {**blank.to_json(), "unreadable": error.detail}
 
 
 def _key(incident: Incident) -> Key:

@@ -55,6 +55,10 @@ def test_incidents_are_listed_shown_and_closed(cli: Cli, supervisor: FakeSupervi
     supervisor.response.open["one"] = dict(INCIDENT)
     ended = cli("incident", "list")
     assert (ended.status, "tripwire" in ended.out) == (1, True)
+    damaged = {**INCIDENT, "incident": "two", "signal": "unreadable", "unreadable": "torn"}
+    supervisor.response.open["two"] = damaged
+    assert "  unreadable  notify" in cli("incident", "list").out
+    del supervisor.response.open["two"]
     shown = cli("incident", "show", "one")
     assert "2026  tripwire: i syscall_killed" in shown.out
     assert ("tool: echo" in shown.out, shown.err) == (True, "")

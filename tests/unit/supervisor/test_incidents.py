@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,14 @@ import pytest
 from fumehood.audit.incident import Incident, opened_capture, read_incident
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods, Ring
-from fumehood.errors import CatalogError, KeyringError, Stopped, UnknownIncident, UsageError
+from fumehood.errors import (
+    CatalogError,
+    KeyringError,
+    Stopped,
+    UnknownIncident,
+    UnreadableIncident,
+    UsageError,
+)
 from fumehood.launcher.client import Captured
 from fumehood.model.incident_rules import DEFAULT_RULES, IncidentRule
 from fumehood.model.outcome import Notice, Status, SyscallCount, Syscalls
@@ -259,8 +267,9 @@ def test_no_file_is_read_to_make_room(
     for name in names[1:]:
         book.close(name, by="uid 0", note="")
     monkeypatch.setattr(book_of, "read_incident", None)
-    monkeypatch.setattr(Path, "glob", None)
-    (newest,) = (found.incident for found, _, _ in book.see(tripped("d"), 2.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", None)
+        (newest,) = (found.incident for found, _, _ in book.see(tripped("d"), 2.0))
     kept = {path.name.removesuffix(".json") for path in (tmp_path / "incidents").iterdir()}
     assert kept == {names[0], names[2], newest}, "the oldest closed one went"
 
@@ -322,6 +331,82 @@ def test_what_the_disk_does_not_take_is_on_record_and_goes_on(
     assert set(found) == {first.incident, second.incident, third.incident}
     assert found[second.incident].closed
     assert len(events) == 2
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def retyped(path: Path) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), "signal": ["tripwire"]}))
+
+
+def renamed(path: Path) -> None:
+    path.write_text(path.read_text().replace("01", "02", 1))
+
+
+def made_public(path: Path) -> None:
+    path.chmod(0o644)
+
+
+@pytest.mark.parametrize("harm", [torn, emptied, retyped, renamed, made_public])
+@pytest.mark.parametrize("restarted", ["before a restart", "while it is known"])
+def test_an_incident_whose_file_is_damaged_is_not_forgotten(
+    tmp_path: Path, ring: Ring, harm: Callable[[Path], None], restarted: str
+) -> None:
+    events: list[tuple[str, Any]] = []
+
+    def append(event: str, fields: Mapping[str, Any]) -> None:
+        events.append((event, fields))
+
+    book = incidents(tmp_path, ring, append=append)
+    ((first, _, _),) = book.see(tripped("a"), 1.0)
+    path = tmp_path / "incidents" / f"{first.incident}.json"
+    whole = path.read_bytes()
+    harm(path)
+    damaged = path.read_bytes()
+    if restarted == "before a restart":
+        book = incidents(tmp_path, ring, append=append)
+    for closed in (False, True):
+        (shown,) = asyncio.run(book.listed(closed=closed))
+        assert (shown["incident"], shown["signal"]) == (first.incident, "unreadable")
+        assert shown["unreadable"]
+        assert not shown["closed"]
+    ((second, _, new),) = book.see(tripped("a"), 2.0)
+    assert new, "somebody hears of the next one"
+    book.tell(first.incident, "more")
+    with pytest.raises(UnreadableIncident, match="cannot be read"):
+        book.close(first.incident, by="uid 0", note="")
+    assert path.read_bytes() == damaged, "what is left of it is kept"
+    assert [(event, fields["incident"]) for event, fields in events] == [
+        ("incident.unreadable", first.incident)
+    ]
+
+    path.write_bytes(whole)
+    path.chmod(0o600)
+    found = asyncio.run(book.listed(closed=False))
+    assert [item["signal"] for item in found] == ["tripwire", "tripwire"]
+    ((again, _, new),) = book.see(tripped("a"), 9.0)
+    assert (again.incident, new) == (second.incident, False)
+    book.close(first.incident, by="uid 0", note="")
+
+
+def test_a_damaged_incident_is_forgotten_when_its_file_is_taken_away(
+    tmp_path: Path, ring: Ring
+) -> None:
+    book = incidents(tmp_path, ring)
+    ((first, _, _),) = book.see(tripped("a"), 1.0)
+    path = tmp_path / "incidents" / f"{first.incident}.json"
+    torn(path)
+    assert len(asyncio.run(book.listed(closed=False))) == 1
+    path.unlink()
+    assert asyncio.run(book.listed(closed=False)) == []
+    with pytest.raises(UnknownIncident, match="no incident"):
+        book.get(first.incident)
 
 
 @pytest.mark.parametrize("name", ["", "x", "../../etc/passwd", "0" * 36])
