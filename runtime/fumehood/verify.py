@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fumehood.crypto import dsse
-from fumehood.crypto.signing import PublicKey
+from fumehood.crypto.signing import PEM_END, PublicKey, read_public_keys
 from fumehood.errors import KeyringError
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def verify_receipt(
 
     Args:
         receipt: the file's bytes, or its parsed JSON.
-        trust: public keys, as PEM or PublicKey; any of them may have signed.
+        trust: public keys, as PublicKey or in PEM, also several in one, as `fumehood key
+            export-public` prints them; any of them may have signed (`Receipt.signer` says which),
+            but none that a comment before it marks as revoked or expired.
         digest: what an MCP result carries in `_meta` (`sha384:…`); empty: not compared.
 
     Raises:
@@ -119,10 +121,28 @@ def verify_receipt(
 def _keys(trust: Iterable[PublicKey | str | bytes]) -> list[PublicKey]:
     if isinstance(trust, str | bytes | bytearray) or not isinstance(trust, Iterable):
         raise ReceiptError("trust is no list of public keys", "give [pem, …]")
+    keys: list[PublicKey] = []
+    files: list[str] = []
     try:
-        return [key if isinstance(key, PublicKey) else PublicKey.from_pem(key) for key in trust]
+        for given in trust:
+            if isinstance(given, PublicKey):
+                keys.append(given)
+                continue
+            text = given if isinstance(given, str) else bytes(given).decode(errors="replace")
+            if PEM_END not in text:
+                PublicKey.from_pem(text)  # says what is wrong with it
+            files.append(text)
+        found, marked = read_public_keys("\n".join(files))
+    except TypeError:
+        raise ReceiptError("a trusted key: this is no P-384 public key in PEM") from None
     except KeyringError as error:
         raise ReceiptError(f"a trusted key: {error.cause}", error.remedy) from None
+    if marked and not found and not keys:
+        raise ReceiptError(
+            "a trusted key: every one is marked revoked or expired",
+            "get the keys of now (`fumehood key export-public`) by a way you trust",
+        )
+    return [*keys, *found]
 
 
 def _opened(payload: bytes, signer: str) -> Receipt:
@@ -157,7 +177,8 @@ def verify_log(
     """Verify an audit log, or a copy of one, as `fumehood audit verify --directory` does.
 
     Args:
-        trust: public keys of `audit`, as PEM or PublicKey; any of them may have signed.
+        trust: public keys of `audit`, as for `verify_receipt`; any of them may have signed
+            (`Report.signers` says which).
         first_key: the first sealing key as `audit init` showed it; without it seals are not
             checked. One that lies beside the log is not taken: who wrote the one may have
             written the other.

@@ -285,6 +285,10 @@ def test_the_untouched_log_verifies_and_its_end_is_asked_for(log: Path) -> None:
     first_key = (log / "first.key").read_text()
     assert checked(log, pems, first_key=first_key, at_least=12)
     assert checked(log, [PublicKey.from_pem(pems[0])])
+    several = verify_log(log, ["# audit retired\n" + "".join(reversed(pems))])
+    assert several.ok
+    assert several.signed > 0
+    assert set(several.signers) <= {PublicKey.from_pem(pem).id for pem in pems}
     report = verify_log(log, pems, at_least=13)
     assert report.first_bad is not None
     assert report.first_bad.kind == "truncated"

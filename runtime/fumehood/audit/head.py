@@ -15,7 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,6 +130,8 @@ class Signed:
     position: Position
     epoch: Epoch
     time: str
+    signer: str = field(default="", compare=False)
+    """Key that was seen to have signed it; empty for none."""
 
     def payload(self) -> bytes:
         value = {
@@ -167,7 +169,7 @@ def read_signed(path: Path, kind: str, public: Sequence[PublicKey] | None) -> Si
     signature = base64.b64decode(envelope["signatures"][0]["sig"])
     if raw != _rendered(dsse.envelope(kind, payload, [(key.id, signature)])):
         raise KeyringError("it is not in the form in which it was signed")
-    return _signed(payload)
+    return replace(_signed(payload), signer=key.id)
 
 
 def _signed(payload: bytes) -> Signed:

@@ -52,8 +52,8 @@ class Report:
     behind_head: records behind the one that the head names, whole and linked: written since it was
     read, or left so by a power cut; within the last segment only.
     removed: up to which record retention removed the log. sealed: whether MACs were checked;
-    signed: how many segment ends were. steps: where the clock went backwards, as
-    `record number: time before > time`; no defect, and `clock_steps` counts them all.
+    signed: how many segment ends were; signers: by which keys. steps: where the clock went
+    backwards, as `record number: time before > time`; no defect, and `clock_steps` counts them all.
     """
 
     records: int
@@ -70,6 +70,7 @@ class Report:
     strays: tuple[Defect, ...] = ()
     stray_files: int = 0
     behind_head: int = 0
+    signers: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

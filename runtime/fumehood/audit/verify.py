@@ -137,7 +137,7 @@ def _chained(directory: Path, trust: Trust, *, whole: bool, processes: int) -> R
     return Report(
         walk.records, len(segments), walk.last, walk.defect, walk.torn, last.seq if base else 0,
         walk.sealed, walk.signed, walk.clock_steps, tuple(walk.steps), walk.epoch,
-        behind_head=max(0, walk.last.seq - head.position.seq),
+        behind_head=max(0, walk.last.seq - head.position.seq), signers=tuple(sorted(walk.signers)),
     )  # fmt: skip
 
 

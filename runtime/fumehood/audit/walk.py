@@ -45,6 +45,7 @@ class Stage:
     signed: int
     clock_steps: int
     steps: tuple[str, ...]
+    signers: frozenset[str]
     sound: bool
 
     def continues(self, last: Position, epoch: Epoch | None, time: str) -> bool:
@@ -69,6 +70,7 @@ class Walk:
     signed: int = 0
     clock_steps: int = 0
     steps: list[str] = field(default_factory=list)
+    signers: set[str] = field(default_factory=set)
     epoch: Epoch | None = None
     time: str = ""
     defect: Defect | None = None
@@ -139,7 +141,7 @@ class Walk:
     def stage(self, *, sound: bool) -> Stage:
         return Stage(
             self.last, self.epoch, self.time, self.records, self.signed, self.clock_steps,
-            tuple(self.steps), sound,
+            tuple(self.steps), frozenset(self.signers), sound,
         )  # fmt: skip
 
     def stands(self, stage: Stage) -> bool:
@@ -152,6 +154,7 @@ class Walk:
         self.records += stage.records
         self.signed += stage.signed
         self.clock_steps += stage.clock_steps
+        self.signers |= stage.signers
         self.steps += stage.steps[: MAX_STEPS - len(self.steps)]
         self._finished = segment, stage.last
 
@@ -347,7 +350,9 @@ class Walk:
         if (signed.chain, signed.first, signed.position) != (self.head.chain, segment.first, last):
             self._unsigned(path, "the segment does not end where it was signed")
             return
-        self.signed += self.trust.public is not None
+        if signed.signer:
+            self.signed += 1
+            self.signers.add(signed.signer)
 
     def _unsigned(self, path: Path, message: str) -> None:
         self.file, self.line = path.name, 0

@@ -463,6 +463,8 @@ def _notes(report: Report) -> list[str]:
     notes = []
     if not report.sealed:
         notes.append("seals were not checked: that takes the first key (--key)")
+    if report.signers:
+        notes.append(f"{report.signed} segment ends are signed, by {', '.join(report.signers)}")
     if report.removed:
         notes.append(f"records 1 to {report.removed} were removed by retention, as was signed")
     if report.clock_steps:

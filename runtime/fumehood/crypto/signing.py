@@ -22,7 +22,7 @@ ALGORITHM: Final = "ECDSA-P384-SHA384"
 KEY_BITS: Final = 384
 ID_CHARS: Final = 32
 MAX_PEM: Final = 4096
-_END: Final = "-----END PUBLIC KEY-----"
+PEM_END: Final = "-----END PUBLIC KEY-----"
 _MARKED: Final = re.compile(r"^[ \t]*#.*\b(revoked|expired)\b", re.MULTILINE)
 _SCHEME: Final = ec.ECDSA(hashes.SHA384())
 
@@ -37,8 +37,8 @@ class PublicKey:
 
     @classmethod
     def from_pem(cls, text: str | bytes) -> Self:
-        """Read a PEM `PUBLIC KEY`; raises KeyringError for anything but a P-384 key, and for one
-        that a comment before it marks as revoked or expired."""
+        """Read a PEM `PUBLIC KEY`; raises KeyringError for anything but a P-384 key, for several,
+        and for one that a comment before it marks as revoked or expired."""
         wrong = KeyringError(
             "this is no P-384 public key in PEM", "see `fumehood key export-public`"
         )
@@ -48,6 +48,8 @@ class PublicKey:
                 raise wrong
             if (mark := _mark(data.decode(errors="replace"))) is not None:
                 raise KeyringError(f"this public key is marked {mark}", "trust another one")
+            if data.count(PEM_END.encode()) > 1:  # only the first would be read
+                raise KeyringError("these are several public keys where one is asked for")
             key = serialization.load_pem_public_key(data)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise wrong from None
@@ -119,10 +121,21 @@ class SigningKey:
 
 def read_public_keys(text: str) -> tuple[list[PublicKey], int]:
     """The keys of a file of PEM parts, without those that comments before them mark as revoked or
-    expired; and how many these are. Raises KeyringError."""
-    parts = [f"{part}{_END}\n" for part in text.split(_END)[:-1]]
-    trusted = [part[part.find("-----BEGIN") :] for part in parts if _mark(part) is None]
-    return [PublicKey.from_pem(part) for part in trusted], len(parts) - len(trusted)
+    expired, wherever else in it they stand; and how many these are. Raises KeyringError."""
+    parts = [f"{part}{PEM_END}\n" for part in text.split(PEM_END)[:-1]]
+    keys: dict[str, PublicKey] = {}
+    marked: set[str] = set()
+    for part in parts:
+        bare = part[part.find("-----BEGIN") :]
+        if _mark(part) is None:
+            key = PublicKey.from_pem(bare)
+            keys[key.id] = key
+            continue
+        try:
+            marked.add(PublicKey.from_pem(bare).id)
+        except KeyringError:
+            marked.add(bare)  # nothing trusts it, whatever it is
+    return [key for key in keys.values() if key.id not in marked], len(marked)
 
 
 def _mark(text: str) -> str | None:

@@ -73,6 +73,9 @@ class Place:
         return [key.pem for key in self.ring.public_keys("receipt")]
 
 
+KEYS = (SigningKey.generate(), SigningKey.generate())
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("place"))
@@ -120,6 +123,23 @@ def test_nobody_elses_key_is_trusted(place: Place) -> None:
     for trust in ([], [other.public]):
         with pytest.raises(ReceiptError, match="no trusted key"):
             verify_receipt(place.envelope, trust)
+
+
+def test_a_file_of_several_keys_is_trusted_but_for_those_that_it_marks(place: Place) -> None:
+    (mine,) = place.trust
+    more = [f"# {key.id} receipt retired\n{key.pem}" for key in (KEYS[0].public, KEYS[1].public)]
+    for text in (f"{more[0]}# receipt active\n{mine}", f"{mine}{more[0]}", "".join((*more, mine))):
+        for trust in ([text], [text.encode()], [more[1], text]):
+            receipt = verify_receipt(place.envelope, trust)
+            assert receipt.signer == place.ring.public_keys("receipt")[0].id
+    marked = f"# receipt revoked\n{mine}"
+    with pytest.raises(ReceiptError, match="marked revoked or expired"):
+        verify_receipt(place.envelope, [marked])
+    for trust in ([f"{more[0]}{marked}"], [marked, more[0]], [f"{mine}{marked}"], [mine, marked]):
+        with pytest.raises(ReceiptError):
+            verify_receipt(place.envelope, trust)
+    with pytest.raises(ReceiptError, match="P-384"):
+        verify_receipt(place.envelope, [more[0], "no key"])
 
 
 def status(value: dict[str, Any]) -> None:

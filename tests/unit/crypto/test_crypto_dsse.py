@@ -155,3 +155,10 @@ def test_a_key_that_is_marked_is_none_to_trust(mark: str) -> None:
     active = f"# {KEY.id} receipt active, created 2026-11-27T00:00:00Z\n{KEY.public.pem}"
     assert read_public_keys(marked + active) == ([KEY.public], 1)
     assert read_public_keys(active + marked) == ([KEY.public], 1)
+    assert read_public_keys(OTHER.public.pem + active + marked) == ([KEY.public], 1)
+
+
+def test_one_key_is_one_key() -> None:
+    """Of several only the first would be read."""
+    with pytest.raises(KeyringError, match="several public keys"):
+        PublicKey.from_pem(KEY.public.pem + OTHER.public.pem)
