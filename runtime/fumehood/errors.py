@@ -47,6 +47,11 @@ class FumehoodError(Exception):
     def __str__(self) -> str:
         return f"{self.cause} ({self.remedy})" if self.remedy else self.cause
 
+    @property
+    def recorded(self) -> str:
+        """The cause as it may stand in records and logs: nothing in it is from arguments."""
+        return self.cause
+
 
 class UsageError(FumehoodError):
     """A command line or a client call that cannot be understood."""
@@ -133,16 +138,30 @@ class UnknownApproval(FumehoodError):
 
 
 class InvalidArguments(Rejected):
-    """Arguments that break the inputSchema, or are no strict JSON. `pointer` is a JSON pointer."""
+    """Arguments that break the inputSchema, or are no strict JSON. `pointer` is a JSON pointer.
+
+    recorded: the cause, with `*` for each name that the schema does not name.
+    """
 
     code = "invalid_arguments"
     jsonrpc_code = -32602
 
     def __init__(
-        self, cause: str, remedy: str = "", *, pointer: str = "", detail: str = ""
+        self,
+        cause: str,
+        remedy: str = "",
+        *,
+        pointer: str = "",
+        detail: str = "",
+        recorded: str = "",
     ) -> None:
         super().__init__(cause, remedy, detail=detail)
         self.pointer = pointer
+        self._recorded = recorded
+
+    @property
+    def recorded(self) -> str:
+        return self._recorded or self.cause
 
 
 class Unauthorized(Rejected):

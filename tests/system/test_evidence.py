@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fumehood.errors import Cancelled, UnknownInvocation
+from fumehood.errors import Cancelled, UnknownApproval, UnknownInvocation
 from fumehood.verify import ReceiptError, verify_receipt
 from support.hood import Hood, eventually
 from support.hood import hood as start
@@ -78,6 +78,34 @@ def test_a_key_that_is_rotated_while_the_daemon_runs_is_used_and_recorded(hood: 
     ):
         assert time.monotonic() < until, "the daemon records the new key"
         hood.call("say", {"word": "waiting"})
+
+
+CHOSEN = "hunter2"
+STRICT = {
+    "type": "object",
+    "properties": {"map": {"additionalProperties": {"type": "integer"}}},
+    "additionalProperties": False,
+}
+
+
+def test_no_name_that_a_caller_chose_stands_in_records_or_the_log(hood: Hood) -> None:
+    hood.register(None, "strict", command=["cat"], inputSchema=STRICT)
+    for arguments in ({CHOSEN: 1}, {"map": {CHOSEN: "x"}}):
+        refused = hood.call("strict", arguments)
+        assert refused["status"] == "rejected"
+        assert CHOSEN in refused["message"], "its own caller is told"
+    with hood.client() as client:
+        for ask in (client.logs, client.receipt, client.cancel_invocation, client.asked_arguments):
+            with pytest.raises((UnknownInvocation, UnknownApproval)):
+                ask(CHOSEN)
+    text = b"".join(path.read_bytes() for path in (hood.state / "audit").glob("segment-*.jsonl"))
+    causes = [json.loads(line).get("cause") for line in text.splitlines()]
+    assert "the arguments: unknown property *" in causes
+    assert "/map/*: expected integer, got a string" in causes
+    assert text.count(b'"asked_for":"*"') == 3
+    assert text.count(b'"approval":"*"') == 1
+    assert CHOSEN.encode() not in text
+    assert CHOSEN not in hood.log.read_text()
 
 
 def scraped(path: Path) -> bytes:

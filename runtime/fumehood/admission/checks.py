@@ -40,13 +40,26 @@ class Meter:
         return pattern.search(data) is not None
 
 
+class Chosen(str):
+    """A property's name that the schema does not name. It is the caller's, as its value is: told
+    to nobody else."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Fault:
-    """Why a value is refused. `path` leads to it from the root, innermost part first."""
+    """Why a value is refused. `path` leads to it from the root, innermost part first. `recorded`:
+    the cause without names that are the caller's, where it has any."""
 
     cause: str
     remedy: str = ""
     path: list[str | int] = field(default_factory=list)
+    recorded: str = ""
+
+    @property
+    def for_records(self) -> str:
+        return self.recorded or self.cause
 
 
 BRANCH_STEPS: Final = 5
@@ -247,16 +260,18 @@ def properties(
             if node is not None and (fault := node.check(item, meter)) is not None:
                 return _at(fault, name)
             known = node is not None
+            part = name if known else Chosen(name)
             for pattern, other in matched:
                 if meter.search(pattern, name):
                     known = True
                     if (fault := other.check(item, meter)) is not None:
-                        return _at(fault, name)
+                        return _at(fault, part)
             if not known:
                 if rest is None:
-                    return Fault(f"unknown property {shown(name)}", nearest(name, named))
+                    cause, remedy = f"unknown property {shown(name)}", nearest(name, named)
+                    return Fault(cause, remedy, recorded="unknown property *")
                 if (fault := rest.check(item, meter)) is not None:
-                    return _at(fault, name)
+                    return _at(fault, part)
         return None
 
     return check
@@ -267,7 +282,9 @@ def property_names(node: Node) -> Check:
         meter.spend(len(value))
         for name in value:
             if (fault := node.check(name, meter)) is not None:
-                return Fault(f"the property name {shown(name)}: {fault.cause}", fault.remedy)
+                cause = f"the property name {shown(name)}: {fault.cause}"
+                recorded = f"the property name *: {fault.for_records}"
+                return Fault(cause, fault.remedy, recorded=recorded)
         return None
 
     return check
@@ -382,9 +399,15 @@ def _closest(faults: list[Fault]) -> Fault:
     best = [fault for fault in faults if len(fault.path) == deepest]
     if len(best) == 1:
         return best[0]
-    causes = list(dict.fromkeys(fault.cause for fault in faults))
-    more = " …" if len(causes) > 3 else ""
-    return Fault(f"fits none of {len(faults)} alternatives: " + "; or ".join(causes[:3]) + more)
+    causes = [fault.cause for fault in faults]
+    recorded = [fault.for_records for fault in faults]
+    return Fault(_none_of(causes), recorded=_none_of(recorded))
+
+
+def _none_of(causes: list[str]) -> str:
+    told = list(dict.fromkeys(causes))
+    more = " …" if len(told) > 3 else ""
+    return f"fits none of {len(causes)} alternatives: " + "; or ".join(told[:3]) + more
 
 
 def negation(node: Node) -> Check:

@@ -2,7 +2,8 @@
 
 A Validator is compiled once for a tool, holds no state between calls and may be used by several
 threads. It says where a value breaks its schema and what is expected there; it never repeats the
-value, which may be a secret.
+value, which may be a secret, nor in what is recorded a property's name that the schema does not
+name.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fumehood.admission.checks import Meter, TooCostlyError
+from fumehood.admission.checks import Chosen, Meter, TooCostlyError
 from fumehood.admission.compiler import Compiler
 from fumehood.errors import InvalidArguments
 from fumehood.model.schema import check_schema
@@ -82,9 +83,15 @@ class Validator:
                 "send less at once",
             ) from None
         if fault is not None:
-            pointer = _pointer(fault.path[::-1])
-            where = pointer or self._subject
-            raise InvalidArguments(f"{where}: {fault.cause}", fault.remedy, pointer=pointer)
+            path = fault.path[::-1]
+            pointer = _pointer(path)
+            covered = _pointer(["*" if isinstance(part, Chosen) else part for part in path])
+            raise InvalidArguments(
+                f"{pointer or self._subject}: {fault.cause}",
+                fault.remedy,
+                pointer=pointer,
+                recorded=f"{covered or self._subject}: {fault.for_records}",
+            )
 
 
 def _deeper_than(value: object, depth: int) -> bool:

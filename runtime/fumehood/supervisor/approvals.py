@@ -29,7 +29,7 @@ from fumehood.errors import (
 from fumehood.model.principal import Principal
 from fumehood.model.quotas import Approvals as Settings
 from fumehood.model.request import Admitted, Asking, Caller
-from fumehood.supervisor.attempts import Attempts
+from fumehood.supervisor.attempts import Attempts, as_asked
 
 ID_BYTES: Final = 12
 """Nobody is let in by an id, but nobody should guess that one exists either."""
@@ -172,7 +172,7 @@ class Approvals:
         pending = self._pending.get(approval)
         if pending is None or not (principal.operates or pending.caller == principal):
             error = _unknown()
-            fields: dict[str, Field] = {"approval": approval[:64]}
+            fields: dict[str, Field] = {"approval": as_asked(approval)}
             await self.attempts.refused(caller, "approval.show_refused", error, fields)
             raise error
         whole = pending.asking.request.arguments_json
@@ -196,7 +196,7 @@ class Approvals:
         refusal = _refusal(by, pending) or _unseen(pending, digest, grant=grant)
         if pending is None or refusal is not None:
             error = refusal or _unknown()
-            fields: dict[str, Field] = {"approval": approval[:64], "by": by.name}
+            fields: dict[str, Field] = {"approval": as_asked(approval), "by": by.name}
             await self.attempts.refused(caller, "approval.refused", error, fields)
             raise error
         del self._pending[approval]

@@ -9,6 +9,7 @@ for everybody when the minute is over.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -45,7 +46,13 @@ GUESSES: Final = (Unauthorized, UnknownApproval, UnknownInvocation, UnknownSessi
 """What is refused to somebody who tries what is not theirs, or that there is not: nobody can tell
 these apart, and neither do we."""
 _CAUSE: Final = 400
-_ASKED: Final = 64
+_ID: Final = re.compile(r"[0-9a-f-]{1,64}")
+
+
+def as_asked(name: str) -> str:
+    """The id of an invocation or approval that somebody asked for, as it may stand in a record:
+    what has not the form of one may be anything that slipped in there."""
+    return name if _ID.fullmatch(name) else "*"
 
 
 @dataclass(slots=True)
@@ -81,7 +88,7 @@ class Attempts:
                 return await work(caller, invocation)
             except UnknownInvocation as error:
                 guess = not own(caller, invocation)
-                asked: dict[str, Field] = {"asked_for": invocation[:_ASKED]}
+                asked: dict[str, Field] = {"asked_for": as_asked(invocation)}
                 await self.refused(caller, event, error, asked, guess=guess)
                 raise
 
@@ -115,7 +122,7 @@ class Attempts:
             "caller": of_caller(caller),
             "principal": name,
             "code": error.code,
-            "cause": error.cause[:_CAUSE],
+            "cause": error.recorded[:_CAUSE],
         }
         log.info("refused", attempt=event, principal=name, code=error.code)
         if unrecorded := self._unrecorded.pop(key, 0):

@@ -463,7 +463,7 @@ class Supervisor:
             **of_call(request),
             "status": "rejected",
             "code": error.code,
-            "cause": error.cause,
+            "cause": error.recorded,
         }
         if error.detail:
             fields["detail"] = error.detail[:400]

@@ -219,6 +219,57 @@ def test_hostile_property_names_are_short_and_printable() -> None:
         assert len(refusal({"additionalProperties": False}, {name: 1}).cause) < 100
 
 
+CHOSEN = "hunter2"
+LOOSE: dict[str, Any] = {
+    "properties": {
+        "text": {"type": "string"},
+        "closed": {"properties": {"a": True}, "additionalProperties": False},
+        "map": {"additionalProperties": {"properties": {"n": {"type": "integer"}}}},
+        "matched": {"patternProperties": {"^h": {"items": {"type": "null"}}}},
+        "named": {"propertyNames": {"maxLength": 3}},
+        "either": {
+            "anyOf": [
+                {"properties": {"x": True}, "additionalProperties": False},
+                {"propertyNames": {"const": "y"}},
+            ]
+        },
+        "deep": {"additionalProperties": {"additionalProperties": False}},
+    },
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "told", "recorded"),
+    [
+        ({CHOSEN: 1}, 'unknown property "hunter2"', "the arguments: unknown property *"),
+        ({"text": 1}, "/text", "/text: expected string, got an integer"),
+        ({"closed": {CHOSEN: 1}}, 'unknown property "hunter2"', "/closed: unknown property *"),
+        ({"map": {CHOSEN: {"n": ""}}}, "/map/hunter2/n", "/map/*/n: expected integer, got"),
+        ({"matched": {CHOSEN: [1]}}, "/matched/hunter2/0", "/matched/*/0: expected null"),
+        ({"named": {CHOSEN: 1}}, 'name "hunter2"', "/named: the property name *: expected at most"),
+        ({"either": {CHOSEN: 1}}, 'property "hunter2"', "/either: fits none of 2 alternatives: "),
+        ({"deep": {CHOSEN: {CHOSEN: 1}}}, "/deep/hunter2", "/deep/*: unknown property *"),
+    ],
+)  # fmt: skip
+def test_a_name_that_the_schema_does_not_name_is_told_to_its_caller_alone(
+    value: object, told: str, recorded: str
+) -> None:
+    error = refusal(LOOSE, value)
+    assert told in error.cause
+    assert error.recorded.startswith(recorded)
+    assert CHOSEN not in error.recorded
+
+
+@given(roots)
+def test_nothing_recorded_of_a_refusal_is_a_callers_word(schema: dict[str, Any]) -> None:
+    assume(refused(ManifestError, lambda: Validator(schema)) is None)
+    validator = Validator(schema)
+    for value in ({SECRET: 1}, {"a": {SECRET: [SECRET]}}, {"b": {SECRET: {SECRET: 1}}, "a": 1}):
+        error = refused(InvalidArguments, functools.partial(validator.validate, value))
+        assert error is None or "hunter" not in error.recorded
+
+
 def test_the_subject_of_a_result_is_the_result() -> None:
     validator = Validator({"type": "object"}, key="outputSchema", subject="the result")
     with pytest.raises(InvalidArguments, match="the result: expected object"):
