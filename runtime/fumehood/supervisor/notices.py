@@ -1,7 +1,8 @@
 """Tells somebody of an incident, a program or a webhook, until it is done: also after restarts.
 
 A notice is a file until it was taken. Must never hold up a call, nor lose a notice in silence: one
-that nobody takes for days, or for which there is no room, is on record as untold.
+that nobody takes for days, or for which there is no room, is on record as untold. Nor ask the time
+of day when to try again: a clock that is set back would hold it up, one set forward give it up.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ MAX_NOTICES: Final = 1000
 FIRST_RETRY_SECONDS: Final = 1.0
 MOST_RETRY_SECONDS: Final = 600.0
 GIVE_UP_SECONDS: Final = 3 * 86_400.0
+"""That it was tried for, while a daemon ran."""
 TELL_SECONDS: Final = 30.0
 """What a program or a receiver may take."""
 LEAST_SECRET: Final = 16
@@ -51,13 +53,15 @@ Send = Callable[[str, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A notice that nobody has taken yet. body: JSON. since: seconds since the epoch."""
+    """A notice that nobody has taken yet. body: JSON. since, due: of the monotonic clock, so of
+    this process. waited: seconds of earlier processes."""
 
     incident: str
     channel: str
     body: str
     since: float
     tries: int = 0
+    waited: float = 0.0
     due: float = 0.0
 
     @property
@@ -73,10 +77,10 @@ class Notices:
         folder: Path,
         channels: Mapping[str, Send],
         told: Callable[[Waiting, str], None],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """told: is called with an empty reason when a notice was taken, with another when one
-        failed for the first time or was given up."""
+        failed for the first time or was given up. clock: seconds; never goes back."""
         self._folder = folder
         self._channels = channels
         self._told = told
@@ -91,8 +95,11 @@ class Notices:
             return
         with contextlib.suppress(OSError):
             for path in sorted(self._folder.glob("*.json"))[:MAX_NOTICES]:
-                if (found := _read(path)) is not None and found.channel in self._channels:
-                    self._waiting[found.name] = replace(found, due=0.0)
+                found = _read(path)
+                if found is None or found.channel not in self._channels:
+                    continue
+                now = self._clock()
+                self._waiting.setdefault(found.name, replace(found, since=now, due=now))
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._run(channel)) for channel in self._channels]
 
@@ -100,7 +107,8 @@ class Notices:
         """Tell every channel of an incident."""
         body = notice(incident)
         for channel in self._channels:
-            item = Waiting(incident.incident, channel, body, self._clock())
+            now = self._clock()
+            item = Waiting(incident.incident, channel, body, now, due=now)
             if len(self._waiting) >= MAX_NOTICES:
                 self._told(item, f"{MAX_NOTICES} notices wait already")
                 continue
@@ -146,7 +154,7 @@ class Notices:
 
     def _failed(self, item: Waiting, why: str) -> None:
         now = self._clock()
-        if now - item.since > GIVE_UP_SECONDS:
+        if item.waited + now - item.since > GIVE_UP_SECONDS:
             self._forget(item)
             self._told(item, f"given up: {why}")
             return
@@ -165,7 +173,7 @@ class Notices:
     def _keep(self, item: Waiting) -> None:
         data = json.dumps(
             {"incident": item.incident, "channel": item.channel, "body": item.body,
-             "since": item.since, "tries": item.tries}
+             "tries": item.tries, "waited": item.waited + self._clock() - item.since}
         )  # fmt: skip
         try:
             write_private(self._folder / f"{item.name}.json", data.encode(), replace=True)
@@ -210,8 +218,8 @@ def _read(path: Path) -> Waiting | None:
     try:
         value = json.loads(read_private(path, _MAX_FILE, "notice") or b"")
         return Waiting(
-            str(value["incident"]), str(value["channel"]), str(value["body"]),
-            float(value["since"]), int(value["tries"]),
+            str(value["incident"]), str(value["channel"]), str(value["body"]), 0.0,
+            int(value["tries"]), float(value.get("waited", 0.0)),
         )  # fmt: skip
     except (OSError, KeyringError, ValueError, KeyError, TypeError):
         log.warning("a notice cannot be read and is left", file=path.name)

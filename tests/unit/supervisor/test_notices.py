@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fumehood.audit.incident import Incident
+from fumehood.crypto.files import write_private
 from fumehood.errors import ConfigError
 from fumehood.model.forward import ForwardSpec
 from fumehood.model.incident_rules import IncidentSpec
@@ -39,7 +41,7 @@ class Scene:
         self,
         tmp_path: Path,
         failures: int = 0,
-        clock: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float] = time.monotonic,
         error: Exception = _REFUSED,
     ) -> None:
         self.failures, self.error = failures, error
@@ -165,9 +167,67 @@ def test_there_is_an_end_and_a_bound_and_both_are_on_record(
     asyncio.run(scene())
 
 
-def test_waits_grow_and_stay_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [-86_400.0, 10 * 86_400.0])
+def test_a_clock_that_is_set_neither_holds_a_notice_up_nor_gives_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    monkeypatch.setattr(notices, "FIRST_RETRY_SECONDS", 0.01)
+    real, off = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + off[0])
+
+    async def scene() -> None:
+        at = Scene(tmp_path, failures=3)
+        at.notices.start()
+        at.notices.add(INCIDENT)
+        await asyncio.wait_for(at.failed.wait(), 60)
+        off[0] = step
+        await asyncio.wait_for(at.done.wait(), 60)
+        assert at.told[-1] == ("webhook", "")
+        at.notices.close()
+
+    asyncio.run(scene())
+
+
+def test_how_long_and_how_often_it_was_tried_is_kept_across_starts(tmp_path: Path) -> None:
+    """The monotonic clock of another boot begins anew."""
+    now = [500_000.0]
+
+    async def scene() -> None:
+        first = Scene(tmp_path, failures=1_000, clock=lambda: now[0])
+        first.notices.add(INCIDENT)
+        (item,) = first.notices._waiting.values()
+        now[0] += notices.GIVE_UP_SECONDS / 2
+        first.notices._failed(item, "down")
+        now[0] = 5.0
+        second = Scene(tmp_path, failures=1_000, clock=lambda: now[0])
+        second.notices.start()
+        (item,) = second.notices._waiting.values()
+        assert (item.tries, item.due) == (1, 5.0)
+        now[0] += notices.GIVE_UP_SECONDS / 2 + 1
+        second.notices._failed(item, "down")
+        assert second.told == [("webhook", "given up: down")]
+        second.notices.close()
+
+    asyncio.run(scene())
+
+
+def test_a_notice_of_an_earlier_version_is_told(tmp_path: Path) -> None:
+    value = {"incident": "i-1", "channel": "webhook", "body": "{}", "since": 1.8e9, "tries": 7}
+    write_private(tmp_path / "notices" / "i-1-webhook.json", json.dumps(value).encode())
+
     async def scene() -> None:
         at = Scene(tmp_path)
+        at.notices.start()
+        await asyncio.wait_for(at.done.wait(), 60)
+        assert [name for name, _ in at.sent] == ["i-1-webhook"]
+        at.notices.close()
+
+    asyncio.run(scene())
+
+
+def test_waits_grow_and_stay_bounded(tmp_path: Path) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, clock=lambda: 0.0)
         item = Waiting("i-1", "webhook", "{}", 0.0)
         waits = []
         for _ in range(40):
