@@ -213,7 +213,8 @@ def test_how_long_and_how_often_it_was_tried_is_kept_across_starts(tmp_path: Pat
 
 def test_a_notice_of_an_earlier_version_is_told(tmp_path: Path) -> None:
     value = {"incident": "i-1", "channel": "webhook", "body": "{}", "since": 1.8e9, "tries": 7}
-    write_private(tmp_path / "notices" / "i-1-webhook.json", json.dumps(value).encode())
+    file = tmp_path / "notices" / "i-1-webhook.json"
+    write_private(file, json.dumps(value).encode(), replace=True)
 
     async def scene() -> None:
         at = Scene(tmp_path)
