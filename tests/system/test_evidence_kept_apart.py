@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 import fumehood
 from fumehood.errors import FumehoodError
+from support.hood import Hood, eventually
 from support.hood import hood as start
 
 CANARY = "canary-5d1e7c"
@@ -18,6 +22,7 @@ CANARY = "canary-5d1e7c"
 MADE = "import sys; made = 'canary-' + '5d1e7c'"
 SPEAK = f"{MADE}; sys.stdin.read(); sys.stderr.write(made + '-err'); print(made + '-out')"
 BURST = f"{SPEAK}; sys.stdout.write(made * 200_000)"
+LINGER = f"{SPEAK}; sys.stderr.flush(); import time; time.sleep(600)"
 TRIP = (
     f"{MADE}; import ctypes; print(made + '-trip', flush=True);"
     " ctypes.CDLL(None).syscall(321, 0, 0, 0)"
@@ -47,6 +52,7 @@ def test_neither_log_nor_record_nor_metric_holds_what_went_in_or_out(tmp_path: P
         assert hood.call("speaks", {"n": f"{CANARY}-wrong"})["status"] == "rejected"
         with pytest.raises(FumehoodError):
             hood.call(f"{CANARY}-tool", {"word": f"{CANARY}-in"})
+        lose_the_launcher(hood)
         written = hood.log.read_bytes()
         for line in written.splitlines():
             assert line.startswith((b"{", b"socket ", b"state ", b"engines ", b"cgroup ")), line
@@ -60,6 +66,21 @@ def test_neither_log_nor_record_nor_metric_holds_what_went_in_or_out(tmp_path: P
         text = path.read_text()
         for place in ("in", "out", "err", "trip", "wrong"):
             assert f"{CANARY}-{place}" not in text
+
+
+def lose_the_launcher(hood: Hood) -> None:
+    """While a tool runs that has written to stderr."""
+    hood.register(None, "lost", command=["/usr/bin/python3", "-c", LINGER])
+
+    def has_written() -> bool:
+        with hood.client() as client:
+            return any(one["stderr_bytes"] for one in client.invocations()["invocations"])
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(hood.call, "lost")
+        eventually(has_written, 30, "it writes to stderr")
+        os.kill(hood.launcher, signal.SIGKILL)
+        assert lost.result(60)["status"] == "engine_error"
 
 
 def test_the_first_key_is_beside_the_log_until_it_is_taken_and_status_says_so(

@@ -168,7 +168,9 @@ class _Invocation:
             await self._give_up()
             self._ended = time.monotonic()
             await self._drain()
-            outcome = _failed(error, self._usage(None), self._proofs, self._stderr.kept)
+            # Of a program that may have run it is the tool's output: that goes into no log.
+            stderr = b"" if self._committed or self._launched else self._stderr.kept
+            outcome = _failed(error, self._usage(None), self._proofs, stderr)
             return Run(outcome, self._steps(), self._plan)
         finally:
             self._close()
