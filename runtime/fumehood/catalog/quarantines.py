@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from fumehood.catalog.pins import tool_digest
-from fumehood.catalog.rows import NO_ACCOUNT, QUARANTINED
+from fumehood.catalog.rows import NO_ACCOUNT, QUARANTINED, Unread
 from fumehood.errors import CatalogError, ManifestError
 from fumehood.model.manifest import Manifest, canonical, load_manifest
 from fumehood.model.request import RegisteredTool
@@ -49,7 +49,7 @@ class Kept:
             return True
         if self.tool is not None:
             return same_program(self.tool, manifest, tree)
-        return tree is not None and self.files == tree
+        return self.files == tree  # of a tool without files, too: nobody knows its command
 
 
 def reason(tool: RegisteredTool) -> str:
@@ -102,6 +102,15 @@ class Quarantines:
                 " --all` shows as removed, register it again and approve it with --accept"
                 " quarantined: that one is forgotten",
             )
+
+    def part_with(self, unread: Iterable[Unread], tool: RegisteredTool) -> None:
+        """Have no rows any more that cannot be read, beside what an operator approved of their
+        tool: what that was is over, the others are remembered."""
+        for one in unread:
+            row = (one.name, one.version)
+            if not one.could_be(tool):
+                self._db.execute(f"{_KEEP} AND version = ?3", (_now(), *row))
+            self._db.execute("DELETE FROM tools WHERE name = ? AND version = ?", row)
 
     def end(self, tool: RegisteredTool) -> None:
         """Forget what an operator approved, to be read again."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from fumehood.catalog.pins import tool_digest
@@ -34,16 +35,32 @@ CREATE TABLE IF NOT EXISTS current (name TEXT PRIMARY KEY, version TEXT NOT NULL
 """Which version was made the current one last: of quarantined ones the state does not tell."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A version whose manifest cannot be read, so that nobody can say what it was. bad: it is
+    quarantined, so that nothing under its name is as new. why: for the log."""
+
+    name: str
+    version: str
+    files: str | None
+    bad: bool
+    why: str
+
+    def could_be(self, tool: RegisteredTool) -> bool:
+        """Whether it may have been this version, or the same program under another number."""
+        return self.version == tool.manifest.version or self.files == tool.files
+
+
 class Rows:
     def __init__(self, database: sqlite3.Connection, accounts: ServiceAccounts) -> None:
         self._db = database
         self._db.execute(_CURRENT)
         self._accounts = accounts
 
-    def read(self, only: str | None = None) -> Iterator[RegisteredTool | str]:
+    def read(self, only: str | None = None) -> Iterator[RegisteredTool | Unread | str]:
         """Each version, of one tool or of all, by name: the current one first, then the others,
         the newest first, pending ones last by when they were added. In place of a row that cannot
-        be used, why."""
+        be used, why; of one that differs from its digest, that besides."""
         # Without a row in `current`, of an earlier version's, the newest.
         last = "version IS NOT (SELECT c.version FROM current c WHERE c.name = tools.name)"
         first = f"state != 'active', {last}, added DESC, rowid DESC"
@@ -59,11 +76,14 @@ class Rows:
     def _tool(
         self, name: str, version: str, digest: str, files: str | None, state: str, added: str,
         by: str, notes: str, text: bytes, signer: str,
-    ) -> Iterator[RegisteredTool | str]:  # fmt: skip
+    ) -> Iterator[RegisteredTool | Unread | str]:  # fmt: skip
         try:
             manifest = load_manifest(text.decode(), source=f"catalog, tool {name}")
         except (ManifestError, UnicodeDecodeError) as error:
-            yield f"the tool {name} is left out, register it again: {error}"
+            bad = state not in (ACTIVE, SUPERSEDED, PENDING)
+            known = f"; {version} is quarantined, and so is what comes again" if bad else ""
+            why = f"the tool {name} is left out, register it again{known}: {error}"
+            yield Unread(name, version, files, bad, why)
             return
         if manifest.name != name or tool_digest(text, files) != digest:
             if state == PENDING:

@@ -476,6 +476,7 @@ class Catalog:
         with self._transaction():
             if files is not None:
                 self._listings.keep(tool, files)
+            self._quarantines.part_with(self._versions.unread.get(name, ()), tool)
             self._quarantines.end(tool)  # of what is remembered, `tainted` was accepted
             self._rows.agree(name, version, tool.digest)
             self._rows.put(tool)

@@ -6,6 +6,7 @@ Must never take a raised number, or a registration, for a review. Takes no lock.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from fumehood.catalog.quarantines import Quarantines, reason
 from fumehood.catalog.rows import PENDING, QUARANTINED
@@ -13,6 +14,8 @@ from fumehood.catalog.versions import Versions
 from fumehood.errors import CatalogError
 from fumehood.model.manifest import Manifest
 from fumehood.model.request import RegisteredTool
+
+UNREADABLE: Final = "its manifest cannot be read, so nobody can say what was quarantined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Taints:
         bad = self._versions.tainted(manifest, tree)
         if bad is not None:
             return Taint(bad.manifest.version, reason(bad), removed=False)
+        if unread := self._versions.unread.get(manifest.name):
+            return Taint(unread[0].version, UNREADABLE, removed=False)
         kept = self._quarantines.find(manifest, tree)
         return Taint(kept[0].version, kept[0].why, removed=True) if kept else None
 
@@ -50,8 +55,10 @@ class Taints:
         if tree is None:
             return None
         there = (*self._versions.quarantined(), *self.removed())
-        found = (one.manifest for one in there if one.files == tree)
-        return next((f"{one.name} {one.version}" for one in found if one.name != name), None)
+        known = [(one.manifest.name, one.manifest.version) for one in there if one.files == tree]
+        unread = (one for some in self._versions.unread.values() for one in some)
+        known += [(one.name, one.version) for one in unread if one.files == tree]
+        return next((f"{one} {version}" for one, version in known if one != name), None)
 
     def refuse_tainted(self, tool: RegisteredTool) -> None:
         """Raises CatalogError: a version is quarantined, or nobody agreed to it yet and what it
@@ -65,10 +72,13 @@ class Taints:
             raise refusal(tool, bad)
 
     def ending(self, tool: RegisteredTool) -> tuple[str, ...]:
-        """The removed versions whose quarantine ends when this one is approved."""
+        """The versions, removed or unreadable, whose quarantine ends when this one is approved."""
         if tool.state not in (PENDING, QUARANTINED):
             return ()
-        return tuple(one.version for one in self._quarantines.find(tool.manifest, tool.files))
+        kept = self._quarantines.find(tool.manifest, tool.files)
+        unread = self._versions.unread.get(tool.manifest.name, ()) if tool.state == PENDING else ()
+        over = (one.version for one in unread if one.could_be(tool))
+        return (*(one.version for one in kept), *over)
 
     def removed(self, name: str | None = None) -> list[RegisteredTool]:
         """The quarantined versions that were removed and are remembered, of one tool or of all,

@@ -9,7 +9,7 @@ import builtins
 from collections.abc import Iterable, Mapping
 
 from fumehood.catalog.quarantines import same_program
-from fumehood.catalog.rows import PENDING, QUARANTINED, SUPERSEDED
+from fumehood.catalog.rows import PENDING, QUARANTINED, SUPERSEDED, Unread
 from fumehood.model.manifest import Manifest
 from fumehood.model.request import RegisteredTool
 
@@ -22,18 +22,28 @@ class Versions:
         """By name and version, those that are not current, and were agreed to once."""
         self.pending: Mapping[str, tuple[RegisteredTool, ...]] = {}
         """By name, what nobody agreed to yet."""
+        self.unread: Mapping[str, tuple[Unread, ...]] = {}
+        """By name, what is quarantined and cannot be read."""
 
-    def take(self, found: Iterable[RegisteredTool | str], only: str | None) -> builtins.list[str]:
+    def take(
+        self, found: Iterable[RegisteredTool | Unread | str], only: str | None
+    ) -> builtins.list[str]:
         """Take over what `Rows.read` found, of one tool or of all; what it could not read."""
         tools = {name: tool for name, tool in self.tools.items() if name != only}
         others = {name: dict(known) for name, known in self.others.items() if name != only}
         pending = {name: known for name, known in self.pending.items() if name != only}
+        unread = {name: known for name, known in self.unread.items() if name != only}
         if only is None:
-            tools, others, pending = {}, {}, {}
+            tools, others, pending, unread = {}, {}, {}, {}
         problems = []
         for tool in found:
             if isinstance(tool, str):
                 problems.append(tool)
+                continue
+            if isinstance(tool, Unread):
+                problems.append(tool.why)
+                if tool.bad:
+                    unread[tool.name] = (*unread.get(tool.name, ()), tool)
                 continue
             name = tool.manifest.name
             if tool.state == PENDING:
@@ -42,7 +52,8 @@ class Versions:
                 tools[name] = tool
             else:
                 others.setdefault(name, {})[tool.manifest.version] = tool
-        self.tools, self.others, self.pending = tools, others, pending
+        self.tools, self.others = tools, others
+        self.pending, self.unread = pending, unread
         return problems
 
     def take_pending(self, tool: RegisteredTool) -> None:

@@ -196,6 +196,68 @@ def test_one_that_cannot_be_read_is_remembered_by_its_digests(
     again.close()
 
 
+@pytest.mark.parametrize("files", [FILES, {}])
+@pytest.mark.parametrize("version", ["1.0.0", "1.0.1"])
+def test_what_is_quarantined_and_cannot_be_read_is_not_active_again_by_coming_again(
+    catalog: Filled, tmp_path: Path, version: str, files: dict[str, ToolFile]
+) -> None:
+    parts = {} if files else NO_FILES
+    catalog.put(manifest(**parts), files)
+    catalog.put(manifest(name="sound"), FILES)
+    catalog.quarantine("word-count", None, "for a test")
+    catalog = unread(catalog, tmp_path)
+    assert "1.0.0 is quarantined, and so is what comes again" in catalog.problems[0]
+    again = manifest(version=version, **parts)
+    assert "1.0.0 is quarantined" in refused(catalog, again, files)
+    other = manifest(version="9.0.0", run__command=["other"], run__files=None)
+    assert "1.0.0 is quarantined" in refused(catalog, other, {})
+    catalog.propose(again, files)
+    with pytest.raises(CatalogError, match="nobody can say what was"):
+        catalog.approve("word-count", version)
+    pending = catalog.version("word-count", version)
+    assert pending is not None
+    assert catalog.ending(pending) == ("1.0.0",)
+    assert catalog.approve("word-count", version, tainted=True).state == "active"
+    assert catalog.put(manifest(version="2.0.0", **parts), files).state == "active"
+    catalog.close()
+    catalog = catalog_in(tmp_path, RANGE, own_uid=0)
+    assert (catalog.problems, catalog.removed()) == ((), [])
+    catalog.close()
+
+
+def test_what_an_operator_accepts_in_its_place_does_not_end_what_cannot_be_read(
+    catalog: Filled, tmp_path: Path
+) -> None:
+    catalog.put(manifest(), FILES)
+    catalog.quarantine("word-count", None, "for a test")
+    catalog = unread(catalog, tmp_path)
+    catalog.propose(manifest(version="2.0.0"), OTHER)
+    assert catalog.approve("word-count", "2.0.0", tainted=True).state == "active"
+    assert catalog.put(manifest(version="2.0.1"), OTHER).state == "active"
+    for version in ("1.0.0", "3.0.0"):
+        assert "1.0.0 was quarantined and removed" in refused(catalog, manifest(version=version))
+    catalog.close()
+
+
+def test_the_same_files_elsewhere_are_told_of_one_that_cannot_be_read(
+    catalog: Filled, tmp_path: Path
+) -> None:
+    made = catalog.put(manifest(), FILES)
+    catalog.quarantine("word-count", None, "for a test")
+    catalog = unread(catalog, tmp_path)
+    assert catalog.quarantined_elsewhere("twin", made.files) == "word-count 1.0.0"
+    catalog.close()
+
+
+def unread(catalog: Filled, folder: Path) -> Filled:
+    """The catalog, opened again after the row of word-count was damaged."""
+    catalog.close()
+    with sqlite3.connect(folder / "catalog.sqlite3") as db:
+        db.execute("UPDATE tools SET manifest = x'ff' WHERE name = 'word-count'")
+    db.close()
+    return catalog_in(folder, RANGE, own_uid=0)
+
+
 def test_a_catalog_of_the_fourth_schema_is_taken_over(catalog: Filled, tmp_path: Path) -> None:
     catalog.put(manifest(), FILES)
     catalog.quarantine("word-count", None, "for a test")

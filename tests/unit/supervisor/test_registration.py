@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -465,3 +466,25 @@ def test_a_version_that_lost_its_publishers_signature_needs_a_look(catalog: Fill
             assert tool.notes[-1] == "not signed by acme any more against 1.1.0"
 
     asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_an_operator_who_adds_again_what_is_quarantined_and_unreadable_has_to_approve_it(
+    catalog: Filled, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        assert (await add(House(catalog), OPERATOR, name="mine")).state == "active"
+        catalog.quarantine("mine", None, "for a test")
+        catalog.close()
+        with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
+            db.execute("UPDATE tools SET manifest = x'ff'")
+        db.close()
+        again = catalog_in(tmp_path, (200_000, 80), own_uid=0)
+        house = House(again)
+        assert (await add(house, OPERATOR, name="mine")).state == "pending"
+        with pytest.raises(CatalogError, match="1.0.0 is quarantined"):
+            await house.registration.approve(OPERATOR, "mine", "1.0.0")
+        approved = await house.registration.approve(OPERATOR, "mine", "1.0.0", ["quarantined"])
+        assert approved.state == "active"
+        again.close()
+
+    asyncio.run(test())
