@@ -144,11 +144,13 @@ def reading(path: Path) -> BinaryIO:
         raise AuditError(f"{path} cannot be read: {error.strerror}", "see its mode") from error
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
-    """Lines with their newline. A last line without one is torn, or too long to be a record.
+def read_lines(path: Path, offset: int = 0) -> Iterator[bytes]:
+    """Lines with their newline, from an offset on. A last line without one is torn, or too long to
+    be a record.
 
     Raises as `reading` does."""
     with reading(path) as file:
+        file.seek(offset)
         while line := file.readline(MAX_LINE):
             yield line
 

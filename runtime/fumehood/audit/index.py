@@ -1,7 +1,8 @@
 """Search the audit log: a SQLite index beside it, made from the log and made again at will.
 
 Must never be believed for what a record says: it only tells where to look, and each hit is read
-from the log and checked against the record after it.
+from the log and checked against the record after it. Nor may it believe what a record says of its
+place: rows stand, and are gone on behind, by where they were read.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from fumehood.audit.head import read_head
 from fumehood.audit.record import Entry, Position, Unsealed, read
 from fumehood.audit.ways import Ways
 
-VERSION: Final = 2
+VERSION: Final = 3
 NO_RECORD: Final = "(no record)"
 """The event of a hit in whose place something else stands by now."""
 _BATCH: Final = 5_000
@@ -36,20 +37,38 @@ _MOST: Final = (1 << 63) - 1
 """The largest integer of SQLite."""
 _TABLES: Final = """
 CREATE TABLE records (
-  seq INTEGER PRIMARY KEY, segment INTEGER, offset INTEGER, length INTEGER,
-  time TEXT, event TEXT, invocation TEXT, tool TEXT, uid INTEGER, status TEXT, findings TEXT
-);
-CREATE INDEX by_tool ON records (tool, seq);
-CREATE INDEX by_uid ON records (uid, seq);
-CREATE INDEX by_status ON records (status, seq);
-CREATE INDEX by_event ON records (event, seq);
+  segment INTEGER, offset INTEGER, length INTEGER, seq INTEGER,
+  time TEXT, event TEXT, invocation TEXT, tool TEXT, uid INTEGER, status TEXT, findings TEXT,
+  PRIMARY KEY (segment, offset)
+) WITHOUT ROWID;
+CREATE INDEX by_seq ON records (seq);
+CREATE INDEX by_tool ON records (tool);
+CREATE INDEX by_uid ON records (uid);
+CREATE INDEX by_status ON records (status);
+CREATE INDEX by_event ON records (event);
 CREATE INDEX by_time ON records (time);
 CREATE INDEX by_invocation ON records (invocation);
-CREATE TABLE state (last INTEGER, digest TEXT, rows INTEGER);
+CREATE TABLE state (segment INTEGER, offset INTEGER, length INTEGER, digest TEXT, rows INTEGER);
 """
 
 
 _Row: TypeAlias = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The last line that was taken in: its segment, where it begins, how long it is without its
+    newline, and its digest. `number`: which record it says it is."""
+
+    segment: int = 0
+    offset: int = 0
+    length: int = -1
+    digest: str = ""
+    number: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +111,8 @@ class Index:
         self._directory = directory
         self._ways = Ways(path, _TABLES + f"PRAGMA user_version = {VERSION};", VERSION)
         self.unread = 0
-        """Numbers between the log's first and last record under which no record can be read."""
+        """Numbers between the log's first and last record under which no record can be read. The
+        last is the one that the head names; where there is no head, the last that can be read."""
         self._database = self._ways.open()
 
     def __enter__(self) -> Index:
@@ -119,60 +139,61 @@ class Index:
         self._database = self._ways.open(error)
 
     def _take_in(self) -> int:
-        known = self._known()
-        if known is None:
+        head = read_head(self._directory)  # before the segments: a writer only adds
+        last = self._known()
+        if last is None:
             self._database.execute("DELETE FROM records")
             self._database.execute("DELETE FROM state")
-        top, added = known or Position(0, ""), 0
-        segments = list_segments(self._directory)
-        for number, segment in enumerate(segments, 1):
-            if number < len(segments) and segments[number].first <= top.seq + 1:
+        last, added = last or _Taken(), 0
+        for segment in list_segments(self._directory):
+            if segment.first < last.segment:
                 continue
+            start = last.end if segment.first == last.segment else 0
             with contextlib.suppress(FileNotFoundError):  # retention removed it just now
-                for rows in _batches(self._rows(segment, top.seq)):
+                for rows in _batches(self._rows(segment, start)):
                     self._insert([row for row, _ in rows])
-                    top = max(top, *(at for _, at in rows), key=lambda position: position.seq)
+                    last = rows[-1][1]
                     added += len(rows)
-        self._settle(top)
+        self._settle(last, head.position.seq if head else last.number)
         return added
 
-    def _settle(self, top: Position) -> None:
+    def _settle(self, last: _Taken, number: int) -> None:
         """Forget what retention removed, and note up to where the index goes now. Writes nothing
-        where nothing is new: the disk may take nothing."""
+        where nothing is new: the disk may take nothing. number: of the log's last record."""
         first = next((segment.first for segment in list_segments(self._directory)), 1)
-        oldest = self._database.execute("SELECT min(seq) FROM records").fetchone()[0]
+        oldest = self._database.execute("SELECT min(segment) FROM records").fetchone()[0]
         if self._database.in_transaction or (oldest is not None and oldest < first):
-            self._database.execute("DELETE FROM records WHERE seq < ?", (first,))
+            self._database.execute("DELETE FROM records WHERE segment < ?", (first,))
             self._database.execute("DELETE FROM state")
-            if top.seq:
-                values = (top.seq, top.digest, self._count())
-                self._database.execute("INSERT INTO state VALUES (?, ?, ?)", values)
+            if last.digest:
+                values = (last.segment, last.offset, last.length, last.digest, self._count())
+                self._database.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?)", values)
             self._database.commit()
-        self.unread = top.seq - first + 1 - self._count() if top.seq else 0
+        sql = "SELECT count(DISTINCT seq) FROM records WHERE seq BETWEEN ? AND ?"
+        here = int(self._database.execute(sql, (first, min(number, _MOST))).fetchone()[0])
+        self.unread = max(number - first + 1, 0) - here
 
     def _count(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM records").fetchone()[0])
 
-    def _known(self) -> Position | None:
-        """The last record taken in; None when the log is not the one that the index is of, or rows
+    def _known(self) -> _Taken | None:
+        """The last line taken in; None when the log is not the one that the index is of, or rows
         are missing."""
-        state = self._database.execute("SELECT last, digest, rows FROM state").fetchone()
-        if state is None or state[2] != self._count():
-            return None
-        last = Position(*state[:2])
-        place = self._database.execute(
-            "SELECT segment, offset, length FROM records WHERE seq = ?", (last.seq,)
+        state = self._database.execute(
+            "SELECT segment, offset, length, digest, rows FROM state"
         ).fetchone()
-        if place is None:
+        if state is None or state[4] != self._count():
             return None
         with contextlib.suppress(OSError, Unsealed):
-            if read(self._line(*place)).position == last:
-                return last
+            segment, offset, length, digest = state[:4]
+            position = read(self._line(segment, offset, length)).position
+            if position.digest == digest:
+                return _Taken(segment, offset, length, digest, position.seq)
         return None
 
-    def _rows(self, segment: Segment, last: int) -> Iterator[tuple[_Row, Position]]:
-        offset = 0
-        for line in read_lines(segment.path):
+    def _rows(self, segment: Segment, offset: int) -> Iterator[tuple[_Row, _Taken]]:
+        """Of a segment, from an offset on, at which a line begins."""
+        for line in read_lines(segment.path, offset):
             start, offset = offset, offset + len(line)
             if not line.endswith(b"\n"):
                 continue  # torn, or too long for a record
@@ -180,9 +201,11 @@ class Index:
                 entry, record = read(line[:-1]), json.loads(line)
             except (Unsealed, ValueError, RecursionError):
                 continue  # `verify` tells of it
-            if last < entry.position.seq <= _MOST:
-                place = segment.first, start, len(line) - 1
-                yield _row(place, entry, record), entry.position
+            place = segment.first, start, len(line) - 1
+            yield (
+                _row(place, entry, record),
+                _Taken(*place, entry.position.digest, entry.position.seq),
+            )
 
     def _insert(self, rows: list[_Row]) -> None:
         marks = ",".join("?" * 11)
@@ -207,15 +230,16 @@ class Index:
     def _places(self, query: Query) -> Iterator[tuple[int, int, int, int]]:
         """Where the records are that the index has under what is asked for."""
         where, values = _where(query)
-        beyond, order = ("seq < ?", "DESC") if query.newest else ("seq > ?", "ASC")
-        after = _MOST if query.newest else -1
+        beyond, order = ("<", "DESC") if query.newest else (">", "ASC")
+        after = (_MOST, _MOST) if query.newest else (-1, -1)
         sql = (
-            f"SELECT seq, segment, offset, length FROM records WHERE {beyond}{where} "  # noqa: S608  (values are bound)
-            f"ORDER BY seq {order} LIMIT {_BATCH}"
+            f"SELECT seq, segment, offset, length FROM records "  # noqa: S608  (values are bound)
+            f"WHERE (segment, offset) {beyond} (?, ?){where} "
+            f"ORDER BY segment {order}, offset {order} LIMIT {_BATCH}"
         )
-        while page := self._page(sql, (after, *values)):
+        while page := self._page(sql, (*after, *values)):
             yield from page
-            after = page[-1][0]
+            after = page[-1][1:3]
 
     def _page(self, sql: str, values: Sequence[object]) -> list[tuple[int, int, int, int]]:
         while True:
@@ -248,7 +272,7 @@ def _hit(seq: int, line: bytes, following: bytes, end: Position | None) -> Hit:
     return Hit(record, opened(line, following, end) is not None)
 
 
-def _batches(rows: Iterator[tuple[_Row, Position]]) -> Iterator[list[tuple[_Row, Position]]]:
+def _batches(rows: Iterator[tuple[_Row, _Taken]]) -> Iterator[list[tuple[_Row, _Taken]]]:
     while batch := list(itertools.islice(rows, _BATCH)):
         yield batch
 
@@ -265,7 +289,7 @@ def _row(place: tuple[int, int, int], entry: Entry, record: dict[str, Any]) -> _
     uid = caller.get("uid") if isinstance(caller, dict) else None
     found = " ".join(map(str, findings)) if isinstance(findings, list) else ""
     return (
-        entry.position.seq, *place, entry.time, entry.event,
+        *place, min(entry.position.seq, _MOST), entry.time, entry.event,
         _word(record.get("invocation")), _word(record.get("tool")),
         uid if isinstance(uid, int) and abs(uid) <= _MOST else None,
         _word(record.get("status")), _word(found),

@@ -196,6 +196,35 @@ def test_records_that_the_log_does_not_have_are_counted(tmp_path: Path) -> None:
         assert (index.update(), index.unread) == (0, 2)
 
 
+@pytest.mark.parametrize("claimed", [2, 3, 5, 99, 10**6, 2**63 - 1, 10**19 - 1])
+@pytest.mark.parametrize("line", [0, 3, 5])
+def test_a_record_that_claims_another_number_hides_no_other(
+    tmp_path: Path, line: int, claimed: int
+) -> None:
+    audit = tmp_path / "audit"
+    write(audit)
+    early = (audit / "head").read_bytes()
+    write(audit, range(6, 9))
+    late = (audit / "head").read_bytes()
+    (segment,) = audit.glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line].replace(b'"seq":%d,' % (line + 1), b'"seq":%d,' % claimed)
+    others = [n for n in range(9) if n != line]
+    with Index(tmp_path / "index", audit) as index:
+        segment.write_bytes(b"".join(lines[:6]))
+        (audit / "head").write_bytes(early)
+        assert (index.update(), index.unread) == (6, 1)
+        segment.write_bytes(b"".join(lines))
+        (audit / "head").write_bytes(late)
+        assert (index.update(), index.unread) == (3, 1)
+        found = [(hit.record["n"], hit.sound) for hit in index.search(Query())]
+        assert found == [(n, n != line) for n in range(9)], "each where it stands"
+        by_number = {n: list(index.search(Query(seq=n + 1))) for n in others}
+        assert all(n in [hit.record["n"] for hit in hits] for n, hits in by_number.items())
+        newest = index.search(Query(tool="tool-1", newest=True, limit=3))
+        assert [hit.record["n"] for hit in newest] == [7, 5, 3]
+
+
 def test_an_edited_record_is_shown_as_such(index: Index, tmp_path: Path) -> None:
     for path in (tmp_path / "audit").glob("*.jsonl"):
         path.write_bytes(path.read_bytes().replace(b'"n":1', b'"n":7'))
