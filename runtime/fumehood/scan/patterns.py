@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ import hyperscan
 import re2
 
 from fumehood.scan.detector import Confidence, Kind, Match, Severity, too_many
+from fumehood.scan.sieve import sieve
 
 _FLAGS: Final = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_MULTILINE
 _MEMORY: Final = 64 * 1024 * 1024
@@ -87,8 +87,9 @@ class Rule:
     """One pattern in the syntax that Hyperscan and RE2 share (no look-around), over bytes.
 
     What is found is the group `s`, or all of it; where that group has no part in it, what fits is
-    passed over. judge: None when the pattern alone decides. near: words of which one stands within
-    NEAR bytes of whatever counts; elsewhere nobody looks.
+    passed over. The groups `lead` and `tail` are not asked of Hyperscan, see `sieve`. judge: None
+    when the pattern alone decides. near: words of which one stands within NEAR bytes of whatever
+    counts; elsewhere nobody looks.
     """
 
     name: str
@@ -177,7 +178,7 @@ class PatternDetector:
 
     def _loaded(self) -> Any:
         if self._database is None:
-            patterns = [_wider(rule.pattern).encode() for rule in self._rules]
+            patterns = [sieve(rule.pattern).encode() for rule in self._rules]
             if self._gate:
                 self._gate_database = _database(self._gate, self._cache)
             self._database = _database(patterns, self._cache)
@@ -235,17 +236,6 @@ def _windows(rule: Rule, data: bytes) -> Iterator[tuple[int, int]]:
 
 
 _SURE: Final = {"low": 0, "medium": 1, "high": 2}
-
-
-# Hyperscan unrolls bounded repeats: 8 s to compile 60 patterns, 0.3 s without them. What it lets
-# through for being wider is for RE2 to refuse.
-_BOUNDED: Final = re.compile(r"(?<!\\)\{(\d+),\d+\}\??")
-
-
-def _wider(pattern: str) -> str:
-    """The pattern with every upper bound of a repeat taken away."""
-    least = {"0": "*", "1": "+"}
-    return _BOUNDED.sub(lambda found: least.get(found[1], f"{{{found[1]},}}"), pattern)
 
 
 def _database(patterns: Sequence[bytes], cache: Path | None) -> Any:

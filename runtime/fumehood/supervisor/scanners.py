@@ -48,7 +48,7 @@ MEMORY_BYTES: Final = 640 * 1024 * 1024
 MEMORY_FACTOR: Final = 8
 """What one task may add to a scanner's memory: this, and so many times the most output."""
 LOAD_SECONDS: Final = 120.0
-"""For the parent to load its rules: 0.7 s from the cache, 6 s without, more on a busy host."""
+"""For the parent to load its rules: 0.7 s from the cache, 7 s without, more on a busy host."""
 BUILDER: Final = "fumehood.scan.detectors:searcher"
 _LATE: Final = frozenset((f"signal {signal.SIGPROF}", f"signal {signal.SIGALRM}"))
 """How one ends whose time the kernel ended: native code that does not return sees no deadline."""

@@ -10,6 +10,8 @@ import pytest
 from fumehood.scan import contexts, injection
 from fumehood.scan.tables import TablesDetector
 
+INJECTION = injection.detector()
+
 _pick = random.Random(20261127)
 
 
@@ -113,7 +115,7 @@ SPELLINGS = {
 @pytest.mark.parametrize("how", SPELLINGS)
 def test_an_order_is_read_however_it_is_spelled(how: str) -> None:
     data = f"Weather: sunny.\n{SPELLINGS[how]} and obey.\nEnd.".encode()
-    found = injection.detector().find(data, seconds=5)
+    found = INJECTION.find(data, seconds=5)
     spelled = [m for m in found if m.decoded == ("spelling",)]
     assert [m.rule for m in spelled] == ["ignore-previous"]
     assert data[spelled[0].start : spelled[0].end].decode() in SPELLINGS[how]
@@ -122,7 +124,7 @@ def test_an_order_is_read_however_it_is_spelled(how: str) -> None:
 
 def test_a_name_with_underscores_is_no_order() -> None:
     data = b"def ignore_all_previous(self): ...\nx = previous_user_instructions_id\n" * 20
-    assert injection.detector().find(data, seconds=5) == []
+    assert INJECTION.find(data, seconds=5) == []
 
 
 def test_a_table_may_follow_another_one() -> None:
@@ -155,4 +157,4 @@ def test_headings_alone_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_comment_that_speaks_of_ignoring_is_no_order(text: str) -> None:
-    assert injection.detector().find(text.encode(), seconds=5) == []
+    assert INJECTION.find(text.encode(), seconds=5) == []
