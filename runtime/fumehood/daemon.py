@@ -144,7 +144,7 @@ async def _serve(
         _follow_keeper(control, launchers, stop, supervisor, settings.config_path)
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
         watches: list[Callable[[], Coroutine[Any, Any, None]]] = [
-            partial(keywatch.watch, ring, audit),
+            partial(keywatch.watch, ring, audit, supervisor.response.keys_broken),
             partial(gapwatch.watch, audit, supervisor.response.gap),
             supervisor.releasing.watch,
         ]

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ from fumehood.errors import KeyringError
 ROOT_BITS: Final = 384
 MIN_BYTES, MAX_BYTES = 32, 512
 COMMAND_SECONDS: Final = 20.0
+FILE: Final = "file "
+"""Begins the source of one that was read from a file."""
 _MAX_FILE: Final = 4096
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
@@ -40,6 +43,30 @@ class Master:
     source: str
     created: str
     bytes: bytes = field(repr=False)
+
+    def exposed(self, beside: Path) -> KeyringError | None:
+        """Why the file that it was read from keeps it from nobody any more; None where nobody can
+        say so, as of a credential or of a file out of sight. beside: the folder of the ring, in
+        which one that is missing is told, too."""
+        if not self.source.startswith(FILE):
+            return None
+        path = Path(self.source.removeprefix(FILE))
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            if path.parent != beside:
+                return None
+            return KeyringError(
+                "the file of the master key is missing", f"bring {path} back from a backup"
+            )
+        except OSError:
+            return None
+        if stat.S_ISREG(mode) and not mode & 0o077:
+            return None
+        return KeyringError(
+            f"the file of the master key has mode {stat.S_IMODE(mode):04o}: others can reach it",
+            f"chmod 600 {path}; if someone may have read it, `fumehood key rotate master`",
+        )
 
 
 def load_or_create(path: Path) -> Master:
@@ -58,7 +85,7 @@ def load_or_create(path: Path) -> Master:
         raise KeyringError(
             f"the key file cannot be used: {error.strerror}", f"see {path}", detail=str(error)
         ) from error
-    return _parse(raw or b"", f"file {path}")
+    return _parse(raw or b"", f"{FILE}{path}")
 
 
 def from_file(path: Path) -> Master:
@@ -74,7 +101,7 @@ def from_file(path: Path) -> Master:
             "the file of the master key is missing",
             f"bring {path} back from a backup; for a new installation, `fumehood key new {path}`",
         )
-    return _parse(raw, f"file {path}")
+    return _parse(raw, f"{FILE}{path}")
 
 
 def from_credential(name: str, directory: str | None) -> Master:

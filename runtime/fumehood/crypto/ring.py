@@ -110,7 +110,8 @@ class Ring:
         self._periods = periods
         self._clock = clock
         self._mutex = threading.Lock()
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
+        self._exposed: KeyringError | None = None
         self._snapshot = _Snapshot(0, ())
         self._opened: dict[str, SigningKey | bytes] = {}
 
@@ -223,6 +224,11 @@ class Ring:
         """Id of the audit log that was noted last; empty when none was."""
         self._look()
         return self._snapshot.log
+
+    def look_at_master(self) -> None:
+        """See whether others can reach the file of the master key by now: as long as that is so,
+        every use of the ring raises KeyringError. To be called now and then."""
+        self._exposed = self._master.exposed(self._path.parent)
 
     # --- changing keys
 
@@ -382,7 +388,12 @@ class Ring:
                     f"the key ring cannot be read: {error.strerror}",
                     f"bring {self._path} back from a backup",
                 ) from None
-            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if self._exposed is not None:
+                raise KeyringError(self._exposed.cause, self._exposed.remedy)
+            # Of a changed mode only st_ctime and the mode tell.
+            seen = (
+                found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode, found.st_uid,
+            )  # fmt: skip
             if seen == self._seen:
                 return
             snapshot = self._read()

@@ -6,6 +6,7 @@ The ring is changed by `fumehood key`, also while no daemon runs; each start rec
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -31,12 +32,15 @@ def summary(ring: Ring) -> dict[str, Field]:
     }
 
 
-async def watch(ring: Ring, audit: AuditLog) -> None:
-    """Look every few seconds, for ever."""
+async def watch(ring: Ring, audit: AuditLog, broken: Callable[[str], None]) -> None:
+    """Look every few seconds, for ever. broken: is told why keys cannot be used, once for each
+    reason until they can."""
     known = {entry.id: entry for entry in ring.entries()}
     generation, warned = ring.generation, -WARN_SECONDS
     loop = asyncio.get_running_loop()
+    why = ""
     while True:
+        ring.look_at_master()
         try:
             if ring.generation != generation:
                 found = {entry.id: entry for entry in ring.entries()}
@@ -47,8 +51,12 @@ async def watch(ring: Ring, audit: AuditLog) -> None:
                 warned = loop.time()
                 for entry in ring.expiring():
                     _record(audit, "key.expiring", entry)
+            why = ""
         except KeyringError as error:  # the gate refuses calls for the same reason
             log.error("the key ring cannot be used", error=error.cause, remedy=error.remedy)  # noqa: TRY400
+            if error.cause != why:
+                why = error.cause
+                broken(f"keys cannot be used, and no call is taken: {why}")
         await asyncio.sleep(LOOK_SECONDS)
 
 

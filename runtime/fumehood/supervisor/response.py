@@ -19,7 +19,7 @@ from fumehood.audit.incident import Incident
 from fumehood.audit.record import Field
 from fumehood.errors import AuditError, FumehoodError, Unavailable, UsageError
 from fumehood.launcher.client import Captured
-from fumehood.model.incident_rules import Signal
+from fumehood.model.incident_rules import OF_A_TOOL, Signal
 from fumehood.model.request import Caller, RegisteredTool
 from fumehood.model.result import Result
 from fumehood.supervisor import evidence
@@ -197,6 +197,10 @@ class Response:
                  manifest.version, tool.digest)
         )  # fmt: skip
 
+    def keys_broken(self, what: str) -> None:
+        """The keys of the host are not what they were, or others can reach them."""
+        self._signal(Case("integrity", what))
+
     def gap(self, what: str) -> None:
         """Something is missing from the audit log, or from what was forwarded of it."""
         self._signal(Case("audit_gap", what))
@@ -286,6 +290,8 @@ class Response:
             return self._killed(live)
         if action == "suspend_caller" and case.uid < 0:
             return "suspend_caller: it was no caller's doing"
+        if action in OF_A_TOOL and not case.tool:
+            return f"{action}: it is about no tool"
         if action.startswith("quarantine_"):
             self._quarantine_soon(action, incident, case, reason)
             return ""

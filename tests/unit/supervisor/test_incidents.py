@@ -650,6 +650,20 @@ def test_a_rule_takes_a_tool_or_one_version_out_of_use(
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("action", ["quarantine_tool", "quarantine_version", "stop_tool"])
+def test_keys_are_of_no_tool_and_none_is_taken_out_of_use_for_them(
+    tmp_path: Path, ring: Ring, action: Any
+) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring, IncidentRule(signal="integrity", actions=(action,)))
+        at.response.keys_broken("the key ring has mode 0644")
+        assert f"{action}: it is about no tool" in at.told
+        assert (at.quarantined, at.killed) == ([], [])
+        assert [event for event, _ in at.events] == ["incident.opened"]
+
+    asyncio.run(scene())
+
+
 def test_what_is_about_no_call_is_an_incident_too(tmp_path: Path, ring: Ring) -> None:
     async def scene() -> None:
         at = Scene(tmp_path, ring)

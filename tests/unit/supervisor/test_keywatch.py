@@ -13,6 +13,7 @@ from fumehood.audit.queue import Queued
 from fumehood.audit.record import Field
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods, Ring
+from fumehood.errors import KeyringError
 from fumehood.supervisor import keywatch
 from support.audit import KEYS
 
@@ -48,7 +49,7 @@ def test_a_running_daemon_records_changes_and_keys_that_end_soon(
             return append(self, event, fields)
 
         monkeypatch.setattr(AuditLog, "append", tell)
-        watch = asyncio.create_task(keywatch.watch(ring, log))
+        watch = asyncio.create_task(keywatch.watch(ring, log, print))
         first = [await told.get() for _ in ring.entries()]
         other.rotate("digest")
         then = [await told.get() for _ in range(2)]
@@ -59,6 +60,43 @@ def test_a_running_daemon_records_changes_and_keys_that_end_soon(
         said = asyncio.run(asyncio.wait_for(scene(log), 60))
     assert {line.split()[0] for line in said[:-2]} == {"key.expiring"}
     assert set(said[-2:]) == {"key.created digest", "key.retired digest"}
+
+
+@pytest.mark.parametrize("name", ["ring.json", "root.json"])
+def test_keys_that_others_can_reach_by_now_are_told_and_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(keywatch, "LOOK_SECONDS", 0.001)
+    ring = open_ring(tmp_path, Periods())
+    file = tmp_path / "keys" / name
+
+    async def scene(log: AuditLog) -> None:
+        told: asyncio.Queue[str] = asyncio.Queue()
+        watch = asyncio.create_task(keywatch.watch(ring, log, told.put_nowait))
+        await asyncio.sleep(0)
+        for mode in (0o640, 0o604):
+            file.chmod(mode)
+            assert f"has mode {mode:04o}: others can reach it" in await told.get()
+            with pytest.raises(KeyringError, match="others can reach"):
+                ring.signer("receipt")
+        file.chmod(0o600)
+        while not _usable(ring):  # noqa: ASYNC110  (the watch says nothing of it)
+            await asyncio.sleep(0.001)
+        assert told.empty()
+        file.rename(tmp_path / name)
+        assert await told.get()
+        (tmp_path / name).rename(file)
+        watch.cancel()
+
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
+        asyncio.run(asyncio.wait_for(scene(log), 60))
+
+
+def _usable(ring: Ring) -> bool:
+    try:
+        return bool(ring.signer("receipt"))
+    except KeyringError:
+        return False
 
 
 def test_the_summary_names_states_and_no_secret(tmp_path: Path) -> None:
