@@ -17,6 +17,7 @@ from fumehood.scan import (
     national,
     personal,
     tokens,
+    traffic,
 )
 from fumehood.scan.canaries import CanariesDetector
 from fumehood.scan.control import ControlDetector
@@ -46,6 +47,7 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         assigned.detector(cache),
         assigned.pairs(cache),
         contexts.detector(cache),
+        traffic.detector(cache),
         TablesDetector(cache),
         personal.detector(cache),
         personal.forms(cache),

@@ -79,6 +79,11 @@ def sasl(found: Found) -> Confidence | None:
     return "high" if decoded(found["s"]).count(b"\0") == 2 else None
 
 
+def _oauth(found: Found) -> Confidence | None:
+    """RFC 7628, and what Google had before it."""
+    return "high" if b"auth=Bearer" in decoded(found["s"]) else None
+
+
 def _answer(found: Found) -> Confidence | None:
     said = decoded(found["s"])
     return "high" if len(said) >= 4 and said.isascii() and said.decode().isprintable() else None
@@ -92,15 +97,22 @@ RULES: Final[Sequence[Rule]] = (
     Rule("protocol-password", "high",
          r"(?:^|[>:'\"\]|][ \t]{0,2})PASS[ \t]+:?(?P<s>[^\s\\'\"]{4,128})(?:\\r|['\"]|[ \t\r]*$)", judge=_pass),
     Rule("protocol-password", "high",
-         rf"{_FRAME}[A-Za-z]{{0,6}}[0-9]{{1,6}}[ \t]+(?i:LOGIN)[ \t]+(?:\"[^\"\n]{{1,128}}\""
+         rf"{_FRAME}(?:[A-Za-z]{{0,6}}[0-9]{{1,6}}|\.)[ \t]+(?i:LOGIN)[ \t]+(?:\"[^\"\n]{{1,128}}\""
           rf"|[^\s\"]{{1,128}})[ \t]+\"?(?P<s>[^\s\"'\\]{{4,128}})(?:\\r|[\"']|[ \t\r]*$)",
          judge=_login),
+    # RFC 3501, 4.3: strings of a length that is told before.
+    Rule("protocol-password", "high",
+         r"(?i)\bLOGIN[ \t]+\{[0-9]{1,3}\+?\}[^{}]{0,300}?\{[0-9]{1,3}\+?\}\r?\n(?:[^\n]{0,10}\+[^\n]{0,80}\n)?(?P<s>[^\r\n]{4,128})",
+         judge=likely),
+    Rule("protocol-password", "high", r"authentication: simple \(0\)\s+simple: (?P<s>\S{4,128})", judge=likely),
     Rule("protocol-password", "high", r"(?i)\bNickServ(?:@\S{1,64})?\s+:?identify\s+(?:[\w\[\]-]{1,32}\s+)?(?P<s>\S{4,128})",
          judge=_identify),
     Rule("redis-password", "high", rf"{_FRAME}(?:AUTH|auth)[\"']?[ \t]+"
           rf"(?:[\"']?[\w.-]{{1,64}}[\"']?[ \t]+)?[\"']?(?P<s>[^\s\"']{{4,256}})[\"']?[ \t\r]*$",
          judge=_auth),
     Rule("redis-password", "high", r"(?i)\$4\r?\nAUTH\r?\n(?:\$[0-9]{1,3}\r?\n\S{1,64}\r?\n)?\$[0-9]{1,3}\r?\n(?P<s>\S{4,256})",
+         judge=likely),
+    Rule("redis-password", "high", r"(?:^user|(?i:\bSETUSER))[ \t]+\S{1,64}[ \t]+(?:\S{1,64}[ \t]+){0,6}?>(?P<s>\S{4,256})",
          judge=likely),
     Rule("redis-password", "high", r"(?:requirepass|masterauth)\"?\r?\n\s{0,4}(?:2\)\s+)?\"(?P<s>[^\s\"]{4,512})\"", judge=likely),
     # RFC 4954, RFC 3501, RFC 5034: the answer beside the command, or behind the server's line.
@@ -109,6 +121,7 @@ RULES: Final[Sequence[Rule]] = (
          rf"(?i)\bAUTH(?:ENTICATE)?[ \t]+PLAIN\b[^\n]{{0,40}}\n[^\n]{{0,60}}?"
           rf"(?:334|\+)[^\n]{{0,20}}\n[^\n]{{0,120}}?{_B64}(?:\\r|['\"]|[ \t\r]*$)",
          judge=sasl),
+    Rule("authorization-bearer", "high", rf"(?i)\bAUTH(?:ENTICATE)?[ \t]+(?:XOAUTH2|OAUTHBEARER)[ \t]+{_B64}", judge=_oauth),
     # `UGFzc3dvcmQ6` is `Password:`.
     Rule("authorization-basic", "high",
          rf"(?:334|\+)[ \t]+(?:UGFzc3dvcmQ6|UGFzc3dvcmQA|cGFzc3dvcmQ6)[^\n]{{0,20}}\n[^\n]{{0,120}}?{_B64}(?:\\r|['\"]|[ \t\r]*$)",

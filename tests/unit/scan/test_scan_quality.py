@@ -37,6 +37,8 @@ FLOORS = {
     "command lines": 0.98,
     "consoles and dialogues": 0.96,
     "commands without secrets": 1.0,
+    "secrets on the wire": 0.99,
+    "traffic without secrets": 1.0,
     "orders to models": 0.92,
     "orders in disguise": 0.95,
     "orders in more words": 0.95,
