@@ -5,6 +5,7 @@ Must never take for arrived what the receiver's host has, but not the receiver.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import socket
 import ssl
@@ -68,7 +69,10 @@ class SyslogSink:
         """
         with within(SEND_SECONDS, self.abort):
             self._await_acknowledged()
-            self._tls.unwrap()  # returns, too, where TCP ended without their close_notify
+            self._tls.settimeout(0)
+            with contextlib.suppress(ssl.SSLWantReadError):  # ours is sent, theirs not waited for
+                self._tls.unwrap()
+            self._tls.settimeout(SEND_SECONDS)
             plain = socket.socket
             plain.shutdown(self._tls, socket.SHUT_WR)
             while plain.recv(self._tls, 4096):

@@ -42,12 +42,15 @@ class Siem:
         raw.settimeout(WAIT)
         return self._context.wrap_socket(raw, server_side=True)
 
-    def read(self) -> list[int]:
-        """The numbers of what comes on the next connection until the other side ends it."""
+    def read(self, *, on: bool = False) -> list[int]:
+        """The numbers of what comes on the next connection until the other side ends it; on: and
+        wait for its end of TCP behind the one of TLS."""
         data = b""
         with self.accept() as tls:
             while part := tls.recv(65536):
                 data += part
+            while on and socket.socket.recv(tls, 65536):
+                pass
         return [json.loads(text[text.index("{") :])["seq"] for text in framed(data)]
 
     def close(self) -> None:
@@ -99,13 +102,14 @@ def test_what_a_hanging_receiver_has_not_read_at_the_end_is_sent_after_the_next_
     assert got == [1, 2]
 
 
-def test_what_was_read_to_the_end_is_sent_once(tmp_path: Path, siem: Siem) -> None:
+@pytest.mark.parametrize("on", [False, True])
+def test_what_was_read_to_the_end_is_sent_once(tmp_path: Path, siem: Siem, *, on: bool) -> None:
     place = Place(tmp_path, spec(siem.address, ca=str(siem.ca)))
     for expected in ([1, 2], [3, 4]):
         place.write(2)
         running = place.forwarder()
         got: list[int] = []
-        reading = threading.Thread(target=lambda got=got: got.extend(siem.read()))
+        reading = threading.Thread(target=lambda got=got: got.extend(siem.read(on=on)))
         reading.start()
         eventually(lambda running=running: running.status().sent == 2, WAIT, "it is sent")
         running.close()
