@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
+from fumehood.model.incident_rules import IncidentSpec
 from fumehood.supervisor import forward
+from fumehood.supervisor.notices import channels
 from fumehood.supervisor.posting import MAX_ANSWER
 from fumehood.supervisor.sinks import Refused, connector, otlp
 from support.forwarding import RECORD, Place, quicken, spec
@@ -70,6 +72,26 @@ def test_what_is_no_whole_2xx_answer_took_nothing(raw: bytes, says: str, form: s
         with pytest.raises((OSError, http.client.HTTPException), match=says):
             sink.send([RECORD])
         sink.close()
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (answer(b"", "302 Found", "Location: /else"), "answered 302"),
+        (answer(b"", "404 Not Found"), "answered 404"),
+        (answer(b"taken")[:-1], "ended 1 bytes early"),
+    ],
+)
+def test_a_webhook_that_gives_no_whole_2xx_answer_was_told_nothing(
+    tmp_path: Path, raw: bytes, says: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_bytes(b"s" * 32)
+    with answering(raw) as to:
+        send = channels(IncidentSpec(webhook=to, webhook_secret_file=str(secret)))["webhook"]
+        with pytest.raises(OSError, match=says):
+            send("i-1-webhook", b"{}")
 
 
 @pytest.mark.parametrize(
