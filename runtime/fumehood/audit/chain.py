@@ -190,7 +190,8 @@ class AuditLog:
     def append(self, event: str, fields: Mapping[str, Field], *, wake: bool = True) -> Queued:
         """Queue a record; never blocks. What it returns is done when the record is on disk.
 
-        wake: have it written by the writer's thread; without, `write_now` or the next record does.
+        wake: have it written by the writer's thread; without, `wake`, `write_now` or the next
+        record does.
 
         Who drops what it returns gives up waiting; the record is written all the same. While the
         disk fails it fails with AuditError at once, and the record is kept for later.
@@ -200,6 +201,10 @@ class AuditLog:
         """
         text = encode_fields(event, fields)
         return self._queue.put(event, text, str(fields.get("invocation", "")), wake=wake)
+
+    def wake(self) -> None:
+        """Have what is queued written by the writer's thread."""
+        self._queue.wake()
 
     def write_now(self) -> None:
         """Write what is queued from this thread, which waits for the disk once. What the disk does

@@ -2,8 +2,8 @@
 
 While little runs and the disk is quick, the loop writes them itself (0.2 ms): waking a thread and
 being woken by it takes longer than the disk does. Otherwise the writer's thread takes many with
-one fsync, and wakes the loop once for all of them. Must never let a caller go on without its
-record.
+one fsync: it is woken once for all that one turn of the loop had to record, and wakes the loop once
+for all of them. Must never let a caller go on without its record.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Recorder:
         self._waiting: dict[asyncio.Future[None], Queued] = {}
         """Changed by the loop alone; the writer's thread looks whether it is empty."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._waking = False
+        """Whether the writer's thread is woken with the next turn of the loop."""
         audit.listen(self._settled)
 
     def begin(self, event: str, fields: Mapping[str, Field]) -> Callable[[], Awaitable[Position]]:
@@ -42,7 +44,10 @@ class Recorder:
             AuditError: see `AuditLog.append`.
         """
         ourselves = self._running() <= FEW_CALLS and self._audit.seconds <= QUICK_SECONDS
-        done = self._audit.append(event, fields, wake=not ourselves)
+        done = self._audit.append(event, fields, wake=False)
+        if not ourselves and not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake)
 
         async def written() -> Position:
             if ourselves:
@@ -50,6 +55,10 @@ class Recorder:
             return done.result() if done.done() else await self._of(done)
 
         return written
+
+    def _wake(self) -> None:
+        self._waking = False
+        self._audit.wake()
 
     async def record(self, event: str, fields: Mapping[str, Field]) -> Position:
         """Wait until a record is on disk, also when the caller no longer waits."""

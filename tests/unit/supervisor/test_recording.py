@@ -20,15 +20,20 @@ class Log:
     def __init__(self, seconds: float = 0.0, error: AuditError | None = None) -> None:
         self.seconds = seconds
         self.error = error
-        self.woken: list[bool] = []
+        self.woken: list[int] = []
+        """How many records there were, each time that the writer's thread was woken."""
         self.records: list[Queued] = []
         self._queue = Queue()
         self.listen = self._queue.listen
 
     def append(self, event: str, fields: dict[str, Any], *, wake: bool) -> Queued:
-        self.woken.append(wake)
         self.records.append(self._queue.put(event, "", "", wake=wake))
+        if wake:
+            self.wake()
         return self.records[-1]
+
+    def wake(self) -> None:
+        self.woken.append(len(self.records))
 
     def write_now(self) -> None:
         group = self._queue.take()
@@ -45,7 +50,7 @@ def recorder(log: Log, running: int) -> Recorder:
 def test_the_loop_itself_while_little_runs_and_the_disk_is_quick() -> None:
     log = Log()
     asyncio.run(recorder(log, FEW_CALLS).record("test", {}))
-    assert log.woken == [False]
+    assert log.woken == []
 
 
 def test_a_queued_record_is_written_when_somebody_waits_for_it() -> None:
@@ -64,11 +69,28 @@ def test_the_writers_thread_otherwise(running: int, seconds: float) -> None:
 
     async def record() -> None:
         task = asyncio.ensure_future(recorder(log, running).record("test", {}))
-        await asyncio.sleep(0)
-        assert log.woken == [True]
+        for _ in range(2):  # it begins, and its turn is over
+            await asyncio.sleep(0)
+        assert log.woken == [1]
         assert not task.done()
         log.write_now()
         await task
+
+    asyncio.run(record())
+
+
+def test_the_thread_is_woken_once_for_all_that_a_turn_of_the_loop_records() -> None:
+    log = Log()
+
+    async def record() -> None:
+        book = recorder(log, FEW_CALLS + 1)
+        for turn in (1, 2):
+            waits = [asyncio.ensure_future(book.record("test", {})) for _ in range(16)]
+            for _ in range(2):
+                await asyncio.sleep(0)
+            assert log.woken == [16, 32][:turn]
+            log.write_now()
+            await asyncio.gather(*waits)
 
     asyncio.run(record())
 
