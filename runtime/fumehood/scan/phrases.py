@@ -101,7 +101,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
         r"|that (?:reads?|process)|who|only|summari[sz]ing|reviewing|must|should|please)\b)"
         rf"|(?P<lead>\b(?:if|when|should) (?:an? |any |the )?)\b{_MODEL} (?:reads?|sees?|process(?:es)?|parses?|is reading|is summari[sz]ing) (?:this|it)\b|(?P<lead>(?:^|[.!?(>*] ?)to (?:the|any|all) )\b{_MODEL}(?:[ ]\w+)?[ ]?:"
         r"|\b(?:do not|don't|must not) summari[sz]e (?:this|the)[^\n.]{0,40}[.,;]\s*(?:instead|but|rather)\b"
-        r"|\b(?:save|store|commit|write) (?:(?:this|it|the following) (?:to|in|into) (?:your )?|(?:to|in|into) your )(?:long[- ]term |persistent )?memory\s*[:,]|\bremember (?:this|the following) (?:for|in) (?:all|every|any) future (?:conversation|chat|session)s?\b"
+        r"|\b(?:save|store|commit|write) (?:(?:this|it|the following) (?:to|in|into) (?:your )?|(?:to|in|into) your )(?:long[- ]term |persistent )?memory\s*[:,]|\b(?:save|store|commit) to memory: |\bremember (?:this|the following) (?:for|in) (?:all|every|any) future (?:conversation|chat|session)s?\b"
         r"|\bas an? (?:ai|llm|large)(?: language)?(?: model)?(?: assistant)? (?:reading|processing|parsing|summari[sz]ing|reviewing|seeing|that reads)\b"
         r"|\bgive (?:it )?(?:a )?positive reviews? only\b|\bdo not highlight any negatives?\b"
         r"|\bthe user has (?:explicitly |already )?(?:authori[sz]ed|approved|consented to|permitted|given) (?:you|this|all|permission)\b"
