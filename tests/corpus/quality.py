@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from corpus import benign, commands, forms, harmful, harmless, orders, outputs, parts, places, wire
+from corpus import (
+    benign,
+    commands,
+    forms,
+    harmful,
+    harmless,
+    orders,
+    outputs,
+    parts,
+    places,
+    prefixes,
+    wire,
+)
 from corpus.sample import Sample
 from fumehood.model.scan_policy import ScanSpec
 from fumehood.scan.decide import Policies
@@ -40,7 +52,18 @@ def measured(cache: Path | None) -> dict[str, Group]:
     search, policy = searcher(cache, ScanSpec()), Policies().of("")
     prints = Fingerprints(b"q" * 48)
     groups: dict[str, Group] = defaultdict(Group)
-    everything = (harmful, places, forms, orders, harmless, commands, wire, benign, outputs)
+    everything = (
+        harmful,
+        places,
+        forms,
+        orders,
+        harmless,
+        commands,
+        wire,
+        prefixes,
+        benign,
+        outputs,
+    )
     for sample in chain.from_iterable(part.samples() for part in everything):
         group = groups[sample.group]
         group.samples += 1

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from fumehood.scan import keys
+from fumehood.scan import keys, prefixes
 from fumehood.scan.detector import Confidence
 from fumehood.scan.patterns import Found, PatternDetector, Rule, linear
 
@@ -271,4 +271,4 @@ RULES: Final[Sequence[Rule]] = (
 
 
 def detector(cache: Path | None = None) -> PatternDetector:
-    return PatternDetector("tokens", (*RULES, *keys.RULES), cache)
+    return PatternDetector("tokens", (*RULES, *keys.RULES, *prefixes.RULES), cache)
