@@ -110,7 +110,11 @@ class Forwarder:
 
     def status(self) -> Status:
         behind, place = 0, self._kept.place
-        for segment in list_segments(self._directory):
+        try:
+            segments = list_segments(self._directory)
+        except AuditError as error:  # moved away: who asks for numbers is told of that, too
+            return Status(self._sent, 0, self._failing or error.cause, self._rejected)
+        for segment in segments:
             if segment.first < place.segment:
                 continue
             with contextlib.suppress(FileNotFoundError):  # retention removed it just now

@@ -78,6 +78,18 @@ def test_a_receiver_that_is_down_gets_everything_once_it_is_back(
     assert second.status().failing == ""
 
 
+def test_a_log_that_is_moved_away_keeps_nobody_from_the_status(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    place.write(1)
+    first = place.forwarder()
+    receiver.until(1)
+    (tmp_path / "audit").rename(tmp_path / "away")
+    assert "no audit log can be read" in first.status().failing
+    first.close()
+
+
 def test_what_retention_removed_unsent_is_recorded_as_a_gap(
     tmp_path: Path, receiver: Receiver
 ) -> None:

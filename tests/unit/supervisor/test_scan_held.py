@@ -66,8 +66,9 @@ class Rooms:
         )
         self.log = Queue()
         self.audit = SimpleNamespace(
-            append=self._append, write_now=lambda: None, seconds=0.0, listen=self.log.listen
-        )
+            append=self._append, write_now=lambda: None, wake=lambda: None, seconds=0.0,
+            listen=self.log.listen,
+        )  # fmt: skip
         self.pipeline = SimpleNamespace(partial=lambda: None, release=self._release, refuse=None)
         self.admission = SimpleNamespace(
             authorizer=SimpleNamespace(
