@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from fumehood.scan.assigned import SNAKE
 from fumehood.scan.detector import Confidence
+from fumehood.scan.judging import SNAKE
 from fumehood.scan.patterns import Found, Judge, Rule
 from fumehood.scan.tokens import is_placeholder, kinds
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from fumehood.scan import commands, protocols
-from fumehood.scan.assigned import SNAKE
 from fumehood.scan.detector import Confidence
+from fumehood.scan.judging import SNAKE
 from fumehood.scan.patterns import Found, PatternDetector, Rule, linear
 from fumehood.scan.tokens import basic, is_placeholder, kinds
 

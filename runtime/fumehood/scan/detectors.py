@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fumehood.model.scan_policy import ScanSpec
 from fumehood.scan import (
+    apart,
     assigned,
     broken,
     contexts,
@@ -45,7 +46,7 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         SecretsDetector(cache),
         tokens.detector(cache),
         assigned.detector(cache),
-        assigned.pairs(cache),
+        apart.detector(cache),
         contexts.detector(cache),
         traffic.detector(cache),
         TablesDetector(cache),

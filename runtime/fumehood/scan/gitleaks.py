@@ -15,8 +15,8 @@ from typing import Any, Final
 import re2
 
 from fumehood.errors import ConfigError
-from fumehood.scan.assigned import entropy
 from fumehood.scan.detector import Match
+from fumehood.scan.judging import entropy
 from fumehood.scan.toml_lines import Place, lines
 
 MAX_RULES: Final = 4096

@@ -13,8 +13,8 @@ import re2
 
 from fumehood.errors import ConfigError
 from fumehood.scan import broken, custom
-from fumehood.scan.assigned import entropy
 from fumehood.scan.detector import Match
+from fumehood.scan.judging import entropy
 
 MIN_BYTES: Final = 8
 """Shorter values stand in harmless text by chance."""

@@ -49,6 +49,47 @@ def cuts(data: bytes, places: Sequence[Place]) -> Iterator[Cut]:
             yield from (Cut(*places[number], number, quoted=False) for number in inside)
 
 
+class Part(NamedTuple):
+    """What of the string that is the `number`th of a document lies in a place: `start:end` of the
+    `meaning` of that string, in UTF-8."""
+
+    number: int
+    meaning: bytes
+    start: int
+    end: int
+
+
+def strings(data: bytes, place: Place) -> list[Part] | None:
+    """The parts of strings, names among them, that a place in a document covers; None when a number
+    or a literal lies in it, too."""
+    start, end = place
+    found: list[Part] = []
+    number = -1
+    for token in _TOKEN.finditer(data):
+        if token.start() >= end:
+            break
+        is_string = data[token.start()] == ord('"')
+        number += is_string
+        if token.end() <= start:
+            continue
+        if not is_string:
+            return None
+        cut = _in_token(data, token.span(), start, end)
+        if cut is not None:
+            first, last = token.start() + 1, token.end() - 1
+            before, inside = _meant(data, first, cut[0]), _meant(data, *cut)
+            meaning = _meant(data, first, last)
+            if before + inside + _meant(data, cut[1], last) != meaning:
+                before, inside = b"", meaning  # it begins or ends within a pair of surrogates
+            found.append(Part(number, meaning, len(before), len(before) + len(inside)))
+    return found
+
+
+def _meant(data: bytes, start: int, end: int) -> bytes:
+    text: str = json.loads(b'"%b"' % data[start:end].decode("utf-8", "replace").encode())
+    return text.encode("utf-8", "surrogatepass")
+
+
 def _between_marks(
     data: bytes, lines: Place, places: Sequence[Place], numbers: Sequence[int]
 ) -> Iterator[Cut]:

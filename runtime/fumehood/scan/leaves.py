@@ -69,6 +69,10 @@ class Leaves:
         leaf = self._leaves[at] if at >= 0 else None
         return leaf if leaf and leaf.start <= span.start and span.end <= leaf.end else None
 
+    def numbered(self, number: int) -> Leaf | None:
+        """That one of the strings and names, in the order in which the document has them."""
+        return self._leaves[number] if 0 <= number < len(self._leaves) else None
+
     def edits(self, spans: Iterable[Span], show: Callable[[bytes], str] | None) -> Edits:
         """What each string that must change will be: its spans redacted, then `show`n.
 

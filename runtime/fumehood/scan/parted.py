@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from fumehood.scan.assigned import UUID
 from fumehood.scan.detector import TOO_MANY, Match
+from fumehood.scan.judging import UUID
 from fumehood.scan.redact import BY_NAME
 from fumehood.scan.seams import Joined, Part, is_plain
 from fumehood.scan.tokens import is_placeholder, kinds

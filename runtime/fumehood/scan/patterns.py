@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -60,6 +60,11 @@ class Found:
         text: bytes | None = self._match.group(self._groups.get(name, 0))
         return text or b""
 
+    def place(self, name: str) -> tuple[int, int]:
+        """Of a group; (-1, -1) of one that has no part in it."""
+        place: tuple[int, int] = self._match.span(self._groups.get(name, 0))
+        return place
+
     def anywhere(self, pattern: Any) -> bool:
         """Whether `pattern` (see `linear`) fits anywhere in the text, which is read once for it
         however much is found there: read for each of 540 places, half a megabyte took 8 s."""
@@ -80,6 +85,9 @@ def linear(pattern: bytes) -> Any:
 
 Judge: TypeAlias = "Callable[[Found], Confidence | None]"
 """How sure it is that this is what the rule says, or None when it is nothing."""
+Told: TypeAlias = "tuple[int, int, Confidence]"
+Seek: TypeAlias = "Callable[[Found], Iterable[Told]]"
+"""What there is, where the pattern only says where that begins: places, and how sure each is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +96,8 @@ class Rule:
 
     What is found is the group `s`, or all of it; where that group has no part in it, what fits is
     passed over. The groups `lead` and `tail` are not asked of Hyperscan, see `sieve`. judge: None
-    when the pattern alone decides. near: words of which one stands within NEAR bytes of whatever
-    counts; elsewhere nobody looks.
+    when the pattern alone decides. seek: in place of judge. near: words of which one stands within
+    NEAR bytes of whatever counts; elsewhere nobody looks.
     """
 
     name: str
@@ -99,6 +107,7 @@ class Rule:
     judge: Judge | None = None
     kind: Kind = "secret"
     near: bytes = b""
+    seek: Seek | None = None
     compiled: Any = field(init=False, compare=False, repr=False)
     groups: dict[str, int] = field(init=False, compare=False, repr=False)
     words: Any = field(init=False, compare=False, repr=False)
@@ -186,20 +195,30 @@ class PatternDetector:
 
 
 def _places(rule: Rule, data: bytes, deadline: float, asked: dict[Any, bool]) -> list[Match]:
-    matches = []
+    matches: list[Match] = []
+    done = 0
     for count, (raw, (start, end)) in enumerate(_fitting(rule, data)):
         if count % 256 == 255 and time.thread_time() > deadline:
             raise TimeoutError(f"{rule.name} matches in too many places")
-        found = Found(data, raw, rule.groups, (start, end), asked)
-        confidence = rule.judge(found) if rule.judge else rule.confidence
-        if confidence is not None and start < end:
+        if start < done:
+            continue
+        for place in _told(rule, Found(data, raw, rule.groups, (start, end), asked)):
+            start, done, confidence = place
             matches.append(
-                Match(rule.name, rule.kind, rule.severity, start, end, confidence=confidence)
+                Match(rule.name, rule.kind, rule.severity, start, done, confidence=confidence)
             )
             if len(matches) > MAX_PLACES:
                 surest = max(matches, key=lambda match: _SURE[match.confidence])
-                return [*matches[:-1], too_many(replace(surest, start=start, end=end))]
+                return [*matches[:-1], too_many(replace(surest, start=start, end=done))]
     return matches
+
+
+def _told(rule: Rule, found: Found) -> Iterable[Told]:
+    if rule.seek is not None:
+        return rule.seek(found)
+    confidence = rule.judge(found) if rule.judge else rule.confidence
+    start, end = found.span
+    return [(start, end, confidence)] if confidence is not None and start < end else []
 
 
 def _fitting(rule: Rule, data: bytes) -> Iterator[tuple[Any, tuple[int, int]]]:

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Final
 
 from fumehood.model.result import Action
-from fumehood.scan import file_names, parted, seams
+from fumehood.scan import file_names, json_cuts, parted, seams
 from fumehood.scan.decide import Policy
 from fumehood.scan.detector import TOO_MANY, Match
 from fumehood.scan.exchange import Subject
-from fumehood.scan.leaves import Leaves
+from fumehood.scan.leaves import Leaf, Leaves
 from fumehood.scan.policy import Withhold
 from fumehood.scan.redact import Fingerprints, Literals, Span, merged, spreads
 from fumehood.scan.search import Budget, Search
@@ -105,8 +105,10 @@ class Secrets:
     def locate(self, raw: Piece, leaves: Leaves, texts: Piece) -> None:
         """Add what was found in JSON text as it was written to the strings it stands in.
 
+        What covers more than one string, or marks between them, is cut to what of it they hold.
+
         Raises:
-            Withhold: something stands in no single string: in a number, or across strings.
+            Withhold: something stands in a number, or in no string.
         """
         wanted = Literals()
         missing: dict[bytes, Span] = {}
@@ -124,7 +126,7 @@ class Secrets:
                     seen.append(literal)
         for literal, span in missing.items():
             if not any(literal in other for other in seen):
-                raise Withhold.not_located(span.rule, span.kind, span.fingerprint)
+                texts.spans += _cut_to_strings(raw.data, span, leaves)
         texts.spans = merged(texts.spans)
 
     def require_none(self, data: bytes) -> None:
@@ -215,6 +217,22 @@ def within(spans: Iterable[Span], start: int, end: int) -> list[Span]:
         for s in spans
         if s.start < end and start < s.end
     ]
+
+
+def _cut_to_strings(data: bytes, span: Span, leaves: Leaves) -> list[Span]:
+    """What of a span in a document's text lies in its strings. Raises Withhold."""
+    parts = json_cuts.strings(data, (span.start, span.end))
+    placed: list[tuple[Leaf, Span]] = []
+    for part in parts or ():
+        leaf = leaves.numbered(part.number)
+        if leaf is None or leaves.data[leaf.start : leaf.end] != part.meaning:
+            raise Withhold.not_located(span.rule, span.kind, span.fingerprint)
+        start, end = leaf.start + part.start, leaf.start + part.end
+        placed.append((leaf, replace(span, start=start, end=end)))
+    if not placed:
+        raise Withhold.not_located(span.rule, span.kind, span.fingerprint)
+    values = [cut for leaf, cut in placed if not leaf.place.is_key]
+    return values or [cut for _, cut in placed]
 
 
 def _unescaped(literal: bytes) -> bytes:

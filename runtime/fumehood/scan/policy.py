@@ -86,7 +86,7 @@ class Withhold(ScanFailed):
 
     @classmethod
     def not_located(cls, rule: str, kind: Kind, fingerprint: str) -> Self:
-        """It was found, and stands in a number of a structured value, or across strings."""
+        """It was found, and stands in a number of a structured value, or in no string."""
         finding = Finding(
             rule,
             kind,

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from fumehood.scan.assigned import CODE, MIN_TOKEN_BITS, SNAKE, entropy
 from fumehood.scan.detector import Confidence, Match
+from fumehood.scan.judging import CODE, MIN_TOKEN_BITS, SNAKE, entropy
 from fumehood.scan.patterns import PatternDetector, Rule
 from fumehood.scan.tokens import is_placeholder, kinds
 

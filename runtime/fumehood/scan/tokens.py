@@ -86,7 +86,8 @@ def _jwt(found: Found) -> Confidence | None:
 
 def _credential(found: Found) -> Confidence | None:
     value: bytes = found["s"].rstrip(b"'\"`")
-    if is_placeholder(value) or is_placeholder(value.rpartition(b":")[2]):
+    said = value.rpartition(b":")[2]
+    if is_placeholder(value) or is_placeholder(said.rstrip(b")]}")):
         return None
     return "medium" if value.islower() and value.isalpha() and len(value) < 8 else "high"
 

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from fumehood.scan import assigned
+from fumehood.scan import apart, assigned
 from fumehood.scan.detector import Match
 from support.scan import letters
 
 SECRET = letters(8) + "4a7T" + letters(4)
-DETECTORS = (assigned.detector(), assigned.pairs())
+DETECTORS = (assigned.detector(), apart.detector())
 
 
 def found(text: str) -> list[Match]:

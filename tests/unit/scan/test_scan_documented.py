@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from fumehood.scan import (
+    apart,
     assigned,
     commands,
     contexts,
@@ -60,6 +61,7 @@ def test_every_rule_is_named_by_the_page_on_scanning() -> None:
     rules = [
         *tokens.RULES,
         *assigned.RULES,
+        *apart.STORED,
         *contexts.RULES,
         *commands.RULES,
         *protocols.RULES,
