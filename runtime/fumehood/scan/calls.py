@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from fumehood.scan.assigned import SNAKE
 from fumehood.scan.commands import likely
 from fumehood.scan.detector import Confidence
+from fumehood.scan.judging import SNAKE
 from fumehood.scan.patterns import Found, Rule
 from fumehood.scan.tokens import kinds
 

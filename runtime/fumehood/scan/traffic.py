@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from fumehood.scan import calls, settings
-from fumehood.scan.assigned import SNAKE, UUID, entropy
 from fumehood.scan.commands import likely
 from fumehood.scan.detector import Confidence
+from fumehood.scan.judging import SNAKE, UUID, entropy
 from fumehood.scan.patterns import Found, PatternDetector, Rule
 from fumehood.scan.protocols import decoded
 from fumehood.scan.tokens import is_placeholder
