@@ -194,6 +194,9 @@ def test_records_that_the_log_does_not_have_are_counted(tmp_path: Path) -> None:
         assert (index.update(), index.unread) == (4, 2)
     with Index(tmp_path / "index", tmp_path / "audit") as index:
         assert (index.update(), index.unread) == (0, 2)
+    segment.write_bytes(b"".join(lines[:4]))
+    with Index(tmp_path / "index", tmp_path / "audit") as index:
+        assert (index.update(), index.unread) == (4, 2), "those at its end, too"
 
 
 @pytest.mark.parametrize("claimed", [2, 3, 5, 99, 10**6, 2**63 - 1, 10**19 - 1])
