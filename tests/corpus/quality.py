@@ -19,6 +19,7 @@ from corpus import (
     parts,
     places,
     prefixes,
+    printed,
     wire,
 )
 from corpus.sample import Sample
@@ -61,6 +62,7 @@ def measured(cache: Path | None) -> dict[str, Group]:
         commands,
         wire,
         prefixes,
+        printed,
         benign,
         outputs,
     )

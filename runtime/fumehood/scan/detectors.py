@@ -19,8 +19,10 @@ from fumehood.scan import (
     personal,
     tokens,
     traffic,
+    wallets,
 )
 from fumehood.scan.canaries import CanariesDetector
+from fumehood.scan.clusters import ClustersDetector
 from fumehood.scan.control import ControlDetector
 from fumehood.scan.decide import fits
 from fumehood.scan.detector import Detector
@@ -49,7 +51,9 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         apart.detector(cache),
         contexts.detector(cache),
         traffic.detector(cache),
+        wallets.detector(cache),
         TablesDetector(cache),
+        ClustersDetector(),
         personal.detector(cache),
         personal.forms(cache),
         national.detector(cache),

@@ -340,7 +340,9 @@ def token(shown: bytes, name: bytes) -> Confidence | None:
         return "medium" if re.search(rb"(?i)secret|api[-_]?key", name) else None
     if entropy(shown) < MIN_TOKEN_BITS:
         # What people make up for it has words in it, twice at times.
-        made_up = kinds(shown) >= 3 and re.search(rb"(?i)secret$", name) and not TYPE.fullmatch(shown)
+        made_up = (
+            kinds(shown) >= 3 and re.search(rb"(?i)secret$", name) and not TYPE.fullmatch(shown)
+        )
         return "medium" if made_up else None
     return "high" if len(shown) >= 20 else "medium"
 

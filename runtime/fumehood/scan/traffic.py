@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from fumehood.scan import calls, settings
+from fumehood.scan import calls, printed, settings
 from fumehood.scan.commands import likely
 from fumehood.scan.detector import Confidence
 from fumehood.scan.judging import SNAKE, UUID, entropy
@@ -126,4 +126,6 @@ RULES: Final[Sequence[Rule]] = (
 
 
 def detector(cache: Path | None = None) -> PatternDetector:
-    return PatternDetector("traffic", (*RULES, *calls.RULES, *settings.RULES), cache)
+    return PatternDetector(
+        "traffic", (*RULES, *calls.RULES, *settings.RULES, *printed.RULES), cache
+    )

@@ -6,6 +6,7 @@ import pytest
 
 from fumehood.scan import tokens
 
+TOKENS = tokens.detector()
 TAIL = "q7Zr2Lk9Xw4Tn8Vb1Ms6Hd3Gf5"
 HEX = "9f86d081884c7d659a2feaa0c55ad015"
 
@@ -23,7 +24,7 @@ HEX = "9f86d081884c7d659a2feaa0c55ad015"
 @pytest.mark.parametrize("frame", ["see {} there", '{{"v": "{}"}}', "a={}"])
 def test_a_token_is_told_by_its_beginning_or_its_mark(token: str, frame: str) -> None:
     data = frame.format(token).encode()
-    found = tokens.detector().find(data, seconds=5)
+    found = TOKENS.find(data, seconds=5)
     assert token.encode().rstrip(b"=") in {data[m.start : m.end].rstrip(b"=") for m in found}
 
 
@@ -38,5 +39,5 @@ def test_a_token_is_told_by_its_beginning_or_its_mark(token: str, frame: str) ->
     ],
 )  # fmt: skip
 def test_what_is_public_or_a_name_is_left_alone(text: str) -> None:
-    found = tokens.detector().find(text.encode(), seconds=5)
+    found = TOKENS.find(text.encode(), seconds=5)
     assert [m for m in found if m.confidence != "low"] == []

@@ -37,6 +37,8 @@ FLOORS = {
     "command lines": 0.98,
     "consoles and dialogues": 0.96,
     "commands without secrets": 1.0,
+    "secrets in print": 0.98,
+    "print without secrets": 1.0,
     "tokens alone": 0.99,
     "what tokens look like": 1.0,
     "secrets on the wire": 0.99,

@@ -6,6 +6,7 @@ import pytest
 
 from fumehood.scan import traffic
 
+TRAFFIC = traffic.detector()
 TOKEN = "q7Zr2Lk9Xw4Tn8Vb1Ms6"
 PASSWORD = "Copper41Velvet!"
 FOUND = {
@@ -36,7 +37,7 @@ FOUND = {
 def test_traffic_calls_and_settings_give_their_secrets_away(text: str) -> None:
     secret = FOUND[text]
     data = text.replace("@", secret, 1).encode()
-    found = traffic.detector().find(data, seconds=5)
+    found = TRAFFIC.find(data, seconds=5)
     assert secret.encode() in {data[m.start : m.end] for m in found}
 
 
@@ -54,5 +55,5 @@ def test_traffic_calls_and_settings_give_their_secrets_away(text: str) -> None:
     ],
 )  # fmt: skip
 def test_what_only_stands_in_the_place_of_a_secret_is_left_alone(text: str) -> None:
-    found = traffic.detector().find(text.encode(), seconds=5)
+    found = TRAFFIC.find(text.encode(), seconds=5)
     assert [m for m in found if m.confidence != "low"] == []
