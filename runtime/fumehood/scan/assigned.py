@@ -30,6 +30,8 @@ OPEN: Final = rf"(?:[bBrRuUfLN@$]{{0,2}}(?P<q>{_MARK}))?(?P<s>[^\s\"'`])"
 _SIMPLE: Final = r"(?P<q>[\"'])(?P<s>[^\s\"'])"
 
 
+# `arn:aws:secretsmanager:…:secret:NAME`, `"AWS::SecretsManager::Secret": …`: how something is called.
+_CALLED: Final = re.compile(rb"arn:aws[\w-]*:[\w:/-]*\Z|[\"'][A-Z]\w*(?:::\w+)*::\Z")
 _IN_NAMES: Final = frozenset(b"_.-" + (string.ascii_letters + string.digits).encode())
 GATE: Final = (
     rf"(?i)pass|pwd|secret|token|credential|[_\W]pw|_pat|\b(?:pw|mdp|clave)\b|masterauth|mysql|mariadb|7z|{LATIN}",
@@ -68,6 +70,10 @@ class Places:
         name, _ = found.place("n")
         while name and found.data[name - 1] in _IN_NAMES:
             name -= 1
+        if found.data[name - 1 : name] == b":" and _CALLED.search(
+            found.data, max(0, name - 160), name
+        ):
+            return None
         return values.value(found.data, name, at, found["q"], found["b"])
 
 
@@ -113,7 +119,8 @@ def _given(found: Found, text: bytes, value: Value) -> Confidence | None:
 
 SURE: Final = Places(_sure)
 BESIDE: Final = Places(_beside)
-IN_XML: Final = Places(_sure, re.compile(rb"[<\"]"))
+IN_XML: Final = Places(_sure, re.compile(rb"\s*</"))
+IN_ATTRIBUTE: Final = Places(_sure, re.compile(rb"\""))
 IN_CELL: Final = Places(_beside, re.compile(rb"[ \t]*(?:[|\n<\xe2]|\Z)"))
 _CDATA: Final = Places(_sure, re.compile(rb"\s*\]\]>"))
 _BLOCK: Final = Places(_sure, re.compile(rb"\r?(?:\n|\Z)"))
@@ -130,6 +137,10 @@ def _list(found: Found) -> Iterable[Told]:
         if end is None:
             break
         value = Value(quoted.end(), end, framed=True)
+        if end - value.start < _MIN_LISTED and found["n"].lower().endswith(
+            (b"token", b"tokens", b"variants")
+        ):
+            break  # of a language
         if confidence := _sure(found, found.data[value.start : end], value):
             told.append((value.start, end, confidence))
         at = end + len(quoted["q"])
@@ -150,6 +161,7 @@ def _lines(found: Found) -> Iterable[Told]:
     return told
 
 
+_MIN_LISTED: Final = 20
 _ITEM: Final = re.compile(rb"[\s,\[]{0,200}[bru]?(?P<q>\\{0,7}[\"'])")
 _DASHED: Final = re.compile(
     rb"(?P<i>[ \t]*)-[ \t]+(?P<q>[\"']?)(?P<s>[^\n]{1,256}?)(?P=q)[ \t]*(?:#[^\n]*)?\r?(?:\n|\Z)"
@@ -161,7 +173,7 @@ _CALLS: Final = (
 )
 _WRAPS: Final = (
     r"(?:(?:new[ \t]+)?(?:[A-Za-z_][\w]{0,30}(?:\.|::)){0,3}(?:Some|Ok|String|Secret|SecretString|SecureString|SecretStr|SecretBox|Optional|of"
-    r"|from|from_str|strdup|byte|bytes|str|ptr|pointer|encode|of_?nullable|just|Just|New\w{0,20}|new|Sensitive|sensitive|Value|literal|plain_?text"
+    r"|from|from_str|strdup|byte|bytes|str|ptr|pointer|of_?nullable|just|Just|New\w{0,20}|new|Sensitive|sensitive|Value|literal|plain_?text"
     r"|fake|unsafe_\w{0,20}|ConvertTo-SecureString|secret_?value|StringPtr)\(|\[\]byte\(|&\")"
 )
 
@@ -278,8 +290,13 @@ RULES: Final[Sequence[Rule]] = (
     # Properties as XML and as tables of a web page print them.
     Rule(
         "assigned-secret", "high",
-        rf"<(?:[\w:-]{{1,40}}\s+(?:name|key)=\"|[\w-]{{1,20}}:)?{KEY}\"?(?:\s+value=\"|(?:\s+[\w:]{{1,30}}=\"[^\"<>]{{0,60}}\"){{0,3}}>(?:<value>)?)(?P<s>[^\s<>\"])",
+        rf"<(?:[\w:-]{{1,40}}\s+(?:name|key)=\"|[\w-]{{1,20}}:)?{KEY}\"?(?:\s+[\w:]{{1,30}}=\"[^\"<>]{{0,60}}\"){{0,3}}>\s{{0,40}}(?:<value>)?(?P<s>[^\s<>])",
         seek=IN_XML,
+    ),
+    Rule(
+        "assigned-secret", "high",
+        rf"<[\w:-]{{1,40}}\s+(?:name|key)=\"{KEY}\"\s+value=\"(?P<s>[^\s<>\"])",
+        seek=IN_ATTRIBUTE,
     ),
     *spoken.RULES,
 )  # fmt: skip

@@ -124,7 +124,7 @@ PASSPHRASE: Final = re.compile(rb"[A-Za-z0-9]{2,14}(?:[ -][A-Za-z0-9]{2,14}){3,9
 _FORMAT: Final = re.compile(
     rb"%(?:\(\w+\))?[sdrifxv@]|\{[\w.:!]*\}|\$\{[^}]*\}|#\{[^}]*\}|\$\([^)]*\)"
 )
-_TEMPLATE: Final = re.compile(rb"[$#]?\{[a-z_][\w.]{2,}\}|%\([a-z_]+\)s")
+_TEMPLATE: Final = re.compile(rb"[$#]?\{[a-z_][^{}]{2,}\}|%\([a-z_]+\)s")
 # A line of services(5).
 PORT: Final = re.compile(rb"[0-9]+/[a-z]+")
 # `password: String! token: AccessToken2`: a type, which is called after what it holds.
@@ -142,11 +142,13 @@ _NO_WORD: Final = re.compile(rb"(?i)[bcdfghjklmnpqrstvwxz]{5}")
 _FOREIGN_NAME: Final = re.compile(rb"(?i)" + _FOREIGN)
 _TESTED: Final = re.compile(rb"[A-Za-z][\w./+:#-]*")
 _USER: Final = re.compile(rb"(?i)\buser|\blogin|\bhost|\baccount")
-VERSION: Final = re.compile(rb"(?:[0-9]+:)?v?[0-9]+(?:\.[0-9]+)+[\w.+~:-]*")
+VERSION: Final = re.compile(
+    rb"[0-9]+(?:\.[0-9]+)+-(?:[0-9.]+)?|(?:[0-9]+:)?v?[0-9]+(?:\.[0-9]+)+[\w.+~:-]*"
+)
 _TITLE: Final = re.compile(rb"[A-Z][a-z]+")
 _PARTS: Final = re.compile(rb"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 UUID: Final = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_EXAMPLE: Final = re.compile(rb"[A-Za-z0-9/+=]*EXAMPLE(?:KEY)?")
+_EXAMPLE: Final = re.compile(rb"[\w/+=-]*EXAMPLE[\w/+=-]*")
 _ENVIRONMENT: Final = re.compile(
     rb"(?:[A-Z][A-Z0-9]*_)*[A-Z0-9]*(?:PASSWORD|PASSWD|PASS|PWD|PASSPHRASE|SECRET|PW)[0-9]?"
 )
@@ -182,7 +184,7 @@ def sure(name: bytes, text: bytes, value: Value, data: bytes) -> Confidence | No
 
 
 def _short(shown: bytes) -> Confidence | None:
-    if not re.search(rb"[0-9]", shown) or b" " in shown:
+    if not re.search(rb"[0-9]", shown) or re.search(rb"[ `]", shown):
         return None
     return "medium" if kinds(shown) >= 3 or (kinds(shown) == 2 and len(shown) >= 8) else None
 
@@ -248,6 +250,11 @@ def _is_code(shown: bytes, value: Value, data: bytes) -> bool:
         return True
     if _is_mangled(shown):
         return False
+    if (
+        VERSION.fullmatch(shown)
+        or re.split(rb"[(\[\])},;]", shown, maxsplit=1)[0].lower() in _WORDS
+    ):
+        return True
     if not value.alone:
         return TYPE.fullmatch(shown) is not None or CODE.match(shown) is not None
     if _SURELY_CODE.fullmatch(shown):

@@ -32,10 +32,11 @@ FOREIGN: Final = (
     "رمز عبور", "گذرواژه", "סיסמה", "סיסמא", "סיסמת", "पासवर्ड", "कूटशब्द", "পাসওয়ার্ড", "รหัสผ่าน",
     "κωδικός πρόσβασης", "κωδικός", "συνθηματικό", "գաղտնաբառ", "პაროლი",
 )  # fmt: skip
+# The short ones are words of their own: `HasLongJmp` begins with one.
 LATIN: Final = (
-    "passwort|kennwort|kenn?wort|codewort|mot[ _-]de[ _-]passe|motdepasse|senha|palavra[ _-]passe|contrasena"
-    "|wachtwoord|haslo|heslo|salasana|adgangskode|kodeord|passord|jelszo|parola|sifre|mat[ _-]khau|kata[ _-]sandi"
-    "|lozinka|zaporka|geslo|parool|losenord|loesenord|slaptazodis"
+    r"passwort|kennwort|codewort|mot[ _-]de[ _-]passe|motdepasse|palavra[ _-]passe|contrasena|wachtwoord"
+    r"|adgangskode|salasana|lozinka|(?:\b|_)(?:senha|haslo|heslo|kodeord|passord|jelszo|parola|sifre|mat[ _-]khau"
+    r"|kata[ _-]sandi|zaporka|geslo|parool|losenord|loesenord|slaptazodis)(?:\b|_)"
 )
 OTHER: Final = alternatives(FOREIGN)
 

@@ -58,7 +58,9 @@ def _sure(text: bytes, value: Value) -> Confidence | None:
         return "medium" if judging.is_passphrase(text) else None
     if b" " in text or judging.FILE.match(text) or judging.is_reference(text):
         return None
-    if not value.framed and (judging.CODE.match(text) or re.search(rb"->|::", text)):
+    if (not value.framed or text.endswith(b")")) and (
+        judging.CODE.match(text) or re.search(rb"->|::", text)
+    ):
         return None
     if judging.SNAKE.fullmatch(text) or judging.TYPE.fullmatch(text):
         return None

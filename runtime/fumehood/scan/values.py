@@ -102,9 +102,9 @@ def rest_of_line(data: bytes, at: int) -> int:
 
 
 def until(data: bytes, at: int, stop: re.Pattern[bytes]) -> Value | None:
-    """What stands before the next `stop`, without blanks at its end."""
+    """What stands before the next `stop` on its line, without blanks at its end."""
     found = stop.search(data, at, at + MAX_VALUE)
-    if found is None:
+    if found is None or data.find(b"\n", at, found.start()) >= 0:
         return None
     end = at + len(data[at : found.start()].rstrip())
     return Value(at, end, framed=True) if end > at else None
