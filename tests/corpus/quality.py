@@ -10,6 +10,7 @@ from pathlib import Path
 
 from corpus import (
     benign,
+    by_name,
     commands,
     forms,
     harmful,
@@ -61,6 +62,7 @@ def measured(cache: Path | None) -> dict[str, Group]:
         harmless,
         commands,
         wire,
+        by_name,
         prefixes,
         printed,
         benign,

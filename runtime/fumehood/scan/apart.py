@@ -37,12 +37,16 @@ def _named(found: Found, text: bytes, value: Value) -> Confidence | None:
     return judging.sure(found["n"], text.strip(b"\"'"), value, found.data)
 
 
+def _paired(found: Found, text: bytes, value: Value) -> Confidence | None:
+    return judging.sure(found["n"], text, value, found.data)
+
+
 PAIRS: Final[Sequence[Rule]] = (
     # Pairs of a name and a value: Kubernetes, ECS, Postman, forms.
     Rule(
         "assigned-secret", "high",
-        rf"(?i:\b(?:name|key))\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}(?:\\?[\"'])?{KEY}(?:\\?[\"'])?\s{{0,4}},?\s{{0,40}}(?:\\?[\"'])?\b(?i:value)(?P<b>(?:\\?[\"'])?\s{{0,4}}[:=]\s{{0,4}})(?P<q>\\{{0,3}}[\"']?)(?P<s>[^\s\"'`])",
-        seek=SURE,
+        rf"(?i:\b(?:name|key))\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}(?:\\?[\"'])?{KEY}(?:\\?[\"'])?\s{{0,4}},?\s{{0,40}}(?:\\?[\"'])?(?P<v>\b(?i:value))(?P<b>(?:\\?[\"'])?\s{{0,4}}[:=]\s{{0,4}})(?P<q>\\{{0,3}}[\"']?)(?P<s>[^\s\"'`])",
+        seek=Places(_paired, begins="v"),
     ),
     Rule(
         "assigned-secret", "high",

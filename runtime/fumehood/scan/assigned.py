@@ -47,10 +47,12 @@ class Places:
     """Seeks one value: where it stands, and whether `judge` takes it for a secret.
 
     stop: what ends it in frames that have no quotes; None where quotes or what is around it do.
+    begins: the group before the value, where that is not the name.
     """
 
     judge: Callable[[Found, bytes, Value], Confidence | None]
     stop: re.Pattern[bytes] | None = None
+    begins: str = "n"
 
     def __call__(self, found: Found) -> Iterable[Told]:
         value = self._value(found)
@@ -67,7 +69,7 @@ class Places:
         at = found.span[0]
         if self.stop is not None:
             return values.until(found.data, at, self.stop)
-        name, _ = found.place("n")
+        name, _ = found.place(self.begins)
         while name and found.data[name - 1] in _IN_NAMES:
             name -= 1
         if found.data[name - 1 : name] == b":" and _CALLED.search(

@@ -68,6 +68,10 @@ _SURELY_CODE: Final = re.compile(
     rb"|(?:await|new|lambda|function|return)\b.*|&&.*|\|\|.*|=>.*"
     rb"|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\.(?i:password|passwd|pwd|pass|secret|token|key|value|text|get|data|env)\w*"
 )
+_MADE_UP: Final = re.compile(rb"[A-Z][a-z]{2,}\.[A-Z]?[a-z]{2,}[0-9]{2,}[!?]*")
+_WIDTH: Final = re.compile(
+    rb"(?i)(?:sha|int|uint|base|float|utf|md|aes|rsa|hash|win|amd|arm|log)[0-9]+$"
+)
 _CALL: Final = re.compile(
     rb"[A-Za-z_$][\w.$]*(?:(?:\(.*\)|\[.*\])(?:[.(\[;,)?!:].*)?|[(\[][\"'`].*|(?:->|::)\w+.*)|\$[A-Za-z_]\w*"
 )
@@ -248,7 +252,7 @@ def _is_code(shown: bytes, value: Value, data: bytes) -> bool:
         return True
     if _ANNOTATED.match(data, value.end) or b"::" in shown or (b"->" in shown and not value.alone):
         return True
-    if _is_mangled(shown):
+    if _is_mangled(shown) or is_dotted(shown):
         return False
     if (
         VERSION.fullmatch(shown)
@@ -264,6 +268,11 @@ def _is_code(shown: bytes, value: Value, data: bytes) -> bool:
     # `Stone.Age717`: no attribute has a capital, a small letter and several digits.
     dotted = _DOTTED.fullmatch(shown) is not None
     return dotted and not (kinds(shown) == 4 and re.search(rb"[0-9]{2}", shown))
+
+
+def is_dotted(shown: bytes) -> bool:
+    """Whether a dot is all that it has of code: `Stone.Age717`, and not `crypto.Sha256`."""
+    return _MADE_UP.fullmatch(shown) is not None and _WIDTH.search(shown) is None
 
 
 def _is_mangled(shown: bytes) -> bool:

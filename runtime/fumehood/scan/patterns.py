@@ -57,8 +57,8 @@ class Found:
     def __getitem__(self, name: str) -> bytes:
         if name == "s":
             return self.data[self.span[0] : self.span[1]]
-        text: bytes | None = self._match.group(self._groups.get(name, 0))
-        return text or b""
+        start, end = self.place(name)
+        return self.data[start:end] if start >= 0 else b""
 
     def place(self, name: str) -> tuple[int, int]:
         """Of a group; (-1, -1) of one that has no part in it."""

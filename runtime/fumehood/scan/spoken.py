@@ -13,6 +13,7 @@ from fumehood.scan.patterns import Found, Rule, Told
 from fumehood.scan.tokens import is_placeholder, kinds
 from fumehood.scan.values import Value
 
+_CODE: Final = re.compile(judging.CODE.pattern + rb"|.*(?:->|::)")
 MAX_SPOKEN: Final = 96
 """Bytes: nobody dictates more."""
 _ENDS: Final = b".,;:\"'`)]}>|"
@@ -58,9 +59,8 @@ def _sure(text: bytes, value: Value) -> Confidence | None:
         return "medium" if judging.is_passphrase(text) else None
     if b" " in text or judging.FILE.match(text) or judging.is_reference(text):
         return None
-    if (not value.framed or text.endswith(b")")) and (
-        judging.CODE.match(text) or re.search(rb"->|::", text)
-    ):
+    bare = not value.framed or text.endswith(b")")
+    if bare and not judging.is_dotted(text) and _CODE.match(text):
         return None
     if judging.SNAKE.fullmatch(text) or judging.TYPE.fullmatch(text):
         return None
@@ -76,7 +76,7 @@ _ENGLISH: Final = rf"(?i:password|passphrase|passcode|{LATIN})"
 _DRESS: Final = r"(?:[*_`|]{1,3}|</?[A-Za-z][A-Za-z0-9]{0,9}>|\xc2\xa0)"
 _COPULA: Final = (
     r"(?i:is|are|was|es|est|ist|lautet|war|jest|to|zijn|adalah|ialah|je|este|er|on|olarak|reads)\b"
-    r"|\xc3\xa9\b|\xc3\xa8\b|\xc3\xa4r\b|l\xc3\xa0\b|\xe2\x86\x92|->|\xe2\x80\x94|\xe2\x80\x93"
+    r"|(?:\xc3\xa9|\xc3\xa8|\xc3\xa4r|l\xc3\xa0)\s|\xe2\x86\x92|->|\xe2\x80\x94|\xe2\x80\x93"
 )
 _PARTICLE: Final = r"は|が|는|은|가|이|是|为|為|है|हैं|คือ|είναι|היא|הוא|هي|هو|:|=|：|\s"
 _OPENING: Final = r"(?:「|『|“|«|„)"

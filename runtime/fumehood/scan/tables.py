@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from fumehood.scan.detector import Confidence, Match
-from fumehood.scan.judging import CODE, MIN_TOKEN_BITS, SNAKE, entropy
+from fumehood.scan.judging import CODE, MIN_TOKEN_BITS, SNAKE, entropy, is_dotted
 from fumehood.scan.patterns import PatternDetector, Rule
 from fumehood.scan.tokens import is_placeholder, kinds
 
@@ -18,7 +18,7 @@ MAX_ROWS: Final = 4096
 MAX_LINE: Final = 4096
 _NAMES: Final = (
     r"(?:[\w ]{0,20}(?:passwords?|passwd|pwd|passphrase|secret(?:[ _-]?key)?|api[ _-]?key|access[ _-]?key"
-    r"|auth[ _-]?token|access[ _-]?token|private[ _-]?key)|pass|pw|token)"
+    r"|auth[ _-]?token|access[ _-]?token|private[ _-]?key)|[\w -]{0,20}(?:[_ -]pass|(?-i:[a-z0-9]Pass|[A-Z]{2}PASS))|pass|pw|token)"
 )
 MIN_LONE_TOKEN: Final = 16
 """Characters of what stands below `token` alone, which linguists call a word."""
@@ -125,7 +125,9 @@ def _judge(value: bytes, *, lone: bool) -> Confidence | None:
     """lone: below `token` and no more."""
     if not 6 <= len(value) <= 512 or b" " in value or is_placeholder(value):
         return None
-    if value.isdigit() or value.isalpha() or SNAKE.fullmatch(value) or CODE.match(value):
+    if value.isdigit() or value.isalpha() or SNAKE.fullmatch(value):
+        return None
+    if CODE.match(value) and not is_dotted(value):
         return None
     if re.fullmatch(rb"[\d.,:/-]+|(?:https?|ftp)://\S+|/\S+", value):
         return None
