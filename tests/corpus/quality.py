@@ -18,6 +18,7 @@ from corpus import (
     orders,
     outputs,
     parts,
+    persons,
     places,
     prefixes,
     printed,
@@ -65,6 +66,7 @@ def measured(cache: Path | None) -> dict[str, Group]:
         by_name,
         prefixes,
         printed,
+        persons,
         benign,
         outputs,
     )

@@ -23,6 +23,7 @@ from fumehood.scan import (
 )
 from fumehood.scan.canaries import CanariesDetector
 from fumehood.scan.clusters import ClustersDetector
+from fumehood.scan.columns import ColumnsDetector
 from fumehood.scan.control import ControlDetector
 from fumehood.scan.decide import fits
 from fumehood.scan.detector import Detector
@@ -53,6 +54,7 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         traffic.detector(cache),
         wallets.detector(cache),
         TablesDetector(cache),
+        ColumnsDetector(cache),
         ClustersDetector(),
         personal.detector(cache),
         personal.forms(cache),

@@ -173,7 +173,7 @@ FORMED: Final[Sequence[Rule]] = (
     _formed("be", r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", belgian, "high"),
 )  # fmt: skip
 NAMED: Final[Sequence[Rule]] = (
-    _named("ru", r"(?i:snils)|\b(?i:inn)\b|\xd0\xa1\xd0\x9d\xd0\x98\xd0\x9b\xd0\xa1|\xd0\x98\xd0\x9d\xd0\x9d"
+    _named("ru", r"(?i:snils)|(?:\b|_)(?i:inn)(?:\b|_)|\xd0\xa1\xd0\x9d\xd0\x98\xd0\x9b\xd0\xa1|\xd0\x98\xd0\x9d\xd0\x9d"
            r"|\xd1\x81\xd0\xbd\xd0\xb8\xd0\xbb\xd1\x81", r"[0-9]{11,12}|[0-9]{3}-[0-9]{3}-[0-9]{3}[ -][0-9]{2}", russian),
     _named("tr", r"(?i:tckn|kimlik|vatanda|\bt\.?c\.? (?:no|id))", r"[1-9][0-9]{10}", turkish),
     _named("th", r"\xe0\xb8\x9b\xe0\xb8\xa3\xe0\xb8\xb0\xe0\xb8\x8a\xe0\xb8\xb2\xe0\xb8\x8a\xe0\xb8\x99|(?i:thai|citizen|national[ _-]?id)",
@@ -181,15 +181,15 @@ NAMED: Final[Sequence[Rule]] = (
     _named("za", r"(?i:south[ _-]?africa|\bsa[ _-]?id|\brsa[ _-]?id|identity n|id[ _-]?num)", r"[0-9]{6} ?[0-9]{4} ?[0-9]{3}", south_african),
     _named("ir", r"\xda\xa9\xd8\xaf[ \xe2\x80\x8c]{0,3}\xd9\x85\xd9\x84\xdb\x8c|(?i:melli|national[ _-]?(?:id|code)|\biran)",
            r"[0-9]{3}-?[0-9]{6}-?[0-9]", iranian),
-    _named("ar", r"(?i:\bcui[lt]\b)", r"(?:2[03467]|3[034])-?[0-9]{8}-?[0-9]", argentine),
-    _named("cl", r"(?i:\bru[tn]\b|chile)|c\xc3\xa9dula", r"[1-9][0-9]?\.?[0-9]{3}\.?[0-9]{3}-[0-9Kk]", chilean),
-    _named("au", r"(?i:\btfn\b|tax[ _-]file)", r"[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{3}", australian),
+    _named("ar", r"(?i:(?:\b|_)cui[lt](?:\b|_))", r"(?:2[03467]|3[034])-?[0-9]{8}-?[0-9]", argentine),
+    _named("cl", r"(?i:(?:\b|_)ru[tn](?:\b|_)|chile)|c\xc3\xa9dula", r"[1-9][0-9]?\.?[0-9]{3}\.?[0-9]{3}-[0-9Kk]", chilean),
+    _named("au", r"(?i:(?:\b|_)tfn(?:\b|_)|tax[ _-]file)", r"[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{3}", australian),
     _named("tw", r"\xe8\xba\xab(?:\xe5\x88\x86|\xe4\xbb\xbd)|(?i:taiwan|national[ _-]?id|\bid[ _-]?n)", r"[A-Z][1289][0-9]{8}", taiwanese),
-    _named("sg", r"(?i:nric|\bfin\b|singapore)", r"[STFG][0-9]{7}[A-Z]", singaporean),
+    _named("sg", r"(?i:nric|(?:\b|_)fin(?:\b|_)|singapore)", r"[STFG][0-9]{7}[A-Z]", singaporean),
     _named("se", r"(?i:personn|samordningsn|svensk|swedish)", r"(?:19|20)?[0-9]{6}[-+]?[0-9]{4}", swedish),
-    _named("ch", r"(?i:\bahv|\bavs\b|sozialvers)", r"756[0-9]{10}", swiss),
-    _named("be", r"(?i:rijksr|registre national|\bniss\b|\binsz\b)", r"[0-9]{11}", belgian),
-    _named("ro", r"(?i:\bcnp\b|cod numeric)", r"[1-8][0-9]{12}", romanian),
+    _named("ch", r"(?i:(?:\b|_)ahv|(?:\b|_)avs(?:\b|_)|sozialvers)", r"756[0-9]{10}", swiss),
+    _named("be", r"(?i:rijksr|registre national|(?:\b|_)niss(?:\b|_)|(?:\b|_)insz(?:\b|_))", r"[0-9]{11}", belgian),
+    _named("ro", r"(?i:(?:\b|_)cnp(?:\b|_)|cod numeric)", r"[1-8][0-9]{12}", romanian),
 )  # fmt: skip
 
 

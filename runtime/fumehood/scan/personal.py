@@ -26,7 +26,8 @@ _CARD: Final = re.compile(
     r"|62\d{14,17}"
 )
 _CARD_NEAR: Final = (
-    rb"card|credit|debit|visa|master|amex|\bpan\b|\bcc\b|payment|\xec\xb9\xb4\xeb\x93\x9c"
+    rb"card|credit|debit|visa|master|amex|(?:\b|_)pan(?:\b|_)|(?:\b|_)ccn?(?:\b|_)|payment|\xec\xb9\xb4\xeb\x93\x9c"
+    rb"|kart[ey]|tarjeta|cart[ea]o?\b|cart\xc3\xa3o|carta\b|kredit|\xe5\x8d\xa1|\xe3\x82\xab\xe3\x83\xbc\xe3\x83\x89|\xd0\xba\xd0\xb0\xd1\x80\xd1\x82|\xe0\xa4\x95\xe0\xa4\xbe\xe0\xa4\xb0\xe0\xa5\x8d\xe0\xa4\xa1"
 )
 
 
@@ -74,6 +75,13 @@ def _among_numbers(found: Found) -> bool:
     return all(number is not None and not _is_card(number[1].decode()) for number in beside)
 
 
+# `"message_id": 42…`, `ts=…`, `EAN …`: what is said to be an identifier or a time.
+_IDENTIFIED: Final = re.compile(
+    rb"(?:(?i:(?:\b|_)(?:ids?|uid|ts|ns|seq|nonce|imei|ean|upc|gtin|isbn|iccid|snowflake|time|timestamp|sequence|offset"
+    rb"|barcode|serial|tracking)(?:[ _]?(?:no|num|number|ns|us))?)|[a-z]I[dD]|[a-z]T(?:ime|imestamp))[\"']?\s{0,3}[:=#]?\s{0,3}[\"']?\Z"
+)
+
+
 def _is_card(digits: str) -> bool:
     return _CARD.fullmatch(digits) is not None and checksums.luhn(digits) and len(set(digits)) >= 2
 
@@ -87,7 +95,11 @@ def _card(found: Found) -> Confidence | None:
         return None
     if spaced or _near(found, _CARD_NEAR):
         return "high"
-    return "low" if _among_numbers(found) else "medium"
+    # Numbers of 64 bits: of those with 17 to 19 digits any tenth that begins like a card is one.
+    if len(digits) not in (15, 16) or _among_numbers(found):
+        return "low"
+    start = found.span[0]
+    return "low" if _IDENTIFIED.search(found.data[max(0, start - 40) : start]) else "medium"
 
 
 def _iban(found: Found) -> Confidence | None:
@@ -106,21 +118,34 @@ def _checked(check: Callable[[str], bool], words: bytes, alone: Confidence | Non
     return judge
 
 
-_SSN_NEAR: Final = rb"\bssn\b|social.{0,3}security|taxpayer|\btin\b"
+_SSN_NEAR: Final = rb"(?:\b|_)ssn|ssn(?:\b|_)|soc(?:ial)?.{0,3}sec(?:urity)?\b|seguro.{0,3}social|taxpayer|(?:\b|_)i?tin(?:\b|_)"
+# What has numbers of the same form: `Part number 456-78-9123`.
+_PART: Final = re.compile(
+    rb"(?i)\b(?:parts?|p/n|pn|sku|models?|items?|catalog(?:ue)?|serial|ref(?:erence)?|order|ticket|invoice|lot|batch|article"
+    rb"|products?|replaces|mpn|isbn|bug|case|phone|tel|fax|zip)\b[^\n]{0,40}\Z"
+)
+
+
+def _issued(found: Found) -> bool:
+    digits = _digits(found)
+    return checksums.american(int(digits[:3]), int(digits[3:5]), int(digits[5:]))
 
 
 def _ssn(found: Found) -> Confidence | None:
-    digits = _digits(found)
-    known = checksums.american(int(digits[:3]), int(digits[3:5]), int(digits[5:]))
-    if _glued(found) or not known:
+    if _glued(found) or not _issued(found):
         return None
     if _near(found, _SSN_NEAR):
         return "high"
-    return "medium" if found["s"].count(b"-") == 2 else None
+    if found["s"].count(b"-") != 2:
+        return None
+    start = found.span[0]
+    return "low" if _PART.search(found.data[max(0, start - NEAR) : start]) else "medium"
 
 
 def _nino(found: Found) -> Confidence | None:
-    near = _near(found, rb"national insurance|\bnino\b|\bni\b ?(?:no|num)")
+    near = _near(
+        found, rb"national.insurance|(?:\b|_)nino(?:\b|_)|(?:\b|_)ni(?:\b|_)[ _]?(?:no|num)"
+    )
     return "high" if near else ("medium" if b" " in found["s"] else "low")
 
 
@@ -140,7 +165,8 @@ def _phone(found: Found) -> Confidence | None:
     near = _near(
         found,
         rb"phone|mobile|\btel|\bcell|\bcall|contact|fax|whatsapp|\xec\xa0\x84\xed\x99\x94|"
-        rb"\xed\x9c\xb4\xeb\x8c\x80|\xe7\x94\xb5\xe8\xaf\x9d|\xe9\x9b\xbb\xe8\xa9\xb1",
+        rb"tel[e\xc3]|m[o\xc3]vil|celular|handy|portable|mobil|\xd1\x82\xd0\xb5\xd0\xbb|\xd1\x82\xd0\xb5\xd0\xbb\xd0\xb5\xd1\x84|\xe6\x89\x8b\xe6\x9c\xba|\xe6\x90\xba\xe5\xb8\xaf|"
+        rb"\xe0\xa4\xab\xe0\xa5\x8b\xe0\xa4\xa8|\xed\x9c\xb4\xeb\x8c\x80|\xe7\x94\xb5\xe8\xaf\x9d|\xe9\x9b\xbb\xe8\xa9\xb1",
     )
     if near or found["s"].startswith(b"+"):
         return "high" if near else "medium"
@@ -157,8 +183,10 @@ def _ip(found: Found) -> Confidence | None:
     return "high" if address.is_global else "low"
 
 
-_CPF_NEAR: Final = rb"\bcpf\b"
-_RRN_NEAR: Final = rb"\xec\xa3\xbc\xeb\xaf\xbc|\xeb\x93\xb1\xeb\xa1\x9d|\brrn\b|jumin|resident"
+_CPF_NEAR: Final = rb"(?:\b|_)cpf|cpf(?:\b|_)"
+_RRN_NEAR: Final = (
+    rb"\xec\xa3\xbc\xeb\xaf\xbc|\xeb\x93\xb1\xeb\xa1\x9d|(?:\b|_)rrn(?:\b|_)|jumin|resident"
+)
 _B: Final = r"(?:^|[^0-9A-Za-z._/+-])"
 _E: Final = r"(?:$|[^0-9A-Za-z_/+=-])"
 
@@ -190,25 +218,27 @@ RULES: Final[Sequence[Rule]] = (
     _rule("national-id-us", r"[0-9]{3}-[0-9]{2}-[0-9]{4}", _ssn),
     _rule("national-id-us", r"[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}|[0-9]{9}", _ssn, _SSN_NEAR),
     _rule("national-id-es", r"(?:[0-9]{8}|[XYZ][0-9]{7})-?[A-Z]",
-          _checked(checksums.spanish, rb"\bdni\b|\bnie\b|\bnif\b|documento", "medium")),
+          _checked(checksums.spanish, rb"(?:\b|_)(?:dni|nie|nif)(?:\b|_)|documento", "medium")),
     _rule("national-id-it", r"[A-Z]{6}[0-9]{2}[ABCDEHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]",
           _checked(checksums.italian, rb"codice|fiscale", "high")),
     _rule("national-id-fr",
           r"[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]) ?(?:[0-9]{2}|2[AB]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}",
-          _checked(checksums.french, rb"s\xc3\xa9cu|\bnir\b|secu|insee", "medium")),
+          _checked(checksums.french, rb"s\xc3\xa9cu|(?:\b|_)nir(?:\b|_)|secu|insee", "medium")),
     _rule("national-id-br", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", lambda found: _cpf(found)),
     _rule("national-id-br", r"[0-9]{11}", lambda found: _cpf(found), _CPF_NEAR),
     _named("national-id-in", r"[2-9][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}",
-           checksums.indian, rb"aadhaar|aadhar|uidai"),
+           checksums.indian, rb"aadhaar|aadhar|uidai|\xe0\xa4\x86\xe0\xa4\xa7\xe0\xa4\xbe\xe0\xa4\xb0"),
     _named("national-id-de", r"[1-9][0-9] ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}",
            checksums.german, rb"steuer|idnr|tin\b"),
     _named("national-id-jp", r"[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}",
-           checksums.japanese, rb"\xe3\x83\x9e\xe3\x82\xa4\xe3\x83\x8a|my ?number|"
+           checksums.japanese, rb"\xe3\x83\x9e\xe3\x82\xa4\xe3\x83\x8a|my[ _-]?number|"
            rb"\xe5\x80\x8b\xe4\xba\xba\xe7\x95\xaa\xe5\x8f\xb7"),
     _named("national-id-pl", r"[0-9]{11}", checksums.polish, rb"pesel"),
-    _named("national-id-nl", r"[0-9]{9}", checksums.dutch, rb"\bbsn\b|burgerservice"),
+    _named("national-id-nl", r"[0-9]{9}", checksums.dutch, rb"(?:\b|_)bsn(?:\b|_)|burgerservice|sofi.?nummer"),
     _named("national-id-ca", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}",
-           checksums.luhn, rb"\bsin\b|social insurance"),
+           checksums.luhn, rb"(?:\b|_)sin(?:\b|_)|social insurance|assurance.{0,3}sociale"),
+    _named("national-id-ca", r"[1-79][0-9]{8}", checksums.luhn,
+           rb"(?:\b|_)sin(?:_?(?:no|num|number|primary))?[\"']?\s{0,3}[:=]|social insurance|assurance.{0,3}sociale"),
     _rule("national-id-gb",
           r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", _nino),
 )  # fmt: skip
@@ -225,13 +255,15 @@ FORMS: Final[Sequence[Rule]] = (
     Rule("iban", "high",
          r"(?i)iban[^\n0-9]{0,40}?[^a-z0-9](?P<s>[a-z]{2}[0-9]{2}(?:[ -]?[a-z0-9]{4}){2,7}(?:[ -]?[a-z0-9]{1,3})?)(?:$|[^a-z0-9])",
          judge=_iban, kind="personal_data"),
+    Rule("national-id-us", "high", r"(?i)ssn_(?P<s>[0-9]{3}-?[0-9]{2}-?[0-9]{4})(?:$|[^0-9A-Za-z])",
+         judge=lambda found: "high" if _issued(found) else None, kind="personal_data"),
     _rule("national-id-kr", rf"[0-9]{{6}}[ ]?(?:-|{_WIDE})[ ]?[0-9]{{7}}", lambda found: _rrn(found)),
 )  # fmt: skip
 """Numbers as `RULES` has them, in other spellings: a detector of its own, which costs a tenth."""
 
 FORMS_GATE: Final = (
     rf"[0-9] ?(?:{_WIDE}) ?[0-9]{{4}}", r"[;B][2-6][0-9]{12}", r"[0-9]{4}\.[0-9]{4}\.[0-9]{4}\.",
-    r"(?i)iban[^\n0-9]+[0-9]{2}", r"- [0-9]{7}",
+    r"(?i)iban[^\n0-9]+[0-9]{2}", r"- [0-9]{7}", r"(?i)ssn_[0-9]{3}",
 )  # fmt: skip
 
 
@@ -267,7 +299,11 @@ CONTACTS: Final[Sequence[Rule]] = (
          r"(?:^|[^0-9A-Za-z.+/_-])(?P<s>\+[1-9][0-9]{0,2}[ .-]?(?:\(0?[0-9]{1,4}\)[ .-]?)?"
          r"[0-9]{1,4}(?:[ .-]?[0-9]{2,4}){2,4}|01[016789]-[0-9]{3,4}-[0-9]{4}"
          r"|0[2-9][0-9]?-[0-9]{3,4}-[0-9]{4}|\([0-9]{3}\) ?[0-9]{3}[ .-][0-9]{4}"
-         r"|[2-9][0-9]{2}[.-][2-9][0-9]{2}[.-][0-9]{4})" + _E,
+         r"|[2-9][0-9]{2}[.-][2-9][0-9]{2}[.-][0-9]{4}|1-[2-9][0-9]{2}-[2-9][0-9]{2}-[0-9]{4}"
+         # France; Great Britain, Germany, Australia; Brazil; China; India; Russia; Spain, Poland.
+         r"|0[1-9](?:[ .][0-9]{2}){4}|0[1-9][0-9]{1,4}[ /-][0-9]{3,4}[ -]?[0-9]{3,5}|\([0-9]{2,5}\) ?9?[0-9]{3,4}[ -]?[0-9]{3,4}"
+         r"|1[3-9][0-9](?:[ -]?[0-9]{4}){2}|[6-9][0-9]{4} [0-9]{5}|8 ?\([0-9]{3}\) ?[0-9]{3}-[0-9]{2}-[0-9]{2}"
+         r"|[5-9][0-9]{2}(?: [0-9]{3}){2})" + _E,
          judge=_phone, kind="personal_data"),
     Rule("ip-address", "low",
          r"(?:^|[^0-9A-Za-z.:])(?P<s>(?:[0-9]{1,3}\.){3}[0-9]{1,3}"

@@ -100,7 +100,7 @@ RULES: Final[Sequence[Rule]] = (
          rf"{_B}(?P<s>(?:[a-z0-9]{{2,16}}[_-]){{0,2}}(?:sk|secret|token|pat|key|apikey|live|prod|svcacct|priv)[_-](?:[a-z0-9]{{1,8}}[_-]){{0,2}}(?P<t>[A-Za-z0-9]{{24,200}})){_E}",
          judge=_named),
     Rule("prefixed-token", "high", rf"{_B}(?P<s>dG9rO[A-Za-z0-9+/]{{40,80}}={{0,2}}){_E}", judge=_decoded(rb"tok:[0-9a-f_]{20,}:")),
-    Rule("prefixed-token", "high", rf"{_B}(?P<s>eyJ[A-Za-z0-9+/]{{60,500}}={{0,2}})(?:$|[^A-Za-z0-9+/_.-])",
+    Rule("prefixed-token", "high", rf"{_B}(?P<s>eyJ[A-Za-z0-9+/]{{60,1000}}[A-Za-z0-9+/]*={{0,2}})(?:$|[^A-Za-z0-9+/_.-])",
          judge=_decoded(rb'\{\s?"(?:k|a|payload|t)"\s?:\s?"[^"]{16,}"\s?,\s?"(?:n|t|s|datakey)"\s?:')),
     # Two in one: whose it is, and the secret.
     Rule("prefixed-token", "high", rf"\bSCW[A-Z0-9]{{17}}\s{{1,4}}(?P<s>{_UUID})"),

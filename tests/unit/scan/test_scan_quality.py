@@ -39,6 +39,8 @@ FLOORS = {
     "commands without secrets": 1.0,
     "secrets in print": 0.98,
     "print without secrets": 1.0,
+    "numbers of persons": 1.0,
+    "numbers of nobody": 1.0,
     "tokens alone": 0.99,
     "what tokens look like": 1.0,
     "secrets on the wire": 0.99,
