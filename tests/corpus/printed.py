@@ -286,7 +286,7 @@ FORMS: Final[dict[str, Callable[[], tuple[str, str]]]] = {
     "netrc, order": _one("machine api.example.org password ¤ login bob\n", word),
     "pgpass": _one("db.example.org:5432:app:app:¤\n", word),
     "my.cnf": _one("[client]\nuser=app\npassword=¤\n", word),
-    "npmrc": _one("//registry.npmjs.org/:_authToken=¤\n", lambda: "npm_" + r(36)),
+    "npmrc": _one("//registry.example.org/:_authToken=¤\n", lambda: "npm_" + r(36)),
     "npmrc uuid": _one("//registry.example.org/:_authToken=¤\n", lambda: "-".join(r(n, H) for n in (8, 4, 4, 4, 12))),
     "yarnrc": _one("npmAuthToken: '¤'\n", lambda: r(40)),
     "pip index": _one("Looking in indexes: https://bob:¤\x40packages.example.org/simple\n", lambda: r(20)),

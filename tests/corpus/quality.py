@@ -12,6 +12,7 @@ from corpus import (
     benign,
     by_name,
     commands,
+    dull,
     forms,
     harmful,
     harmless,
@@ -67,6 +68,7 @@ def measured(cache: Path | None) -> dict[str, Group]:
         prefixes,
         printed,
         persons,
+        dull,
         benign,
         outputs,
     )

@@ -22,7 +22,7 @@ _TRIED: Final = re.compile(
     rb"|abc|token|key|hello|qwerty|[-_.])+[0-9]{0,4}|s3cr3t|p@ssw0rd"
 )
 _FILTER: Final = re.compile(
-    rb"\(|\$\w*[{\w]|.*\*\Z|[a-z_-]+=|https?://|/|[\w.-]+\.\w{2,4}\Z|[\w.-]+:\Z"
+    rb"\(|\$\w{0,40}[{\[]|.*\*\Z|[a-z_-]+=|https?://|/|[\w.-]+\.\w{2,4}\Z|[\w.-]+:\Z"
 )
 
 

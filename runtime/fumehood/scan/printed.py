@@ -51,6 +51,8 @@ def _made(found: Found) -> Confidence | None:
 
 
 def _random(found: Found) -> Confidence | None:
+    if found["s"].endswith(b"EXAMPLEKEY"):
+        return "low"
     return "high" if kinds(found["s"]) >= 3 and entropy(found["s"]) >= 4.0 else None
 
 

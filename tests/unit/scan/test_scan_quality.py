@@ -41,6 +41,7 @@ FLOORS = {
     "print without secrets": 1.0,
     "numbers of persons": 1.0,
     "numbers of nobody": 1.0,
+    "dull output": 1.0,
     "tokens alone": 0.99,
     "what tokens look like": 1.0,
     "secrets on the wire": 0.99,
