@@ -44,7 +44,7 @@ _ABOUT: Final = linear(
     rb"|length|len|size|count|min|max|expiry|expires?(?:[-_]?(?:in|at|on))?|ttl|age|policy|field"
     rb"|label|hint|prompt|reset|strength|rules?|regex|pattern|format|hash[-_]?algorithm|version"
     rb"|algo(?:rithm)?|encryption|encoding|method|mechanism|scheme|rounds|iterations|manager|provider|store|class|enabled|required|changed|updated|created"
-    rb"|last[-_]?\w+|at|env|var|variable|arn|index|position|usage|limits?|budget|is[-_]?set|hint|placeholder|title|text|error|message|msg|help|desc(?:ription)?"
+    rb"|(?:^|[-_.])last[-_]?\w+|(?-i:[a-z]Last[A-Z])\w*|at|env|var|variable|arn|index|position|usage|limits?|budget|is[-_]?set|hint|placeholder|title|text|error|message|msg|help|desc(?:ription)?"
     rb"|selector|input|column|header|param(?:eter)?|attr(?:ibute)?|backend|driver|source|endpoint|uses|hash(?:ers?|es)|validators?|issuer|audience|scopes?|prefix|suffix))$"
 )
 _PUBLIC: Final = linear(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fumehood.scan import traffic, wallets
+from fumehood.scan import assigned, traffic, wallets
 from fumehood.scan.clusters import ClustersDetector
 
+ASSIGNED = assigned.detector()
 TRAFFIC = traffic.detector()
 WALLETS = wallets.detector()
 KEY = "aGVsbG8gd29ybGQgdGhpcyBpcyBhIGtleSBvZiAzMgo="[:43] + "="
@@ -84,3 +85,15 @@ def test_each_value_of_a_kubernetes_secret_is_one(text: str) -> None:
 def test_of_objects_within_objects_no_line_is_read_without_end() -> None:
     text = b"".join(b" " * (1000 - n) + b"kind: Secret\n" for n in range(1000))
     assert ClustersDetector().find(text, seconds=5) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("ELASTIC_PASSWORD", True), ("plastic_token", True), ("password_last_changed", False),
+        ("tokenLastUsed", False), ("last_token", False),
+    ],
+)  # fmt: skip
+def test_only_a_word_of_its_own_says_that_a_name_is_about_one(name: str, *, found: bool) -> None:
+    data = f"{name}=Lantern17orbitX9q2\n".encode()
+    assert bool(ASSIGNED.find(data, seconds=5)) is found
