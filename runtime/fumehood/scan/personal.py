@@ -165,12 +165,13 @@ def _phone(found: Found) -> Confidence | None:
     near = _near(
         found,
         rb"phone|mobile|\btel|\bcell|\bcall|contact|fax|whatsapp|\xec\xa0\x84\xed\x99\x94|"
-        rb"tel[e\xc3]|m[o\xc3]vil|celular|handy|portable|mobil|\xd1\x82\xd0\xb5\xd0\xbb|\xd1\x82\xd0\xb5\xd0\xbb\xd0\xb5\xd1\x84|\xe6\x89\x8b\xe6\x9c\xba|\xe6\x90\xba\xe5\xb8\xaf|"
+        rb"t\xc3\xa9l|m(?:o|\xc3\xb3)vil|celular|handy|portable|mobil|(?:\xd1\x82|\xd0\xa2)\xd0\xb5\xd0\xbb|\xe6\x89\x8b\xe6\x9c\xba|\xe6\x90\xba\xe5\xb8\xaf|"
         rb"\xe0\xa4\xab\xe0\xa5\x8b\xe0\xa4\xa8|\xed\x9c\xb4\xeb\x8c\x80|\xe7\x94\xb5\xe8\xaf\x9d|\xe9\x9b\xbb\xe8\xa9\xb1",
     )
     if near or found["s"].startswith(b"+"):
         return "high" if near else "medium"
-    return "medium" if found["s"].startswith((b"01", b"(")) else "low"
+    formed = re.match(rb"01[016789]-|\([0-9]{3}\)", found["s"])
+    return "medium" if formed else "low"
 
 
 def _ip(found: Found) -> Confidence | None:

@@ -8,6 +8,7 @@ from fumehood.scan import personal
 from fumehood.scan.columns import ColumnsDetector
 
 COLUMNS = ColumnsDetector()
+CONTACTS = personal.contacts()
 PERSONAL = personal.detector()
 TABLES = {
     "name,customer_ssn\n" + "ann,234-56-7891\n" * 40: 40,
@@ -37,6 +38,19 @@ def test_each_row_below_a_heading_is_read(text: str) -> None:
 def test_a_word_counts_beside_an_underscore_and_in_its_own_language(text: str) -> None:
     found = PERSONAL.find(text.encode(), seconds=5)
     assert [m for m in found if m.confidence == "high"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tél. 01 23 45 67 89", "phone 07700 900123", "Telefon 030 12345678", "手机 13800138000",
+        "mobile 98765 43210", "celular (11) 91234-5678", "тел. 8 (495) 123-45-67",
+        "móvil 612 345 678",
+    ],
+)  # fmt: skip
+def test_phone_numbers_are_written_as_their_country_does(text: str) -> None:
+    (match,) = CONTACTS.find(text.encode(), seconds=5)
+    assert (match.rule, match.confidence) == ("phone-number", "high")
 
 
 @pytest.mark.parametrize(
