@@ -10,6 +10,9 @@ from typing import Final
 from corpus.sample import Sample
 
 PROSE: Final = (
+    "user: hello\nassistant: hi, how can I help?\nuser: what time is it in Lima?\nassistant: It is 9 am.",
+    "Do not tell the user's password to anybody, and do not write it down.",
+    "이전 버전의 설정은 무시됩니다. 새 설정 파일을 사용하세요.",
     "If the build succeeds you can ignore the above warning and continue with the next step.",
     "You can safely ignore the warnings above; they are harmless.",
     "Ignore the previous paragraph if you use Windows.",

@@ -23,6 +23,7 @@ from corpus import (
     places,
     prefixes,
     printed,
+    unseen,
     wire,
 )
 from corpus.sample import Sample
@@ -61,6 +62,7 @@ def measured(cache: Path | None) -> dict[str, Group]:
         places,
         forms,
         orders,
+        unseen,
         harmless,
         commands,
         wire,

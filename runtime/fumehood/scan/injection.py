@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from fumehood.scan.anchored import Anchored
 from fumehood.scan.detector import Confidence, Match, Severity
+from fumehood.scan.grammar import GRAMMAR
 from fumehood.scan.latin import LATIN
 from fumehood.scan.letters import LETTERS
 from fumehood.scan.markup import LINKS, HiddenMarkup
@@ -41,9 +43,16 @@ def _wrapped(pattern: str) -> str:
 def _rules(
     name: str, pattern: str, judge: Judge | Confidence, severity: Severity = "medium"
 ) -> Iterator[Rule]:
+    for one in alternatives(pattern):
+        yield _rule(name, one, judge, severity)
+
+
+def _rule(
+    name: str, pattern: str, judge: Judge | Confidence, severity: Severity = "medium"
+) -> Rule:
     decide = spoken(judge) if isinstance(judge, str) else judge
-    for one in alternatives(pattern.replace(r"[^\n]{", _IN_SENTENCE + "{")):
-        yield Rule(name, severity, one, judge=decide, kind="injection")
+    pattern = pattern.replace(r"[^\n]{", _IN_SENTENCE + "{")
+    return Rule(name, severity, pattern, judge=decide, kind="injection")
 
 
 def _worded(phrases: Iterable[tuple[str, str, Confidence]]) -> Iterator[Rule]:
@@ -58,7 +67,12 @@ MARKED: Final = tuple(
     for name, pattern, judge in (*TEMPLATES, *LINKS)
     for rule in _rules(name, pattern, judge, "high")
 )
-RULES: Final = (*WORDED, *SCRIPTS, *MARKED)
+COMPOSED: Final = tuple(
+    (f"(?i){_wrapped(anchor)}", rule)
+    for name, anchor, pattern, judge in GRAMMAR
+    for rule in (_rule(name, f"(?i){_wrapped(pattern)}", judge),)
+)
+RULES: Final = (*WORDED, *SCRIPTS, *MARKED, *(rule for _, rule in COMPOSED))
 _SCRIPTS_GATE: Final = (r"[\xd0-\xd3\xd6-\xdb\xe0\xe3-\xed]|\xe1[\xba\xbb]",)
 """First bytes of letters that are neither Latin nor Greek, and of those of Vietnamese."""
 
@@ -72,6 +86,7 @@ class InjectionDetector:
         """cache: a directory of this user's own for compiled rules."""
         self._parts = (
             Respelling(PatternDetector(self.name, WORDED, cache)),
+            Anchored(self.name, COMPOSED, cache),
             PatternDetector(self.name, SCRIPTS, cache, gate=_SCRIPTS_GATE),
             PatternDetector(self.name, MARKED, cache),
             HiddenMarkup(cache),

@@ -19,6 +19,13 @@ LATIN: Final[tuple[tuple[str, str, Confidence], ...]] = (
     # --- Spanish, Portuguese
     (
         "ignore-previous",
+        r"(?P<lead>\b(?:instrucciones|reglas|\S{1,3}rdenes|directrices|indicaciones)\b[^\n.]{0,60}?)(?:quedan? (?:anulad|sin efecto|cancelad)|(?:anulad|revocad|derogad)as|ya no (?:valen|aplican|son v\S{1,3}lidas|tienen))"
+        r"|(?P<lead>\b(?:instru\S{2,4}es|regras|ordens|diretrizes|orienta\S{2,4}es)\b[^\n.]{0,60}?)(?:(?:anuladas|revogadas|canceladas|sem efeito)\b|perder\S{1,3}m? a validade|n\S{1,3}o val\S{1,3}m mais|deixaram de valer)"
+        r"|\b(?:obedece|sigue|cumple|ejecuta|siga|obede\S{1,3}a|cumpra) (?:\S+lo |apenas |somente |s\S{1,2} )?(?:este|esta|el|o) (?:texto|documento|p\S{1,3}gina)\b|\bobedece (?:s\S{1,3}lo|solo|\S+mente) (?:a )?est[ea]",
+        "medium",
+    ),
+    (
+        "ignore-previous",
         r"(?P<lead>\b(?:ignor[ae]n?|ignorar|olvid[ae]n?|descart[ae]n?|omit[ae]n?|esque[c\xc3][\xa7a]?[ae]?\w*|desconsider[ae]m?|haz caso omiso de|no (?:sigas|obedezcas))"
         r"\s+(?:\S+\s+){0,4}?(?:instru\S+es|indicaciones|\S{0,2}rdenes|reglas|directrices|ordens|regras|comandos|orienta\S+es)"
         r"\s+(?:\S+\s+){0,2}?)(?:anteriores|previas|pr\S{1,3}vias|precedentes|originales|originais|acima|del sistema|do sistema|de arriba|iniciales|iniciais)"
@@ -88,6 +95,16 @@ LATIN: Final[tuple[tuple[str, str, Confidence], ...]] = (
     # --- French
     (
         "ignore-previous",
+        r"(?P<lead>\b(?:instructions|consignes|r\S{1,3}gles|directives|ordres)\b[^\n.]{0,60}?)(?:annul\S{1,3}es|caduques|sans effet|ne (?:sont|valent) plus|ne s.{1,3}appliquent plus|abrog\S{1,3}es|r\S{1,3}voqu\S{1,3}es)",
+        "medium",
+    ),
+    (
+        "concealment",
+        r"\bsans (?:en )?(?:pr\S{1,3}venir|avertir|informer|le dire \S{1,2}|en parler \S{1,2}) (?:\S{1,3} )?l.{1,3}utilisat",
+        "medium",
+    ),
+    (
+        "ignore-previous",
         r"(?P<lead>\b(?:ignore[rz]?|oublie[rz]?|n[e'] ?(?:tiens|tenez|tenir) (?:pas|aucun) compte|n\S{1,3}glige[rz]?|fais abstraction|faites abstraction|passe[rz]? outre)"
         r"\s+(?:\S+\s+){0,4}?\S{0,2}(?:instructions|consignes|directives|r\S{1,3}gles|ordres|indications)"
         r"\s+(?:\S+\s+){0,3}?)(?:pr\S{1,3}c\S{1,3}dentes?|pr\S{1,3}c\S{1,3}dents|ant\S{1,3}rieures?|ci-dessus|initiales|ant\S{1,3}rieurs|re\xc3\xa7ues|du syst\S{1,3}me|donn\xc3\xa9es)"
@@ -143,6 +160,12 @@ LATIN: Final[tuple[tuple[str, str, Confidence], ...]] = (
         "medium",
     ),
     # --- German
+    (
+        "ignore-previous",
+        r"(?P<lead>\b(?:bisherige|vorherige|fr\S{1,3}here|obige|alte|deine|vorige|urspr\S{1,3}ngliche)\w* (?:\w+ )?(?:anweisung\w*|vorgaben?|regeln|instruktion\w*|befehle|richtlinien)\b[^\n.]{0,50}?)(?:ung\S{1,3}ltig|nichtig\b|au\S{1,3}er kraft|aufgehoben|(?:gelten|gilt)? ?(?:ab \w+ )?nicht (?:mehr|l\S{1,3}nger)|hinf\S{1,3}llig|widerrufen)"
+        r"|\b(?:folge|befolge|gehorche|halte dich)(?: ab (?:jetzt|hier|sofort))? (?:nur|ausschlie\S{1,2}lich|an nichts als)(?: noch)? (?:diese[mnrs]?|de[nmr]) (?:text|dokument|anweisung\w*|seite|datei)",
+        "medium",
+    ),
     (
         "ignore-previous",
         r"\b(?:ignorier\w*|vergiss|vergessen sie|missachte\w*|verwirf|verwerfen sie|\xc3\xbcbergeh\w*|beachte\w*)\s+(?:\S+\s+){0,4}?"
@@ -209,6 +232,11 @@ LATIN: Final[tuple[tuple[str, str, Confidence], ...]] = (
     # --- Italian
     (
         "ignore-previous",
+        r"(?P<lead>\b(?:istruzioni|indicazioni|ordini|regole|direttive)\b[^\n.]{0,60}?)(?:annullat[ei]|revocat[ei]|non (?:sono|valgono) pi\S{1,2}|prive di effetto)|\b(?:segui|esegui|obbedisci) (?:solo|soltanto|solamente)(?: a)? quest",
+        "medium",
+    ),
+    (
+        "ignore-previous",
         r"(?P<lead>\b(?:ignora(?:re|te)?|dimentica(?:re|te)?|trascura)\s+(?:\S+\s+){0,4}?)(?:istruzioni|indicazioni|ordini|regole|direttive)\s+(?:\S+\s+){0,2}?(?:precedenti|sopra|iniziali|originali)"
         r"|\bdimentica(?:te)? tutto (?:ci\S{1,2}|quello) che",
         "high",
@@ -250,6 +278,20 @@ LATIN: Final[tuple[tuple[str, str, Confidence], ...]] = (
         "medium",
     ),
     # --- Dutch, Polish, Turkish, Indonesian
+    (
+        "ignore-previous",
+        r"(?P<lead>\b(?:vorige|eerdere|bovenstaande|voorgaande) (?:\w+ )?(?:instructies?|opdrachten|regels|aanwijzingen)\b[^\n.]{0,40}?)(?:vervallen|ongeldig|ingetrokken|niet meer|geannuleerd)"
+        r"|(?P<lead>\b(?:poprzedni|wcze\S{1,4}niejsz|powy\S{1,3}sz)\w* (?:\S+ )?(?:polece|instrukcj|zasad)\S*[^\n.]{0,40}?)(?:niewa\S{1,3}n|anulowan|trac\S{1,3} wa\S{1,3}no|odwo\S{1,3}an|nie obowi)"
+        r"|(?P<lead>(?:nceki|yukar\S{1,3}daki) (?:\S+ )?(?:talimat|komut|kural|y\S{1,3}nerge)\S*[^\n.]{0,40}?)(?:ge\S{1,3}ersiz|iptal|h\S{1,3}k\S{1,3}ms\S{1,3}z)"
+        r"|(?P<lead>\b(?:instruksi|perintah|petunjuk|arahan) (?:\S+ )?(?:sebelumnya|di atas|lama)\b[^\n.]{0,40}?)(?:tidak (?:lagi )?berlaku|dibatalkan|batal\b|dicabut)",
+        "medium",
+    ),
+    (
+        "concealment",
+        r"\bkullan\S{1,3}c\S{1,3}ya (?:bunu |bundan |hi\S{1,3}bir \S+ |haber ){0,2}(?:s\S{1,3}yleme|bahsetme|bildirme|verme)|\bnie (?:m\S{1,3}w|informuj|wspominaj|ujawniaj)\w*[^\n.]{0,30}u\S{1,3}ytkownik"
+        r"|\b(?:vertel|zeg|meld|vermeld) [^\n.]{0,30}gebruiker [^\n.]{0,15}\bniet\b|\bzonder (?:dat )?de gebruiker\b|\bjangan (?:beri ?tahu|katakan|sebutkan|ungkapkan|bilang)[^\n.]{0,30}pengguna",
+        "medium",
+    ),
     (
         "ignore-previous",
         r"\b(?:negeer|vergeet)\s+(?:\S+\s+){0,4}?(?:vorige|eerdere|bovenstaande|voorgaande)\s+(?:\S+\s+){0,2}?(?:instructies?|opdrachten|regels|aanwijzingen)|\bvergeet alles wat"

@@ -28,6 +28,9 @@ _ORDER: Final = linear(
     rb"|\byou are (?:now|an?)\b[^.\n]{0,30}\b(?:ai|assistant|model|bot|agent|dan|unrestricted|hacker)\b|\bdo not (?:tell|mention|reveal|inform)\b|\bexfiltrat\w+"
     rb"|\b(?:when|if|while|before|after) (?:you )?(?:are )?(?:summari[sz]|answer|respond|review|translat|reply|evaluat|asked|read)\w*[^.\n]{0,20}[, ]+(?:always |please |also |you )*(?:say|tell|include|recommend|mention|add|reply|respond|rate|approve|append|output|state|send|do not|write|ignore|begin|end)\b"
     rb"|\b(?:call|use|invoke|run) the [\w -]{1,30} (?:tool|function)\b|\b(?:send|forward|upload|post|transfer|e-?mail|leak|submit)\s+(?:the |all |your |any |every )(?:[\w']+ ){0,3}?(?:passwords?|secrets?|keys?|files?|conversation|history|tokens?|credentials?|money|funds|data|contents?)\b"
+    rb"|\b(?:ai|llm|language model|chat ?bot|claude|chatgpt|gpt|gemini|copilot|assistant)s?\b[^.\n]{0,60}\b(?:tell|rate|rank|mention|omit|forward|install|state|claim|verdict|output|recommend|approve|reply|refuse|accept)\b"
+    rb"|\b(?:models|agents|bots|robots|assistants|chat ?bots)\b[^.\n]{0,40}\b(?:must|should|shall|have to|are to|please)\b[^.\n]{0,20}\b(?:say|tell|reply|answer|respond|state|recommend|ignore|include|omit|claim|approve|rate|output|click|mention|add|send)\b"
+    rb"|(?:^|[\s\"'>(])(?:dear |hey |hi )?(?:model|agent|bot|assistant|ai|llm|robot|chat ?bot|language model|gpt|copilot)s?(?: [^.\n:,]{0,30})?\s?[:,]\s?(?:please |always |never |do not |don't |you (?:must|should|have to) ){0,2}(?:tell|say|rate|rank|recommend|approve|ignore|reply|respond|answer|output|send|forward|click|call|state|claim|mark|the (?:correct|right|only) (?:answer|verdict|rating))\b"
     rb"|\btell the user\b|\bthe user (?:must|should|asked|wants)\b|\b(?:recommend|approve|rate|rank) (?:this|our|the) (?:\w+ )?(?:product|candidate|paper|pull request|company|applicant|change|merge|resume|site|request|service)\b"
     rb"|\binstead of (?:the |your )?(?:summary|answer|task)|\b(?:(?:reply|respond|answer) with|say|(?:output|print) (?:only|exactly|the word|just)) [\"']?(?-i:[A-Z]{4,})\b"
 )
@@ -51,12 +54,15 @@ _COMMENT: Final = linear(
 )
 _ATTRIBUTE: Final = r"(?i)\s(?:alt|title|content|value|placeholder|aria-label|data-[\w-]{1,30})\s*=\s*(?:\"[^\"<>]{20,900}\"|'[^'<>]{20,900}')"
 _TEXTUAL: Final = linear(_ATTRIBUTE.encode())
+_META: Final = r"(?i)<meta\s[^<>]{0,200}?(?:name|property)\s*=\s*[\"']?(?:(?:ai|llm|gpt|chat-?bot|assistant|agent|copilot|model)s?[-:_. ](?:[\w-]{1,20}[-:_.])?(?:instructions?|directives?|prompts?|commands?|orders?|overrides?|messages?)|(?:system|hidden)[-:_. ](?:prompt|instructions?))\b[^<>]{0,900}>"
+_NAMED: Final = linear(_META.encode())
 _TAG: Final = re.compile(rb"<[^<>]{0,1000}>")
 _SPACE: Final = re.compile(rb"\s+")
 _PARTS: Final = (
     Rule("comment", "low", r"<!--|^\[(?://|comment|_)\]: ?(?:#|<>)"),
     Rule("element", "low", rf"(?i)<[a-z][^<>]*{_HIDES}|<(?:template|noscript)\b"),
     Rule("attribute", "low", _ATTRIBUTE),
+    Rule("meta", "low", _META),
 )
 
 
@@ -95,10 +101,11 @@ class HiddenMarkup:
         asked: dict[Any, bool] = {}
         found: list[Match] = []
         for rule, start, stop, text in _hidden(data, kinds, end):
-            if _ORDER.search(text) is None or _NOTES.search(text):
+            if rule != "meta" and (_ORDER.search(text) is None or _NOTES.search(text)):
                 continue
             sure: Confidence = "low" if is_mention(_Place(data, (start, stop), asked)) else "high"
-            found.append(Match(rule, "injection", "high", start, stop, confidence=sure))
+            told = "hidden-attribute" if rule == "meta" else rule
+            found.append(Match(told, "injection", "high", start, stop, confidence=sure))
             if len(found) > MAX_PLACES:
                 return [*found[:-1], too_many(found[-1])]
         return found
@@ -122,6 +129,9 @@ def _hidden(data: bytes, kinds: set[str], deadline: float) -> Iterator[tuple[str
     if "attribute" in kinds:
         for found in _within(_TEXTUAL.finditer(data), deadline):
             yield "hidden-attribute", *found.span(), found.group(0).partition(b"=")[2]
+    if "meta" in kinds:  # its name says enough
+        for found in _within(_NAMED.finditer(data), deadline):
+            yield "meta", *found.span(), found.group(0)
 
 
 def _within(places: Iterator[Any], deadline: float) -> Iterator[Any]:
@@ -199,7 +209,8 @@ LINKS: Final[tuple[tuple[str, str, Judge], ...]] = (
     (
         "exfiltration-link",
         rf"(?im)\[[^\]\n]{{0,200}}\]\(\s*<?(?P<u>{_ADDRESS}(?P<x>{_SLOT}))|^[ \t]{{0,3}}\[[^\]\n]{{1,100}}\]:[ \t]*<?(?P<u2>{_ADDRESS}{_SLOT})"
-        rf"|<a\s[^<>]{{0,200}}?href\s*=\s*[\"']?{_ADDRESS}{_SLOT}|(?P<lead>https?://[^\s)\"'>]{{4,300}}[?&#/=])\{{+(?:the |your )?(?:user|victim|conversation|chat)[^}}\n]{{1,60}}\}}",
+        rf"|<a\s[^<>]{{0,200}}?href\s*=\s*[\"']?{_ADDRESS}{_SLOT}|(?P<lead>https?://[^\s)\"'>]{{4,300}}[?&#/=])\{{+(?:the |your )?(?:user|victim|conversation|chat)[^}}\n]{{1,60}}\}}"
+        r"|(?P<lead>https?://[^\s)\"'>]{4,300}[?&#/=])(?:\{{1,2}|<|\[)(?:the |your |all |last[_ ]|full[_ ]|whole[_ ]|base64[_ ](?:of[_ ]|encoded[_ ])?|encoded[_ ]){0,3}(?:conversation\w*|chat[_ ](?:history|log|here|so far)|user[_ ]?(?:messages?|data|secrets?)|message[_ ]history|history|secrets?|passwords?|system[_ ]prompt|(?:all )?messages|context)(?: [^}>\]\n]{0,40})?(?:\}{1,2}|>|\])",
         _page,
     ),
 )  # fmt: skip

@@ -90,6 +90,9 @@ _KIND: Final = re.compile(
 _IF: Final = re.compile(rb"(?i)\s+if\b")
 
 
+_NOT: Final = (b"do not", b"don't", b"never", b"must not")
+_WHOM: Final = (b"user", b"human", b"operator")
+_OWN: Final = (b"'s ", b"\xe2\x80\x99s ")
 _MAY_DESCRIBE: Final = (
     b"override", b"bypass", b"erase", b"abandon", b"silently", b"quietly", b"turn off", b"disable",
     b"discard", b"drop", b"skip", b"dismiss", b"do not follow",
@@ -120,6 +123,8 @@ def _is_description(found: Found) -> bool:
     if said.startswith(_MAY_DESCRIBE) and _OF_OTHERS.search(before):
         return True
     after = found.data[end : end + 160]
+    if said.startswith(_NOT) and said.endswith(_WHOM) and after.startswith(_OWN):
+        return True  # not to whom, but whose
     if b"from now on" in said:
         return _PROMISE.match(after) is not None
     if said.endswith((b" is", b" are")) and b"your " in said:

@@ -23,7 +23,8 @@ import re2
 from fumehood.scan.detector import Confidence, Kind, Match, Severity, too_many
 from fumehood.scan.sieve import sieve
 
-_FLAGS: Final = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_MULTILINE
+EVERY_END: Final[int] = hyperscan.HS_FLAG_MULTILINE
+_ONCE: Final[int] = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_MULTILINE
 _MEMORY: Final = 64 * 1024 * 1024
 NEAR: Final = 80
 """Bytes before something in which a word may say what it is."""
@@ -189,8 +190,8 @@ class PatternDetector:
         if self._database is None:
             patterns = [sieve(rule.pattern).encode() for rule in self._rules]
             if self._gate:
-                self._gate_database = _database(self._gate, self._cache)
-            self._database = _database(patterns, self._cache)
+                self._gate_database = database(self._gate, self._cache)
+            self._database = database(patterns, self._cache)
         return self._database
 
 
@@ -257,20 +258,24 @@ def _windows(rule: Rule, data: bytes) -> Iterator[tuple[int, int]]:
 _SURE: Final = {"low": 0, "medium": 1, "high": 2}
 
 
-def _database(patterns: Sequence[bytes], cache: Path | None) -> Any:
-    """Compiled, or read from the cache: its name holds all that the compiled form depends on."""
-    wanted = hashlib.sha384(b"\0".join((_version(), *patterns))).hexdigest()[:32]
+def database(patterns: Sequence[bytes], cache: Path | None, flags: int = _ONCE) -> Any:
+    """Compiled, or read from the cache: its name holds all that the compiled form depends on.
+
+    flags: whether every end of a match is told, or one match of each pattern.
+    """
+    what = (_version(), b"%d" % flags, *patterns)
+    wanted = hashlib.sha384(b"\0".join(what)).hexdigest()[:32]
     path = None if cache is None else cache / f"hyperscan-{wanted}"
     if path is not None and (stored := _stored(path)) is not None:
         return stored
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    database.compile(
+    compiled = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    compiled.compile(
         expressions=list(patterns), ids=list(range(len(patterns))), elements=len(patterns),
-        flags=_FLAGS,
+        flags=flags,
     )  # fmt: skip
     if path is not None:
-        _store(path, hyperscan.dumpb(database))
-    return database
+        _store(path, hyperscan.dumpb(compiled))
+    return compiled
 
 
 def _version() -> bytes:

@@ -96,7 +96,7 @@ PHRASES: Final[tuple[tuple[str, str, Confidence], ...]] = (
     ),
     (
         "addressed-to-model",
-        rf"(?P<lead>\b(?:attention|note|message|instructions?|notice|hey|hello|dear|hi|memo|command)(?:\s*[:,-]\s*|\s+)"
+        rf"(?P<lead>\b(?:attention|note|message|instructions?|notice|hey|hello|dear|hi|memo|command)(?:[ \t]*[:,-]\s*|[ \t]+)"
         rf"(?:(?:to|for)\s+)?(?:the |any |all |every |our |whichever )?)\b{_MODEL}\s*(?:[:,!.]|-\s|\b(?:reading|processing|parsing"
         r"|that (?:reads?|process)|who|only|summari[sz]ing|reviewing|must|should|please)\b)"
         rf"|(?P<lead>\b(?:if|when|should) (?:an? |any |the )?)\b{_MODEL} (?:reads?|sees?|process(?:es)?|parses?|is reading|is summari[sz]ing) (?:this|it)\b|(?P<lead>(?:^|[.!?(>*] ?)to (?:the|any|all) )\b{_MODEL}(?:[ ]\w+)?[ ]?:"

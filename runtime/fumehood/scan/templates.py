@@ -161,6 +161,29 @@ TEMPLATES: Final[tuple[tuple[str, str, Judge], ...]] = (
     ),
     ("tool-call", r"^Action: [^\n]{1,80}\nAction Input: ", _scratchpad),
     (
+        "tool-call",
+        r"^(?:Thought|Observation): [^\n]{1,300}\n{1,2}(?:Thought|Observation|Action|Action Input|Final Answer): ",
+        _call,
+    ),
+    (
+        "tool-call",
+        r"(?P<lead>\{\s*[\"'](?:tool|tool_name|function|function_name)[\"']\s*:\s*[\"'][\w.-]{1,64}[\"']\s*,\s*)[\"'](?:args|arguments|input|parameters|params|kwargs|tool_input|function_args)[\"']\s*:\s*\{",
+        _bare_call,
+    ),
+    ("tool-call", r"<(?:function|tool)(?:_call)?\s+name\s*=\s*[\"'][\w.-]{1,64}[\"']\s*>\s*(?:<(?:param|arg)\w{0,10}\b|\{)", _template),
+    # a tool's result that says it is over, and who speaks then
+    (
+        "role-marker",
+        r"(?i)^[^\w\n]{0,12}(?:end of (?:the )?(?:tool|function|search|retriev\w{1,4}|api|command|untrusted|external|web|document|page|file|user)[ _-]?(?:output|result|response|content|data|input|text|message)s?"
+        r"|(?:tool|function|search|api)[ _-](?:output|result|response)s? (?:ends?|complete|over|finished)(?: here)?)[^\w\n]{0,12}\n(?:[^\w\n]{0,12}\n){0,2}[^\w\n]{0,8}(?:system|user|human|assistant|developer|admin)[^\w\n]{0,4}:",
+        _role,
+    ),
+    (
+        "role-marker",
+        r"(?i)</(?:tool\w{0,20}|function\w{0,20}|search_?results?|outputs?|results?|observation|response|document|context|data|untrusted\w{0,12}|user_?input)>\s{0,8}<(?:system|user|human|assistant|developer|admin|instructions?)>\s{0,8}[a-z]",
+        _role,
+    ),
+    (
         "role-marker",
         r"[\"']role[\"']\s*:\s*[\"'](?:system|developer)[\"']\s*,\s*[\"']content[\"']\s*:\s*",
         _message,
