@@ -37,11 +37,16 @@ NAMES: Final = (
     "<tr><th>Password:</th><td>@W@</td></tr>\n", "<user>bob</user><password>@W@</password>\n",
     '<add key="DbPassword" value="@W@" />\n', "passwords:\n  - @W@\n  - x\n", "tool --admin-password @W@\n",
     "tool --admin-password=@W@ --port 1\n", "host,smtpPass,port\nx,@W@,25\n", "$password = '@W@';\n",
-    "this.password='@W@',this.n=1;\n", "{user:'bob',password:'@W@',n:1}\n", '(setq password "@W@")\n',
+    "this.password='@W@',this.n=1;\n", "{user:'bob',password:'@W@',n:1}\n", "PASS=@W@\n",
+    "client.setPassword('@W@');\n", "('password', '@W@')\n", '{password, "@W@"},\n', "password @W@\n",
+    'if password == "@W@":\n', "password = <<EOT\n@W@\nEOT\n", "Password.......: @W@\n", '(setq password "@W@")\n',
 )  # fmt: skip
 SAID: Final = (
     "**Password:** @W@\n", "<b>Password:</b> @W@\n", "Password\n@W@\n", "Username\nbob\nPassword\n@W@\n",
     "The password is @W@.\n", "password (temporary): @W@\n", "Your new password is: @W@\n",
+    "Temporary password for root: @W@\n",
+    "A temporary password is generated for root@localhost: @W@\n", "Use password @W@ to log in\n",
+    "Passwort für bob: @W@\n", "пароль для входа: @W@\n", "비밀번호는 [@W@] 입니다\n", "密码【@W@】\n",
     "Kennwort: @W@\n", "Das Passwort lautet @W@.\n", "Ihr Kennwort ist @W@\n", "Mot de passe : @W@\n",
     "Votre mot de passe est @W@\n", "CONTRASEÑA: @W@\n", "La contraseña es @W@\n", "Contrasena: @W@\n",
     "Senha: @W@\n", "A senha é @W@\n", "HASŁO: @W@\n", "Hasło to @W@\n", "Şifre: @W@\n", "ŞİFRE: @W@\n",
@@ -78,7 +83,8 @@ NONE: Final = (
     "| `password` | string | yes |", "<td>Password</td><td>required</td>", "HasLongJmp = 0x00000004,",
     '"AWS::ApiGateway::ApiKey": "48205d4ffd7feba3",', 'password.encode("utf-8")', "bypass: true1",
     'tokens = ["if", "else1", "while2"]', 'os.environ.get("TOKEN_URL", "https://x.example/1")',
-    "let token = Some(next_token());", "pwd: 3.0-3.12", "passwd: files systemd", "credentials: 'include'",
+    "let token = Some(next_token());", "pwd: 3.0-3.12", "should_pass('Lib2.Load()')",
+    "password VARCHAR2(100)", '"secrets": ["db-password", "api-key-2"]', "passwd: files systemd", "credentials: 'include'",
 )  # fmt: skip
 
 

@@ -22,9 +22,7 @@ from fumehood.scan.tokens import is_placeholder, kinds
 from fumehood.scan.values import Value
 
 _MARK: Final = r"\\{0,7}(?:\"{1,3}|'{1,3}|`)"
-_IS: Final = (
-    rf"(?P<b>(?:(?:{_MARK})?\]|{_MARK})?[ \t]{{0,20}}(?::=|=>|[:=]|\xef\xbc\x9a)[ \t]{{0,20}})"
-)
+_IS: Final = rf"(?P<b>(?:(?:{_MARK})?\]|{_MARK})?(?:[ \t]{{0,20}}|\.{{2,40}}[ \t]?)(?::=|=>|[:=]|\xef\xbc\x9a)[ \t]{{0,20}})"
 QUOTED: Final = rf"[bBrRuUfLN@$]{{0,2}}(?P<q>{_MARK})(?P<s>[^\s\"'`])"
 OPEN: Final = rf"(?:[bBrRuUfLN@$]{{0,2}}(?P<q>{_MARK}))?(?P<s>[^\s\"'`])"
 _SIMPLE: Final = r"(?P<q>[\"'])(?P<s>[^\s\"'])"
@@ -112,6 +110,37 @@ def _beside(found: Found, text: bytes, value: Value) -> Confidence | None:
     if kinds(text) < 3 or (b" " in text and judging.is_prose(text + b" x")):
         return None
     return _sure(found, text, value)
+
+
+def _lone(found: Found, text: bytes, value: Value) -> Confidence | None:
+    """One blank behind a name, which a word of a sentence may follow as well."""
+    return _listed(found, text, value) if _MIXED.search(text) else None
+
+
+def _member(found: Found, text: bytes, value: Value) -> Confidence | None:
+    """Behind a name in a list, which may be a list of names."""
+    return _beside(found, text, value) if _MIXED.search(text) else None
+
+
+_MIXED: Final = re.compile(rb"[0-9].*[A-Z]|[A-Z].*[0-9]")
+
+
+def _called(found: Found, text: bytes, value: Value) -> Confidence | None:
+    """The argument of `setPassword("…")`, and not of what gets one."""
+    if _GETS.search(found["n"]) or found["n"].lower().endswith(b"pass"):
+        return None
+    return _beside(found, text, value)
+
+
+def _term(found: Found, text: bytes, value: Value) -> Confidence | None:
+    """`{password, "…"}`; in a call, `(token, "…")` compares one."""
+    return _beside(found, text, value) if judging.PASSWORD.search(found["n"]) else None
+
+
+_GETS: Final = re.compile(
+    rb"(?i)(?:^|[._-])(?:get|has|is|find|read|load|lookup|fetch|input|prompt|ask|enter|check|verify|validate"
+    rb"|compare|match|need|require|expect|hash|encode|parse|test|by|use|delete|remove|show|list)[_A-Z-]?\w*$"
+)
 
 
 def _given(found: Found, text: bytes, value: Value) -> Confidence | None:
@@ -229,8 +258,23 @@ RULES: Final[Sequence[Rule]] = (
     # Clojure, Lisp, R, C, and the marks of a difference: a name, and a text in quotes behind it.
     Rule(
         "assigned-secret", "high",
-        rf"(?:^|[\s:(*'@$]){KEY}(?:[ \t]{{0,20}}<<?-)?[ \t]{{1,20}}(?P<q>\")(?P<s>[^\s\"\\])",
+        rf"(?:^|[\s:(*'@$]){KEY}(?:[ \t]{{0,20}}<<?-)?[ \t]{{1,20}}(?P<q>[\"'])(?P<s>[^\s\"'\\])",
         seek=BESIDE,
+    ),
+    # Members of lists and tuples, terms of Erlang and Lisp; methods that are called so; comparisons.
+    Rule(
+        "assigned-secret", "high",
+        rf"(?:^|[^\w\s])[ \t]{{0,4}}[(\[]\s{{0,4}}[\"']{KEY}[\"']\s{{0,4}},\s{{0,20}}{QUOTED}",
+        seek=Places(_member),
+    ),
+    Rule("assigned-secret", "high", rf"[{{(]{KEY}(?:,| \.)[ \t]{{0,4}}(?P<q>\")(?P<s>[^\s\"])", seek=Places(_term)),
+    Rule("assigned-secret", "high", rf"{KEY}\(\s{{0,4}}{QUOTED}", seek=Places(_called)),
+    Rule("assigned-secret", "high", rf"{KEY}[ \t]{{0,4}}={{2,3}}[ \t]{{0,4}}{QUOTED}", seek=BESIDE),
+    Rule("assigned-secret", "high", rf"{KEY}[ \t]{{0,8}}=[ \t]{{0,8}}<<[-~]?[\"']?\w{{1,20}}[\"']?\r?\n[ \t]*(?P<s>\S)", seek=_BLOCK),
+    Rule(
+        "assigned-secret", "high",
+        r"(?i)^[ \t]{0,8}(?P<n>(?:[a-z]+[_-])?(?:password|passwd|passphrase))(?:[ \t]|[ \t]?\.{3,80}[ \t])(?P<s>[!-~]{6,128})[ \t]{0,8}\r?$",
+        seek=Places(_lone, re.compile(rb"\s|\Z")),
     ),
     # Azure's keys of accounts, whose name is that of a column in a database, too.
     Rule(
@@ -264,7 +308,7 @@ RULES: Final[Sequence[Rule]] = (
     # Calls that set a name to a value, or have one for a name that is not set.
     Rule(
         "assigned-secret", "high",
-        rf"(?i:\b{_CALLS})(?:\s{{0,4}}\(\s{{0,4}}|\s)[\"'](?:[A-Za-z0-9_.-]{{1,40}}[/:])?{KEY}[\"']\s{{0,4}},\s{{0,4}}{QUOTED}",
+        rf"(?i:\b{_CALLS})(?:\s{{0,4}}\(\s{{0,4}}|\s)[\"'](?:[A-Za-z0-9_.-]{{1,40}}[/:])?{KEY}[\"']\s{{0,4}},\s{{0,20}}{QUOTED}",
         seek=Places(_given),
     ),
     Rule(

@@ -208,7 +208,11 @@ def is_reference(shown: bytes) -> bool:
 
 
 def _is_no_value(name: bytes, shown: bytes, data: bytes, value: Value) -> bool:
-    if name == b"PASS" and not value.framed and _is_report(data, value.start, shown):
+    if (
+        name == b"PASS"
+        and not (value.framed or value.tight)
+        and _is_report(data, value.start, shown)
+    ):
         return True
     if shown.endswith(b"=") and shown[:-1].isalpha():  # the next name of a list
         return True

@@ -17,15 +17,16 @@ _CODE: Final = re.compile(judging.CODE.pattern + rb"|.*(?:->|::)")
 MAX_SPOKEN: Final = 96
 """Bytes: nobody dictates more."""
 _ENDS: Final = b".,;:\"'`)]}>|"
+_PLAIN_QUOTES: Final = (b'"', b"'", b"`")
 _PAIRED: Final = {ord(")"): b"(", ord("]"): b"[", ord("}"): b"{", ord(">"): b"<"}
 # Scripts in which nothing separates a password from the words behind it.
 _OTHER_SCRIPT: Final = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xd0-\xdf][\x80-\xbf]")
 
 
-def _spoken(found: Found) -> Iterable[Told]:
+def _spoken(found: Found) -> Sequence[Told]:
     data, at = found.data, found.span[0]
     quote = found["q"]
-    if len(quote) == 1 and (end := values.quoted_end(data, at, quote)) is not None:
+    if quote in _PLAIN_QUOTES and (end := values.quoted_end(data, at, quote)) is not None:
         value = Value(at, end, framed=True)
     else:
         bare = values.value(data, found.place("n")[0], at, b"", b": ")
@@ -35,6 +36,13 @@ def _spoken(found: Found) -> Iterable[Told]:
     text = data[value.start : value.end]
     confidence = _sure(text, value) if not judging.is_about(found["n"]) else None
     return ((value.start, value.end, confidence),) if confidence else ()
+
+
+def _strong(found: Found) -> Iterable[Told]:
+    """The same, where a sentence may well go on: letters of both cases and digits."""
+    told = _spoken(found)
+    texts = (found.data[start:end] for start, end, _ in told)
+    return told if all(re.search(rb"[0-9]", t) and kinds(t) >= 3 for t in texts) else ()
 
 
 def _trimmed(data: bytes, at: int, end: int) -> int:
@@ -81,7 +89,7 @@ _COPULA: Final = (
 _PARTICLE: Final = r"は|が|는|은|가|이|是|为|為|है|हैं|คือ|είναι|היא|הוא|هي|هو|:|=|：|\s"
 _OPENING: Final = r"(?:「|『|“|«|„)"
 _AFTER: Final = r"(?:[ \t]\([^()\n]{1,40}\))?"
-_QUOTE: Final = r"(?P<q>[\"'`]|「|『|“|«|„|\x{2018})?\s?".replace(r"\x{2018}", "\u2018")
+_QUOTE: Final = r"(?P<q>[\"'`\[]|「|『|【|《|“|«|„|\x{2018})?\s?".replace(r"\x{2018}", "\u2018")
 
 RULES: Final[Sequence[Rule]] = (
     Rule(
@@ -107,9 +115,26 @@ RULES: Final[Sequence[Rule]] = (
     Rule(
         "spoken-password", "high",
         r"(?i)(?P<n>password|passphrase|passcode|credentials?|secret|api key|access key|token)\s+"
-        r"(?:for|to|of|on|is|was|set to|changed to|reset to)\s+"
-        r"(?:[\w'.@-]{1,40}\s+){0,6}?(?:is|was|now|to|:|=)\s*:?\s*(?P<q>[\"'`])?(?P<s>[!-~])",
+        r"(?:for|to|of|on|is|was|set to|changed to|reset to|has been|changed from|generated for)\s+"
+        r"(?:[\w'.@-]{1,40}\s+){0,6}?(?:(?:is|was|now|to)\s*:?|[\w'.@-]{0,40}\s{0,2}[:=])\s*(?P<q>[\"'`])?(?P<s>[!-~])",
         seek=_spoken,
+    ),
+    Rule(
+        "spoken-password", "high",
+        r"(?i)(?P<n>password|passphrase) is generated for [\w'.@%-]{1,60}:\s(?P<q>[\"'`])?(?P<s>[!-~])",
+        seek=_spoken,
+    ),
+    Rule(
+        "spoken-password", "high",
+        r"(?i)\b(?:use|using|with|and|wifi|wi-fi|root|admin|new|temporary|initial|default)\s(?:the\s)?"
+        r"(?P<n>password|passphrase)\s(?P<q>[\"'`])?(?P<s>[!-~])",
+        seek=_strong,
+    ),
+    # `Passwort für bob: …`, `пароль для входа: …`.
+    Rule(
+        "spoken-password", "high",
+        rf"(?P<n>{_ENGLISH}|{OTHER})(?:[ \t][^\s:=\"'(){{}}<>\[\],;]{{1,24}}){{1,3}}[ \t]{{0,2}}(?::|：)[ \t]{{1,3}}{_QUOTE}(?P<s>[!-~])",
+        seek=_strong,
     ),
     # As forms are copied from a web page: the label, and the value below it.
     Rule(

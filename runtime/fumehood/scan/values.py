@@ -84,6 +84,8 @@ def value(data: bytes, name: int, at: int, quote: bytes, between: bytes = b"") -
     end = _Bare(data, name, at, head or b"", begins=begins).end()
     rest = _REST.match(data, end)
     alone = begins and rest is not None and (tight or between[-1:].isspace())
+    if data[at : at + 2] == b"<<":
+        return None  # what stands on the next lines
     if data[at : at + 1] in b"[{(<" and (not alone or re.search(rb"[\"'`]", data[at:end])):
         return None  # a list, an object, an expression
     if not (alone and tight and data[name : name + 2].isupper()):
