@@ -5,9 +5,11 @@ whose kind is Secret is one, whatever its name is.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 from fumehood.scan.detector import Match
+from fumehood.scan.patterns import PatternDetector, Rule
 
 MAX_LINES: Final = 200_000
 """Of one text that are read, whoever begins how many objects in it."""
@@ -25,16 +27,25 @@ _VALUE: Final = re.compile(rb":\s{0,8}\"([^\"\\]{1,65536})\"")
 _BLOCK: Final = re.compile(rb"[|>][0-9+-]{0,2}")
 
 
+_OBJECT: Final = Rule(
+    "object", "low", r"kind[\"']?:\s{0,8}[\"']?Secret|\"kind\"\s{0,8}:\s{0,8}\"Secret\""
+)
+
+
 class ClustersDetector:
-    """Reads objects around `kind: Secret`. Stateless."""
+    """Reads objects around `kind: Secret`. Thread safe."""
 
     name = "clusters"
 
+    def __init__(self, cache: Path | None = None) -> None:
+        self._kinds = PatternDetector("clusters", [_OBJECT], cache)
+
     def load(self) -> None:
-        """Nothing to load."""
+        """Compile the pattern now."""
+        self._kinds.load()
 
     def find(self, data: bytes, *, seconds: float) -> list[Match]:  # noqa: ARG002  (linear)
-        if b"kind" not in data or b"Secret" not in data:
+        if not self._kinds.occurring(data):
             return []
         return [*_yaml(data), *_json(data)]
 

@@ -55,7 +55,7 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         wallets.detector(cache),
         TablesDetector(cache),
         ColumnsDetector(cache),
-        ClustersDetector(),
+        ClustersDetector(cache),
         personal.detector(cache),
         personal.forms(cache),
         national.detector(cache),

@@ -194,6 +194,8 @@ _E: Final = r"(?:$|[^0-9A-Za-z_/+=-])"
 
 def _rule(name: str, pattern: str, judge: Judge, near: bytes = b"") -> Rule:
     pattern = f"{_B}(?P<s>{pattern}){_E}"
+    # Where to look: as literals, which are found four times as fast; the judge asks exactly.
+    near = near.replace(rb"(?:\b|_)", b"")
     return Rule(name, "high", pattern, judge=judge, kind="personal_data", near=near)
 
 
