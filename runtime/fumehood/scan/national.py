@@ -189,6 +189,9 @@ NAMED: Final[Sequence[Rule]] = (
     _named("se", r"(?i:personn|samordningsn|svensk|swedish)", r"(?:19|20)?[0-9]{6}[-+]?[0-9]{4}", swedish),
     _named("ch", r"(?i:(?:\b|_)ahv|(?:\b|_)avs(?:\b|_)|sozialvers)", r"756[0-9]{10}", swiss),
     _named("be", r"(?i:rijksr|registre national|(?:\b|_)niss(?:\b|_)|(?:\b|_)insz(?:\b|_))", r"[0-9]{11}", belgian),
+    _rule("ca", r"[1-79][0-9]{8}", _judge(luhn, "high"),
+          r"(?:\b|_)(?i:sin(?:_?(?:no|num|number|primary))?)[\"']?\s{0,3}[:=]\s{0,3}[\"']?"),
+    _named("ca", r"(?i:social insurance|assurance.{0,3}sociale)", r"[1-79][0-9]{8}", luhn),
     _named("ro", r"(?i:(?:\b|_)cnp(?:\b|_)|cod numeric)", r"[1-8][0-9]{12}", romanian),
 )  # fmt: skip
 

@@ -240,8 +240,6 @@ RULES: Final[Sequence[Rule]] = (
     _named("national-id-nl", r"[0-9]{9}", checksums.dutch, rb"(?:\b|_)bsn(?:\b|_)|burgerservice|sofi.?nummer"),
     _named("national-id-ca", r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}",
            checksums.luhn, rb"(?:\b|_)sin(?:\b|_)|social insurance|assurance.{0,3}sociale"),
-    _named("national-id-ca", r"[1-79][0-9]{8}", checksums.luhn,
-           rb"(?:\b|_)sin(?:_?(?:no|num|number|primary))?[\"']?\s{0,3}[:=]|social insurance|assurance.{0,3}sociale"),
     _rule("national-id-gb",
           r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", _nino),
 )  # fmt: skip
