@@ -1,4 +1,4 @@
-"""What stands encoded in some bytes: base64, hexadecimal, gzip, zlib, bzip2, xz.
+"""What stands encoded in some bytes: base64, hexadecimal, gzip, zlib, bzip2, xz, zip, tar.
 
 Finds such parts and gives what they hold, bounded in size and ratio; must never run for longer
 than its bounds allow, whatever a compressed stream claims.
@@ -14,10 +14,11 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
+from fumehood.scan import archives, documents, formats
 from fumehood.scan.patterns import PatternDetector, Rule
 
 MAX_DEPTH: Final = 2
@@ -42,6 +43,9 @@ MAX_MEMBER: Final = 1024 * 1024
 MAX_BEFORE: Final = 4096
 """Bytes before the first text in a base64 token that are taken into it."""
 
+_TAIL: Final = 66_000
+"""Bytes in which an archive's directory ends (65,535 of comment, and its record)."""
+
 MIN_TEXT: Final = 12
 """Bytes of text in a row that are worth being looked at."""
 
@@ -51,7 +55,8 @@ _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _QUAD: Final = r"[CDI-Za-f][AC-HQS-Xgi-nwyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
 # What compressed streams, archives and programs begin with.
 _BEGINNINGS: Final = (
-    r"(?:H4sI|eJ[w-z]|eN[o-r]|eAE|Qlpo|/Td6WFo|UEsDB|f0VMR|TVqQ|TVpQ)[A-Za-z0-9+/_-]{16,}"
+    r"(?:H4sI|eJ[w-z]|eN[o-r]|eAE|Qlpo|/Td6WFo|UEsDB|f0VMR|TVqQ|TVpQ|JVBERi0|0M8R4KGx|yv66v"
+    r"|TAAAAAEUAg|N3q8rycc|UmFyIRoH|gA[SW]V)[A-Za-z0-9+/_-]{16,}"
 )
 _HEX_TEXT: Final = r"(?:[2-7][0-9a-fA-F]|0[9aAdD]){12,}"
 _HEX_BEGINNINGS: Final = r"(?:1f8b08|789c|78da|504b0304|7f454c46|4d5a9000)[0-9a-fA-F]{24,}"
@@ -134,7 +139,8 @@ class _Decompressor(Protocol):
 class Blob:
     """`start:end` of some bytes hold `data`, encoded by `step`.
 
-    bomb: it holds far more. partial: it holds more than `data`, which nobody looks at.
+    bomb: it holds far more. partial: it holds more than `data`, which nobody looks at. raw: all
+    that it holds, where `data` is only the text in it, and the whole has a format.
     """
 
     start: int
@@ -143,6 +149,14 @@ class Blob:
     data: bytes
     bomb: bool = False
     partial: bool = False
+    raw: bytes = b""
+
+
+def _blob(start: int, end: int, step: str, inner: bytes) -> Blob | None:
+    """None when nothing in it is worth looking at."""
+    seen = _worth_looking(inner)
+    raw = inner if seen != inner and formats.sniff(inner) in _KEPT else b""
+    return Blob(start, end, step, seen, raw=raw) if seen or raw else None
 
 
 def load(cache: Path | None) -> None:
@@ -157,8 +171,17 @@ def blobs(data: bytes) -> Iterator[Blob]:
     if (inflated := compressed(data)) is not None:
         yield inflated
         return
-    if data.startswith(b"PK\x03\x04"):
+    form = formats.sniff(data)
+    if form == "tar":
+        yield from _tar_members(data)
+        return
+    if form == "zip" or (form in formats.IMAGES and b"PK\x05\x06" in data[-_TAIL:]):
         yield from _members(data)
+    if form == "pdf":
+        for at, inner in documents.pdf_streams(data):
+            if blob := _blob(at, at + 6, "pdf", inner):
+                yield blob
+    if form == "zip":
         return
     apart = _SINGLE.occurring(data) if len(data) <= MAX_APART else []
     for rule in (*_CANDIDATES.occurring(data), *_DUMPS.occurring(data), *apart):
@@ -175,8 +198,8 @@ def _base64(data: bytes, rule: Rule) -> Iterator[Blob]:
         token = _TOKEN.match(data, start)
         at = max(token.end() if token else 0, found.end())
         inner = _from_base64(data[start:at])
-        if inner and (seen := _worth_looking(inner)):
-            yield Blob(start, at, "base64", seen)
+        if inner and (blob := _blob(start, at, "base64", inner)):
+            yield blob
         if place >= reach:
             # Also behind lines that hold nothing: each of them would look at all the others.
             reach, wrapped = _wrapped(data, place)
@@ -208,9 +231,8 @@ def _wrapped(data: bytes, place: int) -> tuple[int, Blob | None]:
     if len(lines) < 2:
         return end, None
     inner = _from_base64(b"".join(lines))
-    seen = _worth_looking(inner) if inner else b""
     stop = end - data[start:end].endswith(b"\n")
-    return end, Blob(start, stop, "base64", seen) if seen else None
+    return end, _blob(start, stop, "base64", inner) if inner else None
 
 
 def _first_line(data: bytes, start: int, size: int) -> int:
@@ -229,8 +251,8 @@ def _hex(data: bytes, rule: Rule) -> Iterator[Blob]:
     while (found := rule.compiled.search(data, at)) is not None:
         digits = _DIGITS.match(data, found.start())
         at = max(digits.end() if digits else 0, found.end())
-        if seen := _worth_looking(_from_hex(data[found.start() : at])):
-            yield Blob(found.start(), at, "hex", seen)
+        if blob := _blob(found.start(), at, "hex", _from_hex(data[found.start() : at])):
+            yield blob
 
 
 def compressed(data: bytes) -> Blob | None:
@@ -245,31 +267,71 @@ def _inflated(
     data: bytes, step: str, make: Callable[[], _Decompressor], most: int = MAX_INFLATED
 ) -> Blob | None:
     """Of `data` the streams at its beginning, one behind the other as `cat a.gz b.gz` and their
-    readers have it, up to `most` bytes."""
-    parts: list[bytes] = []
-    size = at = 0
-    stream = make()
+    readers have it, up to `most` bytes; of one that is broken what comes before the fault."""
+    taken = _unpacked(data, step, make, most)
+    if taken.broken and not taken.size:
+        return None
+    if taken.size > BOMB_BYTES and taken.size > BOMB_RATIO * taken.read:
+        return Blob(0, len(data), step, b"", bomb=True)
+    blob = _blob(0, len(data), step, b"".join(taken.parts)) or Blob(0, len(data), step, b"")
+    if taken.broken:
+        # Two bytes begin a stream of zlib: noise that they begin holds no text.
+        return blob if len(blob.data) >= MIN_TEXT else None
+    return replace(blob, partial=taken.more) if blob.data or blob.raw or taken.more else None
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What came out of streams: `size` bytes, of `read` ones. more: they hold more than that."""
+
+    parts: list[bytes]
+    size: int = 0
+    read: int = 0
+    more: bool = False
+    broken: bool = False
+
+
+def _unpacked(data: bytes, step: str, make: Callable[[], _Decompressor], most: int) -> _Taken:
+    taken = _Taken([])
     left = MAX_MEMBERS
+    stream, begun = make(), 0
     try:
         # In pieces: how many bytes of one made the output no decompressor tells in the same way.
-        while at < len(data) and size < most:
-            piece = data[at : at + _FED]
-            parts.append(stream.decompress(piece, most - size))
-            size += len(parts[-1])
-            at += len(piece)
+        while taken.read < len(data) and taken.size < most:
+            piece = data[taken.read : taken.read + _FED]
+            taken.parts.append(stream.decompress(piece, most - taken.size))
+            taken.size += len(taken.parts[-1])
+            taken.read += len(piece)
             if stream.eof:
-                at -= len(stream.unused_data)
+                taken.read -= len(stream.unused_data)
                 left -= 1
-                if not left or not data.startswith(_MAGIC_OF[step], at):
+                if not left or not data.startswith(_MAGIC_OF[step], taken.read):
                     break
-                stream = make()
-    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError):
-        return None
-    if size > BOMB_BYTES and size > BOMB_RATIO * at:
-        return Blob(0, len(data), step, b"", bomb=True)
-    partial = not left or (size >= most and not (stream.eof and at >= len(data)))
-    seen = _worth_looking(b"".join(parts))
-    return Blob(0, len(data), step, seen, partial=partial) if seen or partial else None
+                stream, begun = make(), taken.read
+    except _FAULTS:
+        taken.broken = True
+        last = _before_fault(data[begun : taken.read + _FED], make, taken.read - begun, most)
+        taken.parts.append(last[: most - taken.size])
+        taken.size += len(taken.parts[-1])
+        return taken
+    taken.more = not left or (taken.size >= most and not (stream.eof and taken.read >= len(data)))
+    return taken
+
+
+def _before_fault(data: bytes, make: Callable[[], _Decompressor], good: int, most: int) -> bytes:
+    """What the bytes behind `good` make before the one that is wrong: a decompressor that fails
+    gives nothing of the piece that it was fed."""
+    stream = make()
+    parts: list[bytes] = []
+    try:
+        stream.decompress(data[:good], most)
+        parts.extend(stream.decompress(data[at : at + 1], most) for at in range(good, len(data)))
+    except _FAULTS:
+        pass
+    return b"".join(parts)
+
+
+_FAULTS: Final = (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError)
 
 
 def _members(data: bytes) -> Iterator[Blob]:
@@ -278,8 +340,12 @@ def _members(data: bytes) -> Iterator[Blob]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         members = [member for member in archive.infolist() if not member.is_dir()]
-    except _BROKEN:
-        return  # `payload` tells of archives that cannot be read
+    except _BROKEN:  # `payload` tells of it
+        for inner in archives.remains(data, MAX_MEMBER):
+            if left > 0 and (blob := _blob(0, len(data), "zip", inner)):
+                left -= len(inner)
+                yield blob
+        return
     partial = len(members) > MAX_MEMBERS
     for member in members[:MAX_MEMBERS]:
         if member.flag_bits & 1:
@@ -293,10 +359,26 @@ def _members(data: bytes) -> Iterator[Blob]:
             partial = True
             continue
         left -= len(inner)
-        if seen := _worth_looking(inner):
-            yield Blob(0, len(data), "zip", seen)
+        if blob := _blob(0, len(data), "zip", inner):
+            yield blob
     if partial:
         yield Blob(0, len(data), "zip", b"", partial=True)
+
+
+def _tar_members(data: bytes) -> Iterator[Blob]:
+    """Members that are no plain text: text stands in the archive as it is, and is searched with
+    it."""
+    left = MAX_MEMBERS
+    for entry in archives.tar_entries(data):
+        inner = data[entry.start : entry.end]
+        if not formats.sniff(inner) and not inner.startswith(tuple(_MAGIC)):
+            continue
+        left -= 1
+        if not left:
+            yield Blob(0, len(data), "tar", b"", partial=True)
+            return
+        if blob := _blob(entry.start, entry.end, "tar", inner):
+            yield blob
 
 
 _BROKEN: Final = (
@@ -309,6 +391,7 @@ _STREAMS: Final = (
     ("bzip2", b"BZh", bz2.BZ2Decompressor),
     ("xz", b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=64 * 1024 * 1024)),
 )
+COMPRESSED: Final = frozenset(step for step, _, _ in _STREAMS)
 _MAGIC_OF: Final = {step: magic for step, magic, _ in _STREAMS}
 
 
@@ -316,7 +399,8 @@ def _only_looks_compressed(data: bytes) -> bool:
     """Two bytes make a beginning of zlib: noise has them often, and is no text to search."""
     for step, magic, make in _STREAMS:
         if data.startswith(magic):
-            return _inflated(data, step, make, _PROBED) is None
+            taken = _unpacked(data, step, make, _PROBED)
+            return taken.broken and _RUNS.search(b"".join(taken.parts)) is None
     return False
 
 
@@ -344,6 +428,10 @@ _MAGIC: Final = (
     b"MZ\x90\0",
 )  # fmt: skip
 """What is worth a look though it is no text: what can be unpacked, and programs."""
+_KEPT: Final = (formats.PROGRAMS | formats.ARCHIVES | formats.IMAGES) - frozenset(
+    ("gzip", "bzip2", "xz")
+) | frozenset(("ole", "pdf", "pickle", "onenote", "java-object", "dotnet-object"))
+"""The same by what formats say of themselves: what `payload` has something to tell of."""
 
 
 def _from_base64(text: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """What some bytes are, by their first bytes and not by what they are called: programs, archives,
 documents that bring programs along, files that are two things at once.
 
-Reads headers and directories only; must never unpack anything beyond its bounds.
+Reads headers and directories, and small parts of documents; must never unpack anything beyond its
+bounds.
 """
 
 from __future__ import annotations
@@ -13,61 +14,23 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
+from fumehood.scan import archives, documents, pickled
+from fumehood.scan.archives import MAX_ENTRIES, Entry
 from fumehood.scan.decoding import BOMB_BYTES, BOMB_RATIO
 from fumehood.scan.detector import Match, Severity
-
-MAX_MEMBERS: Final = 10_000
-"""Entries of an archive; more of them are a bomb of inodes."""
+from fumehood.scan.formats import (
+    ARCHIVES,
+    BEGINS,
+    IMAGES,
+    PROGRAMS,
+    SEVERITY,
+    is_pe,
+    is_tar,
+    sniff,
+)
 
 _TAIL: Final = 66_000
 """Bytes at the end in which an archive's directory ends (65,535 of comment, and its record)."""
-
-# magic, format, severity of the finding that it is there at all; empty: no finding by itself.
-_MAGIC: Final[tuple[tuple[bytes, str, Severity | None], ...]] = (
-    (b"\x7fELF", "elf", "high"),
-    (b"MZ", "pe", "high"),
-    (b"\xfe\xed\xfa\xce", "mach-o", "high"),
-    (b"\xfe\xed\xfa\xcf", "mach-o", "high"),
-    (b"\xce\xfa\xed\xfe", "mach-o", "high"),
-    (b"\xcf\xfa\xed\xfe", "mach-o", "high"),
-    (b"\xca\xfe\xba\xbe", "java-class", "high"),
-    (b"\0asm", "wasm", "medium"),
-    (b"dex\n", "dex", "high"),
-    (b"L\0\0\0\x01\x14\x02\0", "lnk", "high"),
-    (b"ITSF", "chm", "high"),
-    (b"MSCF", "cab", "medium"),
-    (b"PK\x03\x04", "zip", "medium"),
-    (b"PK\x05\x06", "zip", "medium"),
-    (b"\x1f\x8b\x08", "gzip", "medium"),
-    (b"BZh", "bzip2", "medium"),
-    (b"\xfd7zXZ\0", "xz", "medium"),
-    (b"(\xb5/\xfd", "zstd", "medium"),
-    (b"7z\xbc\xaf'\x1c", "7z", "medium"),
-    (b"Rar!\x1a\x07", "rar", "medium"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole", None),
-    (b"%PDF-", "pdf", None),
-    (b"{\\rtf", "rtf", None),
-    (b"\x89PNG\r\n\x1a\n", "png", None),
-    (b"\xff\xd8\xff", "jpeg", None),
-    (b"GIF87a", "gif", None),
-    (b"GIF89a", "gif", None),
-    (b"RIFF", "riff", None),
-    (b"SQLite format 3\0", "sqlite", None),
-    (b"ID3", "mp3", None),
-    (b"OggS", "ogg", None),
-    (b"fLaC", "flac", None),
-    (b"wOFF", "font", None),
-    (b"wOF2", "font", None),
-    (b"<?xml", "xml", None),
-    (b"<svg", "svg", None),
-    (b"<!DOCTYPE html", "html", None),
-    (b"<html", "html", None),
-)
-_BEGINS: Final = frozenset((*(magic[:2] for magic, _, _ in _MAGIC), b"#!", b"\xef\xbb"))
-_SEVERITY: Final = {form: severity for _, form, severity in _MAGIC}
-_FIRST: Final = frozenset(magic[:1] for magic, _, _ in _MAGIC)
-PROGRAMS: Final = frozenset(("elf", "pe", "mach-o", "java-class", "wasm", "dex", "lnk", "chm"))
-ARCHIVES: Final = frozenset(("zip", "gzip", "bzip2", "xz", "zstd", "7z", "rar", "cab", "tar"))
 
 # What a file with this ending is. Endings that say nothing (`.bin`, `.dat`, none) are left out.
 _ENDINGS: Final[dict[str, frozenset[str]]] = {
@@ -76,6 +39,10 @@ _ENDINGS: Final[dict[str, frozenset[str]]] = {
     ".pdf": frozenset(("pdf",)), ".zip": frozenset(("zip",)), ".gz": frozenset(("gzip",)),
     ".tgz": frozenset(("gzip",)), ".bz2": frozenset(("bzip2",)), ".xz": frozenset(("xz",)),
     ".7z": frozenset(("7z",)), ".rar": frozenset(("rar",)), ".tar": frozenset(("tar",)),
+    ".bmp": frozenset(("bmp",)), ".ico": frozenset(("ico", "png")), ".tif": frozenset(("tiff",)),
+    ".tiff": frozenset(("tiff",)), ".xlsm": frozenset(("zip",)), ".docm": frozenset(("zip",)),
+    ".odt": frozenset(("zip",)), ".ods": frozenset(("zip",)), ".odp": frozenset(("zip",)),
+    ".jar": frozenset(("zip",)), ".whl": frozenset(("zip",)), ".zst": frozenset(("zstd",)),
     ".docx": frozenset(("zip",)), ".xlsx": frozenset(("zip",)), ".pptx": frozenset(("zip",)),
     ".doc": frozenset(("ole", "rtf")), ".xls": frozenset(("ole",)), ".ppt": frozenset(("ole",)),
     ".sqlite": frozenset(("sqlite",)), ".mp3": frozenset(("mp3",)),
@@ -85,14 +52,15 @@ _TEXT_ENDINGS: Final = frozenset(
     (".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".log", ".yaml", ".yml", ".xml", ".html",
      ".css", ".ini", ".toml", ".sql", ".svg", ".rst", ".diff", ".patch")
 )  # fmt: skip
+_NO_TEXT: Final = (
+    PROGRAMS | ARCHIVES | IMAGES | frozenset(("pdf", "ole", "sqlite", "mp3", "ogg", "flac", "rtf"))
+)
 _SCRIPT: Final = re.compile(rb"#![ \t]*/[\w./-]*(?:/env[ \t]+(?:-\S+[ \t]+)*)?([\w.+-]+)")
 _EICAR: Final = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE"
-_PDF_ACTIVE: Final = re.compile(
-    rb"/(?:JavaScript|JS|OpenAction|AA|Launch|EmbeddedFile|RichMedia)\b"
-)
-_RTF_OBJECT: Final = re.compile(rb"\\obj(?:ocx|emb|link|update)|\\objdata")
-_OLE_MACRO: Final = (b"_VBA_PROJECT", "_VBA_PROJECT".encode("utf-16-le"), b"Attribut\0e VB_Name")
-_MARKUP_SCRIPT: Final = re.compile(rb"(?i)<script[\s>]|\son(?:load|error|click)\s*=|javascript:")
+# A picture whose width and height are a comment, or an assignment, of JavaScript.
+_GIF_SCRIPT: Final = re.compile(rb"GIF8[79]a(?:/\*|\s*=)")
+_ELF: Final = re.compile(rb"\x7fELF[\x01\x02][\x01\x02]\x01")
+_OTHER: Final = (b"Rar!\x1a\x07", b"7z\xbc\xaf'\x1c", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 _EMBEDDED: Final = re.compile(rb"(?i)<script[\s>]|<\?php\s")
 
 
@@ -105,13 +73,19 @@ class PayloadDetector:
         # Most text is none of it, and says so with its first bytes.
         begin = data[:2]
         if (
-            begin not in _BEGINS
-            and begin[:1] not in b" \t\r\n"
-            and data[257:262] != b"ustar"
+            begin not in BEGINS
+            and begin[:1] not in _BEGINNINGS
+            and data[2:4] != b"\r\n"
+            and not is_tar(data)
+            and data[32_769:32_774] != b"CD001"
             and _EICAR not in data
         ):
             return []
         return list(_inspect(data))
+
+
+_BEGINNINGS: Final = tuple(bytes((byte,)) for byte in b" \t\r\n<\x80(c")
+"""Of markup behind white space, and of pickles."""
 
 
 class NamedFile:
@@ -126,24 +100,13 @@ class NamedFile:
         return list(_mismatch(data, sniff(data), self._file))
 
 
-def sniff(data: bytes) -> str:
-    """The format by its first bytes; empty when none is known."""
-    head = data[:16].lstrip(b"\xef\xbb\xbf \t\r\n") if data[:1] in b"\xef \t\r\n<" else data[:16]
-    if head[:1] not in _FIRST:
-        return "tar" if data[257:262] == b"ustar" else ""
-    for magic, form, _ in _MAGIC:
-        if head.startswith(magic) and (form != "pe" or _is_pe(data)):
-            return form
-    return "tar" if data[257:262] == b"ustar" else ""
-
-
 def _inspect(data: bytes) -> Iterator[Match]:
     if not data:
         return
     form = sniff(data)
     end = min(len(data), 16)
     if form in PROGRAMS:
-        yield Match(f"program-{form}", "payload", _SEVERITY[form] or "high", 0, end)
+        yield Match(f"program-{form}", "payload", SEVERITY[form] or "high", 0, end)
     elif form in ARCHIVES:
         yield Match(f"archive-{form}", "payload", "low", 0, end)
     if script := _SCRIPT.match(data):
@@ -155,20 +118,29 @@ def _inspect(data: bytes) -> Iterator[Match]:
 
 def _active(data: bytes, form: str) -> Iterator[Match]:
     """Documents that bring a program along, archives that are bombs, files that are two things."""
-    if form == "pdf" and (active := _PDF_ACTIVE.search(data)):
-        yield Match("document-active-pdf", "payload", "medium", *active.span())
-    elif form == "rtf" and (embedded := _RTF_OBJECT.search(data)):
-        yield Match("document-active-rtf", "payload", "medium", *embedded.span())
-    elif form == "ole" and any(mark in data for mark in _OLE_MACRO):
-        yield Match("document-macro", "payload", "high", 0, 8)
-    elif form in ("svg", "xml") and b"<svg" in data[:4096]:
-        active = _MARKUP_SCRIPT.search(data)
-        if active is not None:
-            yield Match("document-active-svg", "payload", "medium", *active.span())
+    if form in _READERS:
+        yield from _READERS[form](data)
+    elif data.lstrip(b"\xef\xbb\xbf \t\r\n")[:2] in (b"<?", b"<!", b"<s"):
+        yield from documents.markup(
+            data, "svg" if b"<svg" in data[:4096] and form != "html" else ""
+        )
+    if (found := pickled.find(data)) is not None:
+        yield found
     if form == "zip":
         yield from _archive(data)
+    elif form == "tar":
+        yield from _tar(data)
     elif form and form not in ARCHIVES:
         yield from _polyglot(data, form)
+
+
+_READERS: Final[dict[str, Callable[[bytes], Iterator[Match]]]] = {
+    "pdf": documents.pdf,
+    "rtf": documents.rtf,
+    "ole": documents.ole,
+    "svg": lambda data: documents.markup(data, "svg"),
+    "xml": lambda data: documents.markup(data, "xml"),
+}
 
 
 def _polyglot(data: bytes, form: str) -> Iterator[Match]:
@@ -177,27 +149,92 @@ def _polyglot(data: bytes, form: str) -> Iterator[Match]:
     if directory >= 0 and form not in ("ole", "sqlite") and zipfile.is_zipfile(io.BytesIO(data)):
         at = len(data) - len(tail) + directory
         yield Match("polyglot", "payload", "high", at, at + 4)
-    found = _EMBEDDED.search(data) if form in ("png", "jpeg", "gif", "riff") else None
+    found = _EMBEDDED.search(data) if form in IMAGES else None
+    if found is None and form == "gif":
+        found = _GIF_SCRIPT.match(data)
     if found is not None:
         yield Match("polyglot", "payload", "medium", *found.span(), confidence="medium")
-    if form in ("png", "jpeg", "gif", "pdf") and (at := data.find(b"\x7fELF", 8)) >= 0:
-        yield Match("polyglot", "payload", "high", at, at + 4, confidence="medium")
+    if form in IMAGES or form == "pdf":
+        program = _appended(data)
+        if program is not None:
+            yield Match("polyglot", "payload", "high", *program, confidence="medium")
+
+
+def _appended(data: bytes) -> tuple[int, int] | None:
+    """A program or an archive somewhere in a picture."""
+    if found := _ELF.search(data, 8):
+        return found.span()
+    for magic in _OTHER:
+        if (at := data.find(magic, 8)) >= 0:
+            return at, at + len(magic)
+    at = 8
+    while (at := data.find(b"MZ", at)) >= 0:
+        if is_pe(data, at):
+            return at, at + 2
+        at += 2
+    return None
 
 
 def _archive(data: bytes) -> Iterator[Match]:
-    """By its directory alone: nothing is unpacked."""
+    """By its directory, and the parts of a document in it."""
     try:
-        members = zipfile.ZipFile(io.BytesIO(data)).infolist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError):
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except archives.BROKEN:
         yield Match("archive-broken", "payload", "medium", 0, 4)
         return
+    members = archive.infolist()
     size = sum(member.file_size for member in members)
     large = size > BOMB_BYTES and size > BOMB_RATIO * len(data)
-    if large or len(members) > MAX_MEMBERS or _overlaps(members):
+    if large or len(members) > MAX_ENTRIES or _overlaps(members):
         yield Match("decompression-bomb", "payload", "high", 0, 4)
+        return
+    told = set()
+    for found in documents.office(archive, len(data)):
+        told.add(found.rule)
+        yield found
     for rule, severity, fits in _MEMBERS:
-        if count := sum(1 for member in members[:MAX_MEMBERS] if fits(member)):
+        count = sum(1 for member in members if fits(member))
+        if count and rule not in told:
             yield Match(rule, "payload", severity, 0, 4, count=count)
+
+
+def _tar(data: bytes) -> Iterator[Match]:
+    entries = list(archives.tar_entries(data))
+    end = min(len(data), 16)
+    # A sparse file says a size that it does not have here (GNU and pax).
+    size = sum(entry.size for entry in entries if entry.kind not in "123456")
+    if len(entries) >= MAX_ENTRIES or (size > BOMB_BYTES and size > BOMB_RATIO * len(data)):
+        yield Match("decompression-bomb", "payload", "high", 0, end)
+    for rule, severity, fits in _ENTRIES:
+        if count := sum(1 for entry in entries if fits(entry)):
+            yield Match(rule, "payload", severity, 0, end, count=count)
+
+
+def _entry_leaves(entry: Entry) -> bool:
+    path, link = _path(entry.name), _path(entry.link)
+    if entry.kind in "12":
+        # A hard link's target counts from the archive's root, a symbolic one's from its folder.
+        inside = [*path.parts[:-1], *link.parts] if entry.kind == "2" else [*link.parts]
+        if _is_absolute(link) or _goes_up(inside):
+            return True
+    return _is_absolute(path) or ".." in path.parts
+
+
+def _goes_up(parts: list[str]) -> bool:
+    depth = 0
+    for part in parts:
+        depth += -1 if part == ".." else part != "."
+        if depth < 0:
+            return True
+    return False
+
+
+def _path(name: str) -> PurePosixPath:
+    return PurePosixPath(name.replace("\\", "/"))
+
+
+def _is_absolute(path: PurePosixPath) -> bool:
+    return path.is_absolute() or any(part[1:2] == ":" for part in path.parts[:1])
 
 
 def _overlaps(members: list[zipfile.ZipInfo]) -> bool:
@@ -207,20 +244,31 @@ def _overlaps(members: list[zipfile.ZipInfo]) -> bool:
 
 
 def _leaves_folder(member: zipfile.ZipInfo) -> bool:
-    path = PurePosixPath(member.filename.replace("\\", "/"))
-    is_link = member.external_attr >> 28 == 0xA
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1] or is_link
+    path = _path(member.filename)
+    return _is_absolute(path) or ".." in path.parts or member.external_attr >> 28 == 0xA
 
 
 def _is_macro(member: zipfile.ZipInfo) -> bool:
     return member.filename.lower().endswith("vbaproject.bin")
 
 
+def _names_program(name: str) -> bool:
+    """Windows runs it; or a script that pretends to be a document."""
+    lower = name.lower()
+    return lower.endswith(_RUN) or _DISGUISED.search(lower) is not None
+
+
+_RUN: Final = (
+    ".exe", ".dll", ".scr", ".com", ".pif", ".cpl", ".vbs", ".vbe", ".jse", ".wsf", ".wsh", ".hta",
+    ".lnk", ".msi", ".jar", ".so", ".dylib",
+)  # fmt: skip
+_DISGUISED: Final = re.compile(
+    r"\.(?:pdf|docx?|xlsx?|pptx?|txt|jpe?g|png|csv)[ _]{0,64}\.(?:js|bat|cmd|ps1|sh|py|jar)\Z"
+)
+
+
 def _is_program(member: zipfile.ZipInfo) -> bool:
-    return member.filename.lower().endswith(
-        (".exe", ".dll", ".scr", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".jse", ".hta",
-         ".lnk", ".msi", ".jar", ".so", ".dylib")
-    )  # fmt: skip
+    return _names_program(member.filename)
 
 
 def _is_encrypted(member: zipfile.ZipInfo) -> bool:
@@ -233,6 +281,11 @@ _MEMBERS: Final[tuple[tuple[str, Severity, Callable[[zipfile.ZipInfo], bool]], .
     ("archive-program", "medium", _is_program),
     ("archive-encrypted", "medium", _is_encrypted),
 )
+_ENTRIES: Final[tuple[tuple[str, Severity, Callable[[Entry], bool]], ...]] = (
+    ("archive-path", "high", _entry_leaves),
+    ("archive-program", "medium", lambda entry: _names_program(entry.name)),
+    ("archive-special", "medium", lambda e: e.kind in "346" or bool(e.mode & 0o6000)),
+)
 
 
 def _mismatch(data: bytes, form: str, name: str) -> Iterator[Match]:
@@ -242,10 +295,5 @@ def _mismatch(data: bytes, form: str, name: str) -> Iterator[Match]:
     if wanted is not None and form not in wanted and (form or ending != ".svg"):
         severity: Severity = "high" if form in PROGRAMS else "medium"
         yield Match("type-mismatch", "payload", severity, 0, end)
-    elif ending in _TEXT_ENDINGS and (form in PROGRAMS or form in ARCHIVES):
+    elif ending in _TEXT_ENDINGS and form in _NO_TEXT:
         yield Match("type-mismatch", "payload", "high", 0, end)
-
-
-def _is_pe(data: bytes) -> bool:
-    at = int.from_bytes(data[60:64], "little")
-    return len(data) > 64 and data[at : at + 4] == b"PE\0\0"

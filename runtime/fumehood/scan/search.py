@@ -17,6 +17,7 @@ from fumehood.scan import broken, decoding, parted
 from fumehood.scan.detector import Detector, Match, too_many
 from fumehood.scan.exchange import Subject
 from fumehood.scan.folding import folded
+from fumehood.scan.formats import is_tar
 from fumehood.scan.given import GivenDetector
 from fumehood.scan.payload import NamedFile, PayloadDetector
 from fumehood.scan.policy import Withhold
@@ -206,12 +207,15 @@ class Searcher:
             found += guarded(NamedFile(name), data, budget)
         return found + outermost(self._deep(data, budget, decoding.MAX_DEPTH, clean=clean))
 
-    def _deep(self, data: bytes, budget: Budget, depth: int, *, clean: bool) -> list[Match]:
-        found = self._shallow(data, budget, clean=clean)
+    def _deep(
+        self, data: bytes, budget: Budget, depth: int, *, clean: bool, raw: bytes = b""
+    ) -> list[Match]:
+        """raw: what `data` is the text of; places in it are in neither."""
+        found = self._shallow(data, budget, clean=clean) if data else []
         if self.payload is not None:
-            found += guarded(self.payload, data, budget)
+            found += guarded(self.payload, raw or data, budget)
         if depth:
-            for blob in _blobs(data, budget):
+            for blob in _blobs(raw or data, budget):
                 found += self._in_blob(blob, budget, depth - 1)
         return found
 
@@ -223,9 +227,17 @@ class Searcher:
         if blob.partial:
             rule, steps = "decoded-in-part", (blob.step,)
             found.append(Match(rule, "payload", "medium", blob.start, blob.end, decoded=steps))
-        if blob.data:
-            inner = self._deep(blob.data, budget, depth, clean=is_clean(blob.data))
-            found += (_decoded(match, blob) for match in inner)
+        if blob.data or blob.raw:
+            # `a.tar.gz` is one archive for everybody who reads it.
+            depth += blob.step in decoding.COMPRESSED and is_tar(blob.raw)
+            clean = is_clean(blob.data)
+            inner = self._deep(blob.data, budget, depth, clean=clean, raw=blob.raw)
+            found += (
+                _decoded(match, blob)
+                for match in inner
+                # A dump is there to be read.
+                if blob.step != "hexdump" or match.kind != "payload"
+            )
         return found
 
     def _shallow(self, data: bytes, budget: Budget, *, clean: bool) -> list[Match]:
@@ -300,7 +312,8 @@ def _in_view(match: Match, view: Stripped | View, step: tuple[str, ...]) -> Matc
 
 
 def _decoded(match: Match, blob: decoding.Blob) -> Match:
-    value = match.value or blob.data[match.start : match.end]
+    seen = blob.raw if blob.raw and match.kind == "payload" else blob.data
+    value = match.value or seen[match.start : match.end]
     steps = (blob.step, *match.decoded)
     return replace(match, start=blob.start, end=blob.end, value=value, decoded=steps)
 
@@ -308,7 +321,7 @@ def _decoded(match: Match, blob: decoding.Blob) -> Match:
 def _blobs(data: bytes, budget: Budget) -> Iterator[decoding.Blob]:
     try:
         for blob in decoding.blobs(data):
-            budget.decode(len(blob.data))
+            budget.decode(len(blob.raw or blob.data))
             yield blob
     except (MemoryError, OverflowError) as error:
         raise Withhold.failed("decoding", error) from error
