@@ -66,9 +66,9 @@ _CANDIDATES: Final = PatternDetector(
         Rule("base64", "low", f"(?:{_QUAD}){{5}}|{_BEGINNINGS}"),
         Rule("hex", "low", f"{_HEX_TEXT}|{_HEX_BEGINNINGS}"),
     ),
-    # Hexadecimal is a run of 16, too. In base64 of ASCII text `-` and `_` stand at each fourth
-    # place only, so that a UUID, whose longest run has 12, passes for none of these.
-    gate=(r"[A-Za-z0-9+/]{16}", r"(?:[A-Za-z0-9+/]{3}[_-]){4}", _BEGINNINGS),
+    # Hexadecimal is a run of 16, too. In base64 of ASCII text `-` and `_` stand at fourth places
+    # only, so that a UUID, whose longest run has 12, passes for none of these.
+    gate=(r"[A-Za-z0-9+/]{16}", r"(?:[A-Za-z0-9+/]{3}[A-Za-z0-9+/_-]){5}", _BEGINNINGS),
 )
 _DUMPS: Final = PatternDetector(
     "decoding-dumps",

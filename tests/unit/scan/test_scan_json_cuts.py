@@ -94,25 +94,25 @@ def test_any_document_stays_one(
 
 
 def test_stdout_and_a_file_with_a_card_as_a_number_are_json_still(pipeline: Pipeline) -> None:
-    data = f'{{"id": {CARD}, "x": 1}}'
+    data = f'{{"card": {CARD}, "x": 1}}'
     given_ = outcome(data, artifacts=(Artifact("x.json", data.encode()),))
     result = pipeline.release(admitted(), plan(), given_, timing=Timing(), check_output=None)
     stdout, file = result.content
     for text in (stdout["text"], file["resource"]["text"]):
         assert CARD not in text
-        assert json.loads(text)["id"].startswith("[redacted:payment-card:")
+        assert json.loads(text)["card"].startswith("[redacted:payment-card:")
 
 
 def test_a_number_where_the_schema_wants_one_is_withheld_by_its_own_name(
     pipeline: Pipeline,
 ) -> None:
     def only_numbers(value: Any) -> None:
-        if not isinstance(value["id"], int):
-            raise InvalidArguments("no number", pointer="/id")
+        if not isinstance(value["card"], int):
+            raise InvalidArguments("no number", pointer="/card")
 
     result = pipeline.release(
-        admitted('{"type": "object", "properties": {"id": {"type": "integer"}}}'), plan(),
-        outcome(f'{{"id": {CARD}}}'), timing=Timing(), check_output=only_numbers,
+        admitted('{"type": "object", "properties": {"card": {"type": "integer"}}}'), plan(),
+        outcome(f'{{"card": {CARD}}}'), timing=Timing(), check_output=only_numbers,
     )  # fmt: skip
     assert result.status == "withheld"
     assert "personal data (`payment-card`) in it cannot be redacted" in result.message
