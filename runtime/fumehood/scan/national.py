@@ -148,15 +148,22 @@ def _judge(check: Callable[[str], bool], sure: Confidence) -> Judge:
 
 
 def _rule(
-    country: str, pattern: str, judge: Judge, before: str = r"(?:^|[^0-9A-Za-z._/+-])"
+    country: str,
+    pattern: str,
+    judge: Judge,
+    before: str = r"(?:^|[^0-9A-Za-z._/+-])",
+    first: str = "",
 ) -> Rule:
     whole = rf"{before}(?P<s>{pattern})(?:$|[^0-9A-Za-z_/+=-])"
-    return Rule(f"national-id-{country}", "high", whole, judge=judge, kind="personal_data")
+    name = f"national-id-{country}"
+    return Rule(name, "high", whole, judge=judge, kind="personal_data", first=first)
 
 
-def _formed(country: str, pattern: str, check: Callable[[str], bool], sure: Confidence) -> Rule:
-    """A number that its form tells."""
-    return _rule(country, pattern, _judge(check, sure))
+def _formed(
+    country: str, pattern: str, check: Callable[[str], bool], sure: Confidence, first: str = ""
+) -> Rule:
+    """A number that its form tells. first: see `Rule`."""
+    return _rule(country, pattern, _judge(check, sure), first=first)
 
 
 def _named(country: str, words: str, pattern: str, check: Callable[[str], bool]) -> Rule:
@@ -166,9 +173,9 @@ def _named(country: str, words: str, pattern: str, check: Callable[[str], bool])
 
 
 FORMED: Final[Sequence[Rule]] = (
-    _formed("ru", r"[0-9]{3}-[0-9]{3}-[0-9]{3}[ -][0-9]{2}", russian, "medium"),
+    _formed("ru", r"[0-9]{3}-[0-9]{3}-[0-9]{3}[ -][0-9]{2}", russian, "medium", r"-[0-9]{3}-[0-9]{3}[ -][0-9]{2}"),
     _formed("mx", r"[A-Z][AEIOUX][A-Z]{2}[0-9]{6}[HMX][A-Z]{2}[B-DF-HJ-NP-TV-Z]{3}[A-Z0-9][0-9]", mexican, "high"),
-    _formed("th", r"[1-8]-[0-9]{4}-[0-9]{5}-[0-9]{2}-[0-9]|[1-8] [0-9]{4} [0-9]{5} [0-9]{2} [0-9]", thai, "medium"),
+    _formed("th", r"[1-8]-[0-9]{4}-[0-9]{5}-[0-9]{2}-[0-9]|[1-8] [0-9]{4} [0-9]{5} [0-9]{2} [0-9]", thai, "medium", r"-[0-9]{5}-[0-9]{2}-[0-9]| [0-9]{5} [0-9]{2} [0-9]"),
     _formed("ch", r"756\.[0-9]{4}\.[0-9]{4}\.[0-9]{2}", swiss, "high"),
     _formed("be", r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", belgian, "high"),
 )  # fmt: skip

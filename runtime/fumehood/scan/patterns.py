@@ -98,7 +98,9 @@ class Rule:
     What is found is the group `s`, or all of it; where that group has no part in it, what fits is
     passed over. The groups `lead` and `tail` are not asked of Hyperscan, see `sieve`. judge: None
     when the pattern alone decides. seek: in place of judge. near: words of which one stands within
-    NEAR bytes of whatever counts; elsewhere nobody looks.
+    NEAR bytes of whatever counts; elsewhere nobody looks. first: what Hyperscan is asked for, which
+    fits wherever the pattern does; the pattern itself when empty. Classes without a letter of their
+    own cost it 2 ms for each megabyte.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Rule:
     kind: Kind = "secret"
     near: bytes = b""
     seek: Seek | None = None
+    first: str = ""
     compiled: Any = field(init=False, compare=False, repr=False)
     groups: dict[str, int] = field(init=False, compare=False, repr=False)
     words: Any = field(init=False, compare=False, repr=False)
@@ -188,7 +191,7 @@ class PatternDetector:
 
     def _loaded(self) -> Any:
         if self._database is None:
-            patterns = [sieve(rule.pattern).encode() for rule in self._rules]
+            patterns = [sieve(rule.first or rule.pattern).encode() for rule in self._rules]
             if self._gate:
                 self._gate_database = database(self._gate, self._cache)
             self._database = database(patterns, self._cache)

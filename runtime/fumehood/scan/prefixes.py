@@ -88,7 +88,7 @@ _MARKED: Final = "|".join((
 # Short beginnings, which words of code have, too.
 _SHORT: Final = "|".join((
     r"cio[A-Za-z0-9]{32}", r"fw_[A-Za-z0-9]{20,30}", r"(?:live|test)_[A-Za-z0-9]{30,60}", r"live_[A-Za-z0-9_-]{40}", r"AQE[A-Za-z0-9]{50,80}-[A-Za-z0-9+/=]{40,60}-[A-Za-z0-9<>(){}]{16}", r"u\+[A-Za-z0-9_-]{18}",
-    r"[0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8}", r"pa-[A-Za-z0-9_-]{43}", r"SSWS[ ]00[A-Za-z0-9_-]{40}", r"ContentfulCFPAT-[A-Za-z0-9_-]{40,50}", r"tok_(?:live|test)_[A-Za-z0-9]{20,60}", r"fpk?_[A-Za-z0-9]{36,60}",
+    r"pa-[A-Za-z0-9_-]{43}", r"SSWS[ ]00[A-Za-z0-9_-]{40}", r"ContentfulCFPAT-[A-Za-z0-9_-]{40,50}", r"tok_(?:live|test)_[A-Za-z0-9]{20,60}", r"fpk?_[A-Za-z0-9]{36,60}",
     r"EAAA[A-Za-z0-9_-]{60}", r"napi_[a-z0-9]{50,70}", r"pat\.[A-Za-z0-9_-]{22}\.[0-9a-f]{24}\.[A-Za-z0-9]{20}",
 ))  # fmt: skip
 
@@ -96,6 +96,7 @@ RULES: Final[Sequence[Rule]] = (
     Rule("prefixed-token", "high", rf"{_B}(?P<s>{_LONG}){_E}", judge=_varied),
     Rule("prefixed-token", "high", rf"{_B}(?P<s>{_MARKED}){_E}", judge=_varied),
     Rule("prefixed-token", "high", rf"{_B}(?P<s>{_SHORT}){_E}", judge=_made),
+    Rule("prefixed-token", "high", rf"{_B}(?P<s>[0-9a-f]{{32}}-[0-9a-f]{{8}}-[0-9a-f]{{8}}){_E}", judge=_made, first="[0-9a-f]{32}"),
     Rule("prefixed-token", "high",
          rf"{_B}(?P<s>(?:[a-z0-9]{{2,16}}[_-]){{0,2}}(?:sk|secret|token|pat|key|apikey|live|prod|svcacct|priv)[_-](?:[a-z0-9]{{1,8}}[_-]){{0,2}}(?P<t>[A-Za-z0-9]{{24,200}})){_E}",
          judge=_named),

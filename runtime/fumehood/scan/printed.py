@@ -131,6 +131,6 @@ RULES: Final[Sequence[Rule]] = (
     Rule("recovery-code", "high", r"(?i)secret[ ]?key(?:[ ]is)?:\s{1,4}(?P<s>[A-Z2-7]{16,64})\b", judge=_made),
     Rule("recovery-code", "high", r"(?i)(?:scratch|backup|recovery)[ ]codes?[^\n]{0,40}:\s{1,8}(?P<s>(?:[0-9]{0,2}[.)]?[ \t]{0,8}[0-9a-z]{4,10}(?:-[0-9a-z]{4,10})?\s{1,8})+)",
          judge=lambda found: "high" if re.search(rb"[0-9]{2}", found["s"]) else None),
-    Rule("recovery-code", "high", r"(?:^|[^0-9-])(?P<s>[0-9]{6}(?:-[0-9]{6}){7})(?:$|[^0-9-])", judge=_groups),
+    Rule("recovery-code", "high", r"(?:^|[^0-9-])(?P<s>[0-9]{6}(?:-[0-9]{6}){7})(?:$|[^0-9-])", judge=_groups, first="(?:-[0-9]{6}){7}"),
     Rule("recovery-code", "high", r"(?i)recovery[ ]?key\s{0,4}[:=]\s{0,4}['\"]?(?P<s>[A-Z0-9]{4}(?:-[A-Z0-9]{4}){5})"),
 )  # fmt: skip

@@ -37,7 +37,8 @@ _GUARD: Final = b"\n"
 _SEPARATORS: Final = bytes.maketrans(
     (punctuation := b",()<>[]{}|&#*!?" + bytes(range(0x80, 0x100))), b" " * len(punctuation)
 )
-_SENTENCE_END: Final = re.compile(rb"[.:](?=\s|\Z)")
+# `replace` of two bytes takes a twentieth of what a pattern takes here.
+_ENDS: Final = [bytes((mark, space)) for space in b" \n\r\t\v\f" for mark in b".:"]
 _LATIN1 = re2.Options()
 _LATIN1.encoding = re2.Options.Encoding.LATIN1
 _GLUED: Final = re2.compile(
@@ -69,7 +70,11 @@ class SecretsDetector:
         """What is found as it stands, and with every token set apart from what follows it."""
         found = self._find(data, seconds)
         if _GLUED.search(data) is not None:
-            apart = _SENTENCE_END.sub(b" ", data.translate(_SEPARATORS))
+            apart = data.translate(_SEPARATORS)
+            for end in _ENDS:
+                apart = apart.replace(end, b" " + end[1:])
+            if apart.endswith((b".", b":")):
+                apart = apart[:-1] + b" "
             found += self._find(apart, seconds)
         return found
 

@@ -167,6 +167,7 @@ RULES: Final[Sequence[Rule]] = (
         "connection-string", "high",
         r"(?:^|[\s'\"=`(])[A-Za-z][\w$#.-]{0,63}/(?P<s>[^\s@/'\"<>]{4,128})@(?://)?[A-Za-z0-9][\w.-]{0,254}:[0-9]{2,5}[:/]\w",
         judge=_credential,
+        first=r"@(?://)?[A-Za-z0-9][\w.-]{0,254}:[0-9]{2,5}[:/]\w",
     ),
     Rule(
         "connection-string", "high",

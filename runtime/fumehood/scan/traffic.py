@@ -85,6 +85,7 @@ COOKIE: Final = (
 _FIELD: Final = r"(?P<n>[\w.:-]{0,48}(?:passw(?:or)?d|passwd|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key)\w{0,20})"
 _MADE: Final = r"(?P<s>[A-Za-z0-9._~+/=-]{16,1000})"
 _VALUE: Final = r"(?P<s>[A-Za-z0-9%+/._~:=-]{16,1000})"
+_VALUED: Final = r"(?i)['\"]value['\"]\s{0,4}:\s{0,4}['\"][A-Za-z0-9%+/._~:=-]{16}"
 
 RULES: Final[Sequence[Rule]] = (
     # RFC 6750 and 7617, wherever the scheme stands: in lists of pairs, dumps of maps, logs.
@@ -105,8 +106,8 @@ RULES: Final[Sequence[Rule]] = (
          rf"(?i)^(?:#HttpOnly_)?[\w.-]{{1,255}}\t(?:TRUE|FALSE)\t/\S{{0,255}}\t(?:TRUE|FALSE)\t[0-9]{{1,12}}\t{COOKIE}\t{_VALUE}", judge=_cookie),
     Rule("session-cookie", "high",
          rf"^#HttpOnly_[\w.-]{{1,255}}\t(?:TRUE|FALSE)\t/\S{{0,255}}\t(?:TRUE|FALSE)\t[0-9]{{1,12}}\t(?P<n>\S{{1,128}})\t{_VALUE}", judge=_cookie),
-    Rule("session-cookie", "high", rf"(?i)['\"]name['\"]\s{{0,4}}:\s{{0,4}}['\"]{COOKIE}['\"][^{{}}]{{0,400}}?['\"]value['\"]\s{{0,4}}:\s{{0,4}}['\"]{_VALUE}", judge=_cookie),
-    Rule("session-cookie", "high", rf"(?i)['\"]value['\"]\s{{0,4}}:\s{{0,4}}['\"]{_VALUE}['\"][^{{}}]{{0,400}}?['\"]name['\"]\s{{0,4}}:\s{{0,4}}['\"]{COOKIE}['\"]", judge=_cookie),
+    Rule("session-cookie", "high", rf"(?i)['\"]name['\"]\s{{0,4}}:\s{{0,4}}['\"]{COOKIE}['\"][^{{}}]{{0,400}}?['\"]value['\"]\s{{0,4}}:\s{{0,4}}['\"]{_VALUE}", judge=_cookie, first=_VALUED),
+    Rule("session-cookie", "high", rf"(?i)['\"]value['\"]\s{{0,4}}:\s{{0,4}}['\"]{_VALUE}['\"][^{{}}]{{0,400}}?['\"]name['\"]\s{{0,4}}:\s{{0,4}}['\"]{COOKIE}['\"]", judge=_cookie, first=_VALUED),
     Rule("session-cookie", "high", rf"(?i)cookies?['\"]?\s{{0,4}}[:=,]\s{{0,4}}\{{[^{{}}]{{0,600}}?['\"]{COOKIE}['\"]\s{{0,4}}:\s{{0,4}}['\"]{_VALUE}", judge=_cookie),
     # RFC 7578: a field of a form, and the lines between its name and its value.
     Rule("form-password", "high",

