@@ -30,6 +30,7 @@ from fumehood.audit.known import Known, known_path
 from fumehood.audit.record import Field
 from fumehood.composition import compose, pipeline_of, ring_of, scanners_of
 from fumehood.config import Config
+from fumehood.crypto.keyring import Digester
 from fumehood.crypto.ring import Ring
 from fumehood.errors import ConfigError, EngineError, ExitStatus, FumehoodError, ProtocolError
 from fumehood.gateway import socket as front
@@ -41,7 +42,7 @@ from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.clients import Launchers
 from fumehood.launcher.keeper import ALIVE, CONFIGURATION, HUNG, READY, RELOAD, SEAL, Settings
 from fumehood.model.codec import decode
-from fumehood.supervisor import gapwatch, keywatch
+from fumehood.supervisor import configured, gapwatch, keywatch
 from fumehood.supervisor.scanners import Tally
 from fumehood.supervisor.sealing import Sealer
 from fumehood.supervisor.service import Supervisor
@@ -111,6 +112,7 @@ async def _serve(
             "version": fumehood.__version__,
             "interrupted": interrupted,
             "keys": keywatch.summary(ring),
+            "configuration": configured.summary(config, Digester(ring)),
         }
         await supervisor.recorder.record(replay.STARTED, started)
         if audit.replaced:

@@ -65,11 +65,9 @@ def changes(before: dict[str, Entry], after: dict[str, Entry]) -> list[tuple[str
     found = [("key.created", entry) for name, entry in after.items() if name not in before]
     for name, entry in after.items():
         old = before.get(name)
-        if old is None:
-            continue
-        if entry.revoked and not old.revoked:
+        if entry.revoked and (old is None or not old.revoked):
             found.append(("key.revoked", entry))
-        elif entry.active_until != old.active_until:
+        elif old is not None and entry.active_until != old.active_until:
             found.append(("key.retired", entry))
     return found
 

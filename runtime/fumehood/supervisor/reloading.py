@@ -7,6 +7,7 @@ told what waits for a restart. Must never apply half of a file: everything is ch
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from fumehood.config import Config, read_text
 from fumehood.errors import ConfigError, Unavailable
 from fumehood.model.quotas import begun
 from fumehood.model.request import Caller
+from fumehood.supervisor import configured
 from fumehood.supervisor.approvals import Approvals
 
 log = structlog.get_logger(__name__)
@@ -43,6 +45,9 @@ OF_THE_START: Final = frozenset({"accept_unenforced"})
 """The command line may have added to it."""
 WAIT_SECONDS: Final = 10.0
 _SHOWN: Final = 20
+_MOST_ASKED: Final = 64
+BY_SIGNAL: Final = "SIGHUP"
+"""Who asked where no operator did over the socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +108,14 @@ class Reloading:
     admission: Admission
     record: Callable[[str, Mapping[str, Field]], Awaitable[object]]
     operator_only: Callable[[Caller, str], Awaitable[None]]
+    digest: configured.Digest
     ask: Callable[[], None] | None = None
     approvals: Approvals | None = None
     applied: Callable[[], None] | None = None
     report: Report = field(default_factory=lambda: Report(_now()))
     _waiting: list[asyncio.Future[Report]] = field(default_factory=list)
+    _asked: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_ASKED))
+    """Who asked and whose file the keeper has not handed over yet."""
 
     async def reload(self, caller: Caller) -> Report:
         """Read the file again; what became of it.
@@ -121,6 +129,7 @@ class Reloading:
             raise Unavailable("this daemon cannot read its configuration again", "restart it")
         done: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
+        self._asked.append(f"uid {caller.uid}")
         self.ask()
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -133,6 +142,9 @@ class Reloading:
 
     async def take(self, name: str, data: bytes | None, problem: ConfigError | None) -> None:
         """What the keeper read, or why it could not."""
+        by = self._asked.popleft() if self._asked else BY_SIGNAL
+        before_it = self.config
+        differs: dict[str, Field] = {}
         restart: tuple[str, ...] = ()
         gone: tuple[str, ...] = ()
         anew: tuple[str, ...] = ()
@@ -148,13 +160,14 @@ class Reloading:
                 looser = loosened(self.config, new)
                 anew = begun(self.config.budgets, new.budgets)
                 restart = self._apply(new)
+                differs = configured.changed(before_it, new, self.digest)
             except ConfigError as error:
                 problem = error
         if problem is not None:
             before = self.report
             self.report = replace(before, problem=problem.cause, remedy=problem.remedy)
             log.error("configuration refused: the last good one holds", problem=str(problem))
-            await self.record("config.refused", {"cause": problem.cause[:1_000]})
+            await self.record("config.refused", {"cause": problem.cause[:1_000], "by": by})
         else:
             self.report = Report(_now(), restart=restart, dropped=gone, anew=anew, loosened=looser)
             if self.applied is not None:
@@ -165,6 +178,8 @@ class Reloading:
                 log.warning("rules that forbade or asked are gone or changed", rules=looser)
             log.info("configuration reloaded", restart=restart, anew=anew)
             fields: dict[str, Field] = {
+                "by": by, "changed": differs,
+                "configuration": configured.summary(self.config, self.digest),
                 "restart": restart, "dropped": gone, "anew": anew, "loosened": looser,
             }  # fmt: skip
             await self.record("config.reloaded", fields)

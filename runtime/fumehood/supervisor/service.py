@@ -127,7 +127,7 @@ class Supervisor:
         self.diff_tool = self._showing.diff
         self.tool_files = self._showing.files
         self.reloading = Reloading(
-            rooms.config, rooms.admission, self._record, operator_only,
+            rooms.config, rooms.admission, self._record, operator_only, rooms.digest,
             approvals=self._approvals, applied=rooms.pool.drop_all,
         )  # fmt: skip
         self.reload = self.reloading.reload

@@ -34,6 +34,15 @@ def test_what_happened_to_keys_is_told_as_events(tmp_path: Path) -> None:
     assert found == {("key.revoked", old)}
 
 
+def test_a_key_that_was_made_and_revoked_between_two_looks_is_both(tmp_path: Path) -> None:
+    ring = open_ring(tmp_path, Periods())
+    before = by_id(ring)
+    made = ring.rotate("tool").id
+    ring.revoke(made)
+    told = [event for event, entry in keywatch.changes(before, by_id(ring)) if entry.id == made]
+    assert told == ["key.created", "key.revoked"]
+
+
 def test_a_running_daemon_records_changes_and_keys_that_end_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

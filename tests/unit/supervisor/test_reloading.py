@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from fumehood.admission.quota import Quota
 from fumehood.config import Config
 from fumehood.errors import ConfigError, OverQuota, Unauthorized, Unavailable, UnknownTool
 from fumehood.model.request import Caller, RegisteredTool
+from fumehood.supervisor import configured
 from fumehood.supervisor.approvals import Approvals
 from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.governing import Governing
@@ -26,6 +28,10 @@ from support.manifests import caller, request, tool
 OPERATOR, ANN = caller(0, 0), caller(1000)
 ALLOW = {"effect": "allow"}
 FIRST = {"callers": {"users": [1000]}, "operators": {"users": [0]}, "sandboxes": 4}
+
+
+def keyed(data: bytes) -> str:
+    return f"hmac-sha384:test:{hmac.digest(b'key', data, 'sha384').hex()}"
 
 
 class Desk:
@@ -46,8 +52,9 @@ class Desk:
             ),
         )  # fmt: skip
         self.here = Reloading(
-            config, self.admission, self._record, self._operator_only, approvals=self.approvals
-        )
+            config, self.admission, self._record, self._operator_only, keyed,
+            approvals=self.approvals,
+        )  # fmt: skip
 
     async def _record(self, event: str, fields: Mapping[str, Any]) -> None:
         self.events.append((event, fields))
@@ -205,6 +212,38 @@ def test_a_file_that_the_keeper_refuses_is_not_used() -> None:
     desk.call()
 
 
+def test_a_change_is_on_record_by_names_and_digests_and_never_by_its_values() -> None:
+    desk = Desk()
+    first = {**FIRST, "rules": [ALLOW]}
+    desk.take(first)
+    desk.take(first)
+    secret = "https://receiver.example/hook/MARKER"
+    desk.take({**first, "per_caller": 99, "forward": {"to": secret}})
+    (_, begun), (_, same), (_, other) = desk.events
+    assert set(begun["changed"]) == {"rules"}
+    assert same["changed"] == {}
+    assert same["configuration"] == begun["configuration"]
+    assert set(other["changed"]) == {"per_caller", "forward.to"}
+    assert other["restart"] == ("forward",)
+    assert other["configuration"]["digest"] != same["configuration"]["digest"]
+    assert "per_caller" in other["configuration"]["keys"]
+    assert "forward.to" not in other["configuration"]["keys"], "it waits for a restart"
+    old, new = other["changed"]["per_caller"]
+    assert old != new == other["configuration"]["keys"]["per_caller"]
+    assert "MARKER" not in json.dumps(desk.events)
+    assert {fields["by"] for _, fields in desk.events} == {"SIGHUP"}
+
+
+def test_two_starts_under_different_configurations_are_told_apart() -> None:
+    one, two = (
+        configured.summary(Config.model_validate({**FIRST, "sandboxes": n}), keyed) for n in (4, 5)
+    )
+    assert one["digest"] != two["digest"]
+    assert isinstance(one["keys"], dict)
+    assert isinstance(two["keys"], dict)
+    assert {k for k in one["keys"] if one["keys"][k] != two["keys"][k]} == {"sandboxes"}
+
+
 def test_who_asks_is_told_and_must_be_an_operator() -> None:
     desk = Desk()
 
@@ -220,6 +259,7 @@ def test_who_asks_is_told_and_must_be_an_operator() -> None:
 
     report = asyncio.run(asked({**FIRST, "warm": 1}))
     assert report.to_json()["restart"] == ["warm"]
+    assert desk.events[-1][1]["by"] == "uid 0"
     with pytest.raises(ConfigError, match="unknown key"), structlog.testing.capture_logs():
         asyncio.run(asked({"colour": 1}))
     with pytest.raises(Unauthorized):
