@@ -394,7 +394,11 @@ def read_text(name: str, data: bytes | None) -> Config:
         raise ConfigError(f"{name}: byte {error.start} is not UTF-8", "save it as UTF-8") from None
     except DocumentError as error:
         where = f"{name}:{error.line}" if error.line else name
-        raise ConfigError(f"{where}: {error.cause}", error.remedy) from None
+        raise ConfigError(
+            f"{where}: {error.cause}",
+            error.remedy,
+            recorded=f"{where}: not YAML as it is read here",
+        ) from None
     value: object = {} if document.value is None else document.value
     try:
         return Config.model_validate(value)
@@ -403,7 +407,11 @@ def read_text(name: str, data: bytes | None) -> Config:
         line = document.line_of(fault.path)
         where = f"{name}:{line}" if line else name
         key = f"{dotted(fault.path)}: " if fault.path else ""
-        raise ConfigError(f"{where}: {key}{fault.cause}", fault.remedy) from None
+        # Below the first key a path has names that the operator chose.
+        known = fault.path[0] if fault.path and fault.path[0] in Config.model_fields else "the file"
+        raise ConfigError(
+            f"{where}: {key}{fault.cause}", fault.remedy, recorded=f"{where}: {known} is refused"
+        ) from None
 
 
 def config_schema() -> dict[str, Any]:

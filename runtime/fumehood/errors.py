@@ -62,10 +62,23 @@ class UsageError(FumehoodError):
 
 
 class ConfigError(FumehoodError):
-    """The operator's configuration is missing, unsafe or contradicts itself."""
+    """The operator's configuration is missing, unsafe or contradicts itself.
+
+    recorded: the cause without anything that the file holds, where `cause` quotes it.
+    """
 
     code = "config"
     exit_status = ExitStatus.USAGE
+
+    def __init__(
+        self, cause: str, remedy: str = "", *, recorded: str = "", detail: str = ""
+    ) -> None:
+        super().__init__(cause, remedy, detail=detail)
+        self._recorded = recorded
+
+    @property
+    def recorded(self) -> str:
+        return self._recorded or self.cause
 
 
 class ManifestError(FumehoodError):

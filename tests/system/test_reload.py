@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +78,49 @@ def test_rules_change_while_the_daemon_runs_and_a_bad_file_changes_nothing(daemo
         "config.reload_refused",
         "config.reloaded", "config.refused",
     ]  # fmt: skip
+
+
+def test_reloads_are_on_record_by_keys_digests_and_asker_without_a_value(daemon: Hood) -> None:
+    secret, path = "hunter2-of-the-vault", daemon.place / "config.yaml"
+    write(daemon, rules=[{"effect": "allow"}], per_session=7)
+    daemon.cli("reload", check=True)
+    write(daemon, rules=[{"effect": "allow", "tools": [secret]}, {"effect": "allow"}])
+    daemon.cli("reload", check=True)
+    write(daemon, rules=[{"effect": "allow"}], per_session=9)
+    daemon.process.send_signal(signal.SIGHUP)
+
+    def reloads() -> list[dict[str, Any]]:
+        return [r for r in ledger.records(daemon.state) if r["event"] == "config.reloaded"]
+
+    eventually(lambda: reloads()[-1]["by"] == "SIGHUP", 30, "SIGHUP is on record")
+    named, signalled = reloads()[-2:]
+    assert (named["by"], sorted(named["changed"])) == (
+        f"uid {os.getuid()}",
+        ["per_session", "rules"],
+    )
+    assert sorted(signalled["changed"]) == ["per_session", "rules"]
+    first, second = named["configuration"], signalled["configuration"]
+    assert first["digest"] != second["digest"]
+    assert named["changed"]["rules"][1] == first["keys"]["rules"] != second["keys"]["rules"]
+
+    faulty = {
+        f'{{"sandboxes": "{secret}"}}': "sandboxes",
+        f'{{"publishers": {{"{secret}!": {{"keys": []}}}}}}': "publishers",
+        f'{{"{secret}": 1}}': "the file",
+        f'{{"callers": {{"users": ["{secret}"]}}, "rules": []}}': "callers",
+        f'{{"rules": [{{"effect": "allow", "who": ["{secret}"]}}], "callers": {{}}}}': "rules",
+        f"rules: *{secret}\n": "not YAML as it is read here",
+    }
+    for text, told in faulty.items():
+        path.write_text(text)
+        refused = daemon.cli("reload")
+        assert (refused.returncode, secret in refused.stderr) == (2, True), "operators see it"
+        last = ledger.records(daemon.state)[-1]
+        assert (last["event"], last["by"]) == ("config.refused", f"uid {os.getuid()}")
+        assert told in last["cause"]
+    assert secret not in json.dumps(ledger.records(daemon.state))
+    write(daemon, rules=[{"effect": "allow"}])
+    daemon.cli("reload", check=True)
 
 
 MANIFEST = """\

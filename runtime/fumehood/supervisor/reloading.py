@@ -159,7 +159,13 @@ class Reloading:
                 gone = dropped(self.config, new.model_fields_set)
                 looser = loosened(self.config, new)
                 anew = begun(self.config.budgets, new.budgets)
-                restart = self._apply(new)
+                try:
+                    restart = self._apply(new)
+                except ConfigError as error:
+                    key = error.cause.partition(":")[0].partition(".")[0]
+                    known = key if key in Config.model_fields else "the file"
+                    told = f"{name}: {known} is refused"
+                    raise ConfigError(error.cause, error.remedy, recorded=told) from None
                 differs = configured.changed(before_it, new, self.digest)
             except ConfigError as error:
                 problem = error
@@ -167,7 +173,7 @@ class Reloading:
             before = self.report
             self.report = replace(before, problem=problem.cause, remedy=problem.remedy)
             log.error("configuration refused: the last good one holds", problem=str(problem))
-            await self.record("config.refused", {"cause": problem.cause[:1_000], "by": by})
+            await self.record("config.refused", {"cause": problem.recorded[:1_000], "by": by})
         else:
             self.report = Report(_now(), restart=restart, dropped=gone, anew=anew, loosened=looser)
             if self.applied is not None:
