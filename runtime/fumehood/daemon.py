@@ -179,7 +179,9 @@ def _metrics(
         return bytes
     from fumehood.supervisor.metrics import Metrics
 
-    supervisor.metrics = metrics = Metrics(supervisor.reporting.now, ring, tally)
+    supervisor.metrics = metrics = Metrics(
+        supervisor.reporting.now, ring, tally, supervisor.reporting.tools
+    )
     supervisor.response.count = metrics.incident
     return metrics.text
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -253,6 +254,10 @@ class Incidents:
             return None
 
     # --- looking and closing
+
+    def count(self) -> Counter[str]:
+        """How many are open, by signal."""
+        return Counter(signal for signal, _, _ in self._alive.values())
 
     async def listed(self, *, closed: bool) -> list[dict[str, Any]]:
         """The newest first, without what is captured, and of their timelines how they began and

@@ -6,10 +6,10 @@ no argument, no output, no name that a caller chose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, get_args
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -18,12 +18,19 @@ from prometheus_client.registry import Collector
 
 from fumehood.crypto.ring import Ring
 from fumehood.errors import KeyringError
+from fumehood.model.incident_rules import Signal
+from fumehood.model.outcome import Status
 from fumehood.model.result import Result
+from fumehood.supervisor.incidents import OVERFLOW
 from fumehood.supervisor.pressure import stalled
 from fumehood.supervisor.scanners import Tally
 
 MAX_TOOLS: Final = 200
 OTHER: Final = "other"
+SIGNALS: Final = (*get_args(Signal), OVERFLOW)
+ALARMING: Final[tuple[Status, ...]] = ("syscall_killed", "withheld", "engine_error")
+"""What alert rules count. A counter that is not there before its first event has no increase for
+it (Prometheus: `increase` needs two samples), so these begin at 0."""
 _STEPS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0,
 )  # fmt: skip
@@ -45,13 +52,23 @@ class State:
     forward_failing: bool = False
     forward_rejected: int = 0
     first_key_here: bool = False
+    incidents: Mapping[str, int] = field(default_factory=dict)
+    """How many are open, by signal."""
 
 
 class Metrics:
     """What is counted. Used on the event loop only."""
 
-    def __init__(self, state: Callable[[], State], ring: Ring, tally: Tally | None = None) -> None:
-        """state: looks at the supervisor. tally: of the detectors."""
+    def __init__(
+        self,
+        state: Callable[[], State],
+        ring: Ring,
+        tally: Tally | None = None,
+        tools: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        """state: looks at the supervisor. tally: of the detectors. tools: names of the registered
+        ones."""
+        self._registered = tools
         self._tools: set[str] = set()
         self._registry = own = CollectorRegistry()
         self._ended = Counter(
@@ -75,6 +92,8 @@ class Metrics:
         self._incidents = Counter(
             "fumehood_incidents", "Incidents that were opened.", ["signal"], registry=own
         )
+        for signal in SIGNALS:
+            self._incidents.labels(signal)
         self._cpu = Counter("fumehood_tool_cpu_seconds", "CPU that tools used.", registry=own)
         own.register(_Now(state, ring))
         if tally is not None:
@@ -82,7 +101,9 @@ class Metrics:
 
     def ended(self, result: Result, audit_seconds: float) -> None:
         """A call has ended, refused ones included, and its record is on disk."""
-        self._ended.labels(self._tool(result), result.status).inc()
+        # Only registered tools have a version: a name that a caller made up is `other`.
+        tool = self._tool(result.tool_name) if result.tool_version else OTHER
+        self._ended.labels(tool, result.status).inc()
         self._audited.observe(audit_seconds)
         for finding in result.findings:
             self._findings.labels(finding.kind, finding.action).inc()
@@ -101,23 +122,26 @@ class Metrics:
     def incident(self, signal: str) -> None:
         self._incidents.labels(signal).inc()
 
-    def _tool(self, result: Result) -> str:
-        """Only registered tools have a version: a name that a caller made up is `other`."""
-        name = result.tool_name
-        if not result.tool_version:
-            return OTHER
+    def _tool(self, name: str) -> str:
         if name not in self._tools:
             if len(self._tools) >= MAX_TOOLS:
                 return OTHER
             self._tools.add(name)
         return name
 
+    def _begin_alarming(self) -> None:
+        for tool in self._registered():
+            for status in ALARMING:
+                self._ended.labels(self._tool(tool), status)
+
     def collect(self) -> Iterator[Metric]:
         """All of it, in parts."""
+        self._begin_alarming()
         return iter(self._registry.collect())
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""
+        self._begin_alarming()
         return generate_latest(self._registry)
 
 
@@ -152,6 +176,7 @@ class _Now(Collector):
             "fumehood_forward_rejected", "Records that the receiver refused for good.",
             value=now.forward_rejected,
         )  # fmt: skip
+        yield _open(now.incidents)
         yield self._keys()
         yield _pressure()
 
@@ -171,6 +196,13 @@ class _Now(Collector):
             seconds = 0.0 if purpose in missing else (until - moment).total_seconds()
             left.add_metric([purpose], max(seconds, 0.0))
         return left
+
+
+def _open(incidents: Mapping[str, int]) -> Metric:
+    found = GaugeMetricFamily("fumehood_incidents_open", "Incidents to look at.", labels=["signal"])
+    for signal in SIGNALS:
+        found.add_metric([signal], incidents.get(signal, 0))
+    return found
 
 
 def _pressure() -> Metric:

@@ -111,7 +111,12 @@ class Reporting:
             refusing=bool(rooms.gate.look()),
             stops=len(rooms.stops.listed()),
             first_key_here=rooms.audit.keeps_first_key,
+            incidents=rooms.incidents.count(),
         )
+
+    def tools(self) -> set[str]:
+        """Names of the registered ones, for metrics."""
+        return {tool.manifest.name for tool in self.rooms.catalog.list()}
 
     def _ready_tools(self) -> tuple[Mapping[str, Any], ...]:
         tools = {it.digest: it.manifest for it in self.rooms.catalog.all()}

@@ -17,10 +17,10 @@ from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods
 from fumehood.errors import ConfigError
 from fumehood.gateway.exposition import exposed, loopback
-from fumehood.model.outcome import Breach, Usage
+from fumehood.model.outcome import Breach, Status, Usage
 from fumehood.model.result import Finding, Result, Timing
 from fumehood.supervisor import pressure
-from fumehood.supervisor.metrics import MAX_TOOLS, Metrics, State
+from fumehood.supervisor.metrics import MAX_TOOLS, SIGNALS, Metrics, State
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 NOW = State(1, 2, 3, 4, 5, audit_broken=False, refusing=True, stops=6)
@@ -140,6 +140,89 @@ def test_promtool_agrees(metrics: Metrics) -> None:
     read = subprocess.run(words, input=metrics.text(), capture_output=True, check=False)
     assert read.returncode in (0, 3), read.stderr  # 3: it finds names not to its taste
     assert b"error" not in read.stderr.lower(), read.stderr
+
+
+def fires(alert: str, before: Metrics | None, after: Metrics, folder: Path, **labels: str) -> bool:
+    """Whether an alert fires two minutes after the one became the other, as Prometheus itself says
+    of what it would scrape. before: None for a daemon that was not there."""
+    then, now = values(before) if before else {}, values(after)
+    series = [
+        {
+            "series": name,
+            "values": f"{then[name]}x80 {now[name]}x40" if name in then else f"_x80 {now[name]}x40",
+        }
+        for name in now
+    ]
+    chosen = ",".join(f'{key}="{value}"' for key, value in {"alertname": alert, **labels}.items())
+    scene = {
+        "rule_files": [str(DEPLOY / "prometheus/fumehood.rules.yml")],
+        "evaluation_interval": "15s",
+        "tests": [
+            {
+                "interval": "15s",
+                "input_series": series,
+                "promql_expr_test": [
+                    {
+                        "expr": f'count(ALERTS{{{chosen},alertstate="firing"}})',
+                        "eval_time": at,
+                        "exp_samples": [{"labels": "{}", "value": 1}] if fired else [],
+                    }
+                    for at, fired in (("19m", False), ("22m", True))
+                ],
+            }
+        ],
+    }
+    (folder / "scene.yml").write_text(json.dumps(scene))
+    tested = ["promtool", "test", "rules", str(folder / "scene.yml")]
+    return subprocess.run(tested, capture_output=True, check=False).returncode == 0
+
+
+class Daemon:
+    """What one is, as far as its metrics tell."""
+
+    def __init__(self, folder: Path, *tools: str, **incidents: int) -> None:
+        self.state = replace(NOW, incidents=incidents)
+        ring = open_ring(folder, Periods())
+        self.metrics = Metrics(lambda: self.state, ring, tools=lambda: tools)
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_the_alert_for_the_first_incident_fires(tmp_path: Path, signal: str) -> None:
+    idle, struck = Daemon(tmp_path), Daemon(tmp_path, **{signal: 1})
+    struck.metrics.incident(signal)
+    assert fires("FumehoodIncident", idle.metrics, struck.metrics, tmp_path, signal=signal)
+    assert not fires("FumehoodIncident", idle.metrics, idle.metrics, tmp_path)
+
+
+def test_the_alert_for_an_incident_that_is_open_holds_after_a_restart(tmp_path: Path) -> None:
+    again = Daemon(tmp_path, tripwire=2)
+    assert fires("FumehoodIncident", None, again.metrics, tmp_path, signal="tripwire")
+
+
+@pytest.mark.parametrize(
+    ("alert", "status", "times"),
+    [
+        ("FumehoodKilledCalls", "syscall_killed", 1),
+        ("FumehoodWithheld", "withheld", 6),
+        ("FumehoodEngineErrors", "engine_error", 6),
+    ],
+)
+def test_the_alerts_for_the_first_calls_that_ended_badly_fire(
+    tmp_path: Path, alert: str, status: Status, times: int
+) -> None:
+    idle, struck = Daemon(tmp_path, "echo"), Daemon(tmp_path, "echo")
+    for _ in range(times):
+        struck.metrics.ended(replace(ENDED, status=status), 0)
+    assert fires(alert, idle.metrics, struck.metrics, tmp_path, tool="echo")
+    assert not fires(alert, idle.metrics, idle.metrics, tmp_path)
+
+
+def test_the_alert_for_a_killed_call_fires_also_for_a_tool_that_was_added_just_before(
+    tmp_path: Path,
+) -> None:
+    idle, struck = Daemon(tmp_path), Daemon(tmp_path, "echo")
+    struck.metrics.ended(replace(ENDED, status="syscall_killed"), 0)
+    assert fires("FumehoodKilledCalls", idle.metrics, struck.metrics, tmp_path, tool="echo")
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: bytes) -> bytes:
