@@ -256,8 +256,9 @@ class Incidents:
     # --- looking and closing
 
     def count(self) -> Counter[str]:
-        """How many are open, by signal."""
-        return Counter(signal for signal, _, _ in self._alive.values())
+        """How many are open, by signal, and how many nobody can read."""
+        found = Counter(signal for signal, _, _ in self._alive.values())
+        return found + Counter({UNREADABLE: len(self._unreadable)})
 
     async def listed(self, *, closed: bool) -> list[dict[str, Any]]:
         """The newest first, without what is captured, and of their timelines how they began and

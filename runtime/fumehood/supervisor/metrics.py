@@ -21,13 +21,13 @@ from fumehood.errors import KeyringError
 from fumehood.model.incident_rules import Signal
 from fumehood.model.outcome import Status
 from fumehood.model.result import Result
-from fumehood.supervisor.incidents import OVERFLOW
+from fumehood.supervisor.incidents import OVERFLOW, UNREADABLE
 from fumehood.supervisor.pressure import stalled
 from fumehood.supervisor.scanners import Tally
 
 MAX_TOOLS: Final = 200
 OTHER: Final = "other"
-SIGNALS: Final = (*get_args(Signal), OVERFLOW)
+SIGNALS: Final = (*get_args(Signal), OVERFLOW, UNREADABLE)
 ALARMING: Final[tuple[Status, ...]] = ("syscall_killed", "withheld", "engine_error")
 """What alert rules count. A counter that is not there before its first event has no increase for
 it (Prometheus: `increase` needs two samples), so these begin at 0."""

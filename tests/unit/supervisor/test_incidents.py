@@ -376,6 +376,7 @@ def test_an_incident_whose_file_is_damaged_is_not_forgotten(
         assert (shown["incident"], shown["signal"]) == (first.incident, "unreadable")
         assert shown["unreadable"]
         assert not shown["closed"]
+        assert book.count() == {"unreadable": 1}
     ((second, _, new),) = book.see(tripped("a"), 2.0)
     assert new, "somebody hears of the next one"
     book.tell(first.incident, "more")
