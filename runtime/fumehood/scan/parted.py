@@ -21,6 +21,10 @@ STEP: Final = "joined"
 MAX_BEHIND: Final = 128
 """Bytes behind a seam where a secret may begin whose name stands before the seam."""
 
+MIN_REST: Final = 12
+"""Bytes that the end of a token has in the next string, where the string before it holds what is a
+whole token by itself: `"tokenType": "Bearer"` stands behind many a one."""
+
 _SLACK: Final = 4
 """Bytes by which two readings of one seam differ."""
 
@@ -110,6 +114,8 @@ def _is_one(
     # `key=…` and a line's end behind it: the secret is over, and what follows is other text,
     # unless that is nothing but one token.
     ending = pieces[last.piece][last.start : last.end]
+    if first.piece == last.piece and known[0] and (len(ending) < MIN_REST or kinds(ending) < 3):
+        return False
     ends = last.segment.whole and last.end == last.segment.end
     return (bare or ends) and kinds(ending) >= 2
 

@@ -416,6 +416,24 @@ def test_ordinary_strings_are_left_alone(whole: Pipeline, text: str) -> None:
     assert [f for f in result.findings if f.kind == "secret"] == []
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"accessToken": "', '", "tokenType": "Bearer", "subscription": "Pay2"}'),
+        ('args: ["--token=', '", "--v=2"]'),
+        ('["', '", "main2", "v3.1"]'),
+    ],
+)
+@pytest.mark.parametrize("token", ["jwt", "github"])
+def test_a_whole_token_does_not_take_the_next_string(
+    whole: Pipeline, before: str, after: str, token: str
+) -> None:
+    made = SPLIT[token]()
+    shown, *_ = texts(release(whole, before + made + after + "\n"))
+    assert made not in shown
+    assert after in shown
+
+
 def test_what_only_a_name_tells_is_not_cut_out_of_other_text(whole: Pipeline) -> None:
     random, word = letters(32), "PKCS7PrivateKeyTypes"
     shown = texts(release(whole, f"PASSWORD={random}\nDB_PASSWORD={word}\n", f"{random} {word}\n"))
