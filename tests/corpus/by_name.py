@@ -85,6 +85,10 @@ NONE: Final = (
     'tokens = ["if", "else1", "while2"]', 'os.environ.get("TOKEN_URL", "https://x.example/1")',
     "let token = Some(next_token());", "pwd: 3.0-3.12", "should_pass('Lib2.Load()')",
     "password VARCHAR2(100)", '"secrets": ["db-password", "api-key-2"]', "passwd: files systemd", "credentials: 'include'",
+    '{"password": "비밀번호를 입력하세요", "password_confirm": "비밀번호 확인"}', '{"password": "请输入密码", "confirm": "确认密码"}',
+    '{"password": "パスワードを入力", "newPassword": "新しいパスワード"}', '{"passphrase": "Frase de contraseña"}',
+    "confirmPassword=Passwort bestätigen", '"password": "Wprowadź hasło"', '"password": "Введите пароль"',
+    "db_password: !vault |\n          $ANSIBLE_VAULT;1.1;AES256\n          3162643866326139",
 )  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def sure(name: bytes, text: bytes, value: Value, data: bytes) -> Confidence | No
         return None
     if is_placeholder(shown):
         return "medium" if value.alone and _is_random(shown, value) else None
-    if is_word(shown.lower()):
+    if is_word(shown.lower()) or _is_translated(shown) or shown.startswith(b"$ANSIBLE_VAULT;"):
         return None
     if is_placeholder(shown.rstrip(b")]}'\";,")) or _EXAMPLE.fullmatch(shown):
         return None
@@ -200,6 +200,14 @@ def is_word(lower: bytes) -> bool:
         or lower.rstrip(b")]}'\";,") in _WORDS
         or _LABEL.fullmatch(lower) is not None
     )
+
+
+def _is_translated(shown: bytes) -> bool:
+    """Whether it is what a form says of a password in another language: `"비밀번호 확인"`."""
+    if shown.isascii() and b" " not in shown:
+        return False
+    plain = re.search(rb"[!-&*-,/0-9;-@\[-^`{-~]", shown) is None
+    return plain and _FOREIGN_NAME.search(shown) is not None
 
 
 def is_reference(shown: bytes) -> bool:
