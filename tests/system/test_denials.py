@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import threading
 from collections.abc import Iterator, Mapping
@@ -86,6 +87,25 @@ def test_children_that_are_killed_are_told_although_the_tool_goes_on(hood: Hood)
         "syscall-killed", "behaviour", "sandbox",
     )  # fmt: skip
     assert f"bpf ({NATIVE}), 3 times" in finding["message"]
+
+
+def test_record_and_receipt_say_which_calls_were_denied(hood: Hood) -> None:
+    result = run(hood, CHILDREN.format(count=2, number=number("keyctl")))
+    expected = {"seen": {f"keyctl:{NATIVE}:kill": 2}, "others": 0, "complete": True}
+    shown = hood.cli("audit", "show", result["invocation"], "--json", check=True).stdout
+    ended = [r for r in json.loads(shown) if r["event"] == "invocation.ended"]
+    assert [r["syscalls"] for r in ended] == [expected]
+    proof, trust = hood.place / "denied.json", hood.place / "denied.pem"
+    trust.write_text(hood.cli("key", "export-public", "receipt", check=True).stdout)
+    hood.cli("receipt", result["invocation"], "--out", str(proof), check=True)
+    verified = hood.cli("receipt", "verify", str(proof), "--trust", str(trust), check=True)
+    assert f"denied: keyctl:{NATIVE}:kill=2" in verified.stdout
+
+
+def test_a_call_that_was_denied_nothing_has_nothing_of_it_on_record(hood: Hood) -> None:
+    result = run(hood, "print(1)")
+    shown = hood.cli("audit", "show", result["invocation"], "--json", check=True).stdout
+    assert not [r for r in json.loads(shown) if "syscalls" in r]
 
 
 def test_the_last_kill_before_the_end_is_not_missed(hood: Hood) -> None:

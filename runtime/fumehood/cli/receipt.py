@@ -121,6 +121,8 @@ def _about(record: Mapping[str, Any], plan: Mapping[str, Any] | None) -> list[tu
     usage = {k: v for k, v in _fields(record.get("usage")).items() if v is not None}
     if usage:
         about.append(("usage", _pairs(usage)))
+    if seen := _fields(_fields(record.get("syscalls")).get("seen")):
+        about.append(("denied", _pairs(seen)))
     if proofs := _fields(record.get("proofs")):
         about.append(("read back", _pairs(proofs)))
     findings = record.get("findings")

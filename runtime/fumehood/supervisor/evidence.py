@@ -13,10 +13,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from fumehood.audit.record import Field
 from fumehood.launcher.client import Captured
 from fumehood.model.codec import encode
+from fumehood.model.outcome import Syscalls
 from fumehood.model.result import Result
 from fumehood.supervisor.live import Live
+
+MAX_NAMED: Final = 16
+"""System calls that a record names: a tool can try hundreds, and a record has 64 KiB."""
 
 CAPTURED_BYTES: Final = 64 * 1024
 """Of the arguments, from their beginning, and of each stream, its end."""
@@ -32,6 +37,17 @@ def known(live: Live) -> dict[str, Any]:
         "plan": encode(live.plan) if live.plan else None,
         "proofs": [encode(proof) for proof in live.proofs],
     }
+
+
+def denied(told: Syscalls | None) -> dict[str, Field]:
+    """What of a call's record says which system calls its filter did not allow: at most
+    `MAX_NAMED` by name, ABI and action, the most frequent first, and how many `others`. Nothing
+    where none was seen; `complete` is false where the kernel's records were lost."""
+    if told is None or not (told.seen or told.others):
+        return {}
+    seen = {f"{i.syscall}:{i.architecture}:{i.action}": i.count for i in told.seen[:MAX_NAMED]}
+    others = told.others + sum(item.count for item in told.seen[MAX_NAMED:])
+    return {"syscalls": {"seen": seen, "others": others, "complete": told.complete}}
 
 
 def ended(live: Live, result: Result) -> dict[str, Any]:

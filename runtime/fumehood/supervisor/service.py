@@ -40,7 +40,7 @@ from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Req
 from fumehood.model.result import Recorded, Result, Timing
 from fumehood.scan.pipeline import Pipeline
 from fumehood.scan.search import Begun, NotYet
-from fumehood.supervisor import invocation
+from fumehood.supervisor import evidence, invocation
 from fumehood.supervisor.approvals import Approvals
 from fumehood.supervisor.attempts import Attempts
 from fumehood.supervisor.callers import Callers
@@ -517,6 +517,7 @@ class Supervisor:
             "signal": result.signal,
             "breach": encode(result.breach) if result.breach else None,
             "usage": encode(result.usage),
+            **evidence.denied(result.syscalls),
             **({"ahead_ms": result.timing.ahead_ms} if result.timing.ahead_ms else {}),
             "findings": [f"{f.kind}:{f.rule}:{f.action}" for f in result.findings],
             "plan": result.enforced.plan if result.enforced else plan.digest(),
