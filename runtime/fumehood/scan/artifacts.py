@@ -22,6 +22,8 @@ REFUSALS: Final[dict[str, tuple[Severity, str]]] = {
 """`Artifact.refused` and what it means."""
 
 
+MOST_CONTROLS: Final = 8
+"""Control characters that any text may have."""
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {*b"\t\n\r\f\b\x1b"})
 
 
@@ -32,23 +34,27 @@ def name_of(artifact: Artifact) -> bytes:
 
 def is_text(data: bytes) -> bool:
     """Whether a file is returned as text: UTF-8 without a NUL."""
-    if b"\0" in data:
+    return b"\0" not in data and _is_utf8(data)
+
+
+def is_binary(data: bytes) -> bool:
+    """Whether a file is no text at all, so that bytes which would hide something in one are just
+    data: a known format, a NUL among bytes that are no UTF-8, or many control characters. Text
+    with a NUL put into it is none of these."""
+    if is_text(data):
         return False
+    if formats.sniff(data) or (b"\0" in data and not _is_utf8(data)):
+        return True
+    controls = len(data) - len(data.translate(None, _CONTROLS))
+    return controls > max(MOST_CONTROLS, len(data) // 20)
+
+
+def _is_utf8(data: bytes) -> bool:
     try:
         data.decode()
     except UnicodeDecodeError:
         return False
     return True
-
-
-def is_binary(data: bytes) -> bool:
-    """Whether a file is no text at all, so that bytes which would hide something in one are just
-    data: it is not returned as text, and has a NUL, a known format, or many control characters."""
-    if is_text(data):
-        return False
-    if b"\0" in data or formats.sniff(data):
-        return True
-    return len(data) - len(data.translate(None, _CONTROLS)) > len(data) // 20
 
 
 def text_block(invocation: str, name: str, text: str) -> dict[str, Any]:

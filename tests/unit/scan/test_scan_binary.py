@@ -119,3 +119,11 @@ def test_text_that_is_no_utf_8_is_told_and_not_said_to_be_changed(whole: Pipelin
     assert left == data
     assert {(f.rule, f.action) for f in result.findings} == {("invalid-utf8", "flag")}
     assert "made visible" not in result.findings[0].message
+
+
+def test_a_nul_does_not_make_a_text_a_file_of_which_nothing_is_told(whole: Pipeline) -> None:
+    data = "a line\nhidden \u202e and \u200b\u200b\u200b\u200b\u200b\0\n".encode()
+    result, left = release(whole, "notes.txt", data)
+    assert left == data
+    assert {f.action for f in result.findings if f.kind == "hidden_text"} == {"flag"}
+    assert {"bidi-control", "control-character"} <= {f.rule for f in result.findings}
