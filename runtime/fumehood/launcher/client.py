@@ -21,6 +21,14 @@ from fumehood.model.plan import Plan
 
 SILENT_SECONDS = 5.0
 """A launcher never blocks: one that has said nothing for so long after a kill hangs."""
+STOP_ALL_SECONDS = 0.5
+"""The same while everything is stopped. A launcher acts on an order within milliseconds, and what
+takes long is the dying, which it does not wait for; one that is only slow costs nothing by its
+end, since all that it holds is to die."""
+STOP_SECONDS = 2.0
+"""The same while one tool or caller is stopped: calls of others die with a launcher. It forks
+and mounts for some milliseconds at a time and says something after each, so that two seconds
+without a word are no load."""
 MAX_CAPTURED = 1024 * 1024 + 4096
 T = TypeVar("T")
 _OF_A_SANDBOX = (
@@ -143,6 +151,9 @@ class LauncherClient:
         self._writing = False
         self._heard = 0
         """How many messages have come."""
+        self._asked = 0
+        """The number of the last Ping."""
+        self._unanswered: dict[int, asyncio.Future[None]] = {}
         self._reported = False
         self.on_hung: Callable[[], None] | None = None
         """Called once for a launcher that does not answer any more; has it killed."""
@@ -198,6 +209,40 @@ class LauncherClient:
         self._send(m.Open(name, plan), [os.dup(fd) for fd in stdio])
         self._sandboxes[name] = sandbox
         return sandbox
+
+    def acknowledged(self, seconds: float) -> asyncio.Future[None]:
+        """Done once the launcher has acted on all it was told so far, or once the next one is
+        there, which begins by killing what the last one left.
+
+        One that says nothing at all for `seconds` meanwhile hangs and is replaced; one that is
+        busy says something."""
+        self._asked += 1
+        number, done = self._asked, self._loop.create_future()
+        self._unanswered[number] = done
+        self._send_control(m.Ping(number))
+        self._await_pong(seconds, number)
+        return done
+
+    def _await_pong(self, seconds: float, number: int) -> None:
+        self._loop.call_later(
+            seconds, self._judge_pong, seconds, number, self._channel, self._heard
+        )
+
+    def _judge_pong(
+        self, seconds: float, number: int, channel: socket.socket | None, heard: int
+    ) -> None:
+        if number not in self._unanswered or channel is None or channel is not self._channel:
+            return
+        if heard == self._heard:
+            self._judge(channel, heard)
+        else:
+            self._await_pong(seconds, number)
+
+    def _answered(self, most: int) -> None:
+        for number in [number for number in self._unanswered if number <= most]:
+            done = self._unanswered.pop(number)
+            if not done.done():
+                done.set_result(None)
 
     def _doubt(self) -> None:
         """Something was asked that is answered at once: see whether anything comes. A timer, which
@@ -273,7 +318,11 @@ class LauncherClient:
         if isinstance(message, m.Hello):
             if not self.hello.done():
                 self.hello.set_result(message)
+            self._answered(self._asked)
             self._on_hello(message)
+            return
+        if isinstance(message, m.Pong):
+            self._answered(message.number)
             return
         if not isinstance(message, _OF_A_SANDBOX):
             raise ProtocolError("not a message for a supervisor")

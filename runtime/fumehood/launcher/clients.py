@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -56,6 +57,10 @@ class Launchers:
             channel.close()
             return
         client.replace(channel)
+
+    def acknowledged(self, seconds: float) -> list[asyncio.Future[None]]:
+        """See `LauncherClient.acknowledged`; of each launcher."""
+        return [client.acknowledged(seconds) for client in self._clients.values()]
 
     def on_hung(self, report: Callable[[str], None]) -> None:
         """Call `report` with the engine of a launcher that does not answer any more."""

@@ -238,6 +238,9 @@ class Launcher:
                 return
             if descriptors:
                 raise ProtocolError("descriptors are allowed beside Open only")
+            if isinstance(message, m.Ping):
+                self._send(m.Pong(message.number))
+                return
             if not isinstance(message, m.Start | m.Begin | m.Stop | m.Kill | m.Capture):
                 raise ProtocolError("not a message for a launcher")
             running = self._running.get(message.sandbox)

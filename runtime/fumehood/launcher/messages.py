@@ -72,6 +72,21 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """Supervisor: say when you are here. `Pong` with the same number follows once everything that
+    was sent before has been acted on."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Launcher: it has acted on all that was sent before this Ping."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
     """Launcher, first: who it is, and what it cannot enforce on this host (control, reason)."""
 
@@ -181,9 +196,10 @@ class Refused:
     detail: str
 
 
-ToLauncher = Open | Start | Begin | Stop | Kill | Capture
+ToLauncher = Open | Start | Begin | Stop | Kill | Capture | Ping
 FromLauncher = (
     Hello
+    | Pong
     | OpenedMessage
     | StartedMessage
     | BegunMessage
@@ -194,12 +210,13 @@ FromLauncher = (
 )
 
 TO_LAUNCHER: Final[Mapping[str, type[ToLauncher]]] = {
-    cls.__name__: cls for cls in (Open, Start, Begin, Stop, Kill, Capture)
+    cls.__name__: cls for cls in (Open, Start, Begin, Stop, Kill, Capture, Ping)
 }
 FROM_LAUNCHER: Final[Mapping[str, type[FromLauncher]]] = {
     cls.__name__: cls
     for cls in (
         Hello,
+        Pong,
         OpenedMessage,
         StartedMessage,
         BegunMessage,

@@ -18,7 +18,7 @@ import structlog
 from fumehood.audit.incident import Incident
 from fumehood.audit.record import Field
 from fumehood.errors import AuditError, FumehoodError, Unavailable, UsageError
-from fumehood.launcher.client import Captured
+from fumehood.launcher.client import STOP_ALL_SECONDS, STOP_SECONDS, Captured
 from fumehood.model.incident_rules import OF_A_TOOL, Signal
 from fumehood.model.request import Caller, RegisteredTool
 from fumehood.model.result import Result
@@ -39,6 +39,11 @@ MAX_LOOKED: Final = 8
 """Of what an operator stops, the oldest; the rest is killed without a look."""
 BY_A_RULE: Final = "a rule for incidents"
 """Who cancelled what a rule stopped."""
+
+
+def _nobody(_seconds: float) -> Sequence[asyncio.Future[None]]:
+    """There is no launcher to ask."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ class Response:
     """Tells somebody; None when the configuration names nobody."""
     count: Callable[[str], None] | None = None
     """Is told the signal of each new incident."""
+    acknowledged: Callable[[float], Sequence[asyncio.Future[None]]] = _nobody
+    """Done for each launcher that has acted on what it was told; `Launchers.acknowledged`."""
     _working: set[asyncio.Task[None]] = field(default_factory=set)
 
     # --- operators
@@ -95,7 +102,7 @@ class Response:
         _check(kind, name)
         by = f"uid {caller.uid}"
         most = MAX_LOOKED if capture else 0
-        stop, killed, unkept = self._stopped(kind, name, by=by, reason=reason, look=most)
+        stop, killed, heeded, unkept = self._stopped(kind, name, by=by, reason=reason, look=most)
         looked = [live for live in killed[:most] if live.runs]
         for live in looked:
             self._tell_look(live, by, reason)
@@ -108,8 +115,9 @@ class Response:
         else:  # the log may have the same disk: not waited for
             self._append(_event(kind, "stopped"), fields)
         tasks = [live.task for live in killed if live.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=DEAD_SECONDS)
+        waits: list[asyncio.Future[Any]] = [*tasks, *heeded]
+        if waits:
+            await asyncio.wait(waits, timeout=DEAD_SECONDS)
         if unkept is not None:
             raise unkept
         left = sum(not task.done() for task in tasks)
@@ -296,7 +304,7 @@ class Response:
             self._quarantine_soon(action, incident, case, reason)
             return ""
         kind, name = kinds[action]
-        stop, killed, unkept = self._stopped(kind, name, by=BY_A_RULE, reason=reason)
+        stop, killed, _, unkept = self._stopped(kind, name, by=BY_A_RULE, reason=reason)
         fields: dict[str, Field] = {**stop.to_json(), "killed": len(killed)}
         self._append(_event(kind, "stopped"), {**_named(stop), **fields})
         if unkept is not None:
@@ -359,12 +367,14 @@ class Response:
 
     def _stopped(
         self, kind: Kind, name: str, *, by: str, reason: str, look: int = 0
-    ) -> tuple[Stop, list[Live], Unavailable | None]:
+    ) -> tuple[Stop, list[Live], Sequence[asyncio.Future[None]], Unavailable | None]:
         """On disk first; then whatever runs of it is killed, without its grace, also when the
         disk does not take it. Raises UsageError when nothing more can be stopped.
 
         look: at so many, the oldest, the launcher looks before it kills them; it is told of all
         looks before the first kill, so that they end together (`launcher.look`).
+
+        A launcher that does not heed this is replaced, and what it held dies with it.
         """
         stop = self.stops.hold(kind, name, by=by, reason=reason)
         unkept: Unavailable | None = None
@@ -382,7 +392,8 @@ class Response:
         for live in killed:
             _end(live, by)
         self.pool.drop_all()  # what was started ahead of calls runs the tool's program already
-        return stop, killed, unkept
+        heeded = self.acknowledged(STOP_ALL_SECONDS if kind == "all" else STOP_SECONDS)
+        return stop, killed, heeded, unkept
 
     def _append(self, event: str, fields: Mapping[str, Field]) -> None:
         with contextlib.suppress(AuditError):  # the log's own failure refuses all calls

@@ -157,6 +157,7 @@ class Supervisor:
             rooms.catalog.quarantine,
             self._drop_retired,
             lambda name: any(tool.manifest.name == name for tool in rooms.catalog.all()),
+            acknowledged=lambda seconds: rooms.launchers.acknowledged(seconds),
         )
         self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
         self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")

@@ -121,6 +121,79 @@ def test_what_the_last_launcher_was_doubted_for_does_not_meet_the_next() -> None
     asyncio.run(check())
 
 
+async def soon() -> None:
+    """Until what is due now, and what that brings about, has run."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_a_launcher_that_does_not_acknowledge_is_reported_and_the_next_one_s_hello_settles_it() -> (
+    None
+):
+    async def check() -> None:
+        scene = Scene()
+        scene.open("one").kill()
+        done = scene.client.acknowledged(0.0)
+        await scene.judged()
+        assert scene.reports == ["bubblewrap"]
+        assert scene.heard()[-2:] == [m.Kill("one"), m.Ping(1)]
+        scene.launcher.close()
+        await soon()
+        assert not done.done()  # what the dead one held may still be dying
+        scene.launcher, channel = scene.pair()
+        scene.client.replace(channel)
+        scene.launcher.send(HELLO)
+        await asyncio.wait_for(done, 60)
+        scene.close()
+
+    asyncio.run(check())
+
+
+def test_a_launcher_that_acknowledges_is_not_reported_however_long_the_dying_takes() -> None:
+    async def check() -> None:
+        scene = Scene()
+        sandbox = scene.open("one")
+        sandbox.kill()
+        done = scene.client.acknowledged(0.0)
+        scene.launcher.send(m.pack(m.Pong(1)))
+        await asyncio.wait_for(done, 60)
+        await scene.judged()
+        assert scene.reports == []
+        assert not sandbox.ended.done()
+        scene.close()
+
+    asyncio.run(check())
+
+
+def test_a_launcher_that_says_other_things_first_is_busy_and_one_that_falls_silent_hangs() -> None:
+    async def check() -> None:
+        scene = Scene()
+        done = scene.client.acknowledged(0.0)
+        scene.launcher.send(m.pack(m.DeniedMessage("another", 1)))
+        await scene.judged()
+        assert not done.done()
+        assert scene.reports == []  # it is given as long again
+        await scene.judged()
+        assert scene.reports == ["bubblewrap"]
+        scene.close()
+
+    asyncio.run(check())
+
+
+def test_an_answer_to_an_earlier_question_is_none_to_a_later_one() -> None:
+    async def check() -> None:
+        scene = Scene()
+        first, second = scene.client.acknowledged(60.0), scene.client.acknowledged(60.0)
+        scene.launcher.send(m.pack(m.Pong(1)))
+        await asyncio.wait_for(first, 60)
+        assert not second.done()
+        scene.launcher.send(m.pack(m.Pong(2)))
+        await asyncio.wait_for(second, 60)
+        scene.close()
+
+    asyncio.run(check())
+
+
 class Watcher:
     """Stands in for the live view of a call."""
 
