@@ -7,7 +7,7 @@ and whoever wants proof of it asks later. Must never sign anything but a termina
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -109,6 +109,11 @@ class Receipts:
             for record, line in zip(found.records, found.lines, strict=True)
             if record["event"] in TERMINAL
         ]
+        if not ended and found.broken and self._may_know(caller, found.records):
+            raise UnknownInvocation(
+                "records of this invocation in the audit log are damaged, so it has no receipt",
+                "`fumehood audit verify` says where; a forwarded copy has them",
+            )
         if not ended or not self._may(caller, ended[0][0]):
             raise _unknown(whole=found.whole)
         record, line = ended[0]
@@ -135,6 +140,10 @@ class Receipts:
         who = record.get("caller")
         own = isinstance(who, dict) and who.get("uid") == caller.uid
         return own or self._is_operator(caller)
+
+    def _may_know(self, caller: Caller, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Whose call a damaged record is of it does not prove; one that is whole does."""
+        return self._is_operator(caller) or any(self._may(caller, record) for record in records)
 
     def close(self) -> None:
         self._reader.shutdown(wait=False, cancel_futures=True)

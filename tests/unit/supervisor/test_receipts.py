@@ -82,8 +82,8 @@ class Place:
     def _count(self) -> int:
         return len(list(self.folder.glob("audit/segment-*.jsonl")))
 
-    def receipt(self, name: str) -> dict[str, Any]:
-        signed = asyncio.run(self.receipts.receipt(OWNER, name))
+    def receipt(self, name: str, caller: Caller = OWNER) -> dict[str, Any]:
+        signed = asyncio.run(self.receipts.receipt(caller, name))
         payload = base64.b64decode(signed.to_json()["payload"])
         predicate: dict[str, Any] = json.loads(payload)["predicate"]
         return predicate
@@ -127,6 +127,20 @@ def test_of_a_call_from_before_the_clock_was_set_back(place: Place) -> None:
     place._now -= 24 * 3600 * 1_000_000_000
     place.grow(20)
     assert name in place.receipt(name)["line"]
+
+
+def test_of_a_call_whose_last_record_is_damaged(place: Place) -> None:
+    """Its owner hears of it where a record that is whole says whose it is; nobody else does."""
+    name, other = uuid7(), Caller(uid=8, gid=8, pid=1, name="other")
+    place.write("invocation.launched", invocation=name, caller={"uid": OWNER.uid})
+    place.ended(name)
+    (segment,) = place.folder.glob("audit/segment-*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b'"status":"ok"', b'"status":"no"'))
+    with pytest.raises(UnknownInvocation, match="are damaged") as told:
+        place.receipt(name)
+    assert "audit verify" in str(told.value.remedy)
+    with pytest.raises(UnknownInvocation, match=r"has ended \("):
+        place.receipt(name, other)
 
 
 def test_what_was_not_searched_is_not_denied(place: Place) -> None:
