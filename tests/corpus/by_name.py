@@ -42,6 +42,9 @@ NAMES: Final = (
     'if password == "@W@":\n', "password = <<EOT\n@W@\nEOT\n", "Password.......: @W@\n", '(setq password "@W@")\n',
 )  # fmt: skip
 SAID: Final = (
+    "Das Passwort für den Server lautet @W@\n", "La contraseña del servidor es @W@\n",
+    "sudo password on that box is still @W@\n", "La password del router è @W@\n",
+    "Hasło do serwera to @W@\n", "A senha do servidor é @W@\n", "Heslo k serveru je @W@\n",
     "**Password:** @W@\n", "<b>Password:</b> @W@\n", "Password\n@W@\n", "Username\nbob\nPassword\n@W@\n",
     "The password is @W@.\n", "password (temporary): @W@\n", "Your new password is: @W@\n",
     "Temporary password for root: @W@\n",
@@ -85,6 +88,8 @@ NONE: Final = (
     'tokens = ["if", "else1", "while2"]', 'os.environ.get("TOKEN_URL", "https://x.example/1")',
     "let token = Some(next_token());", "pwd: 3.0-3.12", "should_pass('Lib2.Load()')",
     "password VARCHAR2(100)", '"secrets": ["db-password", "api-key-2"]', "passwd: files systemd", "credentials: 'include'",
+    "The password of each user is stored as SHA-256 hash", "The password field is encrypted with AES-256-GCM",
+    "the password policy of v1.2.3 is in RFC8018",
     '{"password": "비밀번호를 입력하세요", "password_confirm": "비밀번호 확인"}', '{"password": "请输入密码", "confirm": "确认密码"}',
     '{"password": "パスワードを入力", "newPassword": "新しいパスワード"}', '{"passphrase": "Frase de contraseña"}',
     "confirmPassword=Passwort bestätigen", '"password": "Wprowadź hasło"', '"password": "Введите пароль"',

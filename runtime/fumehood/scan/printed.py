@@ -73,6 +73,8 @@ _ASKED: Final = "|".join((
 ))  # fmt: skip
 """Commands whose answer is a secret and nothing else."""
 
+_CODE: Final = r"[0-9]{0,2}[.)]?[ \t]{0,8}[0-9a-z]{4,10}(?:-[0-9a-z]{4,10})?"
+
 RULES: Final[Sequence[Rule]] = (
     # Keys: OpenVPN's, RFC 4716's, WireGuard's, what `openssl -text` prints, minisign, .NET's XML.
     Rule("private-key", "high", r"-----BEGIN OpenVPN Static key V[0-9]-----\s{1,8}(?P<s>(?:[0-9a-fA-F]{16,64}\s{1,8})+)"),
@@ -129,7 +131,7 @@ RULES: Final[Sequence[Rule]] = (
     Rule("spoken-password", "high", r"(?i)password[^\n]{0,120}\r?\n(?:[ \t]{0,8}new[ ]value|[ \t]{0,8}new[ ]password):[ ]{1,4}(?P<s>\S{8,128})", judge=_made),
     Rule("spoken-password", "high", rf"(?:^|[$#>%][ ])(?:sudo[ ])?(?:{_ASKED})\b[^\n]{{0,200}}\r?\n(?P<s>[^\s:<>();\"]{{8,1000}})[ \t\r]*$", judge=_made),
     Rule("recovery-code", "high", r"(?i)secret[ ]?key(?:[ ]is)?:\s{1,4}(?P<s>[A-Z2-7]{16,64})\b", judge=_made),
-    Rule("recovery-code", "high", r"(?i)(?:scratch|backup|recovery)[ ]codes?[^\n]{0,40}:\s{1,8}(?P<s>(?:[0-9]{0,2}[.)]?[ \t]{0,8}[0-9a-z]{4,10}(?:-[0-9a-z]{4,10})?\s{1,8})+)",
+    Rule("recovery-code", "high", rf"(?i)(?:scratch|backup|recovery)[ ]codes?[^\n]{{0,40}}:\s{{1,8}}(?P<s>(?:{_CODE}(?:[ \t]{{1,8}}|\r?\n))*{_CODE})(?:\s|$)",
          judge=lambda found: "high" if re.search(rb"[0-9]{2}", found["s"]) else None),
     Rule("recovery-code", "high", r"(?:^|[^0-9-])(?P<s>[0-9]{6}(?:-[0-9]{6}){7})(?:$|[^0-9-])", judge=_groups, first="(?:-[0-9]{6}){7}"),
     Rule("recovery-code", "high", r"(?i)recovery[ ]?key\s{0,4}[:=]\s{0,4}['\"]?(?P<s>[A-Z0-9]{4}(?:-[A-Z0-9]{4}){5})"),

@@ -43,7 +43,7 @@ RULES: Final[Sequence[Rule]] = (
          rf"(?i)^\s{{0,16}}(?:bindpw|rootpw|rootbindpw|ldap_default_authtok|authldapbindpassword|auth_pass|insecure-password|sasl_passwd|peerpassword)[ \t]+{_S}",
          judge=likely),
     Rule("protocol-password", "high",
-         r"(?i)(?:\buser\s+\S{1,64}\s+insecure-password|\bneighbor\s+\S{1,64}\s+password|\bbind_?pw|\bwith\s+pass(?:word)?|\bcache_peer\s[^\n]{1,200}?\slogin=[^\s:]{1,64}:"
+         r"(?i)(?:\buser\s+\S{1,64}\s+insecure-password|\bneighbor\s+\S{1,64}\s+password|\bbind_?pw|\bwith\s+pass(?:word)?\b|\bcache_peer\s[^\n]{1,200}?\slogin=[^\s:]{1,64}:"
          r"|\bstats\s+auth\s+[^\s:]{1,64}:|\bcredentials=)[ \t]{0,8}[\"']?(?P<s>[^\s\"'<>]{4,256})", judge=_varied),
     # Postfix's table of relays.
     Rule("protocol-password", "high", r"^\[?[\w.-]{1,255}\]?:(?:25|465|587)[ \t]+[\w.@+-]{1,128}:(?P<s>\S{4,128})[ \t\r]*$", judge=likely),

@@ -86,6 +86,7 @@ _COPULA: Final = (
     r"(?i:is|are|was|es|est|ist|lautet|war|jest|to|zijn|adalah|ialah|je|este|er|on|olarak|reads)\b"
     r"|(?:\xc3\xa9|\xc3\xa8|\xc3\xa4r|l\xc3\xa0)\s|\xe2\x86\x92|->|\xe2\x80\x94|\xe2\x80\x93"
 )
+_STILL: Final = r"(?i:still|now|jetzt|ahora|ora|maintenant|agora|nu|teraz)"
 _PARTICLE: Final = r"は|が|는|은|가|이|是|为|為|है|हैं|คือ|είναι|היא|הוא|هي|هو|:|=|：|\s"
 _OPENING: Final = r"(?:「|『|“|«|„)"
 _AFTER: Final = r"(?:[ \t]\([^()\n]{1,40}\))?"
@@ -134,6 +135,12 @@ RULES: Final[Sequence[Rule]] = (
     Rule(
         "spoken-password", "high",
         rf"(?P<n>{_ENGLISH}|{OTHER})(?:[ \t][^\s:=\"'(){{}}<>\[\],;]{{1,24}}){{1,3}}[ \t]{{0,2}}(?::|：)[ \t]{{1,3}}{_QUOTE}(?P<s>[!-~])",
+        seek=_strong,
+    ),
+    # `Das Passwort für den Server lautet …`, `the password on that box is still …`.
+    Rule(
+        "spoken-password", "high",
+        rf"(?P<n>{_ENGLISH}|{OTHER})(?:[ \t][^\s:=\"'(){{}}<>\[\],;]{{1,24}}){{1,5}}[ \t]{{1,3}}(?:{_COPULA})[ \t]{{0,3}}(?:{_STILL}[ \t]{{1,3}})?{_QUOTE}(?P<s>[!-~])",
         seek=_strong,
     ),
     # As forms are copied from a web page: the label, and the value below it.

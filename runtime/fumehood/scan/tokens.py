@@ -120,6 +120,12 @@ _BEFORE: Final = r"(?:^|[^A-Za-z0-9+/_-])"
 _AFTER: Final = r"(?:$|[^A-Za-z0-9+/_-])"
 _NAME: Final = r"[^\s:/@'\"<>,;(){}\[\]`]"
 
+_SAID_BEFORE: Final = (
+    r"(?i)(?:server|data source|host|address|dbname|database|initial catalog|user id|uid|user"
+    r"|endpoint|accountname)\s*=[^\n]{1,400}?[;\s,](?:password|pwd|accountkey|sharedaccesskey)\s*=\s*"
+)
+"""ADO.NET, ODBC, libpq and the like: several words, and the last is the password's."""
+
 RULES: Final[Sequence[Rule]] = (
     # AWS: IAM identifiers, unique id prefixes.
     Rule(
@@ -144,17 +150,27 @@ RULES: Final[Sequence[Rule]] = (
     # RFC 3986, 3.2.1: user information, deprecated there for this reason.
     Rule(
         "url-credentials", "high",
-        rf"[A-Za-z][A-Za-z0-9+.-]{{1,20}}://{_NAME}{{0,128}}:(?P<s>[^\s@/'\"<>`]{{3,256}})@"
+        rf"[A-Za-z][A-Za-z0-9+.-]{{1,20}}://{_NAME}{{0,128}}:"
+        # The host stands behind the last `@` of the authority (WHATWG URL, 4.4).
+        r"(?P<s>[^\s@/'\"<>`]{1,256}(?:@[^\s@/?#,;'\"<>`]{1,64}){1,3}|[^\s@/'\"<>`]{3,256})@"
         r"[A-Za-z0-9\[{$_.-]",
         judge=_credential,
     ),
-    # ADO.NET, ODBC, libpq and the like: several words, and one of them the password.
     Rule(
         "connection-string", "high",
-        r"(?i)(?:server|data source|host|address|dbname|database|initial catalog|user id|uid|user"
-        r"|endpoint|accountname)\s*=[^\n]{1,400}?[;\s,](?:password|pwd|accountkey|sharedaccesskey)\s*=\s*"
-        r"(?P<s>'[^'\n]{3,256}'|[^;\s'\",]{3,512})",
+        rf"{_SAID_BEFORE}(?P<s>[^;\s'\",{{]{{3,512}})",
         judge=_credential,
+    ),
+    Rule(
+        "connection-string", "high",
+        rf"{_SAID_BEFORE}'(?P<s>[^'\n]{{3,256}})'",
+        judge=_credential,
+    ),
+    # Braces, as ODBC has them, are a place holder, too.
+    Rule(
+        "connection-string", "high",
+        rf"{_SAID_BEFORE}\{{(?P<s>[^{{}}\n]{{6,256}})\}}",
+        judge=lambda found: _credential(found) if kinds(found["s"]) >= 3 else None,
     ),
     # Oracle's `user/password@host`, and what Go's driver of MySQL takes.
     Rule(

@@ -112,11 +112,15 @@ def until(data: bytes, at: int, stop: re.Pattern[bytes]) -> Value | None:
     return Value(at, end, framed=True) if end > at else None
 
 
+_SPLICED: Final = re.compile(rb"'(?:\\'|\"'\")'")
+"""How a shell's text in quotes holds a quote: it ends, a quote stands alone, and it goes on."""
+
+
 def quoted_end(data: bytes, at: int, quote: bytes) -> int | None:
     """Where the text in quotes ends that begins at `at`; None where no quote ends it on its line.
 
     Quotes within strings within strings have 1, 3, 7 backslashes before them, those of the text
-    itself more. YAML, SQL, CSV and shells write a quote twice.
+    itself more. YAML, SQL and CSV write a quote twice, shells between two texts.
     """
     mark = quote.lstrip(b"\\")
     if len(mark) > 1:
@@ -135,6 +139,9 @@ def quoted_end(data: bytes, at: int, quote: bytes) -> int | None:
         elif (level := _level(count, slashes)) == 0:
             if not slashes and data[behind + 1 : behind + 2] == mark and behind > at:
                 place = behind + 2
+                continue
+            if mark == b"'" and not slashes and (more := _SPLICED.match(data, behind)):
+                place = more.end()
                 continue
             return behind - slashes
         elif level < 0:
