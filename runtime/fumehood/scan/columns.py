@@ -12,11 +12,11 @@ from typing import Final
 
 from fumehood.scan import checksums, national
 from fumehood.scan.detector import Match
-from fumehood.scan.patterns import PatternDetector, Rule
+from fumehood.scan.grid import HeadedDetector, grid
+from fumehood.scan.patterns import Rule
 
 MAX_ROWS: Final = 100_000
-MAX_LINE: Final = 4096
-_SEPARATORS: Final = (b"|", b"\t", b",", b";")
+MAX_VALUE: Final = 24
 _APART: Final = re.compile(rb"[ .\-/]")
 _NINO: Final = re.compile("[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][0-9]{6}[A-D]")
 
@@ -76,66 +76,27 @@ _HEADING: Final = Rule(
 )  # fmt: skip
 
 
-class ColumnsDetector:
-    """Finds headings, and reads the column below. Thread safe."""
-
-    name = "columns"
-
-    def __init__(self, cache: Path | None = None) -> None:
-        self._headings = PatternDetector("columns", [_HEADING], cache)
-
-    def load(self) -> None:
-        """Compile the pattern now."""
-        self._headings.load()
-
-    def find(self, data: bytes, *, seconds: float) -> list[Match]:
-        if not self._headings.occurring(data):
-            return []
-        found: list[Match] = []
-        seen = -1
-        for heading in self._headings.find(data, seconds=seconds):
-            start = data.rfind(b"\n", 0, heading.start + 1) + 1
-            if start > seen:
-                matches, seen = _column(data, start)
-                found += matches
-        return found
+def detector(cache: Path | None = None) -> HeadedDetector:
+    return HeadedDetector("columns", _HEADING, _read, cache)
 
 
-def _column(data: bytes, start: int) -> tuple[list[Match], int]:
-    """The numbers below the heading that begins at `start`, and where its table ends."""
-    end = _end_of_line(data, start)
-    heading = data[start:end]
-    if len(heading) > MAX_LINE:
+def _read(data: bytes, start: int) -> tuple[list[Match], int]:
+    table = grid(data, start)
+    if table is None:
         return [], start
-    separator = next((s for s in _SEPARATORS if s in heading), b"\0")
-    cells = heading.split(separator)
-    columns = [(n, kind) for n, cell in enumerate(cells) for kind in _kinds(cell)]
-    if not columns or any(len(cell) > 60 for cell in cells):
+    columns = [(n, kind) for n, cell in enumerate(table.cells) for kind in _kinds(cell)]
+    if not columns:
         return [], start
     found: list[Match] = []
-    for _ in range(MAX_ROWS):
-        at, end = end + 1, _end_of_line(data, end + 1)
-        row = data[at:end]
-        parts = row.split(separator)
-        if at >= len(data) or len(parts) != len(cells) or len(row) > MAX_LINE:
-            if row and not row.strip(b"|+-: \t\r="):
-                continue
-            break
+    for row in table.rows(data, MAX_ROWS):
         for column, (rule, form, check) in columns:
-            value = parts[column].strip(b" \t\r\"'`")
+            value, place = row.value(column)
             text = _APART.sub(b"", value).upper().decode("latin-1")
-            if len(value) <= 24 and form.fullmatch(text) and check(text):
-                place = at + sum(len(part) + 1 for part in parts[:column])
-                place += parts[column].index(value)
+            if len(value) <= MAX_VALUE and form.fullmatch(text) and check(text):
                 found.append(Match(rule, "personal_data", "high", place, place + len(value)))
-    return found, max(start, min(at, len(data)) - 1)
+    return found, max(start, min(table.over, len(data)) - 1)
 
 
 def _kinds(cell: bytes) -> list[tuple[str, re.Pattern[str], Callable[[str], bool]]]:
     name = cell.strip(b" \t\r\"'`*")
     return [(rule, form, check) for named, rule, form, check in _NAMED if named.fullmatch(name)]
-
-
-def _end_of_line(data: bytes, at: int) -> int:
-    end = data.find(b"\n", at)
-    return len(data) if end < 0 else end

@@ -10,6 +10,7 @@ from fumehood.scan import (
     apart,
     assigned,
     broken,
+    columns,
     contexts,
     custom,
     decoding,
@@ -17,13 +18,13 @@ from fumehood.scan import (
     injection,
     national,
     personal,
+    tables,
     tokens,
     traffic,
     wallets,
 )
 from fumehood.scan.canaries import CanariesDetector
 from fumehood.scan.clusters import ClustersDetector
-from fumehood.scan.columns import ColumnsDetector
 from fumehood.scan.control import ControlDetector
 from fumehood.scan.decide import fits
 from fumehood.scan.detector import Detector
@@ -32,7 +33,6 @@ from fumehood.scan.payload import PayloadDetector
 from fumehood.scan.private_keys import PrivateKeysDetector
 from fumehood.scan.search import Searcher
 from fumehood.scan.secrets import SecretsDetector
-from fumehood.scan.tables import TablesDetector
 from fumehood.scan.utf8 import Utf8Detector
 
 
@@ -53,8 +53,8 @@ def built_in(cache: Path | None, spec: ScanSpec) -> list[Loadable]:
         contexts.detector(cache),
         traffic.detector(cache),
         wallets.detector(cache),
-        TablesDetector(cache),
-        ColumnsDetector(cache),
+        tables.detector(cache),
+        columns.detector(cache),
         ClustersDetector(cache),
         personal.detector(cache),
         personal.forms(cache),

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Final
 
 from fumehood.scan.detector import Confidence, Match
+from fumehood.scan.grid import HeadedDetector, end_of_line, grid
 from fumehood.scan.judging import CODE, MIN_TOKEN_BITS, SNAKE, entropy, is_dotted
-from fumehood.scan.patterns import PatternDetector, Rule
+from fumehood.scan.patterns import Rule
 from fumehood.scan.tokens import is_placeholder, kinds
 
 MAX_ROWS: Final = 4096
-MAX_LINE: Final = 4096
 _NAMES: Final = (
     r"(?:[\w ]{0,20}(?:passwords?|passwd|pwd|passphrase|secret(?:[ _-]?key)?|api[ _-]?key|access[ _-]?key"
     r"|auth[ _-]?token|access[ _-]?token|private[ _-]?key)|[\w -]{0,20}(?:[_ -]pass|(?-i:[a-z0-9]Pass|[A-Z]{2}PASS))|pass|pw|token)"
 )
 MIN_LONE_TOKEN: Final = 16
 """Characters of what stands below `token` alone, which linguists call a word."""
-_SEPARATORS: Final = (b"|", b"\t", b",", b";")
 _NAMED: Final = re.compile(rb"(?i)[\"'` ]*" + _NAMES.encode() + rb"[\"'` ]*")
 _TOKEN: Final = re.compile(rb"(?i)[\"'` ]*tokens?[\"'` ]*")
 # Lists of imports, arguments, alternations of a pattern: none of this stands in a heading.
@@ -35,90 +34,41 @@ _HEADING: Final = Rule(
 )  # fmt: skip
 
 
-class TablesDetector:
-    """Finds headings, and reads the column below. Thread safe."""
-
-    name = "tables"
-
-    def __init__(self, cache: Path | None = None) -> None:
-        self._headings = PatternDetector("tables", [_HEADING], cache)
-
-    def load(self) -> None:
-        """Compile the pattern now."""
-        self._headings.load()
-
-    def find(self, data: bytes, *, seconds: float) -> list[Match]:
-        if not self._headings.occurring(data):
-            return []
-        found: list[Match] = []
-        seen = -1
-        for heading in self._headings.find(data, seconds=seconds):
-            start = data.rfind(b"\n", 0, heading.start + 1) + 1
-            if start > seen:
-                # The rows of one table are no headings of others: a text of headings alone
-                # would be read once for each of them.
-                matches, seen = _column(data, start)
-                found += matches
-        return found
+def detector(cache: Path | None = None) -> HeadedDetector:
+    return HeadedDetector("tables", _HEADING, _read, cache)
 
 
-def _column(data: bytes, start: int) -> tuple[list[Match], int]:
-    """The secrets below the heading that begins at `start`, and where its table ends."""
-    end = _end_of_line(data, start)
-    heading = data[start:end]
-    separator = next((s for s in _SEPARATORS if s in heading), None)
-    if separator is None or len(heading) > MAX_LINE:
+def _read(data: bytes, start: int) -> tuple[list[Match], int]:
+    table = grid(data, start)
+    if table is None or not table.separated:
         return [], start
-    cells = heading.split(separator)
+    heading, separator, cells = data[table.start : table.end], table.separator, table.cells
     columns = [n for n, cell in enumerate(cells) if _NAMED.fullmatch(cell.strip())]
-    if not columns or any(len(cell) > 60 for cell in cells):
-        return [], start
-    if _CODE.search(heading.replace(b";", b"") if separator == b";" else heading):
+    if not columns or _CODE.search(heading.replace(b";", b"") if separator == b";" else heading):
         return [], start
     # Parameters and lists of code stand on lines of their own, indented and with a comma behind.
     if separator == b"," and (heading[:1].isspace() or not cells[-1].strip()):
         return [], start
-    alone = _stands_alone(data, start)
     found: list[Match] = []
     rows = 0
-    for _ in range(MAX_ROWS):
-        at, end = end + 1, _end_of_line(data, end + 1)
-        row = data[at:end]
-        parts = row.split(separator)
-        if at >= len(data) or len(parts) != len(cells) or len(row) > MAX_LINE:
-            if _is_rule(row) and row:
-                continue
-            break
+    for row in table.rows(data, MAX_ROWS):
         rows += 1
         for column in columns:
-            before = sum(len(part) + 1 for part in parts[:column])
-            value = parts[column].strip(b" \t\r\"'`")
+            value, place = row.value(column)
             lone = _TOKEN.fullmatch(cells[column].strip()) is not None
             if sure := _judge(value, lone=lone):
-                place = at + before + parts[column].index(value)
-                found.append(
-                    Match("table-secret", "secret", "high", place, place + len(value),
-                          confidence=sure)
-                )  # fmt: skip
+                end = place + len(value)
+                found.append(Match("table-secret", "secret", "high", place, end, confidence=sure))
     # One line below another may be anything amid others; where a text begins or ends, a table.
-    if rows < 2 and not (alone or not data[at:end].strip()):
+    behind = data[table.over : end_of_line(data, table.over)].strip()
+    if rows < 2 and behind and not _stands_alone(data, start):
         found = []
-    return found, min(at, len(data)) - 1
+    return found, min(table.over, len(data)) - 1
 
 
 def _stands_alone(data: bytes, start: int) -> bool:
     """Whether nothing, or a blank line, stands before the heading."""
     return not data[data.rfind(b"\n", 0, max(0, start - 1)) + 1 : start].strip()
-
-
-def _is_rule(row: bytes) -> bool:
-    """The line below the heading of a Markdown or a database's table."""
-    return not row.strip(b"|+-: \t\r=")
-
-
-def _end_of_line(data: bytes, at: int) -> int:
-    end = data.find(b"\n", at)
-    return len(data) if end < 0 else end
 
 
 def _judge(value: bytes, *, lone: bool) -> Confidence | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fumehood.scan import personal
-from fumehood.scan.columns import ColumnsDetector
+from fumehood.scan import columns, personal
 
-COLUMNS = ColumnsDetector()
+COLUMNS = columns.detector()
 CONTACTS = personal.contacts()
 PERSONAL = personal.detector()
 TABLES = {

@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 
 from fumehood.model.scan_policy import Allow, PolicyRule, ScanSpec, ToolScan
-from fumehood.scan import assigned, contexts, decoding, tokens
+from fumehood.scan import assigned, contexts, decoding, tables, tokens
 from fumehood.scan.decide import Policies
 from fumehood.scan.detector import Match
 from fumehood.scan.patterns import PatternDetector, Rule
 from fumehood.scan.pipeline import Pipeline
 from fumehood.scan.redact import is_repeated
 from fumehood.scan.search import Budget, Searcher
-from fumehood.scan.tables import TablesDetector
 from fumehood.scan.views import unescaped
 from support.scan import ALNUM, letters
 
@@ -290,7 +289,7 @@ ORDINARY = [
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_what_real_files_say_is_no_secret(text: str) -> None:
-    detectors = (assigned.detector(), tokens.detector(), contexts.detector(), TablesDetector())
+    detectors = (assigned.detector(), tokens.detector(), contexts.detector(), tables.detector())
     found = [m for d in detectors for m in d.find(text.encode(), seconds=5)]
     assert [m for m in found if m.confidence != "low"] == []
 
