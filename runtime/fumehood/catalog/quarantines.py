@@ -6,7 +6,6 @@ looked up without any lock.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from fumehood.catalog.pins import tool_digest
-from fumehood.catalog.rows import NO_ACCOUNT, QUARANTINED, Unread
+from fumehood.catalog.rows import NO_ACCOUNT, QUARANTINED, Unread, as_notes
 from fumehood.errors import CatalogError, ManifestError
 from fumehood.model.manifest import Manifest, canonical, load_manifest
 from fumehood.model.request import RegisteredTool
@@ -140,7 +139,7 @@ def _kept(
     name: str, version: str, digest: str, files: str | None, added: str, by: str, notes: str,
     text: bytes, signer: str,
 ) -> Kept:  # fmt: skip
-    told = tuple(json.loads(notes))
+    told = as_notes(notes)
     if tool_digest(text, files) != digest:
         told = (*told, "differs from its digest")
     try:

@@ -6,6 +6,7 @@ catalog's.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -51,6 +52,16 @@ class Unread:
         return self.version == tool.manifest.version or self.files == tool.files
 
 
+def as_notes(text: str) -> tuple[str, ...]:
+    """The notes of a row; where they are damaged, that. They are for people: no digest holds them,
+    and nothing is agreed to or refused by what they say."""
+    with contextlib.suppress(ValueError, RecursionError):
+        notes = json.loads(text)
+        if isinstance(notes, list) and all(isinstance(note, str) for note in notes):
+            return tuple(notes)
+    return ("what was noted of it cannot be read",)
+
+
 class Rows:
     def __init__(self, database: sqlite3.Connection, accounts: ServiceAccounts) -> None:
         self._db = database
@@ -92,7 +103,7 @@ class Rows:
             yield f"the tool {name} differs from its digest: quarantined"
             state = QUARANTINED
         account = NO_ACCOUNT if state in (PENDING, SUPERSEDED) else self._accounts.of(name)
-        told = tuple(json.loads(notes))
+        told = as_notes(notes)
         yield RegisteredTool(manifest, digest, files, account, state, added, told, by, signer)
 
     def put(self, tool: RegisteredTool) -> None:

@@ -454,3 +454,29 @@ def test_a_submission_reads_nothing_of_what_stands_under_its_name(
     found = reopened.get("word-count"), reopened.submitted("word-count", "1.1.0")
     assert found == known
     reopened.close()
+
+
+@pytest.mark.parametrize("notes", ["", "[", "null", "{}", "[1]", '"text"', "[" * 100_000])
+def test_damaged_notes_of_one_version_leave_the_catalog_usable(
+    catalog: Filled, tmp_path: Path, notes: str
+) -> None:
+    catalog.put(manifest(), FILES)
+    catalog.put(manifest(version="2.0.0"), FILES)
+    catalog.quarantine("word-count", "2.0.0", "for a test")
+    catalog.put(manifest(name="gone"), OTHER)
+    catalog.quarantine("gone", None, "for a test")
+    catalog.remove("gone")
+    catalog.close()
+    with sqlite3.connect(tmp_path / "catalog.sqlite3") as db:
+        db.execute("UPDATE tools SET notes = ?", (notes,))
+        db.execute("UPDATE removed SET notes = ?", (notes,))
+    db.close()
+    again = catalog_in(tmp_path, RANGE, own_uid=0)
+    assert again.problems == ()
+    assert states(again) == {"1.0.0": "superseded", "2.0.0": "quarantined"}
+    assert [one.notes for one in (*again.all(), *again.removed())] == [
+        ("what was noted of it cannot be read",)
+    ] * 3
+    with pytest.raises(CatalogError, match="was quarantined and removed"):
+        again.put(manifest(name="gone", version="1.0.1"), OTHER)
+    again.close()
