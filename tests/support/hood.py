@@ -163,10 +163,11 @@ class Hood:
 
     @property
     def leased(self) -> tuple[int, int]:
-        """The accounts for leases: first and count, as `supervisor.leases.divide` has it."""
+        """The accounts for leases: first and count, as `supervisor.leases.divide` has it:
+        twice as many as there may be sandboxes, because those that die count, too."""
         config = json.loads((self.place / "config.yaml").read_text())
         accounts = {**ACCOUNTS, **config["accounts"]}
-        wanted = config.get("sandboxes", 64) + config.get("warm", 16)
+        wanted = 2 * (config.get("sandboxes", 64) + config.get("warm", 16))
         spare = min(wanted, accounts["count"] // 2)
         return accounts["first"] + accounts["count"] - spare, spare
 
