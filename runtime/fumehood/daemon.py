@@ -195,6 +195,7 @@ def _telemetry(
     from fumehood.supervisor.telemetry import Telemetry
 
     supervisor.telemetry = telemetry = Telemetry(config.telemetry, fumehood.__version__)
+    supervisor.reporting.untraced = lambda: telemetry.dropped
     telemetry.start()
     closing.callback(telemetry.close)
     return [partial(telemetry.measure, supervisor.metrics.collect)]

@@ -36,10 +36,14 @@ def _as_protobuf(value: Any) -> Any:
 
 
 class Collector:
-    """`spans` and `metrics` in order of arrival; `bodies` as they came; 503 while `down`."""
+    """`spans` and `metrics` in order of arrival; `bodies` as they came; 503 while `down`.
+
+    answer: the body of each 200.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.down = False
+        self.answer = b""
         self.refused = 0
         self.spans: list[Any] = []
         self.resources: list[dict[str, str]] = []
@@ -58,8 +62,9 @@ class Collector:
                         collector._take(self.path, body)
                     collector.changed.notify_all()
                 self.send_response(503 if collector.down else 200)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(collector.answer)))
                 self.end_headers()
+                self.wfile.write(collector.answer)
 
             def log_message(self, *_: object) -> None:
                 pass

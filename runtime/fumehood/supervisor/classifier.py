@@ -28,6 +28,7 @@ from fumehood.model.result import Result
 from fumehood.scan import outside
 from fumehood.scan.decide import Policies, fits
 from fumehood.scan.outside import Document, Unanswered
+from fumehood.supervisor.posting import trusting
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,7 @@ class Classifier:
         self._headers = {"Content-Type": "application/json", "Connection": "close"}
         if key := _key(spec.key_file):
             self._headers[spec.header] = key
-        self._context = _context(spec.ca)
+        self._context = trusting(spec.ca, "scan.classifier.ca")
         self._threads = ThreadPoolExecutor(AT_ONCE, "classifier")
 
     def wants(self, tool: str, result: Result) -> bool:
@@ -173,13 +174,3 @@ def _key(path: str) -> str:
     if not text or not text.isprintable():
         raise ConfigError(f"scan.classifier.key_file: {path} holds no key", "put the key there")
     return text
-
-
-def _context(ca: str) -> ssl.SSLContext:
-    """Verifies the server's certificate and its name."""
-    try:
-        context = ssl.create_default_context(cafile=ca or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"scan.classifier.ca: {error}", "name a file of certificates") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

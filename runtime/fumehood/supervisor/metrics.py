@@ -51,6 +51,7 @@ class State:
     forward_behind: int = 0
     forward_failing: bool = False
     forward_rejected: int = 0
+    spans_dropped: int = 0
     first_key_here: bool = False
     incidents: Mapping[str, int] = field(default_factory=dict)
     """How many are open, by signal."""
@@ -175,6 +176,10 @@ class _Now(Collector):
         yield CounterMetricFamily(
             "fumehood_forward_rejected", "Records that the receiver refused for good.",
             value=now.forward_rejected,
+        )  # fmt: skip
+        yield CounterMetricFamily(
+            "fumehood_spans_dropped", "Spans of traces that no collector has.",
+            value=now.spans_dropped,
         )  # fmt: skip
         yield _open(now.incidents)
         yield self._keys()

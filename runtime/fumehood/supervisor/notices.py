@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import hmac
 import json
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +28,7 @@ from fumehood.audit.record import Field
 from fumehood.crypto.files import read_private, write_private
 from fumehood.errors import ConfigError, KeyringError
 from fumehood.model.incident_rules import IncidentSpec
-from fumehood.supervisor.posting import Link
+from fumehood.supervisor.posting import Link, trusting
 
 log = structlog.get_logger(__name__)
 
@@ -259,13 +258,7 @@ def _command(argv: tuple[str, ...]) -> Send:
 
 def _webhook(url: str, secret: bytes, ca: str) -> Send:
     target = urlsplit(url)
-    try:
-        context = ssl.create_default_context(cafile=ca or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"incidents.webhook_ca: {ca} cannot be used: {error}", "name a PEM file"
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = trusting(ca, "incidents.webhook_ca")
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
 
     def send(name: str, body: bytes) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult
 
+from fumehood.errors import ConfigError
+
 MAX_ANSWER: Final = 64 * 1024
 SEND_SECONDS: Final = 20.0
 """What one exchange of the forwarder may take."""
@@ -55,6 +57,22 @@ def within(seconds: float, end: Callable[[], None]) -> Iterator[None]:
         timer.cancel()
     if late.is_set():
         raise TimeoutError(f"the receiver took longer than {seconds:.0f} s")
+
+
+def trusting(ca: str, key: str) -> ssl.SSLContext:
+    """Verifies a receiver's certificate and its name, TLS 1.2 or newer.
+
+    ca: a PEM file, the host's authorities when empty. key: of the configuration, for the error.
+    Raises ConfigError.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"{key}: {ca} cannot be used: {error}", "name a PEM file of certificates"
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class Link(http.client.HTTPConnection):

@@ -83,7 +83,8 @@ class _Counts:
 
 @dataclass(slots=True)
 class Reporting:
-    """live: what runs and waits. forwarded: how forwarding is; None when nothing is forwarded."""
+    """live: what runs and waits. forwarded: how forwarding is; None when nothing is forwarded.
+    untraced: how many spans are lost."""
 
     rooms: Rooms
     version: str
@@ -91,6 +92,7 @@ class Reporting:
     reloading: Reloading
     live: Iterable[Live]
     forwarded: Callable[[], Status] | None = None
+    untraced: Callable[[], int] = int
 
     def now(self) -> State:
         """For metrics."""
@@ -102,6 +104,7 @@ class Reporting:
             forward_behind=forwarded.behind if forwarded else 0,
             forward_failing=bool(forwarded and forwarded.failing),
             forward_rejected=forwarded.rejected if forwarded else 0,
+            spans_dropped=self.untraced(),
             running=rooms.slots.taken,
             waiting=rooms.slots.waiting,
             ready=rooms.pool.ready,

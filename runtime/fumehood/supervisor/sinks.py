@@ -18,7 +18,7 @@ from fumehood.audit.ocsf import message, milliseconds, render, severity
 from fumehood.crypto.files import read_private
 from fumehood.errors import ConfigError, KeyringError
 from fumehood.model.forward import ForwardSpec
-from fumehood.supervisor.posting import SEND_SECONDS, Answer, Link
+from fumehood.supervisor.posting import SEND_SECONDS, Answer, Link, trusting
 from fumehood.supervisor.syslog import SyslogSink
 
 MAX_REASON: Final = 200
@@ -54,13 +54,7 @@ class Sink(Protocol):
 def connector(spec: ForwardSpec, version: str) -> Callable[[], Sink]:
     """What makes connections to the receiver of a configuration. Raises ConfigError."""
     target = urlsplit(spec.to)
-    try:
-        context = ssl.create_default_context(cafile=spec.ca or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"forward.ca: {spec.ca} cannot be used: {error}", "name a PEM file of certificates"
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = trusting(spec.ca, "forward.ca")
     token = bearer(Path(spec.token_file), "forward.token_file") if spec.token_file else ""
     host = socket.gethostname()
     if target.scheme == "tls":
@@ -149,10 +143,10 @@ def otlp(records: list[dict[str, Any]], version: str, host: str) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def refused(answer: Answer, sent: int) -> Refused | None:
-    """What an ExportLogsServiceResponse in JSON says was not taken; None when all was.
+def refused(answer: Answer, sent: int, field: str = "rejectedLogRecords") -> Refused | None:
+    """What an Export…ServiceResponse in JSON says was not taken, under `field`; None when all was.
 
-    No body is an empty response. `rejectedLogRecords` is an int64: a string in the JSON of
+    No body is an empty response. The number is an int64: a string in the JSON of
     protobuf. Raises OSError for what is no such response: who cannot say so took nothing.
     """
     if answer.whole and not answer.body.strip():
@@ -160,7 +154,7 @@ def refused(answer: Answer, sent: int) -> Refused | None:
     plain = answer.whole and answer.coding in ("", "identity")
     try:
         part = json.loads(answer.body if plain else b"").get("partialSuccess") or {}
-        count = int(part.get("rejectedLogRecords") or 0)
+        count = int(part.get(field) or 0)
         reason = str(part.get("errorMessage") or "")[:MAX_REASON]
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise OSError("the receiver's answer is no OTLP response in JSON") from None

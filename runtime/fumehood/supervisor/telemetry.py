@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import ssl
 import threading
 import time
 from collections import deque
@@ -22,21 +21,22 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client.core import Metric
 
-from fumehood.errors import ConfigError
 from fumehood.model.result import Result
 from fumehood.model.telemetry import TelemetrySpec
 from fumehood.model.tracing import of_invocation, span_of
 from fumehood.supervisor import otlp
 from fumehood.supervisor.live import Live
 from fumehood.supervisor.otlp import SERVER, Span
-from fumehood.supervisor.posting import Link
-from fumehood.supervisor.sinks import bearer
+from fumehood.supervisor.posting import Link, trusting
+from fumehood.supervisor.sinks import Refused, bearer, refused
 
 log = structlog.get_logger(__name__)
 
 MAX_SPANS: Final = 8192
 """That wait; more are dropped, the newest first."""
 BATCH: Final = 512
+MAX_POINTS: Final = 1_000_000
+"""Of one export of metrics, whatever a receiver says that it refused."""
 LOOK_SECONDS: Final = 1.0
 FIRST_RETRY_SECONDS: Final = 1.0
 MOST_RETRY_SECONDS: Final = 60.0
@@ -125,12 +125,13 @@ class Telemetry:
             # Taken out first: nobody may walk through what the event loop appends to.
             batch = [self._spans.popleft() for _ in range(min(BATCH, len(self._spans)))]
             try:
-                self._post("/v1/traces", otlp.traces(batch, self._resource, self._version))
+                traces = otlp.traces(batch, self._resource, self._version)
+                self.dropped += self._post("/v1/traces", traces, "rejectedSpans", len(batch))
             except BaseException:
                 self._spans.extendleft(reversed(batch))
                 raise
         if (body := self._metrics) is not None:
-            self._post("/v1/metrics", body)
+            self._post("/v1/metrics", body, "rejectedDataPoints", MAX_POINTS)
             if self._metrics is body:
                 self._metrics = None
 
@@ -195,22 +196,31 @@ def _attributes(result: Result) -> dict[str, str | int | float | bool]:
     return told
 
 
-def _poster(spec: TelemetrySpec) -> Callable[[str, bytes], None]:
+def _poster(spec: TelemetrySpec) -> Callable[[str, bytes, str, int], int]:
     target = urlsplit(spec.to)
-    try:
-        context = ssl.create_default_context(cafile=spec.ca or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"telemetry.ca: {spec.ca} cannot be used: {error}", "name a PEM file of certificates"
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = trusting(spec.ca, "telemetry.ca")
     token = bearer(Path(spec.token_file), "telemetry.token_file") if spec.token_file else ""
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
+    odd: set[str] = set()
+    """What was logged of receivers that say something odd; once each, not once a batch."""
 
-    def post(path: str, body: bytes) -> None:
+    def post(path: str, body: bytes, field: str, sent: int) -> int:
+        """How many of `sent` the receiver has refused: never to be sent again (OTLP 1.x)."""
         with contextlib.closing(Link(target, context, SEND_SECONDS)) as link:
-            link.post(target.path.rstrip("/") + path, body, headers)
+            answer = link.post(target.path.rstrip("/") + path, body, headers)
+        try:
+            part = refused(answer, sent, field)
+        except OSError as error:  # it has taken them: its 2xx says so
+            part = Refused(0, str(error))
+        if part is None:
+            odd.discard(path)
+            return 0
+        if path not in odd:
+            odd.add(path)
+            log.warning("the collector refuses telemetry, or says nothing that is OTLP",
+                        path=path, rejected=part.records, reason=part.reason)  # fmt: skip
+        return part.records
 
     return post

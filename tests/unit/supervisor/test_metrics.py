@@ -23,7 +23,7 @@ from fumehood.supervisor import pressure
 from fumehood.supervisor.metrics import MAX_TOOLS, SIGNALS, Metrics, State
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
-NOW = State(1, 2, 3, 4, 5, audit_broken=False, refusing=True, stops=6)
+NOW = State(1, 2, 3, 4, 5, audit_broken=False, refusing=True, stops=6, spans_dropped=7)
 ENDED = Result("i", "echo", "1", "d", "ok", timing=Timing(1, 2, 3, 4), usage=Usage(cpu_seconds=0.5),
                findings=(Finding("aws", "secret", "high", "stdout", "redact"),))  # fmt: skip
 
@@ -53,6 +53,7 @@ def test_calls_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
     assert found["fumehood_tool_cpu_seconds_total"] == 1.0
     assert found['fumehood_incidents_total{signal="canary"}'] == 1
     assert (found["fumehood_waiting"], found["fumehood_refusing"]) == (2, 1)
+    assert found["fumehood_spans_dropped_total"] == 7
     assert found['fumehood_key_seconds_left{purpose="audit"}'] > 364 * 86400
 
 

@@ -136,16 +136,47 @@ def test_what_a_receiver_does_not_take_is_kept_and_bounded(
         collector.close()
 
 
+@pytest.mark.parametrize(
+    ("answer", "lost", "told"),
+    [
+        (b'{"partialSuccess": {"rejectedSpans": "3", "errorMessage": "too old"}}', 3, "too old"),
+        (b'{"partialSuccess": {"rejectedSpans": 900}}', 7, ""),
+        (b"\x0a\x00", 0, "no OTLP response"),
+        (b"{}", 0, None),
+    ],
+)
+def test_spans_that_a_collector_refuses_are_counted_told_once_and_not_sent_again(
+    capsys: pytest.CaptureFixture[str], answer: bytes, lost: int, told: str | None
+) -> None:
+    collector = Collector()
+    collector.answer = answer
+    sending = Telemetry(TelemetrySpec(to=collector.address), "1")
+    try:
+        sending.start()
+        for n in (1, 2):
+            sending.ended(live(), result(), time.monotonic())
+            collector.until(lambda n=n: len(collector.spans) == 7 * n, "it arrives")  # type: ignore[misc]  # bound now
+    finally:
+        sending.close()
+        collector.close()
+    assert len(collector.spans) == 14
+    assert sending.dropped == 2 * lost
+    lines = [line for line in capsys.readouterr().out.splitlines() if "refuses telemetry" in line]
+    assert len(lines) == (told is not None)
+    assert all((told or "") in line for line in lines)
+
+
 def test_no_error_of_a_receiver_ends_the_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "FIRST_RETRY_SECONDS", 0.0)
     sending = Telemetry(TelemetrySpec(to="http://127.0.0.1:1"), "1")
     over = threading.Event()
     errors: list[Exception] = [UnicodeEncodeError("ascii", "\u00e4", 0, 1, "no"), RuntimeError("x")]
 
-    def post(_path: str, _body: bytes) -> None:
+    def post(_path: str, _body: bytes, _field: str, _sent: int) -> int:
         if errors:
             raise errors.pop()
         over.set()
+        return 0
 
     sending._post = post
     sending.ended(live(), result(), time.monotonic())
