@@ -89,17 +89,36 @@ def test_children_that_are_killed_are_told_although_the_tool_goes_on(hood: Hood)
     assert f"bpf ({NATIVE}), 3 times" in finding["message"]
 
 
-def test_record_and_receipt_say_which_calls_were_denied(hood: Hood) -> None:
-    result = run(hood, CHILDREN.format(count=2, number=number("keyctl")))
-    expected = {"seen": {f"keyctl:{NATIVE}:kill": 2}, "others": 0, "complete": True}
+def check_on_record(hood: Hood, result: Mapping[str, Any], call: str, count: int) -> None:
+    expected = {"seen": {call: count}, "others": 0, "complete": True}
     shown = hood.cli("audit", "show", result["invocation"], "--json", check=True).stdout
     ended = [r for r in json.loads(shown) if r["event"] == "invocation.ended"]
     assert [r["syscalls"] for r in ended] == [expected]
-    proof, trust = hood.place / "denied.json", hood.place / "denied.pem"
+    tool = result["tool"]["name"]
+    told = hood.cli("audit", "search", "--tool", tool, "--json", check=True).stdout
+    found = [record for record in json.loads(told) if "syscalls" in record]
+    assert [(r["invocation"], r["syscalls"]) for r in found] == [(result["invocation"], expected)]
+    proof, trust = hood.place / f"{tool}.json", hood.place / "denied.pem"
     trust.write_text(hood.cli("key", "export-public", "receipt", check=True).stdout)
     hood.cli("receipt", result["invocation"], "--out", str(proof), check=True)
     verified = hood.cli("receipt", "verify", str(proof), "--trust", str(trust), check=True)
-    assert f"denied: keyctl:{NATIVE}:kill=2" in verified.stdout
+    assert f"denied: {call}={count}" in verified.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "count"),
+    [
+        (CHILDREN.format(count=2, number=number("keyctl")), "ok", 2),
+        (f"call({number('keyctl')}, 0, 0, 0)", "syscall_killed", 1),
+    ],
+    ids=["of children", "of the tool"],
+)
+def test_record_and_receipt_say_which_calls_were_denied(
+    hood: Hood, script: str, status: str, count: int
+) -> None:
+    result = run(hood, script)
+    assert result["status"] == status
+    check_on_record(hood, result, f"keyctl:{NATIVE}:kill", count)
 
 
 def test_a_call_that_was_denied_nothing_has_nothing_of_it_on_record(hood: Hood) -> None:
@@ -160,6 +179,12 @@ def test_calls_that_are_answered_with_an_error_are_named_where_the_operator_want
     assert (told["denials_visible"], told["complete"]) == (True, True)
     assert told["reason"].startswith("not recorded: calls that the profile does not name")
     assert result["enforced"]["seccomp"] == "compute"
+
+
+def test_calls_that_the_operator_wants_to_be_told_of_are_on_record_too(logging: Hood) -> None:
+    result = run(logging, f"for _ in range(5): call({SOCKET}, 40, 1, 0)")
+    assert result["status"] == "ok"
+    check_on_record(logging, result, f"socket:{NATIVE}:errno", 5)
 
 
 def test_the_command_line_shows_denied_calls(logging: Hood) -> None:
