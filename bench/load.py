@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fumehood import client
+from fumehood import connection
 
 _OK = (b'"status":"ok"', b'"status": "ok"')
 _RECEIVE = 256 * 1024
@@ -39,7 +39,7 @@ def frame(tool: str, arguments: dict[str, Any]) -> bytes:
 
 def _envelope() -> dict[str, Any]:
     return {
-        "io.modelcontextprotocol/protocolVersion": client.PROTOCOL_VERSION,
+        "io.modelcontextprotocol/protocolVersion": connection.PROTOCOL_VERSION,
         "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
         "io.modelcontextprotocol/clientCapabilities": {},
     }

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fumehood import client as client_module
+from fumehood import connection as connection_module
 from fumehood.client import Client
 from fumehood.errors import (
     AuditError,
@@ -302,7 +302,7 @@ def test_leaving_cancels_what_runs(supervisor: FakeSupervisor, path: Path) -> No
         "import sys; from pathlib import Path; from fumehood.client import Client\n"
         "Client.connect(Path(sys.argv[1])).call('wait', {})"
     )
-    env = {**os.environ, "PYTHONPATH": str(Path(client_module.__file__).parents[1])}
+    env = {**os.environ, "PYTHONPATH": str(Path(connection_module.__file__).parents[1])}
     with subprocess.Popen([sys.executable, "-c", program, str(path)], env=env) as process:
         supervisor.until_from_thread(lambda: len(supervisor.running) == 1)
         process.kill()
@@ -419,7 +419,7 @@ def test_a_refusal_is_read_even_when_the_request_could_not_be_sent(path: Path) -
     thread = impostor(path, answer)
     with Client.connect(path) as client:
         thread.join()
-        with pytest.raises(client_module.errors.OverQuota, match="full") as caught:
+        with pytest.raises(connection_module.errors.OverQuota, match="full") as caught:
             client.call("echo", {"text": "x" * 10_000_000})
         assert caught.value.retry_after == 2.5
 
@@ -441,7 +441,7 @@ def test_a_server_that_says_nothing_is_not_waited_for_for_ever(path: Path) -> No
 def test_a_cancel_that_nobody_confirms_is_bounded(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CANCEL_SECONDS", 0.05)
+    monkeypatch.setattr(connection_module, "CANCEL_SECONDS", 0.05)
     done = threading.Event()
     thread = impostor(path, lambda connection: bool(done.wait(10)) and None)
     try:
@@ -479,7 +479,7 @@ def test_the_client_needs_nothing_but_the_standard_library() -> None:
         "print([m for m in sys.modules if m.split('.')[0] in "
         "('mcp', 'pydantic', 'anyio', 'structlog', 'jsonschema', 'yaml', 'asyncio')])"
     )
-    env = {**os.environ, "PYTHONPATH": str(Path(client_module.__file__).parents[1])}
+    env = {**os.environ, "PYTHONPATH": str(Path(connection_module.__file__).parents[1])}
     found = subprocess.run(
         [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
     )

@@ -32,7 +32,8 @@ MAY = {
     "trusted": {"errors"},
     "model": {"errors"},
     "crypto": {"errors", "model"},
-    "client": {"errors", "model"},
+    "connection": {"errors", "model"},
+    "client": {"errors", "connection"},
     "tool": set[str](),  # runs inside sandboxes, alone
     "verify": {"errors", "crypto", "audit"},
     "config": {"errors", "model", "places", "trusted"},
