@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -33,13 +32,11 @@ from fumehood.errors import (
 )
 from fumehood.model.codec import encode
 from fumehood.model.live import Listener
-from fumehood.model.outcome import Outcome, Proof
+from fumehood.model.outcome import Proof
 from fumehood.model.plan import Plan
 from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Request
-from fumehood.model.result import Recorded, Result, Timing
-from fumehood.scan.pipeline import Pipeline
-from fumehood.scan.search import Begun, NotYet
+from fumehood.model.result import Recorded, Result
 from fumehood.supervisor import evidence, invocation
 from fumehood.supervisor.approvals import Approvals
 from fumehood.supervisor.attempts import Attempts
@@ -51,12 +48,13 @@ from fumehood.supervisor.governing import Governing
 from fumehood.supervisor.live import Live, Registry
 from fumehood.supervisor.lookout import Lookout
 from fumehood.supervisor.pacing import Pacing
-from fumehood.supervisor.recording import FEW_CALLS, Recorder
+from fumehood.supervisor.recording import Recorder
 from fumehood.supervisor.registration import Registration
 from fumehood.supervisor.reloading import Reloading
 from fumehood.supervisor.reporting import Reporting
 from fumehood.supervisor.response import BY_A_RULE, Response
 from fumehood.supervisor.rooms import Rooms
+from fumehood.supervisor.scanning import Scanning, bytes_of
 from fumehood.supervisor.showing import Showing
 from fumehood.supervisor.telling import telling
 from fumehood.supervisor.tidying import Tidying
@@ -72,13 +70,9 @@ log = structlog.get_logger(__name__)
 ADMIT_INLINE_BYTES = 64 * 1024
 LOOK_INLINE = 256
 """Files and folders of a tool that are looked at on the event loop, in a millisecond."""
-INLINE_BYTES = 16 * 1024
-INLINE_SECONDS = 0.02
-"""Less output is awaited on the event loop, for so long: a scanner answers in 0.2 ms, and waking
-a thread to wait for it costs as much again."""
 WORKER_THREADS = 2
-SCAN_THREADS = 2
-"""Threads of their own, so that large outputs do not keep large arguments waiting."""
+EAR_THREADS = 2
+"""Threads of their own, so that what is shown early does not keep large arguments waiting."""
 
 
 class Supervisor:
@@ -159,8 +153,8 @@ class Supervisor:
             lambda name: any(tool.manifest.name == name for tool in rooms.catalog.all()),
             acknowledged=lambda seconds: rooms.launchers.acknowledged(seconds),
         )
-        self._scans = ThreadPoolExecutor(SCAN_THREADS, "scan")
-        self._ears = ThreadPoolExecutor(SCAN_THREADS, "partial-scan")
+        self._scanning = Scanning(rooms, self._live)
+        self._ears = ThreadPoolExecutor(EAR_THREADS, "partial-scan")
         self.releasing = Releasing(
             rooms.finishing.withheld, self._record, operator_only, self._workers
         )
@@ -238,7 +232,8 @@ class Supervisor:
         self.response.close()
         self._tidying.close()
         self._attempts.close()
-        for threads in (self._workers, self._scans, self._ears):
+        self._scanning.close()
+        for threads in (self._workers, self._ears):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _invoke(self, live: Live, listener: Listener | None) -> Result:
@@ -344,7 +339,7 @@ class Supervisor:
                 "invocation.launched",
                 {**of_call(request), "tool_digest": admitted.tool.digest, "plan": plan.digest()},
             )
-            with contextlib.closing(_Ahead(rooms.pipeline, admitted, self._live)) as ahead:
+            with self._scanning.ahead(admitted) as ahead:
                 given = told_the_trace(admitted, traced=self.traced)
                 with telling(live, listener, self._partial, self._ears):
                     run = await invocation.run(
@@ -353,8 +348,8 @@ class Supervisor:
                 rooms.receipts.uses(run.plan)
                 live.proofs = run.outcome.proofs
                 live.enter("scanning")
-                result = await self._scanned(live, admitted, run, launched, ahead.begun)
-            return result, _bytes_of(run.outcome)
+                result = await self._scanning.scanned(live, admitted, run, launched, ahead.begun)
+            return result, bytes_of(run.outcome)
 
     def _mounted(self) -> set[str]:
         """Digests of the trees that sandboxes have mounted."""
@@ -371,83 +366,6 @@ class Supervisor:
             yield spent
         finally:
             held.settle(spent.of(live, held.most))
-
-    async def _scanned(
-        self,
-        live: Live,
-        admitted: Admitted,
-        run: invocation.Run,
-        launched: float,
-        begun: Begun | None,
-    ) -> Result:
-        rooms, request = self._rooms, admitted.request
-        outcome, steps = run.outcome, run.steps
-        if outcome.error:
-            log.error(
-                "invocation failed", invocation=request.invocation, tool=request.tool,
-                error=outcome.error,
-            )  # fmt: skip
-        if outcome.status == "cancelled":  # nobody reads its output: it is not worth a scan
-            outcome = replace(outcome, stdout=b"", stderr=b"", artifacts=())
-            admitted = replace(admitted, request=replace(admitted.request, arguments_json=b""))
-        unusual = rooms.habits.notices(admitted.tool.digest, outcome, ahead=run.ahead > 0)
-        if unusual:
-            outcome = replace(outcome, notices=(*outcome.notices, *unusual))
-        timing = Timing(
-            queued_ms=_ms(launched - request.received),
-            started_ms=_ms(steps.started - launched),
-            ran_ms=_ms(steps.ended - steps.started),
-            ahead_ms=_ms(run.ahead),
-        )
-        abandoned = threading.Event()
-        finishing, name = rooms.finishing, admitted.tool.manifest.name
-
-        def release(patience: float | None = None) -> Result:
-            result = rooms.pipeline.release(
-                admitted,
-                run.plan,
-                outcome,
-                timing=timing,
-                check_output=rooms.admission.output_check(admitted.tool),
-                abandoned=abandoned.is_set,
-                patience=patience,
-                begun=begun,
-            )
-            return result if finishing.asks(name, result) else settle(result)
-
-        def settle(result: Result) -> Result:
-            result, live.kept = finishing.settle(admitted, outcome, result)
-            return result
-
-        result = None
-        if _bytes_of(outcome) + len(admitted.request.arguments_json) <= INLINE_BYTES:
-            with contextlib.suppress(NotYet):
-                result = release(INLINE_SECONDS)
-        if result is None:
-            rooms.pool.tend_soon()  # a large output takes a while
-            result = await self._in_thread(release, abandoned)
-        if finishing.asks(name, result):
-            judged = await finishing.judge(name, result)
-            result = await self._in_thread(lambda: settle(judged), abandoned)
-        return result
-
-    async def _in_thread(self, release: Callable[[], Result], abandoned: threading.Event) -> Result:
-        """Returns, and raises, only when no thread holds the output any more. When the call is
-        cancelled, a scan that waits is left out, and one that runs ends with its next chunk."""
-
-        def scan() -> Result | None:
-            return None if abandoned.is_set() else release()
-
-        job = asyncio.get_running_loop().run_in_executor(self._scans, scan)
-        while not job.done():
-            try:
-                await asyncio.wait([job])
-            except asyncio.CancelledError:
-                abandoned.set()
-        result = None if job.cancelled() else job.result()
-        if result is None or abandoned.is_set():
-            raise asyncio.CancelledError
-        return result
 
     async def _paced(self, request: Request, principal: Principal) -> None:
         """A refusal waits where its caller has had very many; one who hangs up meanwhile is
@@ -561,26 +479,6 @@ class Supervisor:
 
 
 @dataclass(slots=True)
-class _Ahead:
-    """Has the streams of a call looked at once they have ended, while its sandbox does: about as
-    long. Only where little runs: else somebody waits for every scanner, and every CPU."""
-
-    pipeline: Pipeline
-    admitted: Admitted
-    live: Registry
-    begun: Begun | None = None
-
-    def foresee(self, stdout: bytes, stderr: bytes) -> None:
-        size = len(stdout) + len(stderr) + len(self.admitted.request.arguments_json)
-        if size <= INLINE_BYTES and len(self.live) <= FEW_CALLS and self.begun is None:
-            self.begun = self.pipeline.begin(self.admitted, stdout, stderr)
-
-    def close(self) -> None:
-        if self.begun is not None:
-            self.begun.close()
-
-
-@dataclass(slots=True)
 class _Spent:
     """What a call used. result: None when it ended without one."""
 
@@ -600,13 +498,5 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _bytes_of(outcome: Outcome) -> int:
-    return len(outcome.stdout) + len(outcome.stderr) + sum(len(a.data) for a in outcome.artifacts)
-
-
 def _on_record(result: Result, position: Position) -> Result:
     return replace(result, record=Recorded(position.seq, f"sha384:{position.digest}"))
-
-
-def _ms(seconds: float) -> float:
-    return round(max(seconds, 0.0) * 1000, 3)

@@ -24,11 +24,11 @@ from fumehood.model.outcome import Artifact, Outcome
 from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Request
 from fumehood.model.result import Result
-from fumehood.supervisor import invocation, service
+from fumehood.supervisor import invocation, scanning, service
 from fumehood.supervisor.slots import Slots
 from support.scan import admitted, outcome, plan
 
-BIG = outcome(b"x" * (service.INLINE_BYTES + 1))
+BIG = outcome(b"x" * (scanning.INLINE_BYTES + 1))
 
 
 class Rooms:
