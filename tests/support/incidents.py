@@ -29,7 +29,7 @@ def live(tool: str = "echo", text: bytes = b"out") -> Any:
     stream = SimpleNamespace(last=lambda most: text[-most:])
     return SimpleNamespace(
         request=request, stdout=stream, stderr=None, plan=plan(), proofs=(), tool=None, started=1.0,
-        incidents={}, result=None, runs=False, sandbox=None,
+        incidents={}, signalled=set(), result=None, runs=False, sandbox=None,
     )  # fmt: skip
 
 

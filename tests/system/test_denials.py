@@ -154,6 +154,7 @@ def logging(docker_engine: Engine) -> Iterator[Hood]:
     config = {
         "accounts": {"first": 1_964_000_000, "count": 100},
         "behaviour": {"log_denials": ["*"], "denials": 100, "kill": []},
+        "incidents": {"rules": [{"signal": "egress", "actions": ["notify"]}]},
         **beside_bubblewrap(docker_engine),
     }
     with start(config=config) as running:
@@ -185,6 +186,14 @@ def test_calls_that_the_operator_wants_to_be_told_of_are_on_record_too(logging: 
     result = run(logging, f"for _ in range(5): call({SOCKET}, 40, 1, 0)")
     assert result["status"] == "ok"
     check_on_record(logging, result, f"socket:{NATIVE}:errno", 5)
+
+
+def test_a_refused_way_out_is_an_incident_although_the_call_ends_well(logging: Hood) -> None:
+    result = run(logging, f"call({SOCKET}, 40, 1, 0); print(2)")
+    assert result["status"] == "ok"
+    listed = json.loads(logging.cli("incident", "list", "--json").stdout)
+    signals = [item["signal"] for item in listed if item["tool"] == result["tool"]["name"]]
+    assert signals == ["egress"]
 
 
 def test_the_command_line_shows_denied_calls(logging: Hood) -> None:

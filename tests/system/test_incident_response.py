@@ -32,6 +32,15 @@ if os.fork() == 0:
     ctypes.CDLL(None).syscall(321, 0, 0, 0)
 time.sleep(600)
 """
+RESTLESS_WHEN_TOLD = """
+import ctypes, json, os, sys, time
+seconds = json.load(sys.stdin)["seconds"]
+if seconds:
+    time.sleep(seconds)
+    if os.fork() == 0:
+        ctypes.CDLL(None).syscall(321, 0, 0, 0)
+    time.sleep(600)
+"""
 WAIT = "import time; print('up', flush=True); time.sleep(600)"
 
 
@@ -252,6 +261,45 @@ def test_a_changed_file_is_an_incident_also_when_it_is_found_at_the_start(tmp_pa
         found = only_incident(second, "later")
         assert "a.py" in found["timeline"][0][1]
         no_torn_incident_is_forgotten(second, torn)
+
+
+def test_nothing_that_waited_is_launched_of_what_was_taken_out_of_use(tmp_path: Path) -> None:
+    """By its files, changed meanwhile, and by a rule: more calls than this caller has sandboxes."""
+    tmp_path.chmod(0o755)
+    rules = [
+        {"signal": "integrity", "actions": ["notify"]},
+        {"signal": "tripwire", "actions": ["quarantine_version"]},
+    ]
+    config = {"sandboxes": 3, "warm": 0, "incidents": {"rules": rules}}  # two for one caller
+    with start(tmp_path, config=config) as hood, concurrent.futures.ThreadPoolExecutor(9) as pool:
+        hood.register(None, "sitter", command=["/usr/bin/python3", "-c", WAIT])
+        hood.register(None, "restless", command=["/usr/bin/python3", "-c", RESTLESS_WHEN_TOLD])
+        files = {"a.py": "print('it ran')\n#was"}
+        hood.register(None, "files", command=["/usr/bin/python3", "/tool/a.py"], files=files)
+        sitting = [pool.submit(hood.call, "sitter") for _ in range(2)]
+        eventually(lambda: hood.status()["running"] == 2, 60, "all sandboxes are taken")
+        waiting = [pool.submit(hood.call, "files") for _ in range(2)]
+        eventually(lambda: hood.status()["waiting"] == 2, 60, "two wait")
+        spoil(hood.state, "#was")
+        hood.cli("stop", "sitter", check=True)
+        for call in sitting:
+            with pytest.raises(Cancelled):
+                call.result(60)
+        for call in waiting:
+            with pytest.raises(UnknownTool):
+                call.result(60)
+        hood.cli("resume", "sitter", check=True)
+        sitting = [pool.submit(hood.call, "sitter")]
+        tripping = pool.submit(hood.call, "restless", {"seconds": 1})
+        eventually(lambda: hood.status()["running"] == 2, 60, "all sandboxes are taken")
+        waiting = [pool.submit(hood.call, "restless", {"seconds": 0}) for _ in range(2)]
+        for call in (tripping, *waiting):
+            with pytest.raises((Cancelled, UnknownTool)):
+                call.result(60)
+        launched = hood.cli("audit", "search", "--event", "invocation.launched", "--json")
+        tools = [record["tool"] for record in json.loads(launched.stdout)]
+        assert sorted(tools) == ["restless", "sitter", "sitter", "sitter"]
+        hood.cli("stop", "sitter", check=True)
 
 
 def no_torn_incident_is_forgotten(hood: Hood, torn: Path) -> None:

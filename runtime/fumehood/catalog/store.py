@@ -408,6 +408,13 @@ class Catalog:
             self.collect(())
             return tuple(bad)
 
+    def holds(self, tool: RegisteredTool) -> bool:
+        """Whether a version that was looked up a while ago is still one that may be called, or was
+        called until another became current; takes no lock."""
+        manifest = tool.manifest
+        now = self._versions.agreed_version(manifest.name, manifest.version)
+        return now is not None and now.digest == tool.digest and now.state != QUARANTINED
+
     def looks_sound(self, tool: RegisteredTool) -> bool:
         """Whether the files of a version were not touched since they were read last; cheap enough
         for every call, takes no lock; 3 µs for each of `entries`."""

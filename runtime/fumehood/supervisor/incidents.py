@@ -52,7 +52,8 @@ READ_AT_ONCE: Final = 16
 LISTED_EVENTS: Final = 9
 """Of a timeline, in a list; besides how it began."""
 MAX_EVENTS: Final = 200
-"""Of one incident's timeline."""
+"""Of one incident's timeline: its beginning, and what came last."""
+FIRST_EVENTS: Final = 20
 MAX_UNKEPT_CAPTURES: Final = 64
 """Of incidents that the disk did not take; a look alone has up to 1 MiB."""
 WRITTEN_LATER: Final = 8
@@ -234,7 +235,7 @@ class Incidents:
             return None
         if known.closed:
             return known
-        grown = replace(known, timeline=(*known.timeline, (_now(), what[:400]))[-MAX_EVENTS:])
+        grown = replace(known, timeline=_bounded((*known.timeline, (_now(), what[:400]))))
         if found is not None:
             before: Mapping[str, Any] = {}
             with contextlib.suppress(KeyringError):
@@ -337,7 +338,7 @@ class Incidents:
         moment = _now()
         done = replace(
             incident, closed=moment, closed_by=by, note=note[:4000],
-            timeline=(*incident.timeline, (moment, f"closed by {by}"))[-MAX_EVENTS:],
+            timeline=_bounded((*incident.timeline, (moment, f"closed by {by}"))),
         )  # fmt: skip
         self._know(done)
         self._write(done)
@@ -381,6 +382,12 @@ def _unread(name: str, error: UnreadableIncident) -> dict[str, Any]:
     """In a list, in place of what the file held."""
     blank = Incident(name, UNREADABLE, "", "", -1, "", "")
     return {**blank.to_json(), "unreadable": error.detail}
+
+
+def _bounded(timeline: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    if len(timeline) <= MAX_EVENTS:
+        return timeline
+    return (*timeline[:FIRST_EVENTS], *timeline[FIRST_EVENTS - MAX_EVENTS :])
 
 
 def _key(incident: Incident) -> Key:

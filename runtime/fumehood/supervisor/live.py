@@ -46,8 +46,8 @@ class Live:
     __slots__ = (
         "_ears", "_gauge", "_hearing", "_messages", "_progress", "_proofs", "_refused_before",
         "_said", "_words", "alarm", "cancelled_by", "changed", "conduct", "end", "incidents",
-        "kept", "plan", "proofs", "queued", "request", "result", "sandbox", "started", "state",
-        "stderr", "stdout", "task", "tool",
+        "kept", "plan", "proofs", "queued", "request", "result", "sandbox", "signalled", "started",
+        "state", "stderr", "stdout", "task", "tool",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,8 @@ class Live:
         """Kills it for its behaviour; None when there is nothing to kill."""
         self.incidents: dict[Signal, str] = {}
         """By signal, those that this call opened."""
+        self.signalled: set[Signal] = set()
+        """What was seen of it already: once, whatever it does more of it."""
         self.alarm: Callable[[Live], None] | None = None
         """Is told when a process of it was killed for a system call."""
         self.cancelled_by = ""

@@ -172,18 +172,21 @@ class Response:
 
     def ended(self, live: Live, result: Result) -> None:
         """A call has ended: open incidents, and do what the rules say."""
-        if result.status == "ok" and not result.findings and not live.incidents:
+        quiet = result.syscalls is None or not result.syscalls.seen
+        if result.status == "ok" and quiet and not result.findings and not live.incidents:
             return
         for name in live.incidents.values():
             found = evidence.ended(live, result)
             self.incidents.tell(name, f"{result.invocation} ended: {result.status}", found)
-        for signal in sorted(signals(result).difference(live.incidents)):
+        for signal in sorted(signals(result) - live.signalled):
+            live.signalled.add(signal)
             case = self._case(signal, live, f"{signal}: {result.invocation} {result.status}")
             self._signal(replace(case, capture=partial(evidence.ended, live, result)), live)
 
     def running(self, live: Live, signal: Signal, what: str) -> None:
         """Something was seen of a call that goes on; once for each signal."""
-        if signal not in live.incidents and live.result is None:
+        if signal not in live.signalled and live.result is None:
+            live.signalled.add(signal)
             case = self._case(signal, live, f"{signal}: {live.request.invocation} {what}")
             self._signal(replace(case, capture=partial(evidence.known, live)), live)
 
@@ -224,11 +227,11 @@ class Response:
     def _signal(self, case: Case, live: Live | None = None) -> None:
         now = asyncio.get_running_loop().time()
         for incident, rule, new in self.incidents.see(case, now):
-            if live is not None:
-                live.incidents[case.signal] = incident.incident
             if not new:  # somebody knows of it, and it is ended all the same
                 self._act_again(rule.actions, incident, case, live)
                 continue
+            if live is not None:  # one incident holds the evidence of one call
+                live.incidents[case.signal] = incident.incident
             # An overflow tells somebody, whatever the rule does that ran into it.
             actions = tuple(dict.fromkeys((*rule.actions, *incident.actions)))
             self._append("incident.opened", {**_fields(incident), "actions": list(actions)})
@@ -264,10 +267,12 @@ class Response:
     ) -> None:
         """What an open incident's rule wants and what does not hold any more, for an operator let
         it go on before the incident was closed."""
+        if "kill" in actions and live is not None and live.runs:
+            _end(live, BY_A_RULE)  # not told: each signal is on the timeline, a line a second
         for action in actions:
             held = {
                 "notify": True,
-                "kill": live is None or not live.runs,
+                "kill": True,
                 "stop_tool": self.stops.holds("tool", case.tool),
                 "suspend_caller": case.uid < 0 or self.stops.holds("caller", str(case.uid)),
                 "stop_all": self.stops.holds("all", ""),
@@ -318,9 +323,10 @@ class Response:
         return "killed"
 
     def _quarantine_soon(self, action: str, incident: Incident, case: Case, reason: str) -> None:
-        """What runs of it ends at once. The catalog may be busy storing a tool: not waited for."""
+        """What runs of it ends at once, and what waits to. The catalog may be busy storing a tool:
+        not waited for."""
         version = case.version if action == "quarantine_version" else None
-        killed = [one for one in self.registry if one.runs and one.of(case.tool, version)]
+        killed = self._calls_of(case.tool, version)
         for live in killed:
             _end(live, BY_A_RULE)
         work = self._quarantine(incident, case.tool, version, reason, killed)
@@ -351,14 +357,17 @@ class Response:
             self._append("tool.quarantined", found)
             log.error("tool quarantined", tool=tool.manifest.name, reason=reason)
         self.changed()
-        running = [one for one in self.registry if one.runs and one.of(name, version)]
-        late = [one for one in running if one not in killed]
+        late = [one for one in self._calls_of(name, version) if one not in killed]
         for live in late:
             _end(live, BY_A_RULE)
         if bad:
             names = ", ".join(tool.manifest.version for tool in bad)
             what = f"quarantined: {name} {names}; {len(killed) + len(late)} calls ended"
             self.incidents.tell(incident.incident, what)
+
+    def _calls_of(self, tool: str, version: str | None) -> list[Live]:
+        """Those without a result. One that has its result runs no more: it is left to answer."""
+        return [one for one in self.registry if one.result is None and one.of(tool, version)]
 
     def _failed(self, action: str, incident: Incident, error: FumehoodError) -> None:
         log.error("an action of an incident failed", action=action, error=error.cause)

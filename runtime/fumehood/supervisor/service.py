@@ -249,7 +249,6 @@ class Supervisor:
             live.tool = tool = admitted.tool
             rooms.stops.check(request.tool, request.caller.uid)
             with rooms.admission.quota.hold(principal.name, admitted.session):
-                await self._check_pin(tool)
                 if isinstance(admitted, Asking):
                     live.enter("asking")
                     admitted = await self._approvals.wait(admitted)
@@ -281,12 +280,15 @@ class Supervisor:
         return _on_record(result, position)
 
     async def _check_pin(self, tool: RegisteredTool) -> None:
-        """Before each launch: the files are those that were registered, or nothing runs.
+        """Right before each launch, however long it waited: the version is not out of use, and its
+        files are those that were registered, or nothing runs.
 
         Raises:
-            UnknownTool: they are not, and the tool is quarantined.
+            UnknownTool: somebody took it out of use; or they are not, and it is quarantined.
         """
         catalog = self._rooms.catalog
+        if not catalog.holds(tool):
+            raise _unknown(tool)
         loop = asyncio.get_running_loop()
         if catalog.entries(tool) <= LOOK_INLINE:
             sound = catalog.looks_sound(tool)
@@ -302,9 +304,7 @@ class Supervisor:
         await self._record("tool.quarantined", fields)
         log.error("tool quarantined", tool=bad.manifest.name, changed=bad.notes)
         self.response.broken(bad, "; ".join(bad.notes))
-        raise UnknownTool(
-            f"there is no tool {bad.manifest.name!r}", "`fumehood tool list` shows the tools"
-        )
+        raise _unknown(bad)
 
     def _catalog_changed(self) -> None:
         self._drop_retired()
@@ -334,6 +334,7 @@ class Supervisor:
         live.enter("waiting")
         live.queued = time.monotonic()
         async with rooms.slots.slot(request.caller.uid, admitted.tool.manifest.name, memory):
+            await self._check_pin(admitted.tool)
             launched = time.monotonic()
             journal = self.recorder.begin(
                 "invocation.launched",
@@ -496,6 +497,12 @@ class _Spent:
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _unknown(tool: RegisteredTool) -> UnknownTool:
+    return UnknownTool(
+        f"there is no tool {tool.manifest.name!r}", "`fumehood tool list` shows the tools"
+    )
 
 
 def _on_record(result: Result, position: Position) -> Result:

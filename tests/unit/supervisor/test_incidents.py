@@ -339,3 +339,15 @@ def test_a_damaged_incident_is_forgotten_when_its_file_is_taken_away(
 def test_what_is_no_incident_is_unknown(tmp_path: Path, ring: Ring, name: str) -> None:
     with pytest.raises(UnknownIncident):
         incidents(tmp_path, ring).get(name)
+
+
+def test_a_long_timeline_keeps_how_it_began(tmp_path: Path, ring: Ring) -> None:
+    book = incidents(tmp_path, ring)
+    ((first, _, _),) = book.see(case(live(), result("syscall_killed")), 1.0)
+    for number in range(300):
+        book.tell(first.incident, f"line {number}")
+    told = [what for _, what in book.get(first.incident).timeline]
+    assert (len(told), told[0], told[19], told[-1]) == (200, "tripwire", "line 18", "line 299")
+    book.close(first.incident, by="uid 0", note="")
+    told = [what for _, what in book.get(first.incident).timeline]
+    assert (len(told), told[0], told[-1]) == (200, "tripwire", "closed by uid 0")

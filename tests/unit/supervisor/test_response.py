@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -303,6 +304,67 @@ def test_a_rule_takes_a_tool_or_one_version_out_of_use(
         assert [event for event, _ in at.events] == ["incident.opened", "tool.quarantined"]
         assert "echo killed" in at.killed
         assert "other killed" not in at.killed
+
+    asyncio.run(scene())
+
+
+def test_what_waits_for_a_sandbox_ends_with_its_version(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        rule = IncidentRule(signal="canary", actions=("quarantine_version",))
+        at = Scene(tmp_path, ring, rule)
+        waiting, answered = at.running
+        waiting.sandbox, waiting.runs = None, False
+        answered.tool, answered.result = waiting.tool, result()
+        seen = live()
+        seen.tool = waiting.tool
+        at.response.ended(seen, result("ok", CANARY))
+        await asyncio.gather(*at.response._working)
+        assert at.killed == ["echo by a rule for incidents", "retired"]
+
+    asyncio.run(scene())
+
+
+def test_a_way_out_that_was_refused_is_an_incident_of_a_call_that_ends_well(
+    tmp_path: Path, ring: Ring
+) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring, IncidentRule(signal="egress", actions=("notify",)))
+        seen = Syscalls(seen=(SyscallCount("socket", "x86_64", "errno", 1),))
+        at.response.ended(live(), replace(result(), syscalls=seen))
+        assert [fields["rule"] for _, fields in at.events] == ["egress"]
+
+    asyncio.run(scene())
+
+
+def test_an_incident_holds_the_evidence_of_its_own_call_only(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        at = Scene(tmp_path, ring, IncidentRule(signal="tripwire", actions=("kill", "notify")))
+        first, second = live(text=b"the first"), live(text=b"another")
+        at.response.tripped(first)
+        for other in (second, *(live() for _ in range(300))):
+            at.response.tripped(other)
+            at.response.ended(other, result("syscall_killed"))
+        at.response.ended(first, result("syscall_killed"))
+        (incident,) = listed(at.book, closed=False)
+        kept = base64.b64decode(opened_capture(incident, ring)["stdout"])
+        assert kept == b"the first"
+        assert len(at.told) < 10, "a flood is few lines"
+        assert at.told[-1].endswith("ended: syscall_killed")
+
+    asyncio.run(scene())
+
+
+def test_a_rule_counts_calls_and_not_what_each_does(tmp_path: Path, ring: Ring) -> None:
+    async def scene() -> None:
+        rule = IncidentRule(signal="tripwire", actions=("notify",), count=2)
+        at = Scene(tmp_path, ring, rule)
+        for number in range(2):
+            assert at.events == [], number
+            call = live()
+            for _ in range(5):
+                at.response.tripped(call)
+            at.response.ended(call, result("syscall_killed"))
+        assert [event for event, _ in at.events] == ["incident.opened"]
 
     asyncio.run(scene())
 

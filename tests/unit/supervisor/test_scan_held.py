@@ -45,7 +45,9 @@ class Rooms:
             close=lambda: None, drop_all=lambda: None, tend_soon=lambda: None
         )
         self.records = None
-        self.catalog = SimpleNamespace(looks_sound=lambda _tool: True, entries=lambda _tool: 1)
+        self.catalog = SimpleNamespace(
+            holds=lambda _tool: True, looks_sound=lambda _tool: True, entries=lambda _tool: 1
+        )
         self.config = Config()
         self.habits = SimpleNamespace(notices=lambda *_, **__: (), close=lambda: None)
         self.plan = lambda _admitted: plan()
