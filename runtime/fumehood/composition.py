@@ -22,6 +22,7 @@ from fumehood.admission.conduct import Conduct
 from fumehood.admission.planner import plan
 from fumehood.admission.quota import Quota
 from fumehood.admission.sessions import Sessions
+from fumehood.audit.anchors import Anchors
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.content import Content
 from fumehood.audit.find import find, find_plan
@@ -145,12 +146,16 @@ def compose(
         check_image=partial(check_image, images),
     )
     digester = Digester(ring)
+    anchors = Anchors(
+        state / "audit", audit.chain, lambda: audit.last, lambda: ring.public_keys("audit")
+    )
+    records = partial(find, state / "audit", holds=anchors.holds)
     receipts = Receipts(
         ring,
         digester,
         audit,
-        partial(find, state / "audit"),
-        partial(find_plan, state / "audit"),
+        records,
+        partial(find_plan, state / "audit", holds=anchors.holds),
         admission.authorizer.is_operator,
         fumehood.__version__,
     )
@@ -188,7 +193,7 @@ def compose(
             ),
             pipeline=pipeline,
             audit=audit,
-            records=partial(find, state / "audit"),
+            records=records,
             digest=digester,
             habits=Habits(
                 state / "behaviour",

@@ -40,7 +40,17 @@ from fumehood.gateway.mcp import Gateway
 from fumehood.launcher import messages as m
 from fumehood.launcher.client import LauncherClient
 from fumehood.launcher.clients import Launchers
-from fumehood.launcher.keeper import ALIVE, CONFIGURATION, HUNG, READY, RELOAD, SEAL, Settings
+from fumehood.launcher.keeper import (
+    ALIVE,
+    CONFIGURATION,
+    HUNG,
+    LOOK,
+    MOVED,
+    READY,
+    RELOAD,
+    SEAL,
+    Settings,
+)
 from fumehood.model.codec import decode
 from fumehood.supervisor import configured, gapwatch, keywatch
 from fumehood.supervisor.scanners import Tally
@@ -147,7 +157,7 @@ async def _serve(
         keeper = _KeeperLine(control, settings.manager.watchdog_us, ready)
         watches: list[Callable[[], Coroutine[Any, Any, None]]] = [
             partial(keywatch.watch, ring, audit, supervisor.response.keys_broken),
-            partial(gapwatch.watch, audit, supervisor.response.gap),
+            partial(gapwatch.watch, audit, supervisor.response.gap, keeper.look),
             supervisor.releasing.watch,
         ]
         text = _metrics(config, supervisor, ring, scanners.tally)
@@ -228,6 +238,10 @@ class _KeeperLine:
             self._ready = -1
         self._say(READY)
 
+    def look(self) -> None:
+        """Have the keeper look whether the state is where it was."""
+        self._say(LOOK)
+
     async def beat(self) -> None:
         """As long as the event loop turns, twice in the watchdog's time."""
         while self._seconds:
@@ -304,6 +318,8 @@ def _follow_keeper(
             stop.ask("the keeper ended")
         elif (words := data.decode(errors="replace").split("\0"))[0] == CONFIGURATION:
             take(words, descriptors)
+        elif words == [MOVED]:
+            supervisor.state_moved()
         elif descriptors:
             engine = data.decode("ascii")
             log.warning("launcher replaced", engine=engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import shutil
@@ -46,6 +47,41 @@ def test_a_call_has_a_receipt_that_verifies_with_the_exported_key(
     receipt.is_of(arguments={"word": "hello"}, result=spoken)
     with pytest.raises(ReceiptError):
         receipt.is_of(arguments={"word": "other"})
+
+
+def test_a_record_that_was_forged_with_what_follows_it_has_no_receipt(hood: Hood) -> None:
+    """The forged chain is whole as far as the record behind the next one; nobody signs for it."""
+    hood.register(None, "say", command=["/usr/bin/python3", "-c", SAY])
+    forged, sound = (str(hood.call("say", {"word": word})["invocation"]) for word in "ab")
+    hood.call("say", {"word": "c"})
+    newest = sorted((hood.state / "audit").glob("segment-*.jsonl"))[-1]
+    lines = newest.read_bytes().splitlines()
+    at = next(
+        number
+        for number, line in enumerate(lines)
+        if forged.encode() in line and b'"event":"invocation.ended"' in line
+    )
+    changed = lines[at].replace(b'"exit_code":0', b'"exit_code":9')
+    mended = lines[at + 1].replace(
+        hashlib.sha384(lines[at]).hexdigest().encode(), hashlib.sha384(changed).hexdigest().encode()
+    )
+    assert changed != lines[at]
+    assert mended != lines[at + 1]
+    offset = sum(len(line) + 1 for line in lines[:at])
+    with newest.open("r+b") as file:
+        file.seek(offset)
+        file.write(changed + b"\n" + mended + b"\n")
+    try:
+        with hood.client() as client:
+            with pytest.raises(UnknownInvocation, match="damaged"):
+                client.receipt(forged)
+            client.receipt(sound)
+    finally:
+        with newest.open("r+b") as file:
+            file.seek(offset)
+            file.write(lines[at] + b"\n" + lines[at + 1] + b"\n")
+    with hood.client() as client:
+        client.receipt(forged)
 
 
 def test_the_command_line_writes_and_verifies_it(

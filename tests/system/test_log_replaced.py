@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.hood import Hood, eventually, hood, remove
 from support.receiver import Receiver
 
@@ -90,6 +92,26 @@ def test_a_log_that_was_begun_on_purpose_opens_no_incident(tmp_path: Path) -> No
         assert "incident.opened" not in seen
         assert "supervisor.started" in seen
         assert json.loads(daemon.cli("incident", "list", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("back", ["nothing", "a copy"])
+def test_a_state_moved_away_under_a_running_daemon_is_noticed_and_nothing_runs(
+    tmp_path: Path, back: str
+) -> None:
+    """The supervisor's own mount of it goes where the folder goes; the keeper sees its path."""
+    tmp_path.chmod(0o755)
+    state, away, copy = (tmp_path / name for name in ("state", "away", "copy"))
+    with hood(tmp_path) as daemon:
+        daemon.register(None, "echo", command=["cat"])
+        subprocess.run(["cp", "-a", state, copy], check=True)
+        assert daemon.call("echo")["status"] == "ok"
+        state.rename(away)
+        if back == "a copy":
+            copy.rename(state)
+        eventually(lambda: daemon.status()["refusing"].startswith("log: "), 30, "it is noticed")
+        assert "changed or moved away" in daemon.call("echo")["message"]
+        eventually(lambda: "audit_gap" in daemon.cli("incident", "list").stdout, 30, "it is told")
+        assert "the state directory was moved away" in daemon.log.read_text()
 
 
 def test_a_log_moved_away_under_a_running_daemon_is_noticed_and_nothing_runs(

@@ -163,6 +163,11 @@ class AuditLog:
         return log
 
     @property
+    def chain(self) -> str:
+        """Id of the log, from its first key."""
+        return self._tail.chain
+
+    @property
     def last(self) -> Position:
         """The last record that is on disk."""
         return self._last
@@ -233,6 +238,10 @@ class AuditLog:
             pass
         finally:
             self._turn.release()
+
+    def lose(self, why: str) -> None:
+        """Write nothing any more: somebody has seen that the log is not where it should be."""
+        self._queue.give_up([], _failure(_TAMPERED, Tampered(why)))
 
     def _is_written(self, group: list[Queued]) -> bool:
         try:

@@ -2,7 +2,8 @@
 record as true that the record after it does not continue.
 
 The key that sealed a record is gone by then. What is checked is that the chain goes on from
-exactly these bytes; that the chain leads to the head unbroken, `verify` checks.
+exactly these bytes. That it leads on unbroken to what is vouched for, `verify` checks, and
+`Anchors` for who writes the log.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import mmap
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -48,9 +49,17 @@ class Found:
     lines: tuple[bytes, ...] = ()
 
 
-def find(directory: Path, invocation: str, *, most_bytes: int = MAX_BYTES) -> Found:
+Holds = Callable[[bytes], bool | None]
+"""Whether a line is of the log, None for not known yet; `Anchors.holds`."""
+
+
+def find(
+    directory: Path, invocation: str, *, most_bytes: int = MAX_BYTES, holds: Holds | None = None
+) -> Found:
     """Search the log, also while it is written: first where the invocation's name says that it
     began, and the newest part. Blocks: not for an event loop.
+
+    holds: is asked of each record that is found.
 
     Raises:
         AuditError: there is no log.
@@ -61,11 +70,16 @@ def find(directory: Path, invocation: str, *, most_bytes: int = MAX_BYTES) -> Fo
     segments = list_segments(directory)
     begins = [_time_of(_first_of(segments[at : at + 1])) for at in range(len(segments))]
     order = _likeliest(begins, *_made(invocation))
-    return _search(segments, order, end, ("invocation", invocation), most_bytes)
+    return _search(segments, order, end, ("invocation", invocation), most_bytes, holds=holds)
 
 
 def find_plan(
-    directory: Path, digest: str, before: int, *, most_bytes: int = MAX_BYTES
+    directory: Path,
+    digest: str,
+    before: int,
+    *,
+    most_bytes: int = MAX_BYTES,
+    holds: Holds | None = None,
 ) -> dict[str, Any] | None:
     """The plan of a digest, where the log holds it: looked for back from the record numbered
     `before`, which is of a call that ran under it. Blocks. Raises AuditError: there is no log."""
@@ -75,7 +89,8 @@ def find_plan(
     segments = list_segments(directory)
     order = [at for at, segment in enumerate(segments) if segment.first <= before][::-1]
     wanted = ("plan", digest)
-    found = _search(segments, order, end, wanted, most_bytes, only=b'"event":"plan.used"', most=1)
+    only = b'"event":"plan.used"'
+    found = _search(segments, order, end, wanted, most_bytes, only=only, most=1, holds=holds)
     content = found.records[0].get("content") if found.records else None
     return content if isinstance(content, dict) else None
 
@@ -125,6 +140,7 @@ def _search(
     *,
     only: bytes = b"",
     most: int = MAX_RECORDS,
+    holds: Holds | None = None,
 ) -> Found:
     """Records that hold a field with a value; `only`: with this text in them, `most` of them."""
     name, value = wanted
@@ -145,9 +161,12 @@ def _search(
                     whole = False
                     break
                 record = opened(line, following or _first_of(segments[at + 1 : at + 2]), end)
-                if record is None:
+                if record is not None and record.get(name) != value:
+                    continue
+                held = record is not None and (True if holds is None else holds(line))
+                if record is None or held is False:
                     broken += 1
-                elif record.get(name) == value:
+                elif held:
                     hits.append((record, line))
     hits.sort(key=lambda hit: int(hit[0]["seq"]))
     records = tuple({key: hit[key] for key in hit if key not in _CHAIN} for hit, _ in hits)

@@ -166,7 +166,7 @@ class Queue:
 
     def settle(self, group: Sequence[Queued], positions: Sequence[Position]) -> None:
         """A group is on disk. Whoever was told before that it is not, is not told again."""
-        self.broken = None
+        self.broken = self._ended
         for record, position in zip(group, positions, strict=True):
             record.settle(position)
         self._tell()

@@ -192,6 +192,10 @@ class Tail:
         self._doubtful = b""
         return begun
 
+    @property
+    def chain(self) -> str:
+        return self._ratchet.chain
+
     def sync_head(self) -> None:
         os.fsync(self._head)
 

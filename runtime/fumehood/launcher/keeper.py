@@ -39,9 +39,13 @@ from fumehood.trusted import read_trusted
 
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO}
 READY, ALIVE, RELOAD, HUNG, SEAL = b"ready", b"alive", b"reload", b"hung ", b"seal"
+LOOK = b"look"
 """All that a supervisor says to its keeper: calls are answered; its event loop turns; read the
 operator's configuration again; the launcher of the engine named after this does not answer; start
-a sealer at the socket that comes with this."""
+a sealer at the socket that comes with this; look whether the state is where it was."""
+MOVED = "moved"
+"""All that a keeper says to that: the state's folder is not at its path any more. The supervisor
+cannot see it: what it has there is a mount, which goes where the folder goes."""
 CONFIGURATION = "configuration"
 """What the keeper's answer to that begins with, as a launcher's channel begins with its engine."""
 MOST_CONFIG_BYTES = 256 * 1024
@@ -151,6 +155,7 @@ class Keeper:
         """Exit status of a launcher that cannot run."""
         # Another supervisor may take the path over once ours is dead: remove our own only.
         self._socket = _inode(settings.socket) if settings.socket else None
+        self._state = _folder(settings.state)
 
     def run(self) -> int:
         """Until the supervisor ends; returns its exit status."""
@@ -213,10 +218,18 @@ class Keeper:
                 self._settings.manager.tell("WATCHDOG=1")
             elif word == RELOAD:
                 self._reload()
+            elif word == LOOK:
+                self._look()
             elif word.startswith(HUNG):
                 self._kill_hung(word.removeprefix(HUNG))
             elif not word:
                 return
+
+    def _look(self) -> None:
+        if _folder(self._settings.state) != self._state:
+            with contextlib.suppress(OSError):  # the supervisor is ending
+                if self._control is not None:
+                    self._control.send(MOVED.encode())
 
     def _kill_hung(self, named: bytes) -> None:
         """Its sandboxes die with it, and its end is a launcher's like any other: counted, swept
@@ -473,6 +486,15 @@ def _memory_bytes(data: bytes) -> int:
 
 def _inode(path: str) -> tuple[int, int]:
     found = os.lstat(path)
+    return found.st_dev, found.st_ino
+
+
+def _folder(path: str) -> tuple[int, int] | None:
+    """What lies at a path just now, links followed; None for nothing that could be looked at."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
     return found.st_dev, found.st_ino
 
 

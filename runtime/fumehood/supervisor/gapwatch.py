@@ -21,8 +21,12 @@ GAP: Final = "forward.gap"
 REJECTED: Final = "forward.rejected"
 
 
-async def watch(audit: AuditLog, gap: Callable[[str], None]) -> None:
+async def watch(
+    audit: AuditLog, gap: Callable[[str], None], look: Callable[[], None] = lambda: None
+) -> None:
     """Tell `gap` of what is missing; ends when the log is broken, after which nothing is written.
+
+    look: has somebody look who sees what the log itself cannot, and says so by `audit.lose`.
 
     A disk that is full is no gap: what waits is written first once it works again.
     """
@@ -33,6 +37,7 @@ async def watch(audit: AuditLog, gap: Callable[[str], None]) -> None:
     while not audit.given_up:
         await asyncio.sleep(LOOK_SECONDS)
         audit.look()
+        look()
     if (broken := audit.broken) is not None:
         log.error(broken.cause, reason=broken.detail, remedy=broken.remedy)
     gap("the audit log cannot be continued; `fumehood audit verify` says where and why")

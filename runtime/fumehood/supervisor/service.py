@@ -202,6 +202,11 @@ class Supervisor:
         if event == "tripped_ahead" and tool is not None:
             self.response.tripped_ahead(tool)
 
+    def state_moved(self) -> None:
+        """The folder of the state is not at its path any more: what is written goes on in it, and
+        no verifier and no restart will look there."""
+        self._rooms.audit.lose("the state directory was moved away or exchanged")
+
     def may_connect(self, caller: Caller) -> bool:
         """Whether `caller` may use the socket at all."""
         return self._rooms.admission.authorizer.may_connect(caller)

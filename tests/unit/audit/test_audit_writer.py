@@ -440,6 +440,19 @@ def move_away(audit: Path) -> None:
 MOVES = [exchange, copy_in_place, rename_segment, unlink_head, replace_head, move_away]
 
 
+def test_a_log_that_somebody_saw_go_away_writes_nothing_more(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
+        log.append("test", {}).result(10)
+        log.lose("its folder was moved")
+        assert log.given_up
+        with pytest.raises(AuditError, match="moved away by somebody else") as refused:
+            log.append("test", {})
+        assert "its folder was moved" in refused.value.detail
+        log._queue.settle([], [])
+        assert log.broken is not None, "also when a group was on its way to the disk"
+    assert len(records(tmp_path / "audit")) == 1
+
+
 @pytest.mark.parametrize(
     "segment_bytes", [chain.SEGMENT_BYTES, 100], ids=["within a segment", "at its end"]
 )

@@ -247,7 +247,7 @@ class Kept:
 
     def __init__(self) -> None:
         values: dict[str, Any] = {field.name: None for field in dataclasses.fields(Settings)}
-        settings = Settings(**{**values, "engines": ENGINES, "socket": ""})
+        settings = Settings(**{**values, "engines": ENGINES, "socket": "", "state": "/"})
         self.keeper = Keeper(settings, -1, -1)
         self.keeper._control, self.line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.keeper._control.setblocking(False)
