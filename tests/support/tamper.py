@@ -22,7 +22,6 @@ from fumehood.audit.first_key import take_first_key
 from fumehood.audit.folder import list_segments
 from fumehood.audit.head import parse_first_key
 from fumehood.audit.report import Trust
-from fumehood.audit.segments import prune
 from fumehood.audit.verify import verify
 from support.audit import KEYS
 
@@ -35,6 +34,9 @@ RECORD = {
     "plan": "sha384:" + "1" * 96,
 }
 
+
+ROOM = 1024
+"""For the record of a removal, which is in the log itself."""
 
 EARLIER = "earlier"
 """Folder beside a log: bases, heads and segments as they were, each in a file of its old name."""
@@ -49,7 +51,7 @@ def write(directory: Path, records: int, *, segments: int = 5, pruned: int = 2) 
     most = min(300, max(2, records // 40))
     with AuditLog.open(directory, KEYS, segment_bytes=size) as log:
         done = 0
-        while (left := records - _behind(directory, pruned, done)) > 0:
+        while (left := records - pruned - _behind(directory, pruned, done)) > 0:
             group = min(left, 1 + done % most)
             waits = [log.append("invocation.ended", {**RECORD, "n": n}) for n in range(group)]
             for wait in waits:
@@ -58,7 +60,9 @@ def write(directory: Path, records: int, *, segments: int = 5, pruned: int = 2) 
             keep_state(directory, earlier, size)
     for number in range(pruned):
         sizes = [path.stat().st_size for path in sorted(directory.glob("segment-*.jsonl"))]
-        prune(directory, KEYS, time="2026-01-01T00:00:00Z", keep_bytes=sum(sizes[1:]))
+        keep = sum(sizes[1:]) + ROOM
+        with AuditLog.open(directory, KEYS, segment_bytes=2 * size, keep_bytes=keep) as log:
+            assert log.prune(before="") == 1
         shutil.copy2(directory / "base", earlier / f"base.{number}")
     for path in earlier.glob("segment-*"):
         if not (directory / path.name.rpartition(".")[0]).exists():
@@ -131,7 +135,7 @@ def cut(rng: random.Random, path: Path) -> None:
 def edit(rng: random.Random, path: Path) -> None:
     """A status that somebody would like better."""
     lines = _lines(path)
-    at = rng.randrange(len(lines))
+    at = rng.choice([at for at, line in enumerate(lines) if b'"status":"ok"' in line])
     lines[at] = lines[at].replace(b'"status":"ok"', b'"status":"no"')
     path.write_bytes(b"".join(lines))
 

@@ -19,13 +19,13 @@ from typing import Final, Self
 
 from fumehood.audit import clock, opening
 from fumehood.audit.custody import Custody
-from fumehood.audit.head import first_key_path
+from fumehood.audit.head import PRUNED, first_key_path
 from fumehood.audit.known import Known
 from fumehood.audit.queue import Queue, Queued
 from fumehood.audit.record import Field, Position, encode_fields
 from fumehood.audit.replay import OPEN, Running
 from fumehood.audit.report import Defect
-from fumehood.audit.segments import SEGMENT_BYTES, Tail, Tampered, Unkept, claim, prune
+from fumehood.audit.segments import SEGMENT_BYTES, Due, Tail, Tampered, Unkept, claim, due, prune
 from fumehood.errors import AuditError
 
 RETRY_SECONDS: Final = 1.0
@@ -34,14 +34,14 @@ RETRY_SECONDS: Final = 1.0
 KEEP_BYTES: Final = 4 * 1024 * 1024 * 1024
 """Older segments are removed when all together are larger, see `segments.prune`."""
 
-PRUNED: Final = "audit.pruned"
-"""The event that tells up to which record retention removed the log."""
-
 TORN: Final = "audit.torn_tail"
 """The event that tells of an unfinished last line, set aside when the log was opened."""
 
 STEPPED: Final = "audit.clock_stepped"
 """The event that tells by how many seconds the wall clock jumped."""
+
+PRUNE_SECONDS: Final = 30.0
+"""What the record of a removal may take to the disk, before nothing is removed."""
 
 STEP_SECONDS: Final = 2.0
 """A smaller difference between wall and monotonic clock is slewing, or a slow thread."""
@@ -95,6 +95,8 @@ class AuditLog:
         self._turn = threading.Lock()
         """Whoever writes has it: takes from the queue, and settles."""
         self._running = Running()
+        self._removal: tuple[Due, Queued] | None = None
+        """What retention is to remove, once the record of it is on disk."""
         self.torn = 0
         """Bytes of an unfinished last line that were set aside at the start."""
         self.replaced = ""
@@ -321,9 +323,11 @@ class AuditLog:
         if begun:
             self.segments += 1
             self._tell_open()
-            # Tried again with the next segment; the rest is whole.
-            with contextlib.suppress(OSError, AuditError):
-                self._remove(clock.days_ago(self._days) if self._days else "")
+        # What fails is tried again with the next segment; the rest is whole.
+        with contextlib.suppress(OSError, AuditError):
+            if begun:
+                self._removal = self._planned(clock.days_ago(self._days) if self._days else "")
+            self._remove()
         self._watch_clock()
 
     def _persist(self, group: list[Queued], act: Callable[[], bool | None]) -> bool | None:
@@ -343,22 +347,30 @@ class AuditLog:
         """Remove segments that ended before a time; how many. For a log that nothing else is
         appended to meanwhile. Raises AuditError."""
         try:
-            return self._remove(before)
-        except OSError as error:
+            with self._turn:
+                planned = self._planned(before)
+            if planned is None:
+                return 0
+            removal, record = planned
+            record.result(PRUNE_SECONDS)
+            with self._turn:
+                prune(self._directory, self._custody, removal, time=clock.now())
+        except (OSError, TimeoutError) as error:
             raise AuditError(f"nothing could be removed: {error}") from error
+        return removal.segments
 
-    def _remove(self, before: str) -> int:
-        removed = prune(
-            self._directory, self._custody, time=clock.now(), keep_bytes=self._keep, before=before
-        )
-        if removed is None:
-            return 0
-        position, segments = removed
-        with contextlib.suppress(AuditError):  # closing: the base says the same
-            self.append(
-                PRUNED, {"last": position.seq, "last_digest": position.digest, "segments": segments}
-            )
-        return segments
+    def _planned(self, before: str) -> tuple[Due, Queued] | None:
+        """What is to be removed, and the record of it."""
+        removal = due(self._directory, self._custody, keep_bytes=self._keep, before=before)
+        return None if removal is None else (removal, self.append(PRUNED, removal.fields))
+
+    def _remove(self) -> None:
+        """Remove what is on record as to be removed."""
+        if self._removal is None or not self._removal[1].done():
+            return
+        (removal, record), self._removal = self._removal, None
+        record.result(0)
+        prune(self._directory, self._custody, removal, time=clock.now())
 
     def _tell_open(self) -> None:
         """So that a start needs not read back to the last one: what is before it has ended."""

@@ -31,6 +31,8 @@ from fumehood.crypto.signing import PublicKey
 from fumehood.errors import AuditError, KeyringError
 
 HEAD_BYTES: Final = 512
+PRUNED: Final = "audit.pruned"
+"""The event that tells up to which record retention is about to remove the log."""
 START: Final = Position(0, GENESIS)
 _LOOKS: Final = 3
 _MAX_SIGNED: Final = 64 * 1024
@@ -187,6 +189,11 @@ def _signed(payload: bytes) -> Signed:
 
 def signature_path(segment: Path) -> Path:
     return segment.with_suffix(".sig")
+
+
+def telling(removed: Position) -> bytes:
+    """What stands in the line of the record that tells of a removal."""
+    return b'"last":%d,"last_digest":"%s"' % (removed.seq, removed.digest.encode())
 
 
 def read_base(directory: Path, public: Sequence[PublicKey] | None) -> Signed | None:

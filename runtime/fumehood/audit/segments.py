@@ -14,6 +14,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +37,7 @@ from fumehood.audit.head import (
     write_signed,
 )
 from fumehood.audit.ratchet import Ratchet
-from fumehood.audit.record import Position, Sealer, Unsealed, read
+from fumehood.audit.record import Entry, Position, Sealer, Unsealed, read
 from fumehood.crypto.files import NotPlain, open_plain, sync_directory
 from fumehood.errors import AuditError, KeyringError
 
@@ -268,16 +269,26 @@ def _still_there(path: Path, opened: os.stat_result) -> os.stat_result:
     return found
 
 
-def prune(
-    directory: Path, custody: Custody, *, time: str, keep_bytes: int, before: str = ""
-) -> tuple[Position, int] | None:
-    """Remove the oldest segments until the rest is at most `keep_bytes`, and those whose last
-    record is older than `before` (RFC 3339, or its beginning); never the last segment.
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What retention is to remove: up to which record, and how many segments that are."""
 
-    What is gone is named by the signed base first, so that the rest still verifies.
+    end: Entry
+    segments: int
 
-    Returns:
-        The last record removed now, and how many segments went; None when nothing was.
+    @property
+    def fields(self) -> dict[str, str | int]:
+        """What a record tells of it, as `verify` looks for it."""
+        at = self.end.position
+        return {"last": at.seq, "last_digest": at.digest, "segments": self.segments}
+
+
+def due(directory: Path, custody: Custody, *, keep_bytes: int, before: str = "") -> Due | None:
+    """The oldest segments until the rest is at most `keep_bytes`, and those whose last record is
+    older than `before` (RFC 3339, or its beginning); never the last segment.
+
+    It is to be on record before `prune` removes it: who has the host's keys could else remove
+    whatever he likes, and nothing that he must write would tell of it.
     """
     _remove_leftovers(directory, custody)
     segments = list_segments(directory)
@@ -289,12 +300,16 @@ def prune(
         count += 1
     if not count:
         return None
-    end = read(last_line(segments[count - 1].path)[:-1])
+    return Due(read(last_line(segments[count - 1].path)[:-1]), count)
+
+
+def prune(directory: Path, custody: Custody, removal: Due, *, time: str) -> None:
+    """Remove what is due. The signed base names it first, so that the rest still verifies."""
+    end = removal.end
     with _kept():
         signed = Signed(end.key, 0, end.position, end.epoch, time)
         write_signed(directory / "base", signed, custody, BASE_TYPE)
     _remove_leftovers(directory, custody)
-    return end.position, count
 
 
 def _ended(segment: Segment) -> str:

@@ -10,6 +10,7 @@ whole directory. Who knows a record's number from elsewhere finds that with `rea
 from __future__ import annotations
 
 import contextlib
+import mmap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,17 @@ from fumehood.audit.folder import (
     read_lines,
     reading,
 )
-from fumehood.audit.head import START, Head, Signed, no_head, read_base, read_first_key, read_head
+from fumehood.audit.head import (
+    PRUNED,
+    START,
+    Head,
+    Signed,
+    no_head,
+    read_base,
+    read_first_key,
+    read_head,
+    telling,
+)
 from fumehood.audit.record import Position, Unsealed, read
 from fumehood.audit.report import Defect, Report, Trust
 from fumehood.audit.walk import Stage, Walk
@@ -127,6 +138,9 @@ def _chained(directory: Path, trust: Trust, *, whole: bool, processes: int) -> R
         walk.segment(segment, whole=whole or newest, newest=newest)
         if walk.defect:
             break
+    if whole and base is not None and walk.defect is None and not _is_told(segments, base.position):
+        said = f"no record tells that retention removed the log up to record {base.position.seq}"
+        walk.defect = Defect("base", "base", 0, said)
     if walk.defect is None and head.position.seq > walk.last.seq:
         missing = f"records {walk.last.seq + 1} to {head.position.seq} are missing at the end"
         walk.stop("truncated", missing, line=walk.line + 1)
@@ -169,6 +183,23 @@ def _left_over(segments: Sequence[Segment], base: Signed) -> Defect | None:
         said = f"it does not lead to record {base.position.seq}, up to which the log was removed"
         return Defect("stray", segments[-1].path.name, 0, said)
     return None
+
+
+def _is_told(segments: Sequence[Segment], removed: Position) -> bool:
+    """Whether a record behind it tells of a removal, as one does that retention has made."""
+    wanted = telling(removed)
+    for segment in segments:
+        with reading(segment.path) as file:
+            if not file.seek(0, 2):
+                continue
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                at = -1
+                while (at := data.find(wanted, at + 1)) >= 0:
+                    start = data.rfind(b"\n", 0, at) + 1
+                    with contextlib.suppress(Unsealed):
+                        if read(data[start : data.find(b"\n", at)]).event == PRUNED:
+                            return True
+    return False
 
 
 def _shared(walk: Walk, segments: Sequence[Segment], processes: int) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fumehood.audit import chain, segments
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.head import PRUNED
 from fumehood.audit.record import digest
 from fumehood.audit.segments import Tail
 from fumehood.crypto.signing import SigningKey
@@ -80,9 +80,29 @@ def test_retention_removes_the_oldest_segments_and_the_rest_verifies(tmp_path: P
     report = verify(tmp_path)
     assert report.ok
     assert sum(path.stat().st_size for path in tmp_path.glob("segment-*.jsonl")) < 5500
-    pruned = [record for record in records(tmp_path) if record["event"] == chain.PRUNED]
+    pruned = [record for record in records(tmp_path) if record["event"] == PRUNED]
     assert pruned
     assert fill(tmp_path, 1)[0].seq == report.last.seq + 1
+
+
+def test_a_removal_is_on_record_before_anything_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        fill(tmp_path, 3, segment_bytes=1000)
+    seen: list[object] = []
+
+    def removing(directory: Path, _custody: object, removal: segments.Due, **_: object) -> None:
+        told = [record for record in records(directory) if record["event"] == PRUNED]
+        seen.extend(record["last"] for record in told)
+        assert removal.end.position.seq == told[-1]["last"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chain, "prune", removing)
+        with AuditLog.open(tmp_path, KEYS, keep_bytes=1) as log:
+            assert log.prune(before="") == 3
+    assert len(seen) == 1
+    assert verify(tmp_path).ok, "a crash between leaves a whole log"
 
 
 def test_a_crash_within_retention_leaves_a_log_that_verifies_and_is_tidied(
@@ -90,10 +110,14 @@ def test_a_crash_within_retention_leaves_a_log_that_verifies_and_is_tidied(
 ) -> None:
     for _ in range(4):
         fill(tmp_path, 3, segment_bytes=1000)
-    prune = partial(segments.prune, tmp_path, KEYS, time="2026", keep_bytes=1)
+
+    def prune() -> int:
+        with AuditLog.open(tmp_path, KEYS, keep_bytes=1) as log:
+            return log.prune(before="")
+
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "crash")))
-        with pytest.raises(OSError, match="crash"):
+        with pytest.raises(AuditError, match="crash"):
             prune()
     before = len(list(tmp_path.glob("segment-*.jsonl")))
     assert verify(tmp_path).ok
@@ -105,7 +129,8 @@ def test_a_crash_within_retention_leaves_a_log_that_verifies_and_is_tidied(
 def test_a_base_that_was_edited_or_removed_is_seen(tmp_path: Path) -> None:
     for _ in range(4):
         fill(tmp_path, 3, segment_bytes=1000)
-    segments.prune(tmp_path, KEYS, time="2026", keep_bytes=1)
+    with AuditLog.open(tmp_path, KEYS, keep_bytes=1) as log:
+        assert log.prune(before="") == 3
     base = tmp_path / "base"
     text = base.read_bytes()
     base.write_bytes(text.replace(b'"sig": "M', b'"sig": "N', 1))

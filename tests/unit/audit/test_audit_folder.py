@@ -7,21 +7,23 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
 from fumehood.audit.chain import AuditLog
-from fumehood.audit.custody import BASE_TYPE
+from fumehood.audit.custody import BASE_TYPE, SEGMENT_TYPE
 from fumehood.audit.find import find
 from fumehood.audit.first_key import take_first_key
 from fumehood.audit.folder import Special, list_segments
 from fumehood.audit.follow import Place, last_lines, read_on
-from fumehood.audit.head import Signed, write_signed
+from fumehood.audit.head import PRUNED, Signed, read_signed, signature_path, write_signed
 from fumehood.audit.index import Index
-from fumehood.audit.record import Epoch, Position, read
+from fumehood.audit.record import Entry, Epoch, Position, read
 from fumehood.audit.report import MAX_STRAYS, Trust
+from fumehood.audit.segments import Due
 from fumehood.audit.verify import verify
 from fumehood.errors import AuditError
 from support.audit import KEYS
@@ -203,14 +205,20 @@ def test_a_copy_under_another_number_is_a_finding(log: Path, number: int) -> Non
 # --- what retention leaves
 
 
+def sign_base(log: Path, end: Entry) -> None:
+    signed = Signed(end.key, 0, end.position, end.epoch, "2026")
+    write_signed(log / "base", signed, KEYS, BASE_TYPE)
+
+
 def pruned(log: Path) -> tuple[Path, Path]:
-    """A log whose two first segments went; both, kept elsewhere."""
+    """A log whose two first segments went, as is on record; both, kept elsewhere."""
     one, other = (segment.path for segment in list_segments(log)[:2])
     aside = log.with_name("aside")
     aside.mkdir()
     end = read(other.read_bytes().splitlines()[-1])
-    signed = Signed(end.key, 0, end.position, end.epoch, "2026")
-    write_signed(log / "base", signed, KEYS, BASE_TYPE)
+    with AuditLog.open(log, KEYS) as writer:
+        writer.append(PRUNED, Due(end, 2).fields).result(10)
+    sign_base(log, end)
     for path in (one, other):
         path.rename(aside / path.name)
         path.with_suffix(".sig").unlink()
@@ -222,6 +230,31 @@ def test_what_a_crash_of_retention_left_is_no_finding(log: Path) -> None:
     assert verify(log, TRUST).ok
     shutil.copy(other, log)
     assert verify(log, TRUST).ok
+
+
+@pytest.mark.parametrize("before", ["nothing", "something"])
+def test_a_removal_of_which_no_record_tells_is_a_finding(log: Path, before: str) -> None:
+    """Who has the host's keys can sign a base for whatever he likes to remove, and cut a segment
+    in two where it begins; what the log tells of removals is sealed."""
+    if before == "something":
+        pruned(log)
+    first = list_segments(log)[0].path
+    lines = first.read_bytes().splitlines(keepends=True)
+    end = read(lines[1][:-1])
+    sign_base(log, end)
+    cut = first.with_name(f"segment-{end.position.seq + 1:016d}.jsonl")
+    cut.write_bytes(b"".join(lines[2:]))
+    signed = read_signed(signature_path(first), SEGMENT_TYPE, None)
+    again = replace(signed, first=end.position.seq + 1)
+    write_signed(signature_path(cut), again, KEYS, SEGMENT_TYPE)
+    signature_path(first).unlink()
+    first.unlink()
+    bad = verify(log, TRUST).first_bad
+    assert bad is not None
+    assert (bad.kind, bad.file) == ("base", "base")
+    assert f"no record tells that retention removed the log up to record {end.position.seq}" in (
+        bad.message
+    )
 
 
 def test_what_retention_left_must_lead_to_where_it_ended(log: Path) -> None:
