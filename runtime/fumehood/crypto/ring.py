@@ -112,6 +112,8 @@ class Ring:
         self._mutex = threading.Lock()
         self._seen: tuple[int, ...] | None = None
         self._exposed: KeyringError | None = None
+        self.told: Callable[[KeyringError], None] = lambda _: None
+        """Is told of each use that the ring's file, or the master key's, refuses; on any thread."""
         self._snapshot = _Snapshot(0, ())
         self._opened: dict[str, SigningKey | bytes] = {}
 
@@ -380,6 +382,13 @@ class Ring:
 
     def _look(self) -> None:
         """Read the file when it is another than the one read last (one stat(2) otherwise)."""
+        try:
+            self._look_at_file()
+        except KeyringError as error:
+            self.told(error)
+            raise
+
+    def _look_at_file(self) -> None:
         with self._mutex:
             try:
                 found = self._path.stat()

@@ -6,6 +6,7 @@ The ring is changed by `fumehood key`, also while no daemon runs; each start rec
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -18,7 +19,7 @@ from fumehood.errors import AuditError, KeyringError
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 1.0
 WARN_SECONDS: Final = 24 * 3600.0
 
 
@@ -32,13 +33,37 @@ def summary(ring: Ring) -> dict[str, Field]:
     }
 
 
+class _Faults:
+    """Tells why keys cannot be used, once for each reason until they can."""
+
+    def __init__(self, broken: Callable[[str], None]) -> None:
+        self._broken = broken
+        self._loop = asyncio.get_running_loop()
+        self._why = ""
+
+    def refused(self, error: KeyringError) -> None:
+        """On any thread: by the next look the ring may be as it was, and a use was refused."""
+        with contextlib.suppress(RuntimeError):  # the loop is gone: the daemon ends
+            self._loop.call_soon_threadsafe(self.tell, error)
+
+    def tell(self, error: KeyringError) -> None:
+        if error.cause != self._why:
+            self._why = error.cause
+            log.error("the key ring cannot be used", error=error.cause, remedy=error.remedy)
+            self._broken(f"keys cannot be used, and no call is taken: {error.cause}")
+
+    def over(self) -> None:
+        self._why = ""
+
+
 async def watch(ring: Ring, audit: AuditLog, broken: Callable[[str], None]) -> None:
-    """Look every few seconds, for ever. broken: is told why keys cannot be used, once for each
-    reason until they can."""
+    """Look every second, for ever. broken: is told why keys cannot be used, also where only a use
+    between two looks was refused; once for each reason until they can."""
     known = {entry.id: entry for entry in ring.entries()}
     generation, warned = ring.generation, -WARN_SECONDS
     loop = asyncio.get_running_loop()
-    why = ""
+    faults = _Faults(broken)
+    ring.told = faults.refused
     while True:
         ring.look_at_master()
         try:
@@ -51,12 +76,9 @@ async def watch(ring: Ring, audit: AuditLog, broken: Callable[[str], None]) -> N
                 warned = loop.time()
                 for entry in ring.expiring():
                     _record(audit, "key.expiring", entry)
-            why = ""
+            faults.over()
         except KeyringError as error:  # the gate refuses calls for the same reason
-            log.error("the key ring cannot be used", error=error.cause, remedy=error.remedy)  # noqa: TRY400
-            if error.cause != why:
-                why = error.cause
-                broken(f"keys cannot be used, and no call is taken: {why}")
+            faults.tell(error)
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -101,6 +101,45 @@ def test_keys_that_others_can_reach_by_now_are_told_and_not_used(
         asyncio.run(asyncio.wait_for(scene(log), 60))
 
 
+def test_a_fault_that_refused_a_use_is_told_though_no_look_saw_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the loop and on another thread; each time, when it came back between two looks."""
+    monkeypatch.setattr(keywatch, "LOOK_SECONDS", 0.001)
+    ring = open_ring(tmp_path, Periods())
+    file = tmp_path / "keys" / "ring.json"
+
+    async def scene(log: AuditLog) -> list[str]:
+        told: asyncio.Queue[str] = asyncio.Queue()
+        watch = asyncio.create_task(keywatch.watch(ring, log, told.put_nowait))
+        await asyncio.sleep(0)
+        file.chmod(0o644)
+        usable = [_usable(ring)]
+        file.chmod(0o600)  # nothing was awaited: the watch had no turn
+        first = await told.get()
+        looked = asyncio.Event()
+        monkeypatch.setattr(ring, "look_at_master", looked.set)
+        await looked.wait()
+        looked.clear()
+        await looked.wait()  # a look that began after the fault has ended
+        monkeypatch.setattr(keywatch, "LOOK_SECONDS", 3600.0)
+        looked.clear()
+        await looked.wait()
+        file.rename(tmp_path / "away")
+        usable += [await asyncio.to_thread(_usable, ring), await asyncio.to_thread(_usable, ring)]
+        (tmp_path / "away").rename(file)
+        second = await told.get()
+        assert usable == [False, False, False]
+        assert (_usable(ring), told.empty()) == (True, True)
+        watch.cancel()
+        return [first, second]
+
+    with AuditLog.open(tmp_path / "audit", KEYS) as log:
+        first, second = asyncio.run(asyncio.wait_for(scene(log), 60))
+    assert "has mode 0644: others can reach it" in first
+    assert "the key ring cannot be read: No such file or directory" in second
+
+
 def _usable(ring: Ring) -> bool:
     try:
         return bool(ring.signer("receipt"))
