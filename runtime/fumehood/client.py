@@ -197,8 +197,10 @@ class Client(Connection):
     def stop(
         self, kind: str, name: str = "", reason: str = "", *, capture: bool = False
     ) -> dict[str, Any]:
-        """Stop a `tool`, a `caller` (its UID) or `all`, also what runs, until `resume`. capture:
-        look at what runs before it is killed, and open an incident for each."""
+        """Stop a `tool`, a `caller` (its UID, `str` of the number) or `all`, also what runs, until
+        `resume`. capture: look at what runs before it is killed, and open an incident for each.
+
+        Raises UsageError, also for a caller that is no UID or is written otherwise."""
         return self._extension(
             "stops/add", "stop", timeout=STOP_SECONDS,
             kind=kind, name=name, reason=reason, capture=capture,

@@ -17,7 +17,8 @@ NameArgument = Annotated[
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Everything: no call is taken.")]
 CallerOption = Annotated[
-    int | None, typer.Option("--caller", metavar="UID", min=0, help="All calls of a caller.")
+    int | None,
+    typer.Option("--caller", metavar="UID", min=0, max=2**32 - 2, help="All calls of a caller."),
 ]
 
 

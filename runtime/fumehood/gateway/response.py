@@ -11,6 +11,8 @@ from fumehood.gateway.connection import Arrival, Route
 from fumehood.gateway.corridor import Report, Supervisor
 
 MAX_TEXT: Final = 4000
+MAX_UID: Final = 2**32 - 2
+"""(uid_t) -1 is no user: chown(2), setresuid(2)."""
 Kind = Literal["all", "tool", "caller"]
 
 
@@ -20,6 +22,11 @@ def routes(supervisor: Supervisor) -> Mapping[str, Route]:
     async def stop(arrival: Arrival) -> dict[str, Any]:
         params = _params(arrival, "kind", "name", "reason", "capture")
         kind, name, reason = _kind(params), _text(params, "name"), _text(params, "reason")
+        if kind == "caller" and not _is_uid(name):
+            raise UsageError(
+                f"'name' of a caller must be a UID, not {name[:40]!r}",
+                f"give its number as `id -u` prints it: 0 to {MAX_UID}",
+            )
         return _answer(
             "stop",
             await supervisor.response.stop(
@@ -106,3 +113,10 @@ def _kind(params: Mapping[str, Any]) -> Kind:
     if kind not in ("all", "tool", "caller"):
         raise UsageError("'kind' must be all, tool or caller", "say which")
     return cast("Kind", kind)
+
+
+def _is_uid(text: str) -> bool:
+    """Whether this is how a UID is written: what is written otherwise (`00`, digits of another
+    script) stands for a number, too, and would match no caller."""
+    digits = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_UID))
+    return digits and str(int(text)) == text and int(text) <= MAX_UID

@@ -138,3 +138,24 @@ async def test_a_method_of_ours_can_be_cancelled(client: Peer, supervisor: FakeS
     await client.cancel(6)
     await client.request(7, "fumehood/status")
     assert (await client.next())["id"] == 7  # 6 had not asked to be answered
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["00", "007", "\u0660", "\uff11", "1_0", "+1", "-1", " 1", "1\n", "", "4294967295", "9" * 400],
+)
+async def test_a_caller_that_is_not_written_as_a_uid_is_not_stopped(
+    client: Peer, supervisor: FakeSupervisor, name: str
+) -> None:
+    answer = await ask(client, "stops/add", kind="caller", name=name)
+    assert answer["error"]["data"]["code"] == "usage"
+    assert "'name' of a caller must be a UID" in answer["error"]["data"]["cause"]
+    assert supervisor.response.stops == []
+
+
+@pytest.mark.parametrize("name", ["0", "10", "4294967294"])
+async def test_a_caller_is_stopped_by_its_uid(
+    client: Peer, supervisor: FakeSupervisor, name: str
+) -> None:
+    await ask(client, "stops/add", kind="caller", name=name)
+    assert [stop["name"] for stop in supervisor.response.stops] == [name]
