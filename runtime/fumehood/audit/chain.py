@@ -133,15 +133,16 @@ class AuditLog:
         `replaced` unless this one is `deliberate`.
 
         Raises:
-            AuditError: the chain is broken, another process writes it, or the directory
-                cannot be used.
+            AuditError: the chain is broken, the keys were put back to before it was written last,
+                another process writes it, or the directory cannot be used.
         """
         lock = claim(directory)
         try:
             if not opening.is_there(directory):
                 opening.begin(directory, custody)
-            ratchet = opening.resumed(directory, custody)
+            head, ratchet = opening.resumed(directory, custody)
             report = opening.examined(directory, custody, ratchet)
+            opening.must_follow(directory, custody, head, report)
             aside = opening.set_aside(directory, report) if report.torn_bytes else None
             tail = Tail(directory, ratchet, custody, segment_bytes=segment_bytes)
             log = cls(directory, lock, tail, custody, report.last, keep_bytes, keep_days)

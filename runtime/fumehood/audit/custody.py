@@ -13,6 +13,7 @@ from fumehood.crypto import dsse
 from fumehood.crypto.ring import Ring
 from fumehood.crypto.sealing import KEY_BITS, Cipher, Sealed, seal, unseal
 from fumehood.crypto.signing import PublicKey, SigningKey
+from fumehood.errors import KeyringError
 
 SEGMENT_TYPE: Final = "application/vnd.fumehood.audit-segment+json"
 BASE_TYPE: Final = "application/vnd.fumehood.audit-base+json"
@@ -35,6 +36,12 @@ class Custody(Protocol):
         """The keys that this host may have signed with, revoked ones included: what it finds at a
         start is authenticated by the head. `verify` gets the trusted ones only."""
 
+    def standing(self) -> str:
+        """Which state the keys are in, to stand in the head; empty where they never change."""
+
+    def must_follow(self, standing: str) -> None:
+        """Raises KeyringError: the keys were put back to before the state that a head names."""
+
 
 class RingCustody:
     """The keys `chain` and `audit` of the ring, looked up again once a second."""
@@ -42,6 +49,7 @@ class RingCustody:
     def __init__(self, ring: Ring) -> None:
         self._ring = ring
         self._until = 0.0
+        self._standing = ""
         self._sealer: Cipher | None = None
 
     def seal(self, plain: bytes, bound: bytes) -> Sealed:
@@ -51,6 +59,20 @@ class RingCustody:
             self._sealer = Cipher(name, key)
             self._until = moment + LOOK_SECONDS
         return self._sealer.seal(plain, bound)
+
+    def standing(self) -> str:
+        """Looked up each time (one stat(2)): with the first record after a key was revoked, a ring
+        from before that is told."""
+        standing = self._ring.standing
+        if standing != self._standing:
+            self._standing, self._sealer = standing, None
+        return standing
+
+    def must_follow(self, standing: str) -> None:
+        if not self._ring.follows(standing):
+            raise KeyringError(
+                f"it is in the state {self._ring.standing}, and was in {standing} before"
+            )
 
     def unseal(self, sealed: Sealed, bound: bytes) -> bytes:
         return unseal(self._ring.secret_of(sealed.key, KEY_BITS), sealed, bound)
@@ -80,3 +102,9 @@ class FixedCustody:
 
     def public(self) -> Sequence[PublicKey]:
         return [self._signer.public]
+
+    def standing(self) -> str:
+        return ""
+
+    def must_follow(self, standing: str) -> None:
+        """These keys have one state."""

@@ -1,7 +1,8 @@
 """The small files beside the segments: head, base, signed segment ends, the first key.
 
-`head` names the last record and holds, encrypted, the sealing key for what comes next: one sector,
-overwritten in place, so that the key before is gone when the head says so. `base` names the last
+`head` names the last record and the state of the key ring, and holds, encrypted, the sealing key
+for what comes next: one sector, overwritten in place, so that the key before is gone when the head
+says so. `base` names the last
 record that retention removed, signed. `segment-….sig` is the signed end of a finished segment.
 `first.key` is the log's first key until somebody takes it (`fumehood audit init`).
 """
@@ -39,7 +40,8 @@ _MAX_SIGNED: Final = 64 * 1024
 _SHOWN: Final = re.compile(r"fumehood-seal-1:([0-9a-f]{16}):([A-Za-z0-9_-]{64})")
 _HEAD: Final = re.compile(
     rb'((\{"head":([0-9]{1,19}),"last":"([0-9a-f]{96})","epoch":"([0-9]{1,9})\.([0-9]{1,15})",'
-    rb'"key":"([0-9a-f]{16})"),"mac":"([A-Za-z0-9+/]{64})"),"box":"([0-9a-f]{1,32}):([^"]+)"\} *\n?'
+    rb'"key":"([0-9a-f]{16})"(?:,"ring":"([0-9]{1,9}\.[0-9a-f]{12})")?),'
+    rb'"mac":"([A-Za-z0-9+/]{64})"),"box":"([0-9a-f]{1,32}):([^"]+)"\} *\n?'
 )
 
 
@@ -50,6 +52,8 @@ class Head:
     position: Position
     epoch: Epoch
     chain: str
+    ring: str
+    """The state that the key ring was in (`Ring.standing`); empty where it was not noted."""
     _body: bytes
     _bound: bytes
     _mac: str
@@ -74,6 +78,8 @@ def render_head(ratchet: Ratchet, sealer: Sealer, position: Position, custody: C
         f'{{"head":{position.seq},"last":"{position.digest}","epoch":"{ratchet.epoch}",'
         f'"key":"{ratchet.chain}"'
     ).encode()
+    if standing := custody.standing():
+        body += f',"ring":"{standing}"'.encode()
     mac = base64.b64encode(bytes.fromhex(sealer.mac(body)))
     bound = body + b',"mac":"' + mac + b'"'
     box = custody.seal(ratchet.state, bound)
@@ -97,14 +103,14 @@ def read_head(directory: Path) -> Head | None:
 
 
 def _head(match: re.Match[bytes]) -> Head | None:
-    bound, body, seq, last, segment, step, chain, mac, key, box = match.groups()
+    bound, body, seq, last, segment, step, chain, ring, mac, key, box = match.groups()
     try:
         raw = base64.b64decode(box, validate=True)
     except binascii.Error:
         return None
     return Head(
         Position(int(seq), last.decode()), Epoch(int(segment), int(step)), chain.decode(),
-        body, bound, base64.b64decode(mac).hex(),
+        (ring or b"").decode(), body, bound, base64.b64decode(mac).hex(),
         Sealed(key.decode(), raw[:NONCE_BYTES], raw[NONCE_BYTES:]),
     )  # fmt: skip
 

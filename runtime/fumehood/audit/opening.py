@@ -6,19 +6,27 @@ not verify.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Final
 
 from fumehood.audit.custody import Custody
-from fumehood.audit.folder import list_segments
-from fumehood.audit.head import first_key_path, no_head, read_head, show_first_key
+from fumehood.audit.folder import list_segments, read_lines
+from fumehood.audit.head import Head, first_key_path, no_head, read_head, show_first_key
 from fumehood.audit.ratchet import KEY_BYTES, Ratchet
+from fumehood.audit.replay import STARTED
 from fumehood.audit.report import Report, Trust
 from fumehood.audit.segments import SEGMENT_BYTES, Tail, write_whole
 from fumehood.audit.verify import survey
 from fumehood.crypto.files import open_plain, sync_directory, write_private
 from fumehood.errors import AuditError, KeyringError
+
+STANDING: Final = "standing"
+"""The field that tells the state of the key ring (`Ring.standing`), in records of keys, and within
+`keys` in those of starts."""
+_TELL_OF_KEYS: Final = (b'"event":"key.', b'"event":"supervisor.started"')
 
 
 def is_there(directory: Path) -> bool:
@@ -34,8 +42,8 @@ def begin(directory: Path, custody: Custody) -> None:
     Tail(directory, Ratchet.first(key), custody, segment_bytes=SEGMENT_BYTES).close()
 
 
-def resumed(directory: Path, custody: Custody) -> Ratchet:
-    """The sealing key that the head holds. Raises AuditError."""
+def resumed(directory: Path, custody: Custody) -> tuple[Head, Ratchet]:
+    """The head, and the sealing key that it holds. Raises AuditError."""
     head = read_head(directory)
     if head is None:
         raise AuditError(
@@ -43,7 +51,7 @@ def resumed(directory: Path, custody: Custody) -> Ratchet:
             f"keep {directory} as evidence (move it away), find out who changed it, start anew",
         )
     try:
-        return head.opened(custody)
+        return head, head.opened(custody)
     except KeyringError as error:
         raise AuditError(
             "the audit log cannot be continued: its sealing key does not open",
@@ -68,6 +76,45 @@ def examined(directory: Path, custody: Custody, ratchet: Ratchet) -> Report:
         ratchet.to(report.epoch, most=report.last.seq + 1)
         ratchet.advance()
     return report
+
+
+def must_follow(directory: Path, custody: Custody, head: Head, report: Report) -> None:
+    """The keys are those that the log was last written with, or came from them.
+
+    The head tells which those were, and so do records behind it, which a power cut, or an earlier
+    head put back, leaves within the last segment.
+
+    Raises:
+        AuditError: they were put back to before; a revoked one would be used again.
+    """
+    standing = head.ring
+    if report.behind_head:
+        standing = _last_standing(list_segments(directory)[-1].path, head) or standing
+    if not standing:
+        return
+    try:
+        custody.must_follow(standing)
+    except KeyringError as error:
+        raise AuditError(
+            f"the key ring was put back to an earlier state, or exchanged: {error.cause}",
+            "revoked keys would be used again. Bring its newest copy back; where there is none, "
+            f"find out who did it, note what `fumehood audit search --event key.revoked` names, "
+            f"move {directory} away as evidence, `fumehood key revoke` those keys, and start anew",
+        ) from error
+
+
+def _last_standing(segment: Path, head: Head) -> str:
+    """What records behind the head say last of the key ring's state; empty when nothing."""
+    found = ""
+    for line in read_lines(segment):
+        # The event stands behind `seq` and `time`, at most 60 bytes in.
+        if not line.endswith(b"\n") or not any(mark in line[:128] for mark in _TELL_OF_KEYS):
+            continue
+        record = json.loads(line)
+        keys = record["keys"] if record["event"] == STARTED else record
+        if record["seq"] > head.position.seq:
+            found = str(keys.get(STANDING, found))
+    return found
 
 
 def set_aside(directory: Path, report: Report) -> str:

@@ -4,7 +4,7 @@ One file, replaced whole under a lock and authenticated as a whole. A key is act
 verifies and decrypts what was made under it, then it is of no use. Rotation keeps what is old
 readable; revocation erases the secret, and what was encrypted under it with it. Must never hand
 out a key beyond its time. What the file cannot show: itself put back to an earlier state; a
-running daemon sees it by the generation, and its start records that number in the audit log.
+running daemon sees it by the generation, and a start by its `standing`, which the audit log keeps.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ from fumehood.model.codec import decode, encode
 VERSION: Final = 1
 MAX_KEYS: Final = 1024
 MAX_FILE: Final = 4 * 1024 * 1024
+MAX_PAST: Final = 1024
+"""Marks of earlier generations that a ring keeps: older ones cannot be told from others."""
+_MARK_CHARS: Final = 12
 _SECRET_BYTES: Final = 48
 
 State = Literal["active", "verify-only", "expired", "revoked"]
@@ -87,6 +90,10 @@ class _Snapshot:
     generation: int
     held: tuple[_Held, ...]
     log: str = ""
+    past: tuple[str, ...] = ()
+    """Marks of the generations before this one, the last one last."""
+    mark: str = ""
+    """Begin of the file's MAC: of two rings of one generation it tells which is which."""
 
 
 def now() -> str:
@@ -193,6 +200,23 @@ class Ring:
         """Grows by one with every change."""
         self._look()
         return self._snapshot.generation
+
+    @property
+    def standing(self) -> str:
+        """`GENERATION.MARK`: names this state of the ring, for `follows`. Tells of no key."""
+        self._look()
+        now = self._snapshot
+        return f"{now.generation}.{now.mark}"
+
+    def follows(self, standing: str) -> bool:
+        """Whether the ring is that state of itself, or came from it by changes alone; also when
+        that is `MAX_PAST` changes ago, or was before rings kept marks."""
+        self._look()
+        now = self._snapshot
+        number, _, mark = standing.partition(".")
+        marks = (*now.past, now.mark)
+        back = now.generation - int(number)
+        return back >= 0 and (back >= len(marks) or marks[-1 - back] == mark)
 
     @property
     def master(self) -> Master:
@@ -439,7 +463,10 @@ class Ring:
                 )
                 for item in body["keys"]
             ]
-            return _Snapshot(int(body["generation"]), tuple(held), str(body.get("log", "")))
+            return _Snapshot(
+                int(body["generation"]), tuple(held), str(body.get("log", "")),
+                tuple(map(str, body.get("past", ()))), _mark(mac),
+            )  # fmt: skip
         except (KeyError, TypeError, ValueError, UnicodeError, ProtocolError):
             raise damaged from None
 
@@ -470,7 +497,8 @@ class Ring:
             yield held
             after = replace(before, held=tuple(held), log=log or before.log)
             if after != before:
-                self._write(replace(after, generation=before.generation + 1))
+                past = (*before.past, before.mark)[-MAX_PAST:] if before.mark else ()
+                self._write(replace(after, generation=before.generation + 1, past=past))
                 self._look()
         finally:
             os.close(fd)
@@ -480,6 +508,7 @@ class Ring:
             "version": VERSION,
             "generation": snapshot.generation,
             "log": snapshot.log,
+            "past": list(snapshot.past),
             "keys": [
                 {"key": encode(item.entry), "secret": item.secret and item.secret.to_json()}
                 for item in snapshot.held
@@ -493,6 +522,10 @@ class Ring:
             raise KeyringError(
                 f"the key ring cannot be written: {error.strerror}", f"see {self._path.parent}"
             ) from None
+
+
+def _mark(mac: str) -> str:
+    return mac.rpartition(":")[2][:_MARK_CHARS]
 
 
 def _newest(entry: Entry) -> tuple[str, str]:

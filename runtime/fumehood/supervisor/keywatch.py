@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.opening import STANDING
 from fumehood.audit.record import Field
 from fumehood.crypto.ring import Entry, Ring, now
 from fumehood.errors import AuditError, KeyringError
@@ -24,10 +25,11 @@ WARN_SECONDS: Final = 24 * 3600.0
 
 
 def summary(ring: Ring) -> dict[str, Field]:
-    """The ring in a record: its generation, and each key's state by id."""
+    """The ring in a record: its generation and standing, and each key's state by id."""
     moment = now()
     return {
         "generation": ring.generation,
+        STANDING: ring.standing,
         "master": ring.master.id,
         "states": {e.id: f"{e.purpose}:{e.state(moment)}" for e in ring.entries()[:64]},
     }
@@ -69,13 +71,14 @@ async def watch(ring: Ring, audit: AuditLog, broken: Callable[[str], None]) -> N
         try:
             if ring.generation != generation:
                 found = {entry.id: entry for entry in ring.entries()}
+                standing = ring.standing
                 for event, entry in changes(known, found):
-                    _record(audit, event, entry)
+                    _record(audit, event, entry, standing)
                 known, generation = found, ring.generation
             if loop.time() - warned >= WARN_SECONDS:
                 warned = loop.time()
                 for entry in ring.expiring():
-                    _record(audit, "key.expiring", entry)
+                    _record(audit, "key.expiring", entry, ring.standing)
             faults.over()
         except KeyringError as error:  # the gate refuses calls for the same reason
             faults.tell(error)
@@ -94,13 +97,14 @@ def changes(before: dict[str, Entry], after: dict[str, Entry]) -> list[tuple[str
     return found
 
 
-def _record(audit: AuditLog, event: str, entry: Entry) -> None:
+def _record(audit: AuditLog, event: str, entry: Entry, standing: str) -> None:
     fields: dict[str, Field] = {
         "key_id": entry.id,
         "purpose": entry.purpose,
         "algorithm": entry.algorithm,
         "active_until": entry.active_until,
         "verify_until": entry.verify_until,
+        STANDING: standing,
     }
     log.warning(event, **fields)
     try:

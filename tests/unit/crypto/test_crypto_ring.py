@@ -94,6 +94,37 @@ def test_the_log_that_was_noted_outlives_every_change_of_the_keys(
     assert again(tmp_path, clock).log == "b" * 16
 
 
+def test_a_state_of_the_ring_is_followed_by_what_came_from_it_and_nothing_else(
+    ring: Ring, tmp_path: Path, clock: Clock
+) -> None:
+    old = (tmp_path / "ring.json").read_bytes()
+    early = ring.standing
+    ring.rotate("audit")
+    seen = [early, ring.standing]
+    ring.rewrap(Master("n" * 16, "test", "", b"n" * 48))
+    assert all(ring.follows(standing) for standing in [*seen, ring.standing])
+    (tmp_path / "ring.json").write_bytes(old)
+    other = again(tmp_path, clock)
+    assert other.follows(early)
+    for _ in range(3):
+        assert not other.follows(seen[1])
+        other.rotate("audit")
+    assert other.follows(early)
+
+
+def test_a_ring_remembers_a_bounded_number_of_its_states(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fumehood.crypto.ring.MAX_PAST", 3)
+    seen = [ring.standing]
+    for number in range(5):
+        ring.note_log(f"{number:016}")
+        seen.append(ring.standing)
+    assert all(ring.follows(standing) for standing in seen)
+    assert not ring.follows("3." + "0" * 12)
+    assert ring.follows("2." + "0" * 12), "too long ago to be known"
+
+
 def test_a_sealed_value_is_bound_to_its_place(ring: Ring) -> None:
     value = ring.seal(b"data", b"one")
     with pytest.raises(KeyringError, match="does not open"):
