@@ -96,8 +96,8 @@ def check_on_record(hood: Hood, result: Mapping[str, Any], call: str, count: int
     assert [r["syscalls"] for r in ended] == [expected]
     tool = result["tool"]["name"]
     told = hood.cli("audit", "search", "--tool", tool, "--json", check=True).stdout
-    found = [record for record in json.loads(told) if "syscalls" in record]
-    assert [(r["invocation"], r["syscalls"]) for r in found] == [(result["invocation"], expected)]
+    found = {r["invocation"]: r["syscalls"] for r in json.loads(told) if "syscalls" in r}
+    assert found[result["invocation"]] == expected
     proof, trust = hood.place / f"{tool}.json", hood.place / "denied.pem"
     trust.write_text(hood.cli("key", "export-public", "receipt", check=True).stdout)
     hood.cli("receipt", result["invocation"], "--out", str(proof), check=True)
