@@ -144,7 +144,7 @@ class AuditLog:
             report = opening.examined(directory, custody, ratchet)
             opening.must_follow(directory, custody, head, report)
             aside = opening.set_aside(directory, report) if report.torn_bytes else None
-            tail = Tail(directory, ratchet, custody, segment_bytes=segment_bytes)
+            tail = Tail(directory, ratchet, custody, segment_bytes=segment_bytes, last=report.last)
             log = cls(directory, lock, tail, custody, report.last, keep_bytes, keep_days)
         except OSError as error:
             os.close(lock)

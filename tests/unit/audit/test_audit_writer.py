@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fumehood.audit import chain, queue
+from fumehood.audit import chain, queue, segments
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.record import digest
 from fumehood.errors import AuditError
@@ -255,7 +255,25 @@ def add_to(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"x")
 
 
-@pytest.mark.parametrize("harm", [remove, cut, add_to])
+def a_tick_later(path: Path) -> None:
+    """Wait until a change would have another time: file systems count in ticks of the kernel."""
+    before, probe = path.stat().st_ctime_ns, path.with_name("probe")
+    while True:
+        probe.touch()
+        if probe.stat().st_ctime_ns != before:
+            break
+    probe.unlink()
+
+
+def edit(path: Path) -> None:
+    a_tick_later(path)
+    with path.open("r+b") as file:
+        place = file.read().index(b'"n":0')
+        file.seek(place)
+        file.write(b'"n":1')
+
+
+@pytest.mark.parametrize("harm", [remove, cut, add_to, edit])
 def test_a_segment_removed_or_changed_under_the_writer_stops_it(
     tmp_path: Path, harm: Callable[[Path], None]
 ) -> None:
@@ -265,6 +283,38 @@ def test_a_segment_removed_or_changed_under_the_writer_stops_it(
     with pytest.raises(AuditError):
         log.append("test", {}).result(10)
     log.close()
+
+
+def test_an_edit_is_noticed_between_records_too(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path, KEYS) as log:
+        for n in range(3):
+            log.append("test", {"n": n}).result(10)
+        log.look()
+        assert not log.given_up
+        edit(next(tmp_path.glob("segment-*.jsonl")))
+        log.look()
+        assert log.given_up
+
+
+def test_a_segment_that_was_only_touched_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "MAX_READ_BACK", 4)
+    reads: list[Path] = []
+    leads_to = segments._leads_to
+    monkeypatch.setattr(
+        segments, "_leads_to", lambda path, last: reads.append(path) or leads_to(path, last)
+    )
+    with AuditLog.open(tmp_path, KEYS, segment_bytes=700) as log:
+        for n in range(20):
+            log.append("test", {"n": n}).result(10)
+            path = max(tmp_path.glob("segment-*.jsonl"))
+            a_tick_later(path)
+            os.utime(path)
+            log.look()
+        assert not log.given_up
+        assert len(reads) == 4, "of what changes without end no more is read"
+    assert verify(tmp_path).ok
 
 
 def child(script: str, *arguments: object) -> subprocess.Popen[str]:
