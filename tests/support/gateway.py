@@ -168,6 +168,8 @@ class FakeSupervisor:
         self.attempts: list[tuple[str, str]] = []
         self.removed: dict[str, RegisteredTool] = {}
         self.listings: dict[str, dict[str, str]] = {}
+        self.compared: dict[str, Any] | None = None
+        """What `diff_tool` answers, in place of what it makes up."""
         self.files: Mapping[str, ToolFile] = {}
         self.receipts: dict[str, Mapping[str, Any]] = {}
 
@@ -246,6 +248,8 @@ class FakeSupervisor:
         by: str | None = None,
     ) -> Said:
         self.meant = by
+        if self.compared is not None:
+            return Said({"name": name, **self.compared})
         kept = self.removed.get(name)
         changes = [
             {"kind": "told", "key": "description", "old": "a", "new": "b", "review": "changed"},

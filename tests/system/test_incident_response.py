@@ -196,7 +196,7 @@ def let_back(hood: Hood) -> None:
     assert "quarantined by incident" in refused.stderr
     done = hood.cli("tool", "approve", "restless", "1.0.0", "--accept", "quarantined")
     assert done.returncode == 0, done.stderr
-    assert "nothing to compare with" in done.stderr
+    assert "changes: nothing to compare with: no other version was agreed to" in done.stderr
     for shown in ("quarantined by incident", "/usr/bin/python3", "seccomp"):
         assert shown in done.stderr, "what comes back is shown"
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from fumehood.catalog.trees import Listing, differences
+from fumehood.catalog.trees import HOW, Listing, differences
 from fumehood.model.manifest import Manifest
 
 Kind = Literal["told", "permission", "run", "files"]
@@ -62,11 +62,19 @@ def compare(
         if key not in known and one.get(key) != two[key]
     ]
     changes += _run(one["run"], two["run"])
-    changes += [
-        Change("files", word.partition(" ")[2], "", word.partition(" ")[0])
-        for word in differences(old_files or {}, new_files or {})
-    ]
+    changes += of_files(differences(old_files or {}, new_files or {}))
     return sorted(changes, key=lambda change: not change.review)
+
+
+def of_files(words: Sequence[str]) -> list[Change]:
+    """What `trees.differences` says, or why files cannot be compared."""
+    split = [word.partition(" ") for word in words]
+    return [
+        Change("files", path, "", how)
+        if how in HOW
+        else Change("files", f"{how} {path}", "", "", "files cannot be compared")
+        for how, _, path in split
+    ]
 
 
 def reasons(changes: Sequence[Change]) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from fumehood.catalog import former, trees
+from fumehood.catalog import changes, former, trees
+from fumehood.catalog.changes import Change
 from fumehood.catalog.database import LOCK_SECONDS, open_database, translated
 from fumehood.catalog.incoming import as_pending, better
 from fumehood.catalog.lint import lint_files, lint_schemas
@@ -124,6 +125,13 @@ class Catalog:
         """The files of a version as they were pinned; None when that is not known."""
         with self._lock, translated(self._directory):
             return self._listings.of(tool)
+
+    def changed_files(self, tool: RegisteredTool) -> builtins.list[Change]:
+        """How the stored files of a version differ from its pin; reads all of them."""
+        if tool.files is None or self._shelves.is_sound(tool.files):
+            return []
+        tree = self._shelves.tree(tool.files)
+        return changes.of_files(trees.what_changed(self.listing(tool), tree))
 
     # --- what comes in: its files first, then the version
 

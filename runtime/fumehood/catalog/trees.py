@@ -41,6 +41,10 @@ def stored_listing(directory: Path) -> Listing:
     return found
 
 
+HOW: Final = ("added", "removed", "changed", "+x", "-x")
+"""How a file differs; the first word of each that `differences` says."""
+
+
 def differences(old: Listing, new: Listing) -> list[str]:
     """In words, what was added, removed or changed between two trees."""
     words = [f"added {path}" for path in new if path not in old]

@@ -48,6 +48,7 @@ SEALED: Final = {
     "missing": "nothing: its files are not where they were stored, so it does not run",
 }
 """See `RegisteredTool.sealed`."""
+SHOWN_FILES: Final = 40
 
 
 @app.command("add")
@@ -283,9 +284,10 @@ def approve(
 ) -> None:
     """Make a pending version of a tool, or an earlier one, the one that is called.
 
-    Shows what it changes against the one that is called now, and approves exactly that. A
-    quarantined version is approved with `--accept quarantined` only, after a review. Where several
-    submitted the same version, `--by` says whose is meant. Only operators may do this.
+    Shows what it changes against the one that is called now, or of a quarantined one against the
+    newest that was agreed to before, and approves exactly that. A quarantined version is approved
+    with `--accept quarantined` only, after a review. Where several submitted the same version,
+    `--by` says whose is meant. Only operators may do this.
     """
     with Client.connect(chosen(socket).socket) as client:
         digest = _show_changes(client, name, version, by)
@@ -297,31 +299,61 @@ def approve(
 
 
 def _show_changes(client: Client, name: str, version: str, by: str | None) -> str | None:
-    """On stderr, before anything is approved: against the current version, or, where there is
-    no other, the whole of it with why it waits or was quarantined. The digest of what is shown."""
+    """On stderr, before anything is approved: what it changes; and, unless that is against a
+    version which is called or was superseded, the whole of it with why it waits or was quarantined.
+    The digest of what is shown."""
     try:
         entry = client.show_tool(name, version, by)
     except UnknownTool:  # `approve` says more
         return None
-    digest = str(entry["digest"])
     try:
         found = client.diff_tool(name, None, version, by)
     except UnknownTool:
         found = None
-    removed = found is not None and found["old_state"] == "removed"
-    if found is None or (found["old"] == found["new"] and not removed):
-        note("changes", "nothing to compare with: no other version is current")
-        found = None
-    if found is None or removed:
-        for key, value in _rows(entry):
-            note(key, value)
-    if found is None:
-        return digest
-    what = ", quarantined and removed" if removed else ""
-    note("changes", f"{found['new']} against {found['old']}{what}: {len(found['changes'])}")
-    for change in found["changes"]:
+    if found is None or found["old_state"] not in ("active", "superseded"):
+        _show_whole(client, entry, by)
+    note("changes", _against(entry, found))
+    for change in found["changes"] if found is not None else ():
         note("change", " ".join(str(value) for value in change.values() if value))
-    return digest
+    return str(entry["digest"])
+
+
+def _against(entry: Entry, found: Entry | None) -> str:
+    """What a version was compared with, and in how much it differs."""
+    version, nothing = entry["manifest"]["version"], "no other version was agreed to"
+    if found is None:
+        return f"nothing to compare with: {nothing}"
+    old, state, count = found["old"], found["old_state"], len(found["changes"])
+    if old == version and state == entry["state"] == "active":
+        return "none: this is the version that is called"
+    if old == version and state == entry["state"]:
+        files = f"its files against those that were registered: {count}"
+        return f"{files} ({nothing})" if count else f"nothing to compare with: {nothing}"
+    what = {"quarantined": ", quarantined", "removed": ", quarantined and removed"}.get(state, "")
+    return f"{version} against {old}{what}: {count}"
+
+
+def _show_whole(client: Client, entry: Entry, by: str | None) -> None:
+    """What it is: what it says of itself, what it asks for, and its files."""
+    manifest = entry["manifest"]
+    for key, value in _rows(entry):
+        note(key, value)
+    run = manifest["run"]
+    asked = ("environment", "requirements", "engine", "runtime", "warm", "trace")
+    for key in asked:
+        if run.get(key):
+            note(key, str(run[key]))
+    if entry["files"] is None:
+        return
+    try:
+        listing = client.tool_files(manifest["name"], manifest["version"], by)["files"]
+    except FumehoodError as error:
+        note("file", f"not shown: {error.cause}")
+        return
+    for path, pinned in sorted(listing.items())[:SHOWN_FILES]:
+        note("file", f"{path} sha384:{pinned[1:17]}…" + (" executable" if pinned[0] == "x" else ""))
+    if len(listing) > SHOWN_FILES:
+        note("file", f"… and {len(listing) - SHOWN_FILES} more")
 
 
 @app.command("remove")

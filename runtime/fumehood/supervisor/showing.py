@@ -5,6 +5,7 @@ Must never tell anybody else of a tool, nor whether there is one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from fumehood.admission.admit import Admission
 from fumehood.audit.record import Field
 from fumehood.catalog.changes import Change, compare
+from fumehood.catalog.rows import QUARANTINED, SUPERSEDED
 from fumehood.catalog.store import Catalog
 from fumehood.errors import CatalogError, UnknownTool
 from fumehood.model.request import Caller, RegisteredTool
@@ -106,8 +108,8 @@ class Showing:
         new: str | None = None,
         by: str | None = None,
     ) -> Diff:
-        """What `new` (the newest that is not current) changes against `old` (the current one, or,
-        where there is none, the removed version whose quarantine `new` would end).
+        """What `new` (the newest that is not current) changes against `old` (see `_before`), or,
+        of a quarantined version with none before it, its files against what was registered.
 
         by: who submitted `new`, where several did.
 
@@ -119,8 +121,8 @@ class Showing:
         current = self.catalog.get(name)
         others = [tool for tool in versions if tool != current and by in (None, tool.added_by)]
         two = self.catalog.version(name, new, by) if new else (others[-1] if others else None)
-        one = self.catalog.version(name, old) if old else current
-        if one is None and two is not None:
+        one = self.catalog.version(name, old) if old else self._before(two, current, versions)
+        if one is None and old and two is not None:
             one = self.catalog.removed_before(two, old)
         if one is None or two is None:
             raise UnknownTool(
@@ -129,8 +131,28 @@ class Showing:
             )
         if new and two.state == "pending":
             two = self.catalog.one_of(name, new, by)
+        if one == two and two.state == QUARANTINED:
+            changed = await asyncio.to_thread(self.catalog.changed_files, two)  # reads all of them
+            return Diff(one, two, changed)
         listings = self.catalog.listing(one), self.catalog.listing(two)
         return Diff(one, two, compare(one.manifest, two.manifest, *listings))
+
+    def _before(
+        self,
+        new: RegisteredTool | None,
+        current: RegisteredTool | None,
+        versions: Sequence[RegisteredTool],
+    ) -> RegisteredTool | None:
+        """What a version is compared with: the current one; where there is none, the removed
+        version whose quarantine it would end; where none is left but itself, and it is
+        quarantined, what was agreed to before it: a superseded version sooner than a quarantined
+        one, the newest. Else itself."""
+        if new is None or (current is not None and (current != new or new.state != QUARANTINED)):
+            return current
+        if current is None and (removed := self.catalog.removed_before(new)) is not None:
+            return removed
+        agreed = [one for one in versions if one.state in (SUPERSEDED, QUARANTINED) and one != new]
+        return max(agreed, key=lambda one: (one.state == SUPERSEDED, one.added), default=current)
 
     async def files(
         self, caller: Caller, name: str, version: str | None = None, by: str | None = None

@@ -84,3 +84,43 @@ def test_a_quarantine_that_outlives_its_version_is_told(
     supervisor.catalog["echo"] = replace(bad, state="quarantined")
     again = json.loads(cli("tool", "remove", "echo", "--json").out)
     assert again["quarantine_kept"] == ["1.0.0"]
+
+
+def test_what_comes_back_is_shown_with_its_files(cli: Cli, supervisor: FakeSupervisor) -> None:
+    bad = replace(registered("echo"), state="quarantined", notes=("for a test",), files="sha384:1")
+    supervisor.catalog["echo"] = bad
+    supervisor.listings["echo"] = {f"f{n:02}": "x" + "cd" * 48 for n in range(43)}
+    compared = {"old": "1.0.0", "old_state": "quarantined", "new": "1.0.0"}
+    supervisor.compared = {**compared, "changes": []}
+    shown = cli("tool", "approve", "echo", "1.0.0", "--accept", "quarantined").err
+    for line in (
+        "changes: nothing to compare with: no other version was agreed to\n",
+        "note: for a test\n",
+        "seccomp: compute\n",
+        "file: f00 sha384:cdcdcdcdcdcdcdcd… executable\n",
+        "file: … and 3 more\n",
+    ):
+        assert line in shown
+    supervisor.catalog["echo"] = bad
+    change = {"kind": "files", "key": "f00", "old": "", "new": "changed", "review": ""}
+    supervisor.compared = {**compared, "changes": [change]}
+    shown = cli("tool", "approve", "echo", "1.0.0", "--accept", "quarantined").err
+    assert "its files against those that were registered: 1 (no other version" in shown
+    assert "change: files f00 changed\n" in shown
+
+
+def test_what_comes_back_is_compared_with_what_was_before(
+    cli: Cli, supervisor: FakeSupervisor
+) -> None:
+    change = {"kind": "run", "key": "run.command", "old": "a", "new": "b", "review": ""}
+    for state, whole in (("superseded", False), ("quarantined", True)):
+        bad = replace(registered("echo"), state="quarantined", notes=("for a test",))
+        supervisor.catalog["echo"] = bad
+        supervisor.compared = {"old": "0.9.0", "old_state": state, "new": "1", "changes": [change]}
+        shown = cli("tool", "approve", "echo", "1.0.0", "--accept", "quarantined").err
+        what = ", quarantined" if whole else ""
+        assert f"changes: 1.0.0 against 0.9.0{what}: 1\nchange: run run.command a b\n" in shown
+        assert ("note: for a test" in shown) is whole
+    supervisor.compared = {"old": "1.0.0", "old_state": "active", "new": "1.0.0", "changes": []}
+    shown = cli("tool", "approve", "echo", "1.0.0").err
+    assert "changes: none: this is the version that is called" in shown

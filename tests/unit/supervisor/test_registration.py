@@ -353,6 +353,52 @@ def test_a_removal_does_not_wash_a_quarantine_off(
     asyncio.run(asyncio.wait_for(test(), 60))
 
 
+@pytest.mark.parametrize("which", ["2.0.0", None])
+def test_a_quarantined_version_is_compared_with_what_was_agreed_to_before_it(
+    catalog: Filled, which: str | None
+) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR, OLD)
+        await add(house, OPERATOR, OLD, version="1.1.0")
+        await add(house, OPERATOR, version="2.0.0")
+        catalog.quarantine("word-count", which, "for a test")
+        found = (await house.showing.diff(OPERATOR, "word-count", None, "2.0.0")).to_json()
+        state = "superseded" if which else "quarantined"
+        assert (found["old"], found["old_state"]) == ("1.1.0", state), "the newest before it"
+        assert [(one["key"], one["new"]) for one in found["changes"]] == [("main.py", "changed")]
+        back = (await house.showing.diff(OPERATOR, "word-count", None, "1.1.0")).to_json()
+        assert (back["old"], back["old_state"]) == ("2.0.0", "quarantined")
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def spoil(state: Path) -> None:
+    (file,) = state.rglob("main.py")
+    mode = file.stat().st_mode
+    file.chmod(0o644)
+    file.write_text("print('another')")
+    file.chmod(mode)
+
+
+def test_a_quarantined_version_with_none_before_it_is_compared_with_what_was_registered(
+    catalog: Filled, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        house = House(catalog)
+        await add(house, OPERATOR)
+        await add(house, OPERATOR, version="2.0.0")
+        await house.registration.remove(OPERATOR, "word-count", "1.0.0")
+        catalog.quarantine("word-count", None, "for a test")
+        found = (await house.showing.diff(OPERATOR, "word-count", None, "2.0.0")).to_json()
+        assert (found["old"], found["old_state"], found["changes"]) == ("2.0.0", "quarantined", [])
+        spoil(tmp_path)
+        found = (await house.showing.diff(OPERATOR, "word-count", None, "2.0.0")).to_json()
+        assert [(one["key"], one["new"]) for one in found["changes"]] == [("main.py", "changed")]
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
 def test_what_was_removed_while_quarantined_is_shown_to_operators_only(catalog: Filled) -> None:
     async def test() -> None:
         house = House(catalog)
