@@ -43,6 +43,10 @@ STEPPED: Final = "audit.clock_stepped"
 PRUNE_SECONDS: Final = 30.0
 """What the record of a removal may take to the disk, before nothing is removed."""
 
+FIRST_KEY_TAKEN: Final = "audit.first_key_taken"
+"""The event that tells that the first key does not lie beside the log any more. After a power cut
+it may be told twice."""
+
 STEP_SECONDS: Final = 2.0
 """A smaller difference between wall and monotonic clock is slewing, or a slow thread."""
 
@@ -103,6 +107,8 @@ class AuditLog:
         """Id of another log that the state had before this one, which nobody began on purpose."""
         self.strays: tuple[Defect, ...] = ()
         """Files in the folder that are named like segments and are none: nothing reads them."""
+        self._taken = False
+        """Whether it was told, since the log was opened, that the first key was taken."""
         self.seconds = 0.0
         """How long the last write took."""
         self.segments = 0
@@ -145,6 +151,7 @@ class AuditLog:
             opening.must_follow(directory, custody, head, report)
             aside = opening.set_aside(directory, report) if report.torn_bytes else None
             tail = Tail(directory, ratchet, custody, segment_bytes=segment_bytes, last=report.last)
+            tail.first_key = tail.first_key or head.first_key
             log = cls(directory, lock, tail, custody, report.last, keep_bytes, keep_days)
         except OSError as error:
             os.close(lock)
@@ -163,6 +170,7 @@ class AuditLog:
         if known is not None:
             earlier = known.note(log.append, ratchet.chain, deliberate=deliberate)
             log.replaced = "" if deliberate else earlier
+        log._look_for_first_key("start")
         return log
 
     @property
@@ -229,18 +237,27 @@ class AuditLog:
         self._queue.wake()
 
     def look(self) -> None:
-        """Notice now, and not with the next record, that the log was changed or moved away."""
+        """Notice now, and not with the next record, that the log was changed or moved away; and
+        record that its first key was taken."""
         if not self._turn.acquire(blocking=False):
             return  # whoever writes looks
         try:
             if not self.given_up:
                 self._tail.check_untouched()
+                self._look_for_first_key("running")
         except Tampered as error:
             self._queue.give_up([], _failure(_TAMPERED, error))
         except OSError:  # of the disk: the next record tells
             pass
         finally:
             self._turn.release()
+
+    def _look_for_first_key(self, noticed: str) -> None:
+        """noticed: when; who took the key nobody can tell."""
+        if self._tail.first_key and not self._taken and not self.keeps_first_key:
+            with contextlib.suppress(AuditError):  # of a queue that is full: told with the next
+                self.append(FIRST_KEY_TAKEN, {"noticed": noticed})
+                self._taken = True
 
     def lose(self, why: str) -> None:
         """Write nothing any more: somebody has seen that the log is not where it should be."""
@@ -313,6 +330,8 @@ class AuditLog:
             line, last = sealer.seal(last, record.time, record.event, record.fields)
             lines.append(line)
             positions.append(last)
+        if self._tail.first_key and any(record.event == FIRST_KEY_TAKEN for record in group):
+            self._tail.first_key = False
         data, first = b"".join(lines), positions[0].seq
         before = time.monotonic()
         begun = persist(group, partial(self._tail.write, data, first, last))

@@ -1,8 +1,8 @@
 """The small files beside the segments: head, base, signed segment ends, the first key.
 
-`head` names the last record and the state of the key ring, and holds, encrypted, the sealing key
-for what comes next: one sector, overwritten in place, so that the key before is gone when the head
-says so. `base` names the last
+`head` names the last record, the state of the key ring and whether the first key is still here,
+and holds, encrypted, the sealing key for what comes next: one sector, overwritten in place, so that
+the key before is gone when the head says so. `base` names the last
 record that retention removed, signed. `segment-….sig` is the signed end of a finished segment.
 `first.key` is the log's first key until somebody takes it (`fumehood audit init`).
 """
@@ -40,7 +40,7 @@ _MAX_SIGNED: Final = 64 * 1024
 _SHOWN: Final = re.compile(r"fumehood-seal-1:([0-9a-f]{16}):([A-Za-z0-9_-]{64})")
 _HEAD: Final = re.compile(
     rb'((\{"head":([0-9]{1,19}),"last":"([0-9a-f]{96})","epoch":"([0-9]{1,9})\.([0-9]{1,15})",'
-    rb'"key":"([0-9a-f]{16})"(?:,"ring":"([0-9]{1,9}\.[0-9a-f]{12})")?),'
+    rb'"key":"([0-9a-f]{16})"(?:,"ring":"([0-9]{1,9}\.[0-9a-f]{12})")?(,"first":1)?),'
     rb'"mac":"([A-Za-z0-9+/]{64})"),"box":"([0-9a-f]{1,32}):([^"]+)"\} *\n?'
 )
 
@@ -54,6 +54,8 @@ class Head:
     chain: str
     ring: str
     """The state that the key ring was in (`Ring.standing`); empty where it was not noted."""
+    first_key: bool
+    """Whether the first key lay beside the log, or that it was taken is not on record yet."""
     _body: bytes
     _bound: bytes
     _mac: str
@@ -72,7 +74,14 @@ class Head:
             raise KeyringError(str(error)) from None
 
 
-def render_head(ratchet: Ratchet, sealer: Sealer, position: Position, custody: Custody) -> bytes:
+def render_head(
+    ratchet: Ratchet,
+    sealer: Sealer,
+    position: Position,
+    custody: Custody,
+    *,
+    first_key: bool = False,
+) -> bytes:
     """The head's bytes, always of one length; `sealer` is the ratchet's. Raises KeyringError."""
     body = (
         f'{{"head":{position.seq},"last":"{position.digest}","epoch":"{ratchet.epoch}",'
@@ -80,6 +89,8 @@ def render_head(ratchet: Ratchet, sealer: Sealer, position: Position, custody: C
     ).encode()
     if standing := custody.standing():
         body += f',"ring":"{standing}"'.encode()
+    if first_key:
+        body += b',"first":1'
     mac = base64.b64encode(bytes.fromhex(sealer.mac(body)))
     bound = body + b',"mac":"' + mac + b'"'
     box = custody.seal(ratchet.state, bound)
@@ -103,14 +114,14 @@ def read_head(directory: Path) -> Head | None:
 
 
 def _head(match: re.Match[bytes]) -> Head | None:
-    bound, body, seq, last, segment, step, chain, ring, mac, key, box = match.groups()
+    bound, body, seq, last, segment, step, chain, ring, first, mac, key, box = match.groups()
     try:
         raw = base64.b64decode(box, validate=True)
     except binascii.Error:
         return None
     return Head(
         Position(int(seq), last.decode()), Epoch(int(segment), int(step)), chain.decode(),
-        (ring or b"").decode(), body, bound, base64.b64decode(mac).hex(),
+        (ring or b"").decode(), first is not None, body, bound, base64.b64decode(mac).hex(),
         Sealed(key.decode(), raw[:NONCE_BYTES], raw[NONCE_BYTES:]),
     )  # fmt: skip
 

@@ -31,6 +31,7 @@ from fumehood.audit.folder import (
 from fumehood.audit.head import (
     START,
     Signed,
+    first_key_path,
     no_head,
     read_base,
     render_head,
@@ -138,6 +139,8 @@ class Tail:
         """Time of the segment's last change (st_ctime, ns) that is accounted for."""
         self._read_back = 0
         self._doubtful = b""
+        self.first_key = os.path.exists(first_key_path(directory))
+        """What the head is to say of it: it stands until the record that tells of its taking."""
         fresh = no_head(directory)
         self._head_path = directory / "head"
         self._head = open_plain(self._head_path, os.O_RDWR | os.O_CREAT)
@@ -262,7 +265,7 @@ class Tail:
 
     def _write_head(self, ratchet: Ratchet, sealer: Sealer, position: Position) -> None:
         with _kept():
-            head = render_head(ratchet, sealer, position, self._custody)
+            head = render_head(ratchet, sealer, position, self._custody, first_key=self.first_key)
         if os.pwrite(self._head, head, 0) != len(head):
             raise OSError("the head was written only in part")
 

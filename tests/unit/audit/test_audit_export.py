@@ -38,6 +38,7 @@ EVENTS: list[tuple[str, dict[str, Any]]] = [
     ("audit.pruned", {"last": 7, "segments": 1}),
     ("audit.open_from", {"oldest": 7}),
     ("audit.clock_stepped", {"seconds": -3600.0}),
+    ("audit.first_key_taken", {"noticed": "start"}),
     ("incident.opened", {"incident": "i", "rule": "tripwire"}),
     ("incident.closed", {"incident": "i", "rule": "tripwire", "caller": CALLER}),
 ]

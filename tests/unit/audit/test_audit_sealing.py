@@ -185,7 +185,7 @@ def test_the_first_key_is_shown_once(tmp_path: Path) -> None:
         log.append("test", {}).result(10)
     assert read_first_key(tmp_path / "audit") is None
     report = verify(tmp_path / "audit", Trust(parse_first_key(text), ring.public_keys("audit")))
-    assert (report.ok, report.sealed, report.records) == (True, True, 1)
+    assert (report.ok, report.sealed, report.records) == (True, True, 2)
     assert not verify(tmp_path / "audit", Trust(None, ring.public_keys("audit"))).sealed
 
 
