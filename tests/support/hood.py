@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -297,6 +298,12 @@ def cgroups(instance: str) -> list[str]:
         for directory, names, _ in os.walk("/sys/fs/cgroup")
         if instance in names
     ]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def eventually(check: Callable[[], bool], seconds: float, what: str) -> None:

@@ -9,7 +9,6 @@ import hmac
 import json
 import os
 import pwd
-import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 
 from fumehood.errors import Cancelled, CatalogError, UnknownTool
-from support.hood import Hood, eventually
+from support.hood import Hood, eventually, free_port
 from support.hood import hood as start
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -75,12 +74,6 @@ class Hook:
     def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def secret_file(folder: Path) -> Path:

@@ -299,9 +299,9 @@ def approve(
 
 
 def _show_changes(client: Client, name: str, version: str, by: str | None) -> str | None:
-    """On stderr, before anything is approved: what it changes; and, unless that is against a
-    version which is called or was superseded, the whole of it with why it waits or was quarantined.
-    The digest of what is shown."""
+    """On stderr, before anything is approved: why it waits or was quarantined, and what it changes;
+    unless that is against a version which is called or was superseded, also the whole of it. The
+    digest of what is shown."""
     try:
         entry = client.show_tool(name, version, by)
     except UnknownTool:  # `approve` says more
@@ -312,6 +312,9 @@ def _show_changes(client: Client, name: str, version: str, by: str | None) -> st
         found = None
     if found is None or found["old_state"] not in ("active", "superseded"):
         _show_whole(client, entry, by)
+    else:
+        for why in entry["notes"]:
+            note("note", why)
     note("changes", _against(entry, found))
     for change in found["changes"] if found is not None else ():
         note("change", " ".join(str(value) for value in change.values() if value))

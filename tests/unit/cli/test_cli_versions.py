@@ -120,7 +120,8 @@ def test_what_comes_back_is_compared_with_what_was_before(
         shown = cli("tool", "approve", "echo", "1.0.0", "--accept", "quarantined").err
         what = ", quarantined" if whole else ""
         assert f"changes: 1.0.0 against 0.9.0{what}: 1\nchange: run run.command a b\n" in shown
-        assert ("note: for a test" in shown) is whole
+        assert "note: for a test\n" in shown, "why it was, in any case"
+        assert ("seccomp: compute\n" in shown) is whole
     supervisor.compared = {"old": "1.0.0", "old_state": "active", "new": "1.0.0", "changes": []}
     shown = cli("tool", "approve", "echo", "1.0.0").err
     assert "changes: none: this is the version that is called" in shown
