@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fumehood.errors import Cancelled, UnknownApproval, UnknownInvocation
+from fumehood.errors import AuditError, Cancelled, UnknownApproval, UnknownInvocation, UnknownTool
 from fumehood.verify import ReceiptError, verify_receipt
 from support.hood import Hood, eventually
 from support.hood import hood as start
@@ -49,39 +49,35 @@ def test_a_call_has_a_receipt_that_verifies_with_the_exported_key(
         receipt.is_of(arguments={"word": "other"})
 
 
-def test_a_record_that_was_forged_with_what_follows_it_has_no_receipt(hood: Hood) -> None:
+def test_a_record_that_was_forged_with_what_follows_it_has_no_receipt(tmp_path: Path) -> None:
     """The forged chain is whole as far as the record behind the next one; nobody signs for it."""
-    hood.register(None, "say", command=["/usr/bin/python3", "-c", SAY])
-    forged, sound = (str(hood.call("say", {"word": word})["invocation"]) for word in "ab")
-    hood.call("say", {"word": "c"})
-    newest = sorted((hood.state / "audit").glob("segment-*.jsonl"))[-1]
-    lines = newest.read_bytes().splitlines()
-    at = next(
-        number
-        for number, line in enumerate(lines)
-        if forged.encode() in line and b'"event":"invocation.ended"' in line
-    )
-    changed = lines[at].replace(b'"exit_code":0', b'"exit_code":9')
-    mended = lines[at + 1].replace(
-        hashlib.sha384(lines[at]).hexdigest().encode(), hashlib.sha384(changed).hexdigest().encode()
-    )
-    assert changed != lines[at]
-    assert mended != lines[at + 1]
-    offset = sum(len(line) + 1 for line in lines[:at])
-    with newest.open("r+b") as file:
-        file.seek(offset)
-        file.write(changed + b"\n" + mended + b"\n")
-    try:
-        with hood.client() as client:
-            with pytest.raises(UnknownInvocation, match="damaged"):
-                client.receipt(forged)
-            client.receipt(sound)
-    finally:
+    tmp_path.chmod(0o755)
+    with start(tmp_path) as hood:
+        hood.register(None, "say", command=["/usr/bin/python3", "-c", SAY])
+        forged, sound = (str(hood.call("say", {"word": word})["invocation"]) for word in "ab")
+        hood.call("say", {"word": "c"})
+        newest = sorted((hood.state / "audit").glob("segment-*.jsonl"))[-1]
+        lines = newest.read_bytes().splitlines()
+        at = next(
+            number
+            for number, line in enumerate(lines)
+            if forged.encode() in line and b'"event":"invocation.ended"' in line
+        )
+        changed = lines[at].replace(b'"exit_code":0', b'"exit_code":9')
+        link, forged_link = (hashlib.sha384(line).hexdigest() for line in (lines[at], changed))
+        mended = lines[at + 1].replace(link.encode(), forged_link.encode())
+        assert changed != lines[at]
+        assert mended != lines[at + 1]
+        offset = sum(len(line) + 1 for line in lines[:at])
         with newest.open("r+b") as file:
             file.seek(offset)
-            file.write(lines[at] + b"\n" + lines[at + 1] + b"\n")
-    with hood.client() as client:
-        client.receipt(forged)
+            file.write(changed + b"\n" + mended + b"\n")
+        with hood.client() as client:
+            # The second once the daemon has noticed, and cannot record the refusal.
+            with pytest.raises((UnknownInvocation, AuditError), match=r"damaged|not be recorded"):
+                client.receipt(forged)
+            client.receipt(sound)
+        eventually(lambda: bool(hood.status()["refusing"]), 60, "the daemon notices it besides")
 
 
 def test_the_command_line_writes_and_verifies_it(
@@ -152,6 +148,37 @@ def scraped(path: Path) -> bytes:
 
 
 WAIT = "import time; print('up', flush=True); time.sleep(600)"
+
+
+WAIT = "import time; print('up', flush=True); time.sleep(600)"
+
+
+def test_every_call_that_ends_is_counted(tmp_path: Path) -> None:
+    """Of a tool that there is not, cancelled while it waited, and refused by a closed gate, too."""
+    tmp_path.chmod(0o755)
+    config = {"sandboxes": 2, "warm": 0, "metrics": {"listen": "unix"}}  # one for one caller
+    with start(tmp_path, config=config) as hood, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        hood.register(None, "sitter", command=["/usr/bin/python3", "-c", WAIT])
+        for name in ("nobody", "nothing"):
+            with pytest.raises(UnknownTool):
+                hood.call(name)
+        calls = [pool.submit(hood.call, "sitter") for _ in range(2)]
+        eventually(lambda: (s := hood.status())["running"] == s["waiting"] == 1, 60, "one waits")
+        hood.cli("stop", "sitter", check=True)
+        for call in calls:
+            with pytest.raises(Cancelled):
+                call.result(60)
+        ring = hood.state / "keys" / "ring.json"
+        ring.chmod(0o644)
+        try:
+            eventually(lambda: bool(hood.status()["refusing"]), 60, "the gate is closed")
+            assert hood.call("sitter")["status"] == "rejected"
+        finally:
+            ring.chmod(0o600)
+        numbers = scraped(hood.state / "metrics.sock").decode().splitlines()
+        assert 'fumehood_invocations_total{status="cancelled",tool="sitter"} 2.0' in numbers
+        assert 'fumehood_invocations_total{status="rejected",tool="other"} 3.0' in numbers
+        assert 'fumehood_kills_total{control="operator"} 2.0' in numbers
 
 
 def test_a_stop_ends_what_runs_and_holds_after_a_restart(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fumehood.model.codec import encode
 from fumehood.model.marking import Marking
@@ -68,6 +68,10 @@ class Timing:
     ran_ms: float = 0.0
     scanned_ms: float = 0.0
     ahead_ms: float = 0.0
+
+
+NOTHING_RAN: Final = Timing()
+"""Of a call that ended before it had a sandbox."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,12 @@ RECENT_CHARACTERS: Final = 4 * 1024 * 1024
 """Characters of stderr of all of them together."""
 
 
+BY_A_RULE: Final = "a rule for incidents"
+BY_ITS_CALLER: Final = "its caller"
+SHUTDOWN: Final = "shutdown"
+"""Who cancelled a call, besides operators (`uid N`)."""
+
+
 class Live:
     """One invocation that has not ended. Every wait on it is somebody else's."""
 

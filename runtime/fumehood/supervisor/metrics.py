@@ -20,8 +20,9 @@ from fumehood.crypto.ring import Ring
 from fumehood.errors import KeyringError
 from fumehood.model.incident_rules import Signal
 from fumehood.model.outcome import Status
-from fumehood.model.result import Result
+from fumehood.model.result import NOTHING_RAN, Result
 from fumehood.supervisor.incidents import OVERFLOW, UNREADABLE
+from fumehood.supervisor.live import BY_A_RULE, BY_ITS_CALLER, SHUTDOWN
 from fumehood.supervisor.pressure import stalled
 from fumehood.supervisor.scanners import Tally
 
@@ -83,9 +84,13 @@ class Metrics:
             "fumehood_audit_seconds", "Time until a terminal record is on disk.",
             buckets=_STEPS, registry=own,
         )  # fmt: skip
-        self._kills = Counter(
+        self._breaches = Counter(
             "fumehood_breaches", "Limits that fired, by control.", ["control"], registry=own
         )
+        self._kills = Counter(
+            "fumehood_kills", "Calls that were ended for a limit or by somebody.", ["control"],
+            registry=own,
+        )  # fmt: skip
         self._findings = Counter(
             "fumehood_findings", "What scanners found, and what was done.", ["kind", "action"],
             registry=own,
@@ -100,8 +105,10 @@ class Metrics:
         if tally is not None:
             own.register(_Detectors(tally))
 
-    def ended(self, result: Result, audit_seconds: float) -> None:
-        """A call has ended, refused ones included, and its record is on disk."""
+    def ended(self, result: Result, audit_seconds: float, cancelled_by: str = "") -> None:
+        """A call has ended, refused ones included, and its record is on disk.
+
+        cancelled_by: who had it killed (`Live.cancelled_by`); empty for nobody."""
         # Only registered tools have a version: a name that a caller made up is `other`.
         tool = self._tool(result.tool_name) if result.tool_version else OTHER
         self._ended.labels(tool, result.status).inc()
@@ -109,8 +116,10 @@ class Metrics:
         for finding in result.findings:
             self._findings.labels(finding.kind, finding.action).inc()
         if result.breach is not None:
-            self._kills.labels(result.breach.control).inc()
-        if result.status == "rejected":
+            self._breaches.labels(result.breach.control).inc()
+        if control := _killer(result, cancelled_by):
+            self._kills.labels(control).inc()
+        if result.timing == NOTHING_RAN:
             return
         timing = result.timing
         for step, milliseconds in (
@@ -144,6 +153,16 @@ class Metrics:
         """All of it, in Prometheus' text format."""
         self._begin_alarming()
         return generate_latest(self._registry)
+
+
+def _killer(result: Result, cancelled_by: str) -> str:
+    """The control that ended a call: a limit by name, a rule for incidents, an operator, its
+    caller, the daemon's end; empty when it ended by itself."""
+    if cancelled_by and result.status in ("cancelled", "engine_error"):
+        return {BY_A_RULE: "rule", BY_ITS_CALLER: "caller", SHUTDOWN: "shutdown"}.get(
+            cancelled_by, "operator"
+        )
+    return result.breach.control if result.breach is not None else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from fumehood.model.request import Caller, RegisteredTool
 from fumehood.model.result import Result
 from fumehood.supervisor import evidence
 from fumehood.supervisor.incidents import Incidents
-from fumehood.supervisor.live import Live, Registry
+from fumehood.supervisor.live import BY_A_RULE, Live, Registry
 from fumehood.supervisor.pool import Pool
 from fumehood.supervisor.signals import Case, signals
 from fumehood.supervisor.stops import Kind, Stop, Stops
@@ -37,8 +37,6 @@ log = structlog.get_logger(__name__)
 DEAD_SECONDS: Final = 20.0
 MAX_LOOKED: Final = 8
 """Of what an operator stops, the oldest; the rest is killed without a look."""
-BY_A_RULE: Final = "a rule for incidents"
-"""Who cancelled what a rule stopped."""
 
 
 def _nobody(_seconds: float) -> Sequence[asyncio.Future[None]]:

@@ -32,7 +32,7 @@ from fumehood.errors import (
 )
 from fumehood.model.codec import encode
 from fumehood.model.live import Listener
-from fumehood.model.outcome import Proof
+from fumehood.model.outcome import Proof, Status
 from fumehood.model.plan import Plan
 from fumehood.model.principal import Principal
 from fumehood.model.request import Admitted, Asking, Caller, RegisteredTool, Request
@@ -45,14 +45,14 @@ from fumehood.supervisor.control import Control
 from fumehood.supervisor.fields import of_call, of_tool
 from fumehood.supervisor.finishing import Releasing
 from fumehood.supervisor.governing import Governing
-from fumehood.supervisor.live import Live, Registry
+from fumehood.supervisor.live import BY_A_RULE, BY_ITS_CALLER, SHUTDOWN, Live, Registry
 from fumehood.supervisor.lookout import Lookout
 from fumehood.supervisor.pacing import Pacing
 from fumehood.supervisor.recording import Recorder
 from fumehood.supervisor.registration import Registration
 from fumehood.supervisor.reloading import Reloading
 from fumehood.supervisor.reporting import Reporting
-from fumehood.supervisor.response import BY_A_RULE, Response
+from fumehood.supervisor.response import Response
 from fumehood.supervisor.rooms import Rooms
 from fumehood.supervisor.scanning import Scanning, bytes_of
 from fumehood.supervisor.showing import Showing
@@ -175,7 +175,7 @@ class Supervisor:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             others = live.cancelled_by
-            live.cancel("its caller")
+            live.cancel(BY_ITS_CALLER)
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([task])
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -220,7 +220,7 @@ class Supervisor:
         if tasks := self._live.tasks():
             await asyncio.wait(tasks, timeout=grace)
         for live in self._live:
-            live.cancel("shutdown")
+            live.cancel(SHUTDOWN)
         if late := self._live.tasks():
             await asyncio.wait(late)
         await self._registration.close()
@@ -246,7 +246,9 @@ class Supervisor:
         try:
             rooms.gate.check()
         except Unavailable as error:
-            return rooms.pipeline.refuse(request, error, None)
+            refused = rooms.pipeline.refuse(request, error, None)
+            self._count(live, refused, time.monotonic())
+            return refused
         tool: RegisteredTool | None = None
         principal = rooms.admission.authorizer.principal(request.caller)
         try:
@@ -267,10 +269,14 @@ class Supervisor:
             return await self._refused(live, error, tool)
         except asyncio.CancelledError:
             fields = {**of_call(request), "status": "cancelled", "cancelled_by": live.cancelled_by}
+            began = time.monotonic()
             await self._record("invocation.cancelled", fields)
+            self._count(live, _ended_as(live, "cancelled"), began)
             raise
         except Exception as error:
+            began = time.monotonic()
             await self._failed(request, error)
+            self._count(live, _ended_as(live, "engine_error"), began)
             raise
         self._callers.ended(principal, result)
         self.response.ended(live, result)
@@ -395,6 +401,7 @@ class Supervisor:
         began = time.monotonic()
         position = await self._record("invocation.rejected", fields)
         if isinstance(error, UnknownTool):
+            self._count(live, self._rooms.pipeline.refuse(request, error, None), began)
             raise error
         if tool is None:
             with contextlib.suppress(UnknownTool):  # only what this caller may know of
@@ -411,7 +418,7 @@ class Supervisor:
     def _count(self, live: Live, result: Result, ended: float) -> None:
         """ended: when its record was begun."""
         if self.metrics is not None:
-            self.metrics.ended(result, time.monotonic() - ended)
+            self.metrics.ended(result, time.monotonic() - ended, live.cancelled_by)
         if self.telemetry is not None:
             self.telemetry.ended(live, result, ended)
 
@@ -508,6 +515,13 @@ def _unknown(tool: RegisteredTool) -> UnknownTool:
     return UnknownTool(
         f"there is no tool {tool.manifest.name!r}", "`fumehood tool list` shows the tools"
     )
+
+
+def _ended_as(live: Live, status: Status) -> Result:
+    """What is counted of a call that has no result."""
+    tool = live.tool
+    named = (tool.manifest.name, tool.manifest.version, tool.digest) if tool else ("", "", "")
+    return Result(live.request.invocation, *named, status)
 
 
 def _on_record(result: Result, position: Position) -> Result:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client.core import Metric
 
-from fumehood.model.result import Result
+from fumehood.model.result import NOTHING_RAN, Result
 from fumehood.model.telemetry import TelemetrySpec
 from fumehood.model.tracing import of_invocation, span_of
 from fumehood.supervisor import otlp
@@ -154,8 +154,10 @@ def spans(live: Live, result: Result, recorded: float) -> list[Span]:
     def step(name: str, start: float, end: float) -> Span:
         return Span(trace.trace, os.urandom(8).hex(), own, name, at(start), at(end))
 
+    # A name that a caller made up is nobody's label.
+    name = f"tools/call {result.tool_name}" if result.tool_version else "tools/call"
     whole = Span(
-        trace.trace, own, trace.parent, f"tools/call {request.tool[:64]}",
+        trace.trace, own, trace.parent, name,
         at(request.received), wall, SERVER, trace.state,
         "" if result.status == "ok" else result.status, _attributes(result),
     )  # fmt: skip
@@ -163,6 +165,11 @@ def spans(live: Live, result: Result, recorded: float) -> list[Span]:
     if queued is None:  # refused
         return [
             whole, step("admission", request.received, recorded), step("audit", recorded, now),
+        ]  # fmt: skip
+    if timing == NOTHING_RAN:
+        return [
+            whole, step("admission", request.received, queued), step("queue", queued, recorded),
+            step("audit", recorded, now),
         ]  # fmt: skip
     launched = request.received + timing.queued_ms / 1000
     started = launched + timing.started_ms / 1000

@@ -16,6 +16,7 @@ import yaml
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.ring import Periods
 from fumehood.errors import ConfigError
+from fumehood.gateway import exposition
 from fumehood.gateway.exposition import exposed, loopback
 from fumehood.model.outcome import Breach, Status, Usage
 from fumehood.model.result import Finding, Result, Timing
@@ -55,6 +56,28 @@ def test_calls_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
     assert (found["fumehood_waiting"], found["fumehood_refusing"]) == (2, 1)
     assert found["fumehood_spans_dropped_total"] == 7
     assert found['fumehood_key_seconds_left{purpose="audit"}'] > 364 * 86400
+
+
+@pytest.mark.parametrize(
+    ("status", "breach", "by", "control"),
+    [
+        ("timeout", Breach("timeout", 1, 2), "", "timeout"),
+        ("cancelled", None, "a rule for incidents", "rule"),
+        ("cancelled", None, "uid 0", "operator"),
+        ("engine_error", None, "uid 1000", "operator"),
+        ("cancelled", None, "its caller", "caller"),
+        ("cancelled", None, "shutdown", "shutdown"),
+        ("ok", None, "uid 0", None),
+        ("ok", None, "", None),
+    ],
+)
+def test_kills_are_counted_by_control(
+    metrics: Metrics, status: Status, breach: Breach | None, by: str, control: str | None
+) -> None:
+    metrics.ended(replace(ENDED, status=status, breach=breach), 0, by)
+    found = {k: v for k, v in values(metrics).items() if k.startswith("fumehood_kills_total")}
+    expected = {} if control is None else {f'fumehood_kills_total{{control="{control}"}}': 1}
+    assert found == expected
 
 
 def test_no_caller_makes_a_label(metrics: Metrics) -> None:
@@ -143,16 +166,15 @@ def test_promtool_agrees(metrics: Metrics) -> None:
     assert b"error" not in read.stderr.lower(), read.stderr
 
 
-def fires(alert: str, before: Metrics | None, after: Metrics, folder: Path, **labels: str) -> bool:
-    """Whether an alert fires two minutes after the one became the other, as Prometheus itself says
-    of what it would scrape. before: None for a daemon that was not there."""
-    then, now = values(before) if before else {}, values(after)
+def fires(
+    alert: str, before: Metrics | None, after: Metrics | None, folder: Path, **labels: str
+) -> bool:
+    """Whether an alert fires three minutes after the one became the other, as Prometheus itself
+    says of what it would scrape. None for a daemon that is not there."""
+    then, now = values(before) if before else {}, values(after) if after else {}
     series = [
-        {
-            "series": name,
-            "values": f"{then[name]}x80 {now[name]}x40" if name in then else f"_x80 {now[name]}x40",
-        }
-        for name in now
+        {"series": name, "values": f"{then.get(name, '_')}x80 {now.get(name, 'stale _')}x60"}
+        for name in {**then, **now}
     ]
     chosen = ",".join(f'{key}="{value}"' for key, value in {"alertname": alert, **labels}.items())
     scene = {
@@ -168,7 +190,7 @@ def fires(alert: str, before: Metrics | None, after: Metrics, folder: Path, **la
                         "eval_time": at,
                         "exp_samples": [{"labels": "{}", "value": 1}] if fired else [],
                     }
-                    for at, fired in (("19m", False), ("22m", True))
+                    for at, fired in (("19m", False), ("23m", True))
                 ],
             }
         ],
@@ -185,6 +207,12 @@ class Daemon:
         self.state = replace(NOW, incidents=incidents)
         ring = open_ring(folder, Periods())
         self.metrics = Metrics(lambda: self.state, ring, tools=lambda: tools)
+
+
+def test_the_alert_for_a_daemon_that_is_not_seen_fires(tmp_path: Path) -> None:
+    seen = Daemon(tmp_path).metrics
+    assert not fires("FumehoodUnseen", seen, seen, tmp_path)
+    assert fires("FumehoodUnseen", seen, None, tmp_path, severity="critical")
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
@@ -265,6 +293,27 @@ def test_an_endless_head_is_cut_off(tmp_path: Path) -> None:
                 return b""
 
     assert asyncio.run(asyncio.wait_for(scene(), 60)) == b""
+
+
+def test_who_says_nothing_keeps_no_scrape_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exposition, "CONNECTIONS", 4)
+
+    async def scene() -> list[bytes]:
+        async with exposed("127.0.0.1:0", tmp_path, lambda: b"all of it\n") as address:
+            port = int(address.rpartition(":")[2])
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            answers = []
+            for _ in range(5):
+                scrape = await asyncio.open_connection("127.0.0.1", port)
+                answers.append(await ask(*scrape, b"GET /metrics HTTP/1.1\r\n\r\n"))
+            for _, writer in held:
+                writer.close()
+            return answers
+
+    answers = asyncio.run(asyncio.wait_for(scene(), 60))
+    assert [answer.endswith(b"all of it\n") for answer in answers] == [True] * 5
 
 
 @pytest.mark.parametrize(
