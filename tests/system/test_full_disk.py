@@ -100,9 +100,10 @@ def test_a_disk_that_fills_during_calls_loses_no_record_and_answers_nothing_unre
         failed = [end for end in ends if isinstance(end, FumehoodError)]
         answered = [end for end in ends if isinstance(end, dict)]
         assert failed, "the records fitted after all"
-        assert {str(error) for error in failed} == {
+        assert {error.cause for error in failed} == {
             "the call could not be recorded, so it has no answer"
         }
+        assert all("may have run" in error.remedy for error in failed)
         refused = running.call("echo")
         assert (refused["status"], refused["retry_after"] > 0) == ("rejected", True)
         ballast.unlink()

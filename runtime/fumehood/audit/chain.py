@@ -155,11 +155,7 @@ class AuditLog:
             log = cls(directory, lock, tail, custody, report.last, keep_bytes, keep_days)
         except OSError as error:
             os.close(lock)
-            raise AuditError(
-                f"the audit log cannot be opened: {error.strerror}",
-                f"see {directory}",
-                detail=str(error),
-            ) from error
+            raise opening.unusable("opened", directory, error) from error
         except BaseException:
             os.close(lock)
             raise

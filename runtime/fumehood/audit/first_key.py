@@ -63,7 +63,7 @@ def _begun(directory: Path, custody: Custody) -> bool:
             opening.begin(directory, custody)
             return True
     except OSError as error:
-        raise AuditError(f"the audit log cannot be begun: {error.strerror}") from error
+        raise opening.unusable("begun", directory, error) from error
     finally:
         os.close(lock)
     return False

@@ -18,7 +18,7 @@ from fumehood.audit.head import Head, first_key_path, no_head, read_head, show_f
 from fumehood.audit.ratchet import KEY_BYTES, Ratchet
 from fumehood.audit.replay import STARTED
 from fumehood.audit.report import Report, Trust
-from fumehood.audit.segments import SEGMENT_BYTES, Tail, write_whole
+from fumehood.audit.segments import SEGMENT_BYTES, Tail, Unkept, write_whole
 from fumehood.audit.verify import survey
 from fumehood.crypto.files import open_plain, sync_directory, write_private
 from fumehood.errors import AuditError, KeyringError
@@ -32,6 +32,18 @@ _TELL_OF_KEYS: Final = (b'"event":"key.', b'"event":"supervisor.started"')
 def is_there(directory: Path) -> bool:
     """Whether a log was begun here."""
     return not no_head(directory) or bool(list_segments(directory))
+
+
+def unusable(doing: str, directory: Path, error: OSError) -> AuditError:
+    """Why a log cannot be begun or opened: the disk, or keys that cannot be used."""
+    said = f"the audit log cannot be {doing}"
+    if isinstance(error, Unkept) and isinstance(why := error.__cause__, KeyringError):
+        return AuditError(f"{said}: {why.cause}", why.remedy or "see `fumehood key list`")
+    return AuditError(
+        f"{said}: {error.strerror or error}",
+        f"see to the disk and the modes of {directory}",
+        detail=str(error),
+    )
 
 
 def begin(directory: Path, custody: Custody) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from fumehood.crypto import derive, master
 from fumehood.crypto.files import read_private, sync_directory
-from fumehood.crypto.ring import MAX_FILE, Entry, Periods, Ring
+from fumehood.crypto.ring import MAX_FILE, Entry, Periods, Ring, listed, rotations
 from fumehood.errors import KeyringError
 
 LOOK_SECONDS: Final = 1.0
@@ -134,8 +134,11 @@ def refusal(ring: Ring) -> str:
         return f"keys: {error.cause}"
     if not missing:
         return ""
-    remedy = f"an operator must run `fumehood key rotate {missing[0]}`"
-    return f"keys: the key for {missing[0]} expired; {remedy}"
+    many = len(missing) > 1
+    return (
+        f"keys: the {'keys' if many else 'key'} for {listed(missing)} expired; an operator must"
+        f" run {rotations(missing)}"
+    )
 
 
 def named(entries: Sequence[Entry], prefix: str) -> Entry:

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,6 +98,17 @@ class _Snapshot:
 
 def now() -> str:
     return stamp(datetime.now(UTC))
+
+
+def listed(purposes: Sequence[str]) -> str:
+    """For a sentence."""
+    *others, last = purposes
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def rotations(purposes: Sequence[str]) -> str:
+    """The commands, each of its own: one that fails must not keep the others from being run."""
+    return listed([f"`fumehood key rotate {purpose}`" for purpose in purposes])
 
 
 def stamp(moment: datetime) -> str:
@@ -364,9 +375,10 @@ class Ring:
             if item.entry.purpose == purpose and item.entry.state(moment) == "active"
         ]
         if not found:
+            missing = self.missing()
             raise KeyringError(
-                f"there is no active key for {purpose!r}: the last one expired",
-                f"run `fumehood key rotate {purpose}`",
+                f"there is no active key for {listed(missing)}: what was active expired",
+                f"run {rotations(missing)}",
             )
         return max(found, key=lambda item: _newest(item.entry))
 

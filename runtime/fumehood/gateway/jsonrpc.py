@@ -43,11 +43,19 @@ _OWN_FAULT = (
     Rejected, UsageError, ManifestError, CatalogError, ProtocolError, Cancelled, UnknownInvocation,
     UnknownApproval, UnknownIncident, ConfigError,
 )  # fmt: skip
-_GENERIC: Mapping[type[FumehoodError], str] = {
-    EngineError: "the sandbox could not be made, or not proven",
-    AuditError: "the call could not be recorded, so it has no answer",
-    ScanFailed: "the output could not be scanned, so it is withheld",
+_SEE_LOG: Final = "the operator finds the reason in the daemon's log"
+_GENERIC: Mapping[type[FumehoodError], tuple[str, str]] = {
+    EngineError: (
+        "the sandbox could not be made, or not proven",
+        f"call again; when that fails, too, {_SEE_LOG}",
+    ),
+    AuditError: (
+        "the call could not be recorded, so it has no answer",
+        f"it may have run: find out before you call again; {_SEE_LOG}",
+    ),
+    ScanFailed: ("the output could not be scanned, so it is withheld", _SEE_LOG),
 }
+"""Cause and remedy for a caller, whose fault it is not."""
 _DETAILS = ("field", "pointer", "retry_after", "limit", "control")
 
 
@@ -145,9 +153,9 @@ def public(error: FumehoodError) -> dict[str, Any]:
         cause, remedy = error.cause, error.remedy
     else:
         cause, remedy = "internal error", ""
-        for kind, text in _GENERIC.items():
+        for kind, said in _GENERIC.items():
             if isinstance(error, kind):
-                cause = text
+                cause, remedy = said
     data: dict[str, Any] = {"code": error.code, "cause": cause, "remedy": remedy}
     for name in _DETAILS:
         if (value := getattr(error, name, "")) != "":

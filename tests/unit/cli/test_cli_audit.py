@@ -16,8 +16,10 @@ import pytest
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.custody import RingCustody
 from fumehood.audit.known import Known, known_path
+from fumehood.crypto import master
 from fumehood.crypto.keyring import open_ring
-from fumehood.crypto.ring import Periods
+from fumehood.crypto.purposes import PURPOSES
+from fumehood.crypto.ring import Periods, Ring
 from fumehood.verify import verify_log
 from support.cli import Cli
 
@@ -241,6 +243,22 @@ def test_a_log_that_was_put_in_anothers_place_is_noticed(state: Path, tmp_path: 
     log = opened_by_a_start(state)
     assert log.replaced == second
     assert begun(log, state) == [{"earlier": second, "deliberate": False}]
+
+
+def test_init_with_keys_that_expired_says_so_and_how_to_mend_it(cli: Cli, state: Path) -> None:
+    shutil.rmtree(state / "audit")
+    (state / "keys" / "ring.json").unlink()
+    root = master.from_file(state / "keys" / "root.json")
+    past = Periods(active=1, verify=10)
+    Ring.open(state / "keys" / "ring.json", root, past, clock=lambda: "2026-01-01T00:00:00Z")
+    given_away(state)
+    ended = cli("audit", "init")
+    assert (ended.status, ended.out) == (6, "")
+    assert "the audit log cannot be begun: there is no active key for audit, receipt" in ended.err
+    for purpose in PURPOSES:
+        assert f"`fumehood key rotate {purpose}`" in ended.err
+        assert cli("key", "rotate", purpose).status == 0
+    assert cli("audit", "init").out.startswith("fumehood-seal-1:")
 
 
 @pytest.mark.parametrize("forged", [False, True])

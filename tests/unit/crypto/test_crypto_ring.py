@@ -140,7 +140,8 @@ def test_an_active_key_is_warned_of_then_refused_then_of_no_use(ring: Ring, cloc
     assert refusal(ring) == ""
     clock.now = "2026-01-11T00:00:00Z"
     assert ring.missing() == list(PURPOSES)
-    assert "fumehood key rotate audit" in refusal(ring)
+    for purpose in PURPOSES:
+        assert f"`fumehood key rotate {purpose}`" in refusal(ring)
     for use in (
         lambda: ring.signer("audit"),
         lambda: ring.seal(b"", b""),
@@ -148,7 +149,8 @@ def test_an_active_key_is_warned_of_then_refused_then_of_no_use(ring: Ring, cloc
     ):
         with pytest.raises(KeyringError, match="expired") as refused:
             use()
-        assert "fumehood key rotate" in refused.value.remedy
+        for purpose in PURPOSES:
+            assert f"`fumehood key rotate {purpose}`" in refused.value.remedy
     assert ring.unseal(value, b"") == b"data"
     assert [key.id for key in ring.public_keys("audit")] == [signer]
     ring.rotate("audit")

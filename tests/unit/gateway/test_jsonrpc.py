@@ -18,6 +18,7 @@ from fumehood.errors import (
     NotStrictJSON,
     OverQuota,
     ProtocolError,
+    ScanFailed,
     UnknownTool,
 )
 from fumehood.gateway import jsonrpc
@@ -115,6 +116,13 @@ def test_a_callers_own_fault_is_told_word_for_word_but_never_the_detail() -> Non
 def test_what_is_not_the_callers_fault_is_told_in_general_terms(error: FumehoodError) -> None:
     assert "SECRET" not in json.dumps(jsonrpc.public(error))
     assert jsonrpc.public(error)["data"]["code"] == error.code
+
+
+@pytest.mark.parametrize("error", [AuditError("x"), EngineError("x"), ScanFailed("x")])
+def test_a_caller_whose_call_the_host_could_not_end_is_told_what_to_do(
+    error: FumehoodError,
+) -> None:
+    assert "the operator finds the reason" in jsonrpc.public(error)["data"]["remedy"]
 
 
 def test_details_that_help_a_caller_are_told() -> None:
