@@ -13,7 +13,8 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, get_args
@@ -25,6 +26,7 @@ from fumehood.cli.options import ConfigOption, SocketOption, StateOption, chosen
 from fumehood.cli.present import say
 from fumehood.errors import ConfigError, EngineError, UsageError
 from fumehood.kernel import profile_files
+from fumehood.launcher.logline import log_line
 from fumehood.model.tree import UNSEALED
 from fumehood.places import Places, cache
 
@@ -109,8 +111,7 @@ def start(
     else:
         _make_parent(places.socket, root=root)
         listener = listen(places.socket, config.socket_group if root else None)
-    for line in summary(places, config):
-        say(line)
+    tell(summary(places, config))
     keeper.exec_keeper(settings, listener=listener.detach(), ready=ready)
 
 
@@ -339,7 +340,16 @@ def _make_parent(socket: Path, *, root: bool) -> None:
         raise ConfigError(f"{socket.parent}: {error.strerror}", "choose another --socket") from None
 
 
-def summary(places: Places, config: Config) -> list[str]:
+def tell(told: Mapping[str, str]) -> None:
+    """Lines for people, and for whoever collects the log one in the form of all others."""
+    if sys.stderr.isatty():
+        for name, value in told.items():
+            say(f"{name:<12}{value}")
+    else:
+        sys.stderr.write(log_line("starting", "info", **told))
+
+
+def summary(places: Places, config: Config) -> dict[str, str]:
     """What holds on this host, for the operator who starts the daemon."""
     from fumehood.cli.cgroups import limitable
 
@@ -349,15 +359,15 @@ def summary(places: Places, config: Config) -> list[str]:
         who = f"each tool its own account, UIDs from {accounts.first}, {accounts.count} of them"
     else:
         who = f"rootless: every tool runs as UID {os.geteuid()}"
-    lines = [
-        f"socket      {places.socket}",
-        f"state       {places.state}",
-        f"engines     {', '.join(config.engines)}; {who}",
-        f"cgroup      {mode}: {', '.join(controllers) or 'nothing'} can be limited",
-    ]
+    told = {
+        "socket": str(places.socket),
+        "state": str(places.state),
+        "engines": f"{', '.join(config.engines)}; {who}",
+        "cgroup": f"{mode}: {', '.join(controllers) or 'nothing'} can be limited",
+    }
     if config.accept_unenforced:
-        lines.append(f"accepted    not enforced here: {', '.join(config.accept_unenforced)}")
-    return lines
+        told["accepted"] = f"not enforced here: {', '.join(config.accept_unenforced)}"
+    return told
 
 
 def _die_with(parent: int) -> None:

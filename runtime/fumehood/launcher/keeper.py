@@ -31,6 +31,7 @@ from fumehood.launcher.entry import (
     code_paths,
     keep_descriptors,
 )
+from fumehood.launcher.logline import log_line
 from fumehood.launcher.notify import Manager
 from fumehood.launcher.tool_trees import open_store
 from fumehood.model.codec import decode, encode
@@ -504,4 +505,5 @@ def _exit_status(status: int) -> int:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"fumehood: {text}\n")
+    human = sys.stderr.isatty()
+    sys.stderr.write(f"fumehood: {text}\n" if human else log_line(text, "error"))

@@ -18,6 +18,7 @@ from urllib.parse import SplitResult
 
 from fumehood.errors import ConfigError
 
+MAX_SAID: Final = 200
 MAX_ANSWER: Final = 64 * 1024
 SEND_SECONDS: Final = 20.0
 """What one exchange of the forwarder may take."""
@@ -59,6 +60,11 @@ def within(seconds: float, end: Callable[[], None]) -> Iterator[None]:
         raise TimeoutError(f"the receiver took longer than {seconds:.0f} s")
 
 
+def said(text: object) -> str:
+    """A receiver's own words, for a line of the log or a timeline: printable, and few."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in str(text)[:MAX_SAID])
+
+
 def trusting(ca: str, key: str) -> ssl.SSLContext:
     """Verifies a receiver's certificate and its name, TLS 1.2 or newer.
 
@@ -98,12 +104,17 @@ class Link(http.client.HTTPConnection):
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """One exchange, of which 2xx, to its end, is the only good one: a redirect is not followed.
 
-        Raises OSError, HTTPException.
+        Raises OSError, of which the text has nothing of the receiver's own but a number.
         """
-        with within(self._seconds, self.shut):
-            self.request("POST", path, body, dict(headers))
-            answer = self.getresponse()
-            text = answer.read(MAX_ANSWER)
+        try:
+            with within(self._seconds, self.shut):
+                self.request("POST", path, body, dict(headers))
+                answer = self.getresponse()
+                text = answer.read(MAX_ANSWER)
+        except http.client.HTTPException as error:  # its text quotes the receiver's lines
+            if isinstance(error, OSError):  # RemoteDisconnected is both, and quotes nothing
+                raise
+            raise OSError(f"the receiver does not speak HTTP ({type(error).__name__})") from None
         if not 200 <= answer.status < 300:
             raise OSError(f"the receiver answered {answer.status}")
         if answer.length and len(text) < MAX_ANSWER:  # `read` with a bound does not say so

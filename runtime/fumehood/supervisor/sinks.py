@@ -18,10 +18,8 @@ from fumehood.audit.ocsf import message, milliseconds, render, severity
 from fumehood.crypto.files import read_private
 from fumehood.errors import ConfigError, KeyringError
 from fumehood.model.forward import ForwardSpec
-from fumehood.supervisor.posting import SEND_SECONDS, Answer, Link, trusting
+from fumehood.supervisor.posting import SEND_SECONDS, Answer, Link, said, trusting
 from fumehood.supervisor.syslog import SyslogSink
-
-MAX_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +153,7 @@ def refused(answer: Answer, sent: int, field: str = "rejectedLogRecords") -> Ref
     try:
         part = json.loads(answer.body if plain else b"").get("partialSuccess") or {}
         count = int(part.get(field) or 0)
-        reason = str(part.get("errorMessage") or "")[:MAX_REASON]
+        reason = said(part.get("errorMessage") or "")
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise OSError("the receiver's answer is no OTLP response in JSON") from None
     if count < 0:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,9 +184,25 @@ def test_a_place_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_the_summary_names_what_holds_here(places: Places) -> None:
-    lines = "\n".join(serve.summary(places, Config(accept_unenforced=("pids",))))
-    assert str(places.socket) in lines
-    assert "not enforced here: pids" in lines
+    told = serve.summary(places, Config(accept_unenforced=("pids",)))
+    assert told["socket"] == str(places.socket)
+    assert told["accepted"] == "not enforced here: pids"
+
+
+@pytest.mark.parametrize("human", ["a terminal", ""])
+def test_the_summary_is_a_line_of_the_log_where_nobody_reads_along(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, human: str
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: bool(human))
+    serve.tell({"socket": "/run/s", "state": "/v\u202e"})
+    told = capsys.readouterr().err
+    if human:
+        assert told == "socket      /run/s\nstate       /v\\u202e\n"
+    else:
+        line = json.loads(told)
+        assert set(line) == {"event", "level", "timestamp", "socket", "state"}
+        assert (line["event"], line["level"], line["state"]) == ("starting", "info", "/v\u202e")
+        assert told.isascii()
 
 
 def test_a_daemon_whose_command_has_ended_does_not_start() -> None:

@@ -405,7 +405,7 @@ KEEPER = """
 import os, sys
 from types import SimpleNamespace as Given
 from fumehood.launcher import keeper
-given = Given(engines=(), socket="", ceilings=Given(store=sys.argv[1]))
+given = Given(engines=(), socket="", state="/", ceilings=Given(store=sys.argv[1]))
 keeper.decode = lambda *_: given
 keeper.Keeper.clean_up = lambda _: None
 sys.exit(keeper.main([str(keeper._memory_file({})), str(os.dup(0)), str(os.dup(0))]))
