@@ -115,6 +115,40 @@ def opened(places: Places, *, create: bool = False) -> Iterator[Opened]:
         yield Opened(ring, state, config)
 
 
+@contextlib.contextmanager
+def _on_record(place: Opened) -> Iterator[None]:
+    """Record what is done to the ring where no daemon runs that would: from then on a ring from
+    before it, put back, keeps the daemon from starting. What is done stands also without."""
+    before = {entry.id: entry for entry in place.ring.entries()}
+    yield
+
+    from fumehood.audit.chain import AuditLog
+    from fumehood.audit.custody import RingCustody
+    from fumehood.audit.keys import changes, fields_of
+    from fumehood.audit.opening import is_there
+    from fumehood.audit.segments import Busy
+    from fumehood.errors import AuditError
+
+    directory, storage = place.state / "audit", place.config.storage
+    try:
+        if not directory.exists() or not is_there(directory):
+            return
+        with AuditLog.open(
+            directory,
+            RingCustody(place.ring),
+            keep_bytes=storage.audit,
+            keep_days=storage.audit_days,
+        ) as log:
+            standing = place.ring.standing
+            after = {entry.id: entry for entry in place.ring.entries()}
+            for event, entry in changes(before, after):
+                log.append(event, fields_of(entry, standing)).result()
+    except Busy:
+        return
+    except (AuditError, KeyringError) as error:
+        note("warning", f"done, and not on record: {error.cause}", "1;33")
+
+
 @app.command("list")
 def list_keys(
     as_json: JsonOption = False, state: StateOption = None, config: ConfigOption = None
@@ -177,7 +211,8 @@ def rotate(
 ) -> None:
     """Make a new key for a purpose. The old one still verifies and decrypts what it made.
 
-    A running daemon takes the new key by itself and records the change. `master` encrypts the
+    A running daemon takes the new key by itself and records the change; where none runs this
+    command does. `master` encrypts the
     whole ring under another master key, and is refused while the daemon runs: that holds the old
     one in memory, and would not open the ring any more. Stop the daemon, rotate, start it.
     """
@@ -186,9 +221,8 @@ def rotate(
         return
     if to is not None:
         raise UsageError("--to is for the master key", "leave it out")
-    with opened(chosen(state=state, config=config)) as place:
-        ring = place.ring
-        made = ring.rotate(purpose)
+    with opened(chosen(state=state, config=config)) as place, _on_record(place):
+        made = place.ring.rotate(purpose)
     _show([made], as_json=as_json)
 
 
@@ -252,7 +286,8 @@ def revoke(
         entry = named(ring.entries(), key)
         if not yes:
             typer.confirm(f"Revoke {entry.id} ({entry.purpose}) for good?", abort=True, err=True)
-        revoked, successor = ring.revoke(entry.id)
+        with _on_record(place):
+            revoked, successor = ring.revoke(entry.id)
     _show([revoked, *([successor] if successor else [])], as_json=as_json)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from fumehood.audit.chain import AuditLog
+from fumehood.audit.keys import changes, fields_of
 from fumehood.audit.opening import STANDING
 from fumehood.audit.record import Field
 from fumehood.crypto.ring import Entry, Ring, now
@@ -85,27 +86,8 @@ async def watch(ring: Ring, audit: AuditLog, broken: Callable[[str], None]) -> N
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def changes(before: dict[str, Entry], after: dict[str, Entry]) -> list[tuple[str, Entry]]:
-    """What happened to keys, as events: created, retired (rotated away), revoked."""
-    found = [("key.created", entry) for name, entry in after.items() if name not in before]
-    for name, entry in after.items():
-        old = before.get(name)
-        if entry.revoked and (old is None or not old.revoked):
-            found.append(("key.revoked", entry))
-        elif old is not None and entry.active_until != old.active_until:
-            found.append(("key.retired", entry))
-    return found
-
-
 def _record(audit: AuditLog, event: str, entry: Entry, standing: str) -> None:
-    fields: dict[str, Field] = {
-        "key_id": entry.id,
-        "purpose": entry.purpose,
-        "algorithm": entry.algorithm,
-        "active_until": entry.active_until,
-        "verify_until": entry.verify_until,
-        STANDING: standing,
-    }
+    fields = fields_of(entry, standing)
     log.warning(event, **fields)
     try:
         audit.append(event, fields)

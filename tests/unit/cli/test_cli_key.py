@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from fumehood.audit.chain import AuditLog
+from fumehood.audit.custody import RingCustody
 from fumehood.cli.key import PURPOSES
-from fumehood.crypto import purposes
+from fumehood.crypto import master, purposes
 from fumehood.crypto.keyring import open_ring
-from fumehood.crypto.ring import Periods
+from fumehood.crypto.ring import Periods, Ring
 from fumehood.crypto.signing import PublicKey
+from fumehood.errors import AuditError
+from support.audit import records
 from support.cli import Cli
 
 OWNER = 54_321
@@ -155,3 +159,62 @@ def test_the_master_key_of_a_running_daemon_is_not_rotated(cli: Cli, state: Path
     assert "a daemon runs" in error["cause"]
     assert "systemctl stop" in error["remedy"]
     assert cli("key", "list").status == 0
+
+
+def test_what_is_done_while_no_daemon_runs_is_on_record_and_cannot_be_undone_by_an_older_ring(
+    cli: Cli, state: Path
+) -> None:
+    audit, ring = state / "audit", state / "keys" / "ring.json"
+    with AuditLog.open(audit, RingCustody(open_ring(state, Periods()))) as log:
+        log.append("test", {}).result(10)
+    old = ring.read_bytes()
+    (key,) = [k for k in listed(cli).values() if k["purpose"] == "content"]
+    ended = cli("key", "revoke", key["id"], "--yes")
+    assert (ended.status, ended.err) == (0, "")
+    told = {(it["event"], it.get("key_id")) for it in records(audit)[1:]}
+    assert ("key.revoked", key["id"]) in told
+    assert {event for event, _ in told} == {"key.created", "key.revoked"}
+    ring.write_bytes(old)
+    with pytest.raises(AuditError, match="put back to an earlier state"):
+        AuditLog.open(audit, RingCustody(open_ring(state, Periods())))
+    ended = cli("key", "rotate", "content")
+    assert ended.status == 0
+    assert "not on record: the key ring was put back" in ended.err
+
+
+def test_a_running_daemon_is_left_to_record_what_is_done(cli: Cli, state: Path) -> None:
+    with AuditLog.open(state / "audit", RingCustody(open_ring(state, Periods()))) as log:
+        log.append("test", {}).result(10)
+        ended = cli("key", "rotate", "receipt")
+        assert (ended.status, ended.err) == (0, "")
+    assert len(records(state / "audit")) == 1
+
+
+def test_a_chain_key_that_is_revoked_under_a_log_is_revoked_all_the_same(
+    cli: Cli, state: Path
+) -> None:
+    with AuditLog.open(state / "audit", RingCustody(open_ring(state, Periods()))) as log:
+        log.append("test", {}).result(10)
+    (key,) = [k for k in listed(cli).values() if k["purpose"] == "chain"]
+    ended = cli("key", "revoke", key["id"], "--yes")
+    assert (ended.status, listed(cli)[key["id"]]["state"]) == (0, "revoked")
+    assert "not on record: the audit log cannot be continued" in ended.err
+
+
+def test_keys_that_expired_under_a_log_are_rotated_one_after_the_other(
+    cli: Cli, state: Path
+) -> None:
+    """A log that cannot be written keeps no key from being made, and goes on with the new ones."""
+    file, audit = state / "keys" / "ring.json", state / "audit"
+    file.unlink()
+    root, past = master.from_file(state / "keys" / "root.json"), "2026-01-01T00:00:00Z"
+    ring = Ring.open(file, root, Periods(active=1), clock=lambda: past)
+    with AuditLog.open(audit, RingCustody(ring)) as log:
+        log.append("test", {}).result(10)
+    for purpose in PURPOSES:
+        assert cli("key", "rotate", purpose).status == 0
+    with AuditLog.open(audit, RingCustody(open_ring(state, Periods()))) as log:
+        log.append("test", {}).result(10)
+    made = {it["purpose"] for it in records(audit) if it["event"] == "key.created"}
+    assert made >= {"chain", "content"}
+    assert cli("audit", "verify").status == 0
