@@ -143,12 +143,15 @@ async def _serve(
                 remedy="`fumehood audit init` shows it once and takes it away",
             )
         if config.forward.to:
+            from fumehood.supervisor.cursor import Vouch
             from fumehood.supervisor.forward import Forwarder
             from fumehood.supervisor.sinks import connector
 
             connect = connector(config.forward, fumehood.__version__)
             append = gapwatch.telling(audit.append, supervisor.response.gap)
-            forwarder = Forwarder(state / "audit", state / "forward.json", connect, append)
+            forwarder = Forwarder(
+                state / "audit", state / "forward.json", connect, append, Vouch(ring)
+            )
             forwarder.start()
             closing.callback(forwarder.close)
             supervisor.reporting.forwarded = forwarder.status

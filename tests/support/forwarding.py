@@ -16,8 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fumehood.audit.chain import AuditLog
+from fumehood.crypto.keyring import open_ring
+from fumehood.crypto.ring import Periods
 from fumehood.model.forward import ForwardSpec
 from fumehood.supervisor import forward
+from fumehood.supervisor.cursor import Vouch
 from fumehood.supervisor.forward import Forwarder
 from fumehood.supervisor.sinks import connector
 from support.audit import KEYS
@@ -40,6 +43,7 @@ class Place:
 
     def __init__(self, folder: Path, spec: ForwardSpec) -> None:
         self.folder, self.spec = folder, spec
+        self.vouch = Vouch(open_ring(folder / "ring", Periods()))
         self.events: list[tuple[str, Mapping[str, Any]]] = []
 
     def write(self, count: int, **options: int) -> None:
@@ -52,8 +56,9 @@ class Place:
             self.events.append((event, fields))
 
         made = Forwarder(
-            self.folder / "audit", self.folder / "cursor", connector(self.spec, "1"), append
-        )
+            self.folder / "audit", self.folder / "cursor", connector(self.spec, "1"), append,
+            self.vouch,
+        )  # fmt: skip
         made.start()
         return made
 

@@ -1,6 +1,7 @@
 """Up to where the receiver has the audit log, and whether the log is still the one it says so of.
 
-Must never take another log for the one that was sent: its records would never be.
+Must never take another log for the one that was sent: its records would never be. Nor the word of
+whoever can write the state: a cursor that was moved ahead leaves records out.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives import constant_time
+
 from fumehood.audit.folder import MAX_LINE, list_segments, reading
 from fumehood.audit.follow import Place
 from fumehood.audit.record import Field, digest
+from fumehood.crypto.derive import derive, hmac_sha384
 from fumehood.crypto.files import read_private, write_private
+from fumehood.crypto.ring import Ring
 
 OTHER: Final = "another log is in its place"
 SHORTER: Final = "the log ends before what was sent of it"
 CHANGED: Final = "the log does not hold what was sent of it"
 UNLINKED: Final = "what stands behind it does not follow it"
 UNKNOWN: Final = "what was sent cannot be read"
+_MAC_BITS: Final = 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +69,38 @@ def beginning(directory: Path, chain: str) -> Cursor:
     return Cursor(Place(first, 0), chain, first - 1)
 
 
-def read_cursor(path: Path) -> Cursor | None:
-    """None where there is none. Raises OSError, KeyringError, ValueError for one that says
-    nothing."""
+class Vouch:
+    """Vouches for cursors with the ring's key for digests, derived for this use alone."""
+
+    def __init__(self, ring: Ring) -> None:
+        self._ring = ring
+
+    def mac(self, text: bytes) -> str:
+        """Raises KeyringError."""
+        name, key = self._ring.secret("digest", _MAC_BITS)
+        return f"{name}:{_mac(key, text)}"
+
+    def holds(self, text: bytes, mac: str) -> bool:
+        """Raises KeyringError: the key that it names is unknown, expired or revoked."""
+        name, _, _ = mac.partition(":")
+        wanted = f"{name}:{_mac(self._ring.secret_of(name, _MAC_BITS), text)}"
+        return constant_time.bytes_eq(wanted.encode(), mac.encode())
+
+
+def _mac(key: bytes, text: bytes) -> str:
+    return hmac_sha384(derive(key, "forward-cursor", _MAC_BITS), text).hex()
+
+
+def read_cursor(path: Path, vouch: Vouch) -> Cursor | None:
+    """None where there is none. Raises OSError, KeyringError, ValueError for one that says nothing
+    or that this host has not written."""
     raw = read_private(path, 4096, "cursor")
     if raw is None:
         return None
     try:
         value = json.loads(raw)
+        if not vouch.holds(_text(value), str(value.get("mac", ""))):
+            raise ValueError("it was changed by somebody else")
         return Cursor(
             Place(int(value["segment"]), max(0, int(value["offset"]))),
             str(value.get("chain", "")), int(value.get("seq", 0)), str(value.get("digest", "")),
@@ -80,9 +110,15 @@ def read_cursor(path: Path) -> Cursor | None:
         raise ValueError(f"no cursor: {error}") from None
 
 
-def write_cursor(path: Path, cursor: Cursor) -> None:
-    """On disk when it returns. Raises OSError."""
-    value = {
+def _text(value: Mapping[str, Any]) -> bytes:
+    """What is vouched for."""
+    rest = {key: value[key] for key in value if key != "mac"}
+    return json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()
+
+
+def write_cursor(path: Path, cursor: Cursor, vouch: Vouch) -> None:
+    """On disk when it returns. Raises OSError, KeyringError."""
+    value: dict[str, Any] = {
         "segment": cursor.place.segment,
         "offset": cursor.place.offset,
         "chain": cursor.chain,
@@ -91,6 +127,7 @@ def write_cursor(path: Path, cursor: Cursor) -> None:
         "rejected": cursor.rejected,
         "reason": cursor.reason,
     }
+    value["mac"] = vouch.mac(_text(value))
     write_private(path, json.dumps(value).encode() + b"\n", replace=True)
 
 

@@ -26,7 +26,7 @@ from fumehood.audit.head import read_head
 from fumehood.audit.record import Field, Unsealed, digest, read
 from fumehood.errors import AuditError, KeyringError
 from fumehood.supervisor import cursor as at_rest
-from fumehood.supervisor.cursor import Cursor, astray, beginning, follows, write_cursor
+from fumehood.supervisor.cursor import Cursor, Vouch, astray, beginning, follows, write_cursor
 from fumehood.supervisor.sinks import Refused, Sink
 
 log = structlog.get_logger(__name__)
@@ -73,8 +73,10 @@ class Forwarder:
         cursor: Path,
         connect: Callable[[], Sink],
         append: Callable[[str, Mapping[str, Field]], object],
+        vouch: Vouch,
     ) -> None:
-        """connect: makes a sink; append: puts a record into the log."""
+        """connect: makes a sink; append: puts a record into the log; vouch: for the cursor."""
+        self._vouch = vouch
         self._directory = directory
         self._cursor = cursor
         self._connect = connect
@@ -223,7 +225,7 @@ class Forwarder:
 
     def _read(self) -> Cursor:
         try:
-            return at_rest.read_cursor(self._cursor) or Cursor(Place(0, 0))
+            return at_rest.read_cursor(self._cursor, self._vouch) or Cursor(Place(0, 0))
         except (OSError, KeyringError, ValueError) as error:
             self._unreadable = f"{at_rest.UNKNOWN}: {error}"[:200]
             return Cursor(Place(0, 0))
@@ -301,7 +303,7 @@ class Forwarder:
             self._keep()
 
     def _keep(self) -> None:
-        write_cursor(self._cursor, self._at)
+        write_cursor(self._cursor, self._at, self._vouch)
         self._kept = self._at
 
     def _failed(self, error: Exception) -> None:

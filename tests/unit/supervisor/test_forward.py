@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,15 @@ from pydantic import ValidationError
 
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.folder import segment_name
+from fumehood.audit.follow import Place as LogPlace
+from fumehood.audit.record import digest
 from fumehood.crypto.files import write_private
+from fumehood.crypto.keyring import open_ring
+from fumehood.crypto.ring import Periods
 from fumehood.errors import ConfigError
 from fumehood.model.forward import ForwardSpec
 from fumehood.supervisor import cursor, forward
+from fumehood.supervisor.cursor import Cursor, Vouch, write_cursor
 from fumehood.supervisor.sinks import connector
 from support.audit import KEYS
 from support.forwarding import Place, quicken, spec
@@ -249,46 +255,67 @@ def test_a_log_begun_anew_is_forwarded_from_its_beginning_and_recorded_as_a_gap(
 
 
 @pytest.mark.parametrize("segment", [1, 77])
-def test_a_cursor_beyond_the_log_is_a_gap_also_one_of_an_earlier_version(
-    tmp_path: Path, receiver: Receiver, segment: int
-) -> None:
+def test_a_cursor_beyond_the_log_is_a_gap(tmp_path: Path, receiver: Receiver, segment: int) -> None:
     place = Place(tmp_path, spec(receiver.address))
     sent_to_the_end(place, receiver, 2)
-    write_private(
-        tmp_path / "cursor",
-        json.dumps({"segment": segment, "offset": 76187}).encode(),
-        replace=True,
-    )
+    beyond = Cursor(LogPlace(segment, 76187))
+    write_cursor(tmp_path / "cursor", beyond, place.vouch)
     assert forwarded_anew(place, receiver, 4) == forward.Status(2, 0, "")
     ((event, fields),) = place.events
     assert (event, fields["reason"]) == (forward.GAP, cursor.SHORTER)
     assert receiver.seqs == [1, 2, 1, 2]
 
 
-def test_a_cursor_of_an_earlier_version_goes_on_where_it_stood(
-    tmp_path: Path, receiver: Receiver
+@pytest.mark.parametrize(
+    "how", ["moved ahead", "without a MAC", "of another host", "no JSON object"]
+)
+def test_a_cursor_that_this_host_has_not_written_is_a_gap_and_all_is_sent(
+    tmp_path: Path, receiver: Receiver, how: str
 ) -> None:
+    """Moved to the end of what is not sent yet, it would have that left out."""
     place = Place(tmp_path, spec(receiver.address))
     sent_to_the_end(place, receiver, 3)
     kept = json.loads((tmp_path / "cursor").read_bytes())
-    old = {"segment": kept["segment"], "offset": kept["offset"]}
-    write_private(tmp_path / "cursor", json.dumps(old).encode(), replace=True)
     place.write(2)
-    forwarded_anew(place, receiver, 5)
-    assert (receiver.seqs, place.events) == ([1, 2, 3, 4, 5], [])
-    assert json.loads((tmp_path / "cursor").read_bytes())["chain"] == kept["chain"] != ""
+    (segment,) = (tmp_path / "audit").glob("segment-*.jsonl")
+    last = segment.read_bytes().splitlines()[-1]
+    end = {"offset": segment.stat().st_size, "seq": 5, "digest": digest(last)}
+    if how == "of another host":
+        other = Vouch(open_ring(tmp_path / "other", Periods()))
+        write_cursor(
+            tmp_path / "cursor", Cursor(LogPlace(1, end["offset"]), kept["chain"], 5), other
+        )
+    else:
+        forged = kept | end
+        if how == "without a MAC":
+            del forged["mac"]
+        text = json.dumps([forged] if how == "no JSON object" else forged)
+        write_private(tmp_path / "cursor", text.encode(), replace=True)
+    forwarded_anew(place, receiver, 8)
+    ((event, fields),) = place.events
+    assert (event, str(fields["reason"]).startswith(cursor.UNKNOWN)) == (forward.GAP, True)
+    assert receiver.seqs == [1, 2, 3, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("version", ["this", "earlier"])
-def test_a_log_that_does_not_hold_what_was_sent_is_a_gap(
-    tmp_path: Path, receiver: Receiver, version: str
+def test_a_cursor_holds_when_its_key_was_followed_by_another(
+    tmp_path: Path, receiver: Receiver
 ) -> None:
     place = Place(tmp_path, spec(receiver.address))
     sent_to_the_end(place, receiver, 2)
-    kept = json.loads((tmp_path / "cursor").read_bytes())
-    less = {"segment": 1, "offset": kept["offset"] - 7}
-    other = less if version == "earlier" else kept | {"digest": "0" * 96}
-    write_private(tmp_path / "cursor", json.dumps(other).encode(), replace=True)
+    open_ring(tmp_path / "ring", Periods()).rotate("digest")
+    place.write(2)
+    forwarded_anew(place, receiver, 4)
+    assert (receiver.seqs, place.events) == ([1, 2, 3, 4], [])
+
+
+def test_a_log_that_does_not_hold_what_was_sent_is_a_gap(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    place = Place(tmp_path, spec(receiver.address))
+    sent_to_the_end(place, receiver, 2)
+    kept = cursor.read_cursor(tmp_path / "cursor", place.vouch)
+    assert kept is not None
+    write_cursor(tmp_path / "cursor", replace(kept, digest="0" * 96), place.vouch)
     forwarded_anew(place, receiver, 4)
     assert [fields["reason"] for _, fields in place.events] == [cursor.CHANGED]
     assert receiver.seqs == [1, 2, 1, 2]
@@ -368,9 +395,9 @@ def test_a_long_line_of_records_is_sent_in_parts_and_the_cursor_moves_with_each(
     moved: list[int] = []
     write = forward.write_cursor
 
-    def written(path: Path, at: forward.Cursor) -> None:
+    def written(path: Path, at: Cursor, vouch: Vouch) -> None:
         moved.append(at.place.offset)
-        write(path, at)
+        write(path, at, vouch)
 
     monkeypatch.setattr(forward, "write_cursor", written)
     place = Place(tmp_path, spec(receiver.address))
