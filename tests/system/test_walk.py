@@ -23,7 +23,7 @@ SHAPES = (
     (r"(?m)(?<=^record: )\d+|^\d+(?=  )|(?<=^ok: )\d+(?= records)", "RECORD"),
     (r" +(?=\n|$)", ""),
 )
-"""What differs each time, in place of which its kind is compared."""
+"""What differs each time, in place of which its kind is compared; and so how wide columns are."""
 
 Shown = list[list[str]]
 """Of each command, itself and what it prints."""
@@ -32,6 +32,7 @@ Shown = list[list[str]]
 def commands(text: str) -> Shown:
     for pattern, kind in SHAPES:
         text = re.sub(pattern, kind, text)
+    text = re.sub(r"(?<=\S) {2,}", "  ", text)
     shown: Shown = []
     for line in text.splitlines():
         if line.startswith("$ "):
