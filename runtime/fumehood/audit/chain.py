@@ -94,6 +94,7 @@ class AuditLog:
         self._tail = tail
         self._custody = custody
         self._skew = clock.skew()
+        self._steady = clock.Steady(opening.newest_time(directory))
         self._last = last
         self._queue = Queue()
         self._turn = threading.Lock()
@@ -341,8 +342,10 @@ class AuditLog:
             self._tell_open()
         # What fails is tried again with the next segment; the rest is whole.
         with contextlib.suppress(OSError, AuditError):
+            now = self._steady.now()
             if begun:
-                self._removal = self._planned(clock.days_ago(self._days) if self._days else "")
+                edge = clock.days_before(now, self._days) if self._days else ""
+                self._removal = self._planned(edge)
             self._remove()
         self._watch_clock()
 

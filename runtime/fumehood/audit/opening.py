@@ -6,6 +6,7 @@ not verify.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from fumehood.audit.custody import Custody
-from fumehood.audit.folder import list_segments, read_lines
+from fumehood.audit.folder import last_line, list_segments, read_lines
 from fumehood.audit.head import Head, first_key_path, no_head, read_head, show_first_key
 from fumehood.audit.ratchet import KEY_BYTES, Ratchet
+from fumehood.audit.record import Unsealed, read
 from fumehood.audit.replay import STARTED
 from fumehood.audit.report import Report, Trust
 from fumehood.audit.segments import SEGMENT_BYTES, Tail, Unkept, write_whole
@@ -32,6 +34,14 @@ _TELL_OF_KEYS: Final = (b'"event":"key.', b'"event":"supervisor.started"')
 def is_there(directory: Path) -> bool:
     """Whether a log was begun here."""
     return not no_head(directory) or bool(list_segments(directory))
+
+
+def newest_time(directory: Path) -> str:
+    """Of the newest record that can be read; empty where there is none."""
+    for segment in reversed(list_segments(directory)):
+        with contextlib.suppress(Unsealed, OSError):
+            return read(last_line(segment.path)[:-1]).time
+    return ""
 
 
 def unusable(doing: str, directory: Path, error: OSError) -> AuditError:
