@@ -169,6 +169,7 @@ class Index:
                 values = (last.segment, last.offset, last.length, last.digest, self._count())
                 self._database.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?)", values)
             self._database.commit()
+            self._ways.leave()
         sql = "SELECT count(DISTINCT seq) FROM records WHERE seq BETWEEN ? AND ?"
         here = int(self._database.execute(sql, (first, min(number, _MOST))).fetchone()[0])
         self.unread = max(number - first + 1, 0) - here

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from fumehood.crypto.files import NotPlain, open_plain
+from fumehood.crypto.files import NotPlain, open_plain, write_private
 from fumehood.errors import AuditError
 
 BUSY_SECONDS: Final = 30
 """How long another command may write the index; then this one gives up."""
 _CACHE_KIB: Final = 64 * 1024
 """What a temporary index keeps in memory before it goes to a file."""
+LEFT: Final = ".left"
+"""What the file's name has behind it for the note of how it was left."""
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _NOT_TAKEN: Final = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
@@ -36,6 +38,8 @@ class Ways:
         self._version = version
         self._left: list[Callable[[], sqlite3.Connection]] = [self._file, self._anew]
         self._unwritable = [self._as_it_stands, self._temporary]
+        self._noted = False
+        """Whether what is open is a file that may be written, and is to be noted."""
 
     def open(self, error: Exception | None = None) -> sqlite3.Connection:
         """The file; where it failed with an `error`, the next way that helps against that.
@@ -64,6 +68,28 @@ class Ways:
             except (OSError, sqlite3.Error) as failed:
                 error = failed
 
+    def leave(self) -> None:
+        """Note what the file is, now that it was written; without the note it is made again."""
+        if self._noted:
+            with contextlib.suppress(OSError):
+                write_private(self._beside(LEFT), self._identity(), replace=True)
+
+    def _must_be_as_left(self) -> None:
+        """An edit by somebody else moves st_ctime, which no call sets (inode(7)): false rows would
+        hide records. Who edits the note, too, is not found out: it is no secret."""
+        with (
+            contextlib.suppress(OSError),
+            os.fdopen(open_plain(self._beside(LEFT)), "rb") as note,
+        ):
+            if note.read(4096) == self._identity():
+                return
+        raise sqlite3.DatabaseError("the index is not as it was left")
+
+    def _identity(self) -> bytes:
+        found = os.lstat(self._path)
+        parts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return (" ".join(map(str, parts)) + "\n").encode()
+
     def _must_help(self, error: Exception) -> None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _BUSY:
@@ -76,6 +102,8 @@ class Ways:
     def _file(self) -> sqlite3.Connection:
         self._look_beside()
         os.close(open_plain(self._path, os.O_RDWR | os.O_CREAT))
+        self._must_be_as_left()
+        self._noted = True
         return self._of_this_form(sqlite3.connect(self._path, timeout=BUSY_SECONDS))
 
     def _anew(self) -> sqlite3.Connection:
@@ -84,15 +112,19 @@ class Ways:
             with contextlib.suppress(FileNotFoundError):
                 self._beside(name).unlink()
         os.close(open_plain(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        self._noted = True
         return self._made(sqlite3.connect(self._path, timeout=BUSY_SECONDS))
 
     def _as_it_stands(self) -> sqlite3.Connection:
         self._look_beside()
         os.close(open_plain(self._path))
+        self._must_be_as_left()
+        self._noted = False
         address = f"{self._path.absolute().as_uri()}?mode=ro"
         return self._of_this_form(sqlite3.connect(address, timeout=BUSY_SECONDS, uri=True))
 
     def _temporary(self) -> sqlite3.Connection:
+        self._noted = False
         database = sqlite3.connect("")  # sqlite3_open(3): private, and deleted when it is closed
         database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         return self._made(database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -174,6 +175,43 @@ def test_an_index_that_another_command_writes_is_left_to_it(
         other.execute("COMMIT")
     other.close()
     assert index.update() == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE records SET event = 'nothing' WHERE seq = 4",
+        f"UPDATE records SET invocation = '{IDS[0]}'",
+        "UPDATE records SET tool = NULL, uid = NULL, status = NULL, findings = NULL, time = ''",
+    ],
+)
+def test_an_index_that_somebody_edited_hides_no_record(
+    index: Index, tmp_path: Path, statement: str
+) -> None:
+    index.__exit__()
+    with contextlib.closing(sqlite3.connect(tmp_path / "index")) as database:
+        database.execute(statement)
+        database.commit()
+    with Index(tmp_path / "index", tmp_path / "audit") as again:
+        assert again.update() == 6, "it is made anew"
+        assert numbers(again, event="invocation.ended") == [0, 1, 2, 3, 4, 5]
+        assert numbers(again, invocation=IDS[3], tool="tool-1", caller=1000) == [3]
+    with Index(tmp_path / "index", tmp_path / "audit") as left:
+        assert left.update() == 0, "and is kept, once it is as it was left"
+
+
+@pytest.mark.parametrize("note", [b"", b"x", None])
+def test_an_index_without_its_note_is_made_again(
+    index: Index, tmp_path: Path, note: bytes | None
+) -> None:
+    index.__exit__()
+    left = tmp_path / "index.left"
+    if note is None:
+        left.unlink()
+    else:
+        left.write_bytes(note)
+    with Index(tmp_path / "index", tmp_path / "audit") as again:
+        assert again.update() == 6
 
 
 def test_what_retention_removed_is_not_missed(index: Index, tmp_path: Path) -> None:
