@@ -66,6 +66,7 @@ def all_is_found(state: Path, count: int) -> None:
     assert [record["n"] for record in exported] == [*range(RECORDS), *range(count - RECORDS)]
     (newest,) = json.loads(audit(state, "search", "--json", "--text", '"n":49'))
     assert newest["seq"] == RECORDS
+    assert len(json.loads(audit(state, "search", "--json"))) == count
     assert json.loads(audit(state, "show", "3", "--json"))[0]["n"] == 2
 
 
@@ -77,7 +78,7 @@ def test_without_an_index(state: Path, stop: Stop) -> None:
 
 @pytest.mark.parametrize("stop", [fill, read_only])
 def test_with_a_whole_index_which_stays_as_it_is(state: Path, stop: Stop) -> None:
-    audit(state, "export")
+    audit(state, "search")
     index = state / "audit-index.sqlite3"
     before = index.read_bytes()
     stop(state)
@@ -87,7 +88,7 @@ def test_with_a_whole_index_which_stays_as_it_is(state: Path, stop: Stop) -> Non
 
 @pytest.mark.parametrize("stop", [fill, read_only])
 def test_with_an_index_that_does_not_go_as_far_as_the_log(state: Path, stop: Stop) -> None:
-    audit(state, "export")
+    audit(state, "search")
     write(state, 10)
     stop(state)
     all_is_found(state, RECORDS + 10)
@@ -95,7 +96,7 @@ def test_with_an_index_that_does_not_go_as_far_as_the_log(state: Path, stop: Sto
 
 @pytest.mark.parametrize("stop", [fill, read_only])
 def test_with_a_damaged_index(state: Path, stop: Stop) -> None:
-    audit(state, "export")
+    audit(state, "search")
     with (state / "audit-index.sqlite3").open("r+b") as file:
         file.seek(4096)
         file.write(bytes(4096))

@@ -12,11 +12,10 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from fumehood.audit.find import opened
 from fumehood.audit.folder import (
     Segment,
     list_segments,
@@ -25,16 +24,13 @@ from fumehood.audit.folder import (
     segment_name,
 )
 from fumehood.audit.head import read_head
-from fumehood.audit.record import Entry, Position, Unsealed, read
+from fumehood.audit.query import MOST, Hit, Query, as_written, hit, known
+from fumehood.audit.record import Entry, Unsealed, read
 from fumehood.audit.ways import Ways
 
 VERSION: Final = 3
-NO_RECORD: Final = "(no record)"
-"""The event of a hit in whose place something else stands by now."""
 _BATCH: Final = 5_000
 """Rows that are written, or read, at once: between those that are read others can write."""
-_MOST: Final = (1 << 63) - 1
-"""The largest integer of SQLite."""
 _TABLES: Final = """
 CREATE TABLE records (
   segment INTEGER, offset INTEGER, length INTEGER, seq INTEGER,
@@ -69,36 +65,6 @@ class _Taken:
     @property
     def end(self) -> int:
         return self.offset + self.length + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What to look for; empty or None: anything. Times are RFC 3339, or their beginnings.
-
-    finding: part of a `kind:rule:action`. text: part of the record's line, as it stands or as it
-    was before it was written as JSON in ASCII. limit: None for all there are.
-    """
-
-    caller: int | None = None
-    tool: str = ""
-    status: str = ""
-    event: str = ""
-    invocation: str = ""
-    since: str = ""
-    until: str = ""
-    finding: str = ""
-    text: str = ""
-    limit: int | None = None
-    newest: bool = False
-    seq: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A record as it stands in the log; `sound`: the chain goes on from exactly it."""
-
-    record: dict[str, Any]
-    sound: bool
 
 
 class Index:
@@ -141,6 +107,7 @@ class Index:
     def _take_in(self) -> int:
         head = read_head(self._directory)  # before the segments: a writer only adds
         last = self._known()
+        self._ways.must_be_as_left()
         if last is None:
             self._database.execute("DELETE FROM records")
             self._database.execute("DELETE FROM state")
@@ -171,7 +138,7 @@ class Index:
             self._database.commit()
             self._ways.leave()
         sql = "SELECT count(DISTINCT seq) FROM records WHERE seq BETWEEN ? AND ?"
-        here = int(self._database.execute(sql, (first, min(number, _MOST))).fetchone()[0])
+        here = int(self._database.execute(sql, (first, min(number, MOST))).fetchone()[0])
         self.unread = max(number - first + 1, 0) - here
 
     def _count(self) -> int:
@@ -214,8 +181,8 @@ class Index:
 
     def search(self, query: Query) -> Iterator[Hit]:
         """Hits in the log's order, or the newest first; at most `query.limit`."""
-        left = query.limit if query.limit is not None else _MOST
-        texts = _as_written(query.text)
+        left = query.limit if query.limit is not None else MOST
+        texts = as_written(query.text)
         head = read_head(self._directory)
         for seq, segment, offset, length in self._places(query):
             if left <= 0:
@@ -226,13 +193,13 @@ class Index:
                     continue
                 following = self._following(segment, offset + length + 1)
                 left -= 1
-                yield _hit(seq, line, following, head.position if head else None)
+                yield hit(seq, line, following, head.position if head else None)
 
     def _places(self, query: Query) -> Iterator[tuple[int, int, int, int]]:
         """Where the records are that the index has under what is asked for."""
         where, values = _where(query)
         beyond, order = ("<", "DESC") if query.newest else (">", "ASC")
-        after = (_MOST, _MOST) if query.newest else (-1, -1)
+        after = (MOST, MOST) if query.newest else (-1, -1)
         sql = (
             f"SELECT seq, segment, offset, length FROM records "  # noqa: S608  (values are bound)
             f"WHERE (segment, offset) {beyond} (?, ?){where} "
@@ -263,42 +230,13 @@ class Index:
         return self._line(later[0].first, 0, 1024) if later else b""
 
 
-def _hit(seq: int, line: bytes, following: bytes, end: Position | None) -> Hit:
-    """A record as it stands; where something else stands there by now, only its number."""
-    try:
-        record = json.loads(line)
-        read(line)
-    except (Unsealed, ValueError, RecursionError):
-        return Hit({"seq": seq, "time": "", "event": NO_RECORD}, sound=False)
-    return Hit(record, opened(line, following, end) is not None)
-
-
 def _batches(rows: Iterator[tuple[_Row, _Taken]]) -> Iterator[list[tuple[_Row, _Taken]]]:
     while batch := list(itertools.islice(rows, _BATCH)):
         yield batch
 
 
-def _as_written(text: str) -> tuple[bytes, ...]:
-    """How a text may stand in a record's line: as it is, or as a part of a string."""
-    return text.encode(errors="replace"), json.dumps(text)[1:-1].encode()
-
-
 def _row(place: tuple[int, int, int], entry: Entry, record: dict[str, Any]) -> _Row:
-    """Whatever somebody wrote into the line: what is no text or number here is none in the index,
-    since nobody has looked at the seal."""
-    caller, findings = record.get("caller"), record.get("findings")
-    uid = caller.get("uid") if isinstance(caller, dict) else None
-    found = " ".join(map(str, findings)) if isinstance(findings, list) else ""
-    return (
-        *place, min(entry.position.seq, _MOST), entry.time, entry.event,
-        _word(record.get("invocation")), _word(record.get("tool")),
-        uid if isinstance(uid, int) and abs(uid) <= _MOST else None,
-        _word(record.get("status")), _word(found),
-    )  # fmt: skip
-
-
-def _word(value: object) -> str | None:
-    return value.encode(errors="replace").decode() if isinstance(value, str) else None
+    return (*place, *astuple(known(entry, record)))
 
 
 def _where(query: Query) -> tuple[str, list[object]]:

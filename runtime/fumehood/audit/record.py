@@ -95,13 +95,20 @@ def digest(line: bytes) -> str:
 def read(line: bytes) -> Entry:
     """Read one line without its newline. Raises Unsealed when it has no record's shape."""
     head, tail = _HEAD.match(line), line[-_TAIL_LENGTH:]
-    if head is None or not (tail.startswith(_MAC_HEAD) and tail.endswith(_MAC_TAIL)):
+    if head is None or not _has_mac(tail):
         raise Unsealed(_claimed_key(line))
     seq, time, event, key, segment, step, prev = head.groups()
     return Entry(
         Position(int(seq), digest(line)), prev.decode(), time.decode(errors="replace"),
         event.decode(errors="replace"), key.decode(), Epoch(int(segment), int(step)),
     )  # fmt: skip
+
+
+def number(line: bytes) -> int | None:
+    """The number that a line without its newline claims, None when it has no record's shape: `read`
+    without the digest, a third of its time."""
+    head = _HEAD.match(line)
+    return int(head[1]) if head is not None and _has_mac(line[-_TAIL_LENGTH:]) else None
 
 
 class Sealer:
@@ -134,8 +141,7 @@ class Sealer:
         """Whether a line without its newline is what was sealed in this epoch."""
         body, tail = line[:-_TAIL_LENGTH], line[-_TAIL_LENGTH:]
         mac = tail[len(_MAC_HEAD) : -len(_MAC_TAIL)]
-        shaped = tail.startswith(_MAC_HEAD) and tail.endswith(_MAC_TAIL)
-        return shaped and constant_time.bytes_eq(self.mac(body).encode(), mac)
+        return _has_mac(tail) and constant_time.bytes_eq(self.mac(body).encode(), mac)
 
 
 @dataclass(slots=True)
@@ -164,6 +170,10 @@ def encode_fields(event: str, fields: Mapping[str, Field]) -> str:
     if len(text) > MAX_RECORD:
         raise AuditError(f"{event}: the record has {len(text)} bytes, at most {MAX_RECORD} fit")
     return "," + text[1:-1]
+
+
+def _has_mac(tail: bytes) -> bool:
+    return tail.startswith(_MAC_HEAD) and tail.endswith(_MAC_TAIL)
 
 
 def _claimed_key(line: bytes) -> str:

@@ -18,8 +18,6 @@ BUSY_SECONDS: Final = 30
 """How long another command may write the index; then this one gives up."""
 _CACHE_KIB: Final = 64 * 1024
 """What a temporary index keeps in memory before it goes to a file."""
-LEFT: Final = ".left"
-"""What the file's name has behind it for the note of how it was left."""
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _NOT_TAKEN: Final = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
@@ -38,8 +36,11 @@ class Ways:
         self._version = version
         self._left: list[Callable[[], sqlite3.Connection]] = [self._file, self._anew]
         self._unwritable = [self._as_it_stands, self._temporary]
-        self._noted = False
-        """Whether what is open is a file that may be written, and is to be noted."""
+        self._kept = False
+        """Whether what is open is the file, and not one that nobody else can have changed."""
+        self._inode = 0
+        """Of the file that is open; 0 when none is."""
+        self._note = self._beside(".left")
 
     def open(self, error: Exception | None = None) -> sqlite3.Connection:
         """The file; where it failed with an `error`, the next way that helps against that.
@@ -68,27 +69,35 @@ class Ways:
             except (OSError, sqlite3.Error) as failed:
                 error = failed
 
-    def leave(self) -> None:
-        """Note what the file is, now that it was written; without the note it is made again."""
-        if self._noted:
-            with contextlib.suppress(OSError):
-                write_private(self._beside(LEFT), self._identity(), replace=True)
+    def must_be_as_left(self) -> None:
+        """Raises sqlite3.DatabaseError when something else than `leave` was the last to write the
+        file: an edit moves st_ctime, which no call sets (inode(7)). Whoever also edits the note
+        beside the file, which is no secret, is not found out."""
+        if not self._kept:
+            return
+        try:
+            with os.fdopen(open_plain(self._note), "rb") as file:
+                noted = file.read(4096)
+            as_left = noted == self._identity() and self._is_open(os.lstat(self._path))
+        except OSError:
+            as_left = False
+        if not as_left:
+            raise sqlite3.DatabaseError("the index is not as it was left")
 
-    def _must_be_as_left(self) -> None:
-        """An edit by somebody else moves st_ctime, which no call sets (inode(7)): false rows would
-        hide records. Who edits the note, too, is not found out: it is no secret."""
-        with (
-            contextlib.suppress(OSError),
-            os.fdopen(open_plain(self._beside(LEFT)), "rb") as note,
-        ):
-            if note.read(4096) == self._identity():
-                return
-        raise sqlite3.DatabaseError("the index is not as it was left")
+    def leave(self) -> None:
+        """Note what the file is now, once it was written. Without the note it is made again."""
+        with contextlib.suppress(OSError):
+            if self._is_open(os.lstat(self._path)):
+                write_private(self._note, self._identity(), replace=True)
+                self._kept = True
+
+    def _is_open(self, found: os.stat_result) -> bool:
+        return found.st_ino == self._inode
 
     def _identity(self) -> bytes:
         found = os.lstat(self._path)
-        parts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        return (" ".join(map(str, parts)) + "\n").encode()
+        parts = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return b"%d %d %d %d\n" % parts
 
     def _must_help(self, error: Exception) -> None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -101,9 +110,8 @@ class Ways:
 
     def _file(self) -> sqlite3.Connection:
         self._look_beside()
-        os.close(open_plain(self._path, os.O_RDWR | os.O_CREAT))
-        self._must_be_as_left()
-        self._noted = True
+        self._take(open_plain(self._path, os.O_RDWR | os.O_CREAT))
+        self._kept = True
         return self._of_this_form(sqlite3.connect(self._path, timeout=BUSY_SECONDS))
 
     def _anew(self) -> sqlite3.Connection:
@@ -111,23 +119,26 @@ class Ways:
         for name in ("", "-journal", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 self._beside(name).unlink()
-        os.close(open_plain(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
-        self._noted = True
+        self._take(open_plain(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        self._kept = False
         return self._made(sqlite3.connect(self._path, timeout=BUSY_SECONDS))
 
     def _as_it_stands(self) -> sqlite3.Connection:
         self._look_beside()
-        os.close(open_plain(self._path))
-        self._must_be_as_left()
-        self._noted = False
+        self._take(open_plain(self._path))
+        self._kept = True
         address = f"{self._path.absolute().as_uri()}?mode=ro"
         return self._of_this_form(sqlite3.connect(address, timeout=BUSY_SECONDS, uri=True))
 
     def _temporary(self) -> sqlite3.Connection:
-        self._noted = False
+        self._kept, self._inode = False, 0
         database = sqlite3.connect("")  # sqlite3_open(3): private, and deleted when it is closed
         database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         return self._made(database)
+
+    def _take(self, fd: int) -> None:
+        self._inode = os.fstat(fd).st_ino
+        os.close(fd)
 
     def _look_beside(self) -> None:
         """SQLite would open a FIFO under these names, and wait."""

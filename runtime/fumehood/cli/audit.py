@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import os
@@ -24,7 +25,7 @@ from fumehood.errors import AuditError, ExitStatus, UsageError
 from fumehood.places import Places
 
 if TYPE_CHECKING:
-    from fumehood.audit.index import Hit, Index
+    from fumehood.audit.query import Hit
     from fumehood.audit.report import Report
 
 app = typer.Typer(
@@ -180,21 +181,35 @@ def search(
     finding: FindingOption = "",
     text: TextOption = "",
     limit: LimitOption = 100,
+    no_index: Annotated[
+        bool, typer.Option("--no-index", help="Read the whole log, as show and export do.")
+    ] = False,
     as_json: JsonOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Find records, the newest first. Uses an index that is made, and made again, from the log.
 
+    Nobody vouches for that index: where nothing may be missed, read the log itself (`--no-index`).
     Exit status 1 when nothing was found. When more was found than `--limit`, that is told.
     """
-    from fumehood.audit.index import Query
+    from fumehood.audit.index import Index
+    from fumehood.audit.query import Query
+    from fumehood.audit.whole import Whole
 
     since, until = since and moment(since), until and moment(until)
     more = limit + 1
     query = Query(caller, tool, status, event, "", since, until, finding, text, more, newest=True)
-    with _indexed(chosen(state=state, config=config)) as index:
-        found = list(index.search(query))
+    with _state_with_log(chosen(state=state, config=config)) as place:
+        if no_index:
+            whole = Whole(place / "audit")
+            found = list(collections.deque(whole.search(query), more))[::-1]
+            _tell_unread(whole.unread)
+        else:
+            with Index(place / "audit-index.sqlite3", place / "audit") as index:
+                index.update()
+                _tell_unread(index.unread)
+                found = list(index.search(query))
     hits = found[:limit]
     if as_json:
         out_json([hit.record | {"sound": hit.sound} for hit in hits])
@@ -216,17 +231,20 @@ def show(
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the records of an invocation, or one record by its number, whole.
+    """Show the records of an invocation, or one record by its number, whole. Reads the whole log.
 
     Arguments and output are kept only of tools under `audit.content`, encrypted. Exit status 1
     when a record was changed since it was written.
     """
-    from fumehood.audit.index import Query
+    from fumehood.audit.query import Query
+    from fumehood.audit.whole import Whole
 
     places = chosen(state=state, config=config)
     query = Query(invocation=name) if not name.isdecimal() else Query(seq=int(name[:18]))
-    with _indexed(places) as index:
-        hits = list(index.search(query))
+    with _state_with_log(places) as place:
+        log = Whole(place / "audit")
+        hits = list(log.search(query))
+    _tell_unread(log.unread)
     if not hits:
         raise AuditError(f"no record is of {name[:64]!r}", "see `fumehood audit search`")
     records = [hit.record | {"sound": hit.sound} for hit in hits]
@@ -315,19 +333,21 @@ def export(
 ) -> None:
     """Write records to stdout, the oldest first: OCSF, CEF, ECS, or as they stand in the log.
 
-    All of them, however many. Exit status 1 when one was changed since it was written, or is none
-    any more.
+    All of them, however many, read from the log itself without an index. Exit status 1 when one
+    was changed since it was written, or is none any more.
     """
-    from fumehood.audit.index import Query
+    from fumehood.audit.query import Query
+    from fumehood.audit.whole import Whole
 
     places = chosen(state=state, config=config)
     since, until = since and moment(since), until and moment(until)
     query = Query(caller, tool, status, event, "", since, until, finding, text)
     host = socket.gethostname()
-    with _indexed(places) as index:
-        changed = sum(not exported(form, hit, host) for hit in index.search(query))
-        whole = not index.unread
-    raise typer.Exit(ExitStatus.OK if whole and not changed else ExitStatus.FAILED)
+    with _state_with_log(places) as place:
+        log = Whole(place / "audit")
+        changed = sum(not exported(form, hit, host) for hit in log.search(query))
+    _tell_unread(log.unread)
+    raise typer.Exit(ExitStatus.FAILED if log.unread or changed else ExitStatus.OK)
 
 
 @app.command("prune")
@@ -402,26 +422,22 @@ def deps(
 
 
 @contextlib.contextmanager
-def _indexed(places: Places) -> Iterator[Index]:
-    """The index of the log, as far as the log goes now; what the log cannot show of itself is told.
-
-    Acts as the owner of the state."""
-    from fumehood.audit.index import Index
-
+def _state_with_log(places: Places) -> Iterator[Path]:
+    """A state in which there is an audit log. Acts as its owner."""
     if not (places.state / "audit").exists():
         raise AuditError(
             f"there is no audit log in {places.state}", "name the daemon's state with --state"
         )
-    with (
-        owned(places.state) as state,
-        Index(state / "audit-index.sqlite3", state / "audit") as index,
-    ):
-        index.update()
-        if index.unread:
-            what = "1 record" if index.unread == 1 else f"{index.unread} records"
-            text = f"{what} cannot be found in the log, or cannot be read"
-            note("bad", f"{text}; see `fumehood audit verify`", "1;31")
-        yield index
+    with owned(places.state) as state:
+        yield state
+
+
+def _tell_unread(count: int) -> None:
+    """What the log cannot show of itself."""
+    if count:
+        what = "1 record" if count == 1 else f"{count} records"
+        text = f"{what} cannot be found in the log, or cannot be read"
+        note("bad", f"{text}; see `fumehood audit verify`", "1;31")
 
 
 def _cells(hit: Hit) -> tuple[str, ...]:

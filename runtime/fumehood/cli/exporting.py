@@ -10,7 +10,7 @@ from fumehood import __version__
 from fumehood.cli.present import note, out
 
 if TYPE_CHECKING:
-    from fumehood.audit.index import Hit
+    from fumehood.audit.query import Hit
 
 
 class Form(enum.StrEnum):
@@ -24,8 +24,8 @@ class Form(enum.StrEnum):
 
 def exported(form: Form, hit: Hit, host: str) -> bool:
     """Write a record, on a line; what is wrong with it to stderr. Whether nothing is."""
-    from fumehood.audit.index import NO_RECORD
     from fumehood.audit.ocsf import render
+    from fumehood.audit.query import NO_RECORD
 
     try:
         known = hit.record["event"] != NO_RECORD

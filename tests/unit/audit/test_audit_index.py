@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +10,11 @@ import pytest
 
 from fumehood.audit.chain import AuditLog
 from fumehood.audit.follow import last_lines, read_on
-from fumehood.audit.index import Index, Query
+from fumehood.audit.index import Index
+from fumehood.audit.query import Query
 from fumehood.audit.report import Trust
 from fumehood.audit.verify import verify
+from fumehood.audit.whole import Whole
 from fumehood.errors import AuditError
 from fumehood.model.ids import uuid7
 from support.audit import KEYS
@@ -40,13 +41,13 @@ def index(tmp_path: Path) -> Iterator[Index]:
         yield index
 
 
-def numbers(index: Index, **query: object) -> list[int]:
+def numbers(index: Index | Whole, **query: object) -> list[int]:
     hits = list(index.search(Query(**query)))  # type: ignore[arg-type]
     assert all(hit.sound for hit in hits)
     return [hit.record["n"] for hit in hits]
 
 
-@pytest.mark.parametrize(
+ASKED = pytest.mark.parametrize(
     ("query", "found"),
     [
         ({}, [0, 1, 2, 3, 4, 5]),
@@ -65,10 +66,24 @@ def numbers(index: Index, **query: object) -> list[int]:
         ({"tool": "' OR 1=1 --"}, []),
     ],
 )
+
+
+@ASKED
 def test_what_is_asked_for_is_found(
     index: Index, query: dict[str, object], found: list[int]
 ) -> None:
     assert numbers(index, **query) == found
+
+
+@ASKED
+def test_the_log_itself_gives_the_same_in_its_order(
+    index: Index, tmp_path: Path, query: dict[str, object], found: list[int]
+) -> None:
+    log = Whole(tmp_path / "audit")
+    asked = {name: query[name] for name in query.keys() - {"newest", "limit"}}
+    assert set(numbers(log, **asked)) >= set(found)
+    assert numbers(log, **asked) == numbers(index, **asked)
+    assert log.unread == 0
 
 
 def test_what_was_written_since_is_taken_in_once(index: Index, tmp_path: Path) -> None:
@@ -106,6 +121,41 @@ def test_an_index_that_lacks_rows_is_made_again(index: Index, tmp_path: Path) ->
     database.close()
     assert index.update() == 6
     assert numbers(index) == list(range(6))
+
+
+EDITS = (
+    "UPDATE records SET event = 'nothing' WHERE seq = 3",
+    f"UPDATE records SET invocation = '{IDS[0]}' WHERE seq = 3",
+    "UPDATE records SET seq = 2 WHERE seq = 3",
+    "CREATE TRIGGER no_more AFTER INSERT ON records BEGIN"
+    " UPDATE records SET event = 'nothing' WHERE seq = 3; END;"
+    "DELETE FROM state",
+)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_index_whose_rows_somebody_edited_is_made_again(
+    index: Index, tmp_path: Path, edit: str
+) -> None:
+    with sqlite3.connect(tmp_path / "index") as database:
+        database.executescript(edit)
+    database.close()
+    for _ in range(2):
+        with Index(tmp_path / "index", tmp_path / "audit") as again:
+            again.update()
+            assert numbers(again, event="invocation.ended") == list(range(6))
+            assert numbers(again, invocation=IDS[2]) == [2]
+            assert numbers(again, seq=3) == [2]
+    assert index.update() in (0, 6), "an index that is open meanwhile goes on"
+    assert numbers(index, event="invocation.ended") == list(range(6))
+
+
+def test_an_index_without_the_note_of_how_it_was_left_is_made_again(
+    index: Index, tmp_path: Path
+) -> None:
+    (tmp_path / "index.left").unlink()
+    assert index.update() == 6
+    assert index.update() == 0
 
 
 def overwritten(data: bytes) -> bytes:
@@ -177,43 +227,6 @@ def test_an_index_that_another_command_writes_is_left_to_it(
     assert index.update() == 1
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE records SET event = 'nothing' WHERE seq = 4",
-        f"UPDATE records SET invocation = '{IDS[0]}'",
-        "UPDATE records SET tool = NULL, uid = NULL, status = NULL, findings = NULL, time = ''",
-    ],
-)
-def test_an_index_that_somebody_edited_hides_no_record(
-    index: Index, tmp_path: Path, statement: str
-) -> None:
-    index.__exit__()
-    with contextlib.closing(sqlite3.connect(tmp_path / "index")) as database:
-        database.execute(statement)
-        database.commit()
-    with Index(tmp_path / "index", tmp_path / "audit") as again:
-        assert again.update() == 6, "it is made anew"
-        assert numbers(again, event="invocation.ended") == [0, 1, 2, 3, 4, 5]
-        assert numbers(again, invocation=IDS[3], tool="tool-1", caller=1000) == [3]
-    with Index(tmp_path / "index", tmp_path / "audit") as left:
-        assert left.update() == 0, "and is kept, once it is as it was left"
-
-
-@pytest.mark.parametrize("note", [b"", b"x", None])
-def test_an_index_without_its_note_is_made_again(
-    index: Index, tmp_path: Path, note: bytes | None
-) -> None:
-    index.__exit__()
-    left = tmp_path / "index.left"
-    if note is None:
-        left.unlink()
-    else:
-        left.write_bytes(note)
-    with Index(tmp_path / "index", tmp_path / "audit") as again:
-        assert again.update() == 6
-
-
 def test_what_retention_removed_is_not_missed(index: Index, tmp_path: Path) -> None:
     with AuditLog.open(tmp_path / "audit", KEYS) as log:
         assert log.prune(before="2100")
@@ -264,6 +277,33 @@ def test_a_record_that_claims_another_number_hides_no_other(
         assert all(n in [hit.record["n"] for hit in hits] for n, hits in by_number.items())
         newest = index.search(Query(tool="tool-1", newest=True, limit=3))
         assert [hit.record["n"] for hit in newest] == [7, 5, 3]
+
+
+@pytest.mark.parametrize("claimed", [2, 3, 5, 99, 10**6, 2**63 - 1, 10**19 - 1])
+@pytest.mark.parametrize("line", [0, 3, 5])
+def test_what_a_record_claims_hides_no_other_where_the_log_itself_is_read(
+    tmp_path: Path, line: int, claimed: int
+) -> None:
+    write(tmp_path, range(9))
+    (segment,) = tmp_path.glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line].replace(b'"seq":%d,' % (line + 1), b'"seq":%d,' % claimed)
+    segment.write_bytes(b"".join(lines))
+    log = Whole(tmp_path)
+    found = [(hit.record["n"], hit.sound) for hit in log.search(Query())]
+    assert (found, log.unread) == ([(n, n != line) for n in range(9)], 1)
+    for number in range(9):
+        if number != line:
+            assert number in [hit.record["n"] for hit in log.search(Query(seq=number + 1))]
+
+
+def test_what_retention_removed_is_not_missed_in_the_log_itself(tmp_path: Path) -> None:
+    write(tmp_path, segment_bytes=1500)
+    with AuditLog.open(tmp_path, KEYS) as log:
+        assert log.prune(before="2100")
+    rest = Whole(tmp_path)
+    assert min(hit.record["seq"] for hit in rest.search(Query())) > 1
+    assert rest.unread == 0
 
 
 def test_an_edited_record_is_shown_as_such(index: Index, tmp_path: Path) -> None:

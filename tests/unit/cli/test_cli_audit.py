@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from fumehood.crypto import master
 from fumehood.crypto.keyring import open_ring
 from fumehood.crypto.purposes import PURPOSES
 from fumehood.crypto.ring import Periods, Ring
+from fumehood.model.ids import uuid7
 from fumehood.verify import verify_log
 from support.cli import Cli
 
@@ -332,6 +334,39 @@ def test_records_are_searched_shown_followed_and_exported(cli: Cli, state: Path)
         lines = cli("audit", "export", "--format", form).out.splitlines()
         assert len([json.loads(line) for line in lines]) == 3
     assert cli("audit", "export", "--format", "cef").out.startswith("CEF:0|Fumehood|")
+
+
+@pytest.mark.parametrize("with_note", [False, True])
+def test_no_edit_of_the_index_hides_a_record_from_who_must_miss_none(
+    cli: Cli, state: Path, *, with_note: bool
+) -> None:
+    invocation = uuid7()
+    with AuditLog.open(state / "audit", RingCustody(open_ring(state, Periods()))) as log:
+        for event in ("invocation.started", "invocation.ended"):
+            log.append(event, {"invocation": invocation}).result(10)
+    assert cli("audit", "search").status == 0
+    index = state / "audit-index.sqlite3"
+    with sqlite3.connect(index) as database:
+        database.execute("UPDATE records SET event = 'x', invocation = 'x' WHERE seq = 5")
+    database.close()
+    if with_note:  # whoever knows of it
+        found = index.stat()
+        left = f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"
+        (state / "audit-index.sqlite3.left").write_text(left)
+    exported = cli("audit", "export", "--event", "invocation.ended", "--format", "jsonl")
+    assert json.loads(exported.out)["seq"] == 5
+    shown = json.loads(cli("audit", "show", invocation, "--json").out)
+    assert [record["seq"] for record in shown] == [4, 5]
+    ended = cli("audit", "search", "--no-index", "--event", "invocation.ended", "--json")
+    assert json.loads(ended.out)[0]["seq"] == 5
+    ended = cli("audit", "search", "--event", "invocation.ended", "--json")
+    assert [record["seq"] for record in json.loads(ended.out)] == ([] if with_note else [5])
+
+
+def test_a_search_without_the_index_finds_the_same(cli: Cli, state: Path) -> None:
+    for words in ((), ("--limit", "2"), ("--event", "test"), ("--text", '"n":1')):
+        one, other = cli("audit", "search", *words), cli("audit", "search", "--no-index", *words)
+        assert (one.out, one.err, one.status) == (other.out, other.err, other.status)
 
 
 def test_an_edited_record_is_shown_and_is_a_failure(cli: Cli, state: Path) -> None:
