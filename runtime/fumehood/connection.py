@@ -133,7 +133,6 @@ class Connection:
             meta["progressToken"] = self._last_id
         if hear[1] is not None:
             meta["fumehood/follow"] = True
-        self._forget_cancel()
         self._send({"id": self._last_id, "method": method, "params": {**params, "_meta": meta}})
         deadline = None if timeout is None else time.monotonic() + timeout
         cancelled = ""
@@ -221,7 +220,9 @@ class Connection:
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
         """Ctrl-C cancels instead of tearing a frame in two. A handler of the program's own
-        is left alone."""
+        is left alone. What was cancelled before is forgotten here, and not once Ctrl-C is heard:
+        one that comes before the request is sent counts."""
+        self._forget_cancel()
         if (
             threading.current_thread() is not threading.main_thread()
             or signal.getsignal(signal.SIGINT) is not signal.default_int_handler

@@ -236,6 +236,22 @@ def test_ctrl_c_cancels_once_and_gives_the_handler_back(
     assert client.call("echo", {})["status"] == "ok"
 
 
+def test_a_ctrl_c_before_the_request_is_sent_cancels_it_too(
+    client: Client, supervisor: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = client._request
+
+    def interrupted(*given: Any, **options: Any) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return request(*given, **options)
+
+    monkeypatch.setattr(client, "_request", interrupted)
+    with pytest.raises(Cancelled) as caught:
+        client.call("wait", {}, timeout=5)
+    assert caught.value.cause == "cancelled", "and not for the timeout"
+    assert len(supervisor.cancelled) == 1
+
+
 def test_a_second_ctrl_c_does_not_wait(
     client: Client, supervisor: FakeSupervisor, path: Path
 ) -> None:
