@@ -3,6 +3,7 @@ their own."""
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ from support.docker import Engine
 from support.engines import Target, configuration
 from support.hood import Hood
 from support.hood import hood as start
+
+# A shell starts what runs behind it with SIGINT ignored, which children inherit: tests of Ctrl-C
+# would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

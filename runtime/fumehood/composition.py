@@ -147,8 +147,9 @@ def compose(
     )
     digester = Digester(ring)
     anchors = Anchors(
-        state / "audit", audit.chain, lambda: audit.last, lambda: ring.public_keys("audit")
-    )
+        state / "audit", audit.chain, lambda: audit.last,
+        lambda: ring.public_keys("audit", ended=True),
+    )  # fmt: skip
     records = partial(find, state / "audit", holds=anchors.holds)
     receipts = Receipts(
         ring,

@@ -133,8 +133,8 @@ def _last_standing(segment: Path, head: Head) -> str:
         if not line.endswith(b"\n") or not any(mark in line[:128] for mark in _TELL_OF_KEYS):
             continue
         record = json.loads(line)
-        keys = record["keys"] if record["event"] == STARTED else record
-        if record["seq"] > head.position.seq:
+        keys = record.get("keys") if record["event"] == STARTED else record
+        if record["seq"] > head.position.seq and isinstance(keys, dict):
             found = str(keys.get(STANDING, found))
     return found
 

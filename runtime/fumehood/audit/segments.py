@@ -102,7 +102,7 @@ def claim(directory: Path) -> int:
     return fd
 
 
-MAX_READ_BACK: Final = 100
+MAX_READ_BACK: Final = 20
 """How often a segment is read because somebody touched it, by one writer: a file system whose times
 change by themselves shall cost no more."""
 
@@ -200,8 +200,11 @@ class Tail:
             self._changed = self._opened.st_ctime_ns
         self.check_untouched()
         self._doubtful = lines
-        self._append(lines)
-        os.fdatasync(self._fd)
+        try:
+            self._append(lines)
+            os.fdatasync(self._fd)
+        finally:  # also what we tried in vain is our own change
+            self._changed = os.fstat(self._fd).st_ctime_ns
         begun = not self._size
         if begun:
             sync_directory(self._directory)
@@ -212,7 +215,6 @@ class Tail:
         self._ratchet, self._sealer = following, sealer
         self._size += len(lines)
         self._last = last
-        self._changed = os.lstat(self._segment.path).st_ctime_ns if self._segment else 0
         self._doubtful = b""
         return begun
 
@@ -343,9 +345,12 @@ def due(directory: Path, custody: Custody, *, keep_bytes: int, before: str = "")
         count += 1
     while before and count < len(segments) - 1 and _ended(segments[count]) < before:
         count += 1
-    if not count:
-        return None
-    return Due(read(last_line(segments[count - 1].path)[:-1]), count)
+    # Nothing is removed that is not understood: that is for `verify`, and for people.
+    while count:
+        with contextlib.suppress(Unsealed):
+            return Due(read(last_line(segments[count - 1].path)[:-1]), count)
+        count -= 1
+    return None
 
 
 def prune(directory: Path, custody: Custody, removal: Due, *, time: str) -> None:

@@ -139,6 +139,8 @@ def _on_record(place: Opened) -> Iterator[None]:
             keep_bytes=storage.audit,
             keep_days=storage.audit_days,
         ) as log:
+            if log.torn:  # the next start has no torn record to tell of any more
+                note("warning", f"a torn last record of {log.torn} bytes was set aside", "1;33")
             standing = place.ring.standing
             after = {entry.id: entry for entry in place.ring.entries()}
             for event, entry in changes(before, after):

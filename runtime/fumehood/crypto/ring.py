@@ -181,17 +181,21 @@ class Ring:
         Raises KeyringError when it is unknown, expired or revoked."""
         return self._derived(self._usable(key_id), bits)
 
-    def public_keys(self, purpose: str, *, untrusted: bool = False) -> list[PublicKey]:
+    def public_keys(
+        self, purpose: str, *, untrusted: bool = False, ended: bool = False
+    ) -> list[PublicKey]:
         """The keys that signatures for `purpose` may be checked with: active or verify-only.
 
-        untrusted: also expired and revoked ones, for who does not rely on the signature."""
+        untrusted: also expired and revoked ones, for who does not rely on the signature.
+        ended: also expired ones, for what was signed here, whenever that was."""
+        wanted = (*TRUSTED, "expired") if ended else TRUSTED
         moment = self._clock()
         return [
             PublicKey.from_pem(entry.public)
             for entry in self.entries()
             if entry.purpose == purpose
             and entry.public
-            and (untrusted or entry.state(moment) in TRUSTED)
+            and (untrusted or entry.state(moment) in wanted)
         ]
 
     def seal(self, plain: bytes, bound: bytes, *, purpose: str = "content") -> dict[str, Any]:
@@ -223,11 +227,8 @@ class Ring:
         """Whether the ring is that state of itself, or came from it by changes alone; also when
         that is `MAX_PAST` changes ago, or was before rings kept marks."""
         self._look()
-        now = self._snapshot
         number, _, mark = standing.partition(".")
-        marks = (*now.past, now.mark)
-        back = now.generation - int(number)
-        return back >= 0 and (back >= len(marks) or marks[-1 - back] == mark)
+        return _follows(self._snapshot, int(number), mark)
 
     @property
     def master(self) -> Master:
@@ -442,7 +443,7 @@ class Ring:
             if seen == self._seen:
                 return
             snapshot = self._read()
-            if snapshot.generation < self._snapshot.generation:
+            if not _follows(snapshot, self._snapshot.generation, self._snapshot.mark):
                 raise KeyringError(
                     "the key ring was put back to an earlier state",
                     "a revoked key could be trusted again: find out who did it, then restart",
@@ -538,6 +539,13 @@ class Ring:
 
 def _mark(mac: str) -> str:
     return mac.rpartition(":")[2][:_MARK_CHARS]
+
+
+def _follows(now: _Snapshot, generation: int, mark: str) -> bool:
+    """Whether a state of the ring is that one, or came from it by changes alone."""
+    marks = (*now.past, now.mark)
+    back = now.generation - generation
+    return back >= 0 and (back >= len(marks) or marks[-1 - back] == mark)
 
 
 def _newest(entry: Entry) -> tuple[str, str]:

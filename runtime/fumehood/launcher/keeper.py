@@ -227,7 +227,11 @@ class Keeper:
                 return
 
     def _look(self) -> None:
-        if _folder(self._settings.state) != self._state:
+        try:
+            same = _folder(self._settings.state) == self._state
+        except OSError:  # of the disk: the next look tells
+            return
+        if not same:
             with contextlib.suppress(OSError):  # the supervisor is ending
                 if self._control is not None:
                     self._control.send(MOVED.encode())
@@ -491,10 +495,10 @@ def _inode(path: str) -> tuple[int, int]:
 
 
 def _folder(path: str) -> tuple[int, int] | None:
-    """What lies at a path just now, links followed; None for nothing that could be looked at."""
+    """What lies at a path just now, links followed; None for nothing. Raises OSError."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 

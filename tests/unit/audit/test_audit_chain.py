@@ -85,6 +85,24 @@ def test_retention_removes_the_oldest_segments_and_the_rest_verifies(tmp_path: P
     assert fill(tmp_path, 1)[0].seq == report.last.seq + 1
 
 
+def test_retention_removes_nothing_that_it_does_not_understand(tmp_path: Path) -> None:
+    """And goes on writing: what was damaged while it wrote, `verify` tells."""
+    with AuditLog.open(tmp_path, KEYS, segment_bytes=1000) as log:
+        for n in range(12):
+            log.append("test", {"n": n}).result(10)
+        oldest, second = sorted(tmp_path.glob("segment-*.jsonl"))[:2]
+        second.write_bytes(second.read_bytes()[:-20] + b"?" * 19 + b"\n")
+        rest = sum(path.stat().st_size for path in tmp_path.glob("segment-*.jsonl"))
+        log._keep = rest - oldest.stat().st_size - second.stat().st_size
+        assert log.prune(before="") == 1, "up to the one before it"
+        assert not oldest.exists()
+        log._keep = 1
+        for n in range(6):
+            log.append("test", {"n": n}).result(10)
+        assert not log.given_up
+        assert not second.exists(), "what ends well takes along what is before it"
+
+
 def test_a_removal_is_on_record_before_anything_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -285,6 +285,28 @@ def test_a_segment_removed_or_changed_under_the_writer_stops_it(
     log.close()
 
 
+def test_a_disk_that_failed_often_does_not_make_it_blind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "MAX_READ_BACK", 2)
+    disk = FailingDisk(monkeypatch)
+    disk.mended = True
+    with AuditLog.open(tmp_path, KEYS) as log:
+        log.append("test", {"n": 0}).result(10)
+        disk.mended = False
+        for _ in range(6):
+            a_tick_later(next(tmp_path.glob("segment-*.jsonl")))
+            with pytest.raises(AuditError):
+                log.append("test", {"n": 0}).result(10)
+        disk.mended = True
+        while log.broken is not None:
+            threading.Event().wait(0.01)
+        assert log._tail._read_back == 0
+        edit(next(tmp_path.glob("segment-*.jsonl")))
+        log.look()
+        assert log.given_up
+
+
 def test_an_edit_is_noticed_between_records_too(tmp_path: Path) -> None:
     with AuditLog.open(tmp_path, KEYS) as log:
         for n in range(3):

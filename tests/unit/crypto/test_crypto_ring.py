@@ -222,6 +222,31 @@ def test_a_ring_that_is_put_back_is_seen_by_who_knew_the_later_one(
     assert "put back" in refusal(ring)
 
 
+def test_a_ring_that_was_put_back_and_changed_does_not_pass_for_a_later_one(
+    ring: Ring, tmp_path: Path, clock: Clock
+) -> None:
+    old = (tmp_path / "ring.json").read_bytes()
+    ring.rotate("audit")
+    (tmp_path / "ring.json").write_bytes(old)
+    for _ in range(3):
+        again(tmp_path, clock).rotate("digest")
+    with pytest.raises(KeyringError, match="put back"):
+        ring.signer("audit")
+
+
+def test_keys_that_ended_check_what_was_signed_before_and_revoked_ones_do_not(
+    ring: Ring, clock: Clock
+) -> None:
+    first = ring.signer("audit").id
+    ring.rotate("audit")
+    clock.now = "2036-01-01T00:00:00Z"
+    ring.rotate("audit")
+    assert first not in [key.id for key in ring.public_keys("audit")]
+    assert first in [key.id for key in ring.public_keys("audit", ended=True)]
+    ring.revoke(first)
+    assert first not in [key.id for key in ring.public_keys("audit", ended=True)]
+
+
 def change_time(document: dict[str, dict[str, list[dict[str, dict[str, str]]]]]) -> None:
     document["ring"]["keys"][0]["key"]["active_until"] = "2099-01-01T00:00:00Z"
 

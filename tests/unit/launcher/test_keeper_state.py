@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,6 +54,18 @@ def test_a_state_that_is_elsewhere_is_told(state: Path, back: str) -> None:
         elif back == "the same":
             away.rename(state)
         assert look() == (b"" if back == "the same" else MOVED.encode())
+
+
+def test_a_disk_that_cannot_say_is_no_move(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_path: str) -> os.stat_result:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with looks(state) as look:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", fails)
+            assert look() == b""
+        state.rename(state.with_name("away"))
+        assert look() == MOVED.encode()
 
 
 def test_a_link_that_leads_elsewhere_is_told(state: Path) -> None:
