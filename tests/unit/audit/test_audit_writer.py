@@ -302,7 +302,8 @@ def test_a_disk_that_failed_often_does_not_make_it_blind(
         while log.broken is not None:
             threading.Event().wait(0.01)
         assert log._tail._read_back == 0
-        edit(next(tmp_path.glob("segment-*.jsonl")))
+        with log._turn:  # the writer is done with the group
+            edit(next(tmp_path.glob("segment-*.jsonl")))
         log.look()
         assert log.given_up
 
