@@ -176,8 +176,8 @@ def test_a_receiver_with_another_certificate_gets_nothing(tmp_path: Path) -> Non
         with pytest.raises((ssl.SSLError, ConnectionError)):
             context.wrap_socket(raw, server_side=True).recv(1)
         again, _ = server.accept()  # by now the first attempt has failed
-        again.close()
         assert "certificate" in running.status().failing.lower()
+        again.close()
         running.close()
     assert json.loads((tmp_path / "cursor").read_bytes())["offset"] == 0
 
