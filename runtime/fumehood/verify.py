@@ -118,6 +118,14 @@ def verify_receipt(
     return result
 
 
+def _text(given: object) -> str:
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, bytes | bytearray):  # bytes(n) would be n zeros
+        raise TypeError("neither text nor bytes")
+    return given.decode(errors="replace")
+
+
 def _keys(trust: Iterable[PublicKey | str | bytes]) -> list[PublicKey]:
     if isinstance(trust, str | bytes | bytearray) or not isinstance(trust, Iterable):
         raise ReceiptError("trust is no list of public keys", "give [pem, …]")
@@ -128,7 +136,7 @@ def _keys(trust: Iterable[PublicKey | str | bytes]) -> list[PublicKey]:
             if isinstance(given, PublicKey):
                 keys.append(given)
                 continue
-            text = given if isinstance(given, str) else bytes(given).decode(errors="replace")
+            text = _text(given)
             if PEM_END not in text:
                 PublicKey.from_pem(text)  # says what is wrong with it
             files.append(text)

@@ -160,6 +160,8 @@ PEM = KEY.public.pem
     | st.sampled_from([*ODD, PEM])
     | st.integers(0, len(PEM) - 1).map(lambda at: [PEM[:at] + "A" + PEM[at + 1 :]])
 )
+@example([-1])
+@example([10**18])
 def test_any_trusted_keys(trust: object) -> None:
     judged(signed(json.dumps(statement()).encode()), trust)
 
