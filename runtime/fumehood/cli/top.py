@@ -135,7 +135,7 @@ def _print(client: Client, interval: float, count: int) -> None:
     looks = Looks()
     for number in range(count):
         if number:
-            time.sleep(interval)
+            time.sleep(interval)  # as often as was asked for
             sys.stdout.write("\n")
         report = client.invocations()
         lines = frame(report, looks.cpu(report["invocations"], time.monotonic()))
@@ -172,7 +172,7 @@ def _draw(lines: Sequence[str], width: int, height: int) -> None:
 def _wait_for_q(seconds: float) -> bool:
     """Wait; True when somebody typed q."""
     if not sys.stdin.isatty():
-        time.sleep(seconds)
+        time.sleep(seconds)  # nobody types: only the next frame is awaited
         return False
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
