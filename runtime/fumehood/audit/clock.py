@@ -1,4 +1,4 @@
-"""The times that records bear; must never be what decides their order."""
+"""The times that records bear, and how far retention believes them; must never decide the order."""
 
 from __future__ import annotations
 
